@@ -1,0 +1,72 @@
+"""`python -m codegen` writes `limio_async/api/`; `--check` only names the files that are stale."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from codegen.plan import plan
+from codegen.render import render
+from codegen.spec import CannotGenerate, read
+
+__all__ = ["generate", "main", "stale"]
+
+ROOT = Path(__file__).resolve().parent.parent
+API = Path("limio_async/api")
+RUFF = [sys.executable, "-m", "ruff"]
+
+
+def generate(root: Path) -> dict[Path, str]:
+    """The text of every generated file by its path in the repository at *root*."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        for file, text in render(plan(*read(root))).items():
+            path = scratch / API / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        _format(scratch)
+        return {path.relative_to(scratch): path.read_text(encoding="utf-8") for path in scratch.rglob("*.py")}
+
+
+def stale(files: dict[Path, str], root: Path) -> list[Path]:
+    """What differs between *files* and the repository at *root*, files that should be gone included."""
+    there = {path.relative_to(root): path.read_text(encoding="utf-8") for path in (root / API).rglob("*.py")}
+    return sorted(path for path in files.keys() | there.keys() if files.get(path) != there.get(path))
+
+
+def main(arguments: list[str]) -> int:
+    """Write or compare; 1 where something is stale or cannot be generated."""
+    try:
+        files = generate(ROOT)
+    except CannotGenerate as reason:
+        print(reason, file=sys.stderr)
+        return 1
+    changed = stale(files, ROOT)
+    if arguments == ["--check"]:
+        for path in changed:
+            print(f"{path} is stale: run `make generate`", file=sys.stderr)
+        return 1 if changed else 0
+    for path in changed:
+        _write(ROOT / path, files.get(path))
+    return 0
+
+
+def _write(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _format(scratch: Path) -> None:
+    options = ["--quiet", "--no-cache", "--config", str(ROOT / "pyproject.toml"), "."]
+    ours = 'lint.isort.known-first-party = ["limio_async"]'
+    for command in (["check", "--fix", "--select", "I,RUF022", "--config", ours], ["format"]):
+        subprocess.run([*RUFF, *command, *options], cwd=scratch, check=True)  # noqa: S603  # our own command
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

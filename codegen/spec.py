@@ -1,0 +1,197 @@
+"""Reading the spec and its overlay; every value knows where it stands, so that a stop can name the spot."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+import yaml
+
+__all__ = ["CannotGenerate", "Cursor", "Entry", "Node", "Overlay", "Override", "View", "read"]
+
+SPEC = "openapi/limio.yaml"
+OVERLAY = "openapi/overlay.toml"
+SCHEMAS = "#/components/schemas/"
+
+T = TypeVar("T")
+
+
+class CannotGenerate(Exception):
+    """The spec or its overlay holds something that no code can be made of; says where and what."""
+
+    def __init__(self, file: str, path: str, reason: str) -> None:
+        super().__init__(f"{file}: {path}: {reason}")
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A value of the spec and where it stands."""
+
+    value: Any
+    path: tuple[str, ...]
+    root: Any
+
+    def stop(self, reason: str) -> CannotGenerate:
+        """The exception that names this place."""
+        return CannotGenerate(SPEC, repr(self), reason)
+
+    def __repr__(self) -> str:
+        return "/".join(["#", *(step.replace("~", "~0").replace("/", "~1") for step in self.path)])
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.mapping
+
+    def __getitem__(self, key: str) -> Node:
+        if key not in self.mapping:
+            raise self.stop(f"needs {key}")
+        return Node(self.mapping[key], (*self.path, key), self.root)
+
+    def get(self, key: str) -> Node:
+        """The value under *key*, an empty mapping where there is none."""
+        return self[key] if key in self else Node({}, (*self.path, key), self.root)
+
+    def children(self) -> Iterator[tuple[str, Node]]:
+        """The members of a mapping, in the order of the file."""
+        for key in self.mapping:
+            yield str(key), Node(self.mapping[key], (*self.path, str(key)), self.root)
+
+    def elements(self) -> Iterator[Node]:
+        """The members of a list, if there are any."""
+        for index, value in enumerate(self.value or ()):
+            yield Node(value, (*self.path, str(index)), self.root)
+
+    def text(self, key: str) -> str:
+        """The text under *key* on one line, empty where there is none."""
+        return " ".join(str(self.mapping.get(key, "")).split())
+
+    @property
+    def mapping(self) -> Mapping[str, Any]:
+        """The value, which must be a mapping."""
+        if not isinstance(self.value, dict):
+            raise self.stop(f"expected a mapping, found {self.value!r}")
+        return cast("dict[str, Any]", self.value)
+
+    @property
+    def schema(self) -> str:
+        """The name of the schema that `$ref` leads to."""
+        name = str(self.mapping["$ref"]).removeprefix(SCHEMAS)
+        if name not in self.root["components"]["schemas"]:
+            raise self.stop(f"{self.mapping['$ref']} is not a schema")
+        return name
+
+    def resolved(self) -> Node:
+        """What `$ref` leads to, or the node itself."""
+        if "$ref" not in self:
+            return self
+        found = Node(self.root, (), self.root)
+        for step in str(self.mapping["$ref"]).removeprefix("#/").split("/"):
+            found = found[step]
+        return found
+
+    def schemas(self) -> set[str]:
+        """The names of all schemas that the value refers to, at any depth."""
+        match self.value:
+            case {"$ref": str(ref)} if ref.startswith(SCHEMAS):
+                return {self.schema}
+            case dict():
+                return {name for _, child in self.children() for name in child.schemas()}
+            case list():
+                return {name for child in self.elements() for name in child.schemas()}
+            case _:
+                return set()
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the overlay."""
+
+
+class Cursor(_Table, frozen=True, kw_only=True):
+    """The fields of `limio_async.core.wire.Paging`."""
+
+    kind: Literal["scroll", "key", "opaque", "whole"]
+    items: str = "items"
+    hits: str | None = None
+    cursor: str | None = None
+    sends: dict[str, str] = {}
+    always: dict[str, str] = {}
+    page_size: str | None = None
+    default_page_size: int | None = None
+    commit_id: tuple[str, ...] = ()
+
+    @property
+    def owned(self) -> list[str]:
+        """The parameters that walking fills in."""
+        return [*self.sends.values(), *self.always, *([self.page_size] if self.page_size else [])]
+
+
+class Override(_Table, frozen=True, kw_only=True):
+    """What a parameter is called in Python, and what it holds, where the spec alone would mislead."""
+
+    name: str | None = None
+    wire: str | None = None
+    kind: Literal["string", "integer", "boolean", "datetime", "mapping", "item_path"] | None = None
+
+
+class Entry(_Table, frozen=True, kw_only=True):
+    """Where an operation is found, and how it may be sent and walked."""
+
+    resource: str
+    name: str
+    retry: Literal["safe", "scroll", "idempotent", "once"]
+    cursor: str | None = None
+    item: str | None = None
+    errata: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.cursor is None) != (self.item is None):
+            raise ValueError("a cursor needs an item, and an item a cursor")
+
+
+class View(_Table, frozen=True, kw_only=True):
+    """Operations on any object, offered for one kind of object."""
+
+    path_type: str
+    item: str
+    operations: tuple[str, ...]
+
+
+class Overlay(msgspec.Struct, frozen=True, kw_only=True):
+    """What a spec cannot say."""
+
+    cursors: dict[str, Cursor]
+    models: dict[str, tuple[str, ...]]
+    params: dict[str, Override]
+    operations: dict[str, Entry]
+    views: dict[str, View]
+
+    def stop(self, path: str, reason: str) -> CannotGenerate:
+        """The exception that names a place of the overlay."""
+        return CannotGenerate(OVERLAY, path, reason)
+
+
+def read(root: Path) -> tuple[Node, Overlay]:
+    """The spec and its overlay, of the repository at *root*."""
+    text = (root / SPEC).read_text(encoding="utf-8")
+    spec = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # either is safe
+    tables = tomllib.loads((root / OVERLAY).read_text(encoding="utf-8"))
+    if unknown := sorted(set(tables) - set(Overlay.__struct_fields__)):
+        raise CannotGenerate(OVERLAY, unknown[0], "unknown table")
+    return Node(spec, (), spec), Overlay(
+        cursors=_entries(tables, "cursors", Cursor),
+        models=_entries(tables, "models", tuple[str, ...]),
+        params=_entries(tables, "params", Override),
+        operations=_entries(tables, "operations", Entry),
+        views=_entries(tables, "views", View),
+    )
+
+
+def _entries(tables: Mapping[str, Any], table: str, kind: type[T]) -> dict[str, T]:
+    entries: dict[str, T] = {}
+    for key, value in tables.get(table, {}).items():
+        try:
+            entries[key] = msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise CannotGenerate(OVERLAY, f"{table}.{key}", str(error)) from error
+    return entries

@@ -1,0 +1,39 @@
+"""The asyncio client for the Limio subscription-commerce API.
+
+`Limio` is the client; strategies for credentials live in `limio_async.auth`, the types of bodies and answers
+in `limio_async.models`, and every exception in `limio_async.errors`.
+"""
+
+from limio_async import errors
+from limio_async.api import models
+from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
+from limio_async.client import Limio
+from limio_async.core.listing import Checkpoint, Listing, Page, Report
+from limio_async.core.ports import Auth, Exchange, Transport
+from limio_async.core.wire import Credential, Endpoint, Redirect, Request, Response
+from limio_async.version import __version__
+
+__all__ = [
+    "ApiKey",
+    "Auth",
+    "BearerToken",
+    "ChainedAuth",
+    "Checkpoint",
+    "ClientCredentials",
+    "Credential",
+    "Endpoint",
+    "Exchange",
+    "Limio",
+    "Listing",
+    "NoAuth",
+    "Page",
+    "Redirect",
+    "Report",
+    "Request",
+    "Response",
+    "SessionToken",
+    "Transport",
+    "__version__",
+    "errors",
+    "models",
+]

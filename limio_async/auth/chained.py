@@ -1,0 +1,40 @@
+"""Several strategies, of which each operation gets the first that it accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from limio_async.core.ports import Auth, Exchange
+from limio_async.core.wire import Credential, Scheme
+
+__all__ = ["ChainedAuth"]
+
+
+class ChainedAuth:
+    """Asks its strategies in order; with a key first, the catalog is read with the key and the rest with a token."""
+
+    def __init__(self, *strategies: Auth) -> None:
+        self._strategies = strategies
+
+    @property
+    def offers(self) -> Collection[Scheme]:
+        """What any of the strategies can provide."""
+        return {scheme for strategy in self._strategies for scheme in strategy.offers}
+
+    async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
+        """The credential of the first strategy that has one the operation accepts."""
+        for strategy in self._strategies:
+            credential = await strategy.credential(accepts, exchange)
+            if credential is not None:
+                return credential
+        return None
+
+    async def renew(self, refused: Credential, exchange: Exchange) -> bool:
+        """Let the strategy that offers this scheme replace it."""
+        for strategy in self._strategies:
+            if refused.scheme in strategy.offers:
+                return await strategy.renew(refused, exchange)
+        return False
+
+    def __repr__(self) -> str:
+        return f"ChainedAuth({', '.join(map(repr, self._strategies))})"

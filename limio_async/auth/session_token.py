@@ -1,0 +1,14 @@
+"""The token of a signed-in user, from checkout or login."""
+
+from __future__ import annotations
+
+from limio_async.auth.fixed import FixedCredential, header_value
+
+__all__ = ["SessionToken"]
+
+
+class SessionToken(FixedCredential):
+    """`Authorization: Bearer <session token>`, for what belongs to one user, such as entitlements."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__("session", f"Bearer {header_value(token, 'the session token')}")

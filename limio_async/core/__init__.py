@@ -1,0 +1,1 @@
+"""The engine: HTTP shapes, no Limio nouns, no aiohttp."""

@@ -1,0 +1,239 @@
+"""Values to requests, answers to values or the right error. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from limio_async import errors
+from limio_async.core.wire import Endpoint, Param, Redirect, Request, Response, Retry
+
+__all__ = ["build_request", "decode", "decode_as", "decoder_for", "error_for", "kept", "read_response"]
+
+T = TypeVar("T")
+
+_KEPT_BODY = 2048
+_KEPT_HEADERS = frozenset({
+    "content-type", "date", "retry-after", "via", "x-amz-cf-id", "x-amzn-requestid", "x-request-id",
+})  # fmt: skip
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_NAME = re.compile(r"^\.{0,2}$")
+
+
+def build_request(
+    endpoint: Endpoint[Any],
+    args: Mapping[str, Any],
+    body: object = None,
+    *,
+    query: Mapping[str, str] | None = None,
+    retry: Retry | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Request:
+    """The request that calls *endpoint* with *args*; *query* is added as it is.
+
+    Raises `InvalidArgument` for a value that cannot go where it belongs: a path segment that is empty or
+    climbs (`..`), a control character, something that is not JSON.
+    """
+    segments = dict(endpoint.bound)
+    pairs: list[tuple[str, str]] = []
+    sent = {"accept": "application/json", **(headers or {})}
+    for param in endpoint.params:
+        value = args.get(param.name)
+        if value is None:
+            if param.required and param.default is None:
+                raise errors.InvalidArgument(f"{param.name} is required", operation=endpoint.operation)
+            value = param.default if param.required else None
+        if value is None:
+            continue
+        if param.place == "path":
+            segments[param.name] = _segment(endpoint, param, value)
+        elif param.place == "query":
+            pairs.extend(_pairs(param, value))
+        else:
+            sent[param.wire.lower()] = _header(endpoint, param, value)
+    pairs.extend((query or {}).items())
+    payload = _payload(endpoint, body)
+    if payload is not None:
+        form = endpoint.body_format == "form"
+        sent["content-type"] = "application/x-www-form-urlencoded" if form else "application/json"
+    target = endpoint.path.format_map(segments)
+    return Request(
+        operation=endpoint.operation,
+        method=endpoint.method,
+        target=f"{target}?{urlencode(pairs, quote_via=quote, safe='')}" if pairs else target,
+        headers=sent,
+        body=payload,
+        retry=retry or endpoint.retry,
+        accepts=endpoint.auth,
+    )
+
+
+def read_response(endpoint: Endpoint[T], response: Response) -> T:
+    """The answer's value, or the error that tells what the caller can do now."""
+    if endpoint.returns is Redirect and response.status < 400:
+        return cast("T", Redirect(location=response.headers.get("location")))
+    if not 200 <= response.status < 300:
+        raise error_for(endpoint.operation, response, endpoint.retry)
+    return cast("T", decode(endpoint.operation, response.body, decoder_for(endpoint.returns)))
+
+
+def decode(operation: str, body: Any, decoder: msgspec.json.Decoder[T], *, at: str = "$") -> T:
+    """*body* as the decoder's type; *at* is where in the answer it was found. Raises `Unreadable`."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _unreadable(operation, bytes(body), str(error), at) from None
+
+
+def decode_as(operation: str, body: bytes, kind: type[T]) -> T:
+    """*body* as a type. Raises `Unreadable`."""
+    return cast("T", decode(operation, body, decoder_for(cast("Any", kind))))
+
+
+def error_for(operation: str, response: Response, retry: Retry = "safe") -> errors.LimioError:
+    """The error of an answer that is not a success."""
+    message = _message(response.body)
+    if retry == "once" and response.status >= 500:
+        return errors.UnknownOutcome(
+            f"{response.status} {message or 'without a reason'}: it may have happened, or the payload is wrong;"
+            " look before sending it again",
+            operation=operation,
+            status=response.status,
+            body=response.body[:_KEPT_BODY],
+        )
+    if 300 <= response.status < 400:
+        message = "redirects are not followed; is the host right?"
+    return _error_type(response.status)(
+        message,
+        operation=operation,
+        status=response.status,
+        body=response.body[:_KEPT_BODY],
+        headers=kept(response.headers),
+    )
+
+
+def kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an answer that may be shown: an allow-list."""
+    return {name: value for name, value in headers.items() if name in _KEPT_HEADERS}
+
+
+@lru_cache(maxsize=512)
+def decoder_for(kind: Any) -> msgspec.json.Decoder[Any]:
+    """The decoder of a type; building one costs more than using it."""
+    return msgspec.json.Decoder(kind)
+
+
+def _segment(endpoint: Endpoint[Any], param: Param, value: Any) -> str:
+    text = str(value)
+    if param.kind == "item_path":
+        text = text.removeprefix("/")
+    if _NO_NAME.match(text) or _CONTROL.search(text) or ".." in text.split("/"):
+        raise errors.InvalidArgument(
+            f"{param.name}: {text!r} cannot be a path segment", operation=endpoint.operation
+        )
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise errors.InvalidArgument(
+            f"{param.name} is not valid text", operation=endpoint.operation
+        ) from None
+
+
+def _pairs(param: Param, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, one in cast("Mapping[str, Any]", value).items():
+            yield param.wire + key, _text(one)
+    else:
+        yield param.wire, _text(value)
+
+
+def _text(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            aware = value.tzinfo is not None
+            return (
+                (value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z") if aware else value.isoformat()
+            )
+        case _:
+            return str(value)
+
+
+def _header(endpoint: Endpoint[Any], param: Param, value: Any) -> str:
+    text = _text(value)
+    if _CONTROL.search(text) or not text.isascii():
+        raise errors.InvalidArgument(
+            f"{param.name} holds a character that a header cannot carry", operation=endpoint.operation
+        )
+    return text
+
+
+def _payload(endpoint: Endpoint[Any], body: object) -> bytes | None:
+    if endpoint.body is None:
+        return None
+    if body is None:
+        raise errors.InvalidArgument("a body is required", operation=endpoint.operation)
+    try:
+        if endpoint.body_format == "form":
+            return urlencode(msgspec.to_builtins(body)).encode()
+        return msgspec.json.encode(body)
+    except (TypeError, msgspec.MsgspecError, UnicodeEncodeError) as error:
+        raise errors.InvalidArgument(f"body: {error}", operation=endpoint.operation) from None
+
+
+def _unreadable(operation: str, body: bytes, reason: str, at: str) -> errors.Unreadable:
+    said, _, spot = reason.partition(" - at `")
+    spot = at + spot.rstrip("`").removeprefix("$")
+    if body.lstrip()[:1] == b"<":
+        said, spot = "expected JSON, got a page of HTML; is the host right?", at
+    return errors.Unreadable(
+        f"{said[:1].lower()}{said[1:]} - at {spot}".replace("`", ""),
+        operation=operation,
+        spot=spot,
+        body=body[:_KEPT_BODY],
+    )
+
+
+def _message(body: bytes) -> str:
+    """What an error's body says, in one short line. Bodies are undocumented: JSON of some shape, or text."""
+    text = body[:_KEPT_BODY].decode(errors="replace").strip()
+    if text.startswith("<"):
+        return "(a page of HTML)"
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        said = text
+    while isinstance(said, dict):
+        found = cast("dict[str, Any]", said)
+        said = found.get("message", found.get("error", found.get("Message", "")))
+    line = _CONTROL.sub(" ", said) if isinstance(said, str) else ""
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _error_type(status: int) -> type[errors.ApiError]:
+    match status:
+        case 400 | 422:
+            return errors.BadRequest
+        case 401:
+            return errors.Unauthorized
+        case 403:
+            return errors.Forbidden
+        case 404:
+            return errors.NotFound
+        case 409:
+            return errors.Conflict
+        case 423:
+            return errors.Locked
+        case 429:
+            return errors.TooManyRequests
+        case 502:
+            return errors.BadGateway
+        case _:
+            return errors.ServerError if status >= 500 else errors.ApiError

@@ -1,0 +1,173 @@
+"""A list operation as its caller sees it: items, pages, exact bytes, a report, a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from limio_async.core.codec import decode, decoder_for
+from limio_async.core.paging import Checkpoint, digest
+from limio_async.core.walk import RAW_ITEMS, Page, Report, Sender, Verify, Walk
+from limio_async.core.wire import Endpoint, Paging
+from limio_async.errors import IncompleteListing, InvalidArgument
+
+__all__ = ["Checkpoint", "Listing", "Page", "Report", "Verify"]
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Listing(Generic[T]):
+    """A list operation, ready to be walked; nothing is sent before it is iterated or awaited.
+
+    `async for item in listing` gives items; `await listing` gives the first page without using it up.
+    Iterating again goes on where the last iteration stopped, also after an error; a walk that came to its
+    end stays there. At most two pages are in memory: the one being worked on and the next. One task at a
+    time may walk it.
+
+    Raises, besides what a call raises: `CursorExpired`, `CursorLoop`, `SnapshotChanged` and
+    `IncompleteListing`, each with a `checkpoint`.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        endpoint: Endpoint[Any],
+        args: Mapping[str, Any],
+        *,
+        page_size: int | None = None,
+        read_ahead: int = 1,
+        resume: Checkpoint | str | bytes | None = None,
+        verify: Verify = "raise",
+        timeout: float | None = None,
+        decode_items: Callable[[msgspec.Raw], list[T]] | None = None,
+    ) -> None:
+        _check_options(endpoint, page_size, read_ahead)
+        self._sender = sender
+        self._endpoint = endpoint
+        self._args = args
+        self._page_size = page_size
+        self._read_ahead = read_ahead
+        self._resume = resume
+        self._verify: Verify = verify
+        self._timeout = timeout
+        self._walk = Walk[T](
+            sender,
+            endpoint,
+            args,
+            page_size=page_size,
+            resume=Checkpoint.read(
+                resume, operation=endpoint.operation, digest=digest(endpoint, args, sender.origin)
+            ),
+            verify=verify,
+            timeout=timeout,
+            decode_items=decode_items or self._typed(endpoint.returns),
+        )
+
+    def raw(self) -> Listing[bytes]:
+        """The same listing, each item its exact bytes: nothing decoded, nothing lost."""
+        return self._with(lambda items: [bytes(item) for item in RAW_ITEMS.decode(items) or ()])
+
+    def into(self, kind: type[S]) -> Listing[S]:
+        """The same listing, each item decoded to the caller's own msgspec type: what it lacks is skipped."""
+        return self._with(self._typed(kind))
+
+    def pages(self) -> AsyncGenerator[Page[T], None]:
+        """The pages that are left; of one that was begun, the items that are left."""
+        return self._remaining_pages()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._remaining_items(self._read_ahead)
+
+    def __await__(self) -> Generator[Any, None, Page[T]]:
+        return self._walk.in_hand().__await__()
+
+    async def first(self) -> T | None:
+        """The next item, or None at the end; asks for no page beyond it."""
+        return next(iter(await self.take(1)), None)
+
+    async def take(self, n: int) -> list[T]:
+        """The next *n* items, fewer at the end; asks for no page beyond them."""
+        taken: list[T] = []
+        if n < 1:
+            return taken
+        async with aclosing(self._remaining_items(0)) as items:
+            async for item in items:
+                taken.append(item)
+                if len(taken) == n:
+                    break
+        return taken
+
+    async def collect(self, *, limit: int) -> list[T]:
+        """All items that are left. Raises `IncompleteListing` if there are more than *limit*."""
+        items = await self.take(limit)
+        at_limit = self.checkpoint()
+        if await self.take(1):
+            raise IncompleteListing(
+                f"more than {limit} items; raise limit=, or iterate",
+                operation=self._endpoint.operation,
+                checkpoint=at_limit,
+                seen=limit,
+            )
+        return items
+
+    @property
+    def report(self) -> Report:
+        """What the walk has done so far."""
+        return self._walk.report
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the walk stands: all items handed out until now lie before it, no other does."""
+        return self._walk.checkpoint()
+
+    async def _remaining_items(self, read_ahead: int) -> AsyncGenerator[T, None]:
+        walk = self._walk
+        async with aclosing(walk.pages(read_ahead)) as pages:
+            async for page in pages:
+                for walk.taken, item in enumerate(page.items[walk.taken :], walk.taken + 1):  # noqa: B020
+                    yield item
+
+    async def _remaining_pages(self) -> AsyncGenerator[Page[T], None]:
+        walk = self._walk
+        async with aclosing(walk.pages(self._read_ahead)) as pages:
+            async for page in pages:
+                begun, walk.taken = walk.taken, len(page.items)
+                yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
+
+    def _typed(self, kind: Any) -> Callable[[msgspec.Raw], list[Any]]:
+        operation, at = self._endpoint.operation, f"$.{_paging(self._endpoint).items}"
+        decoder = decoder_for(list[kind] | None)
+        return lambda items: decode(operation, items, decoder, at=at) or []
+
+    def _with(self, decode_items: Callable[[msgspec.Raw], list[S]]) -> Listing[S]:
+        return Listing[S](
+            self._sender,
+            self._endpoint,
+            self._args,
+            page_size=self._page_size,
+            read_ahead=self._read_ahead,
+            resume=self._resume,
+            verify=self._verify,
+            timeout=self._timeout,
+            decode_items=decode_items,
+        )
+
+
+def _paging(endpoint: Endpoint[Any]) -> Paging:
+    if endpoint.paging is None:
+        raise TypeError(f"{endpoint.operation} is not a list operation")
+    return endpoint.paging
+
+
+def _check_options(endpoint: Endpoint[Any], page_size: int | None, read_ahead: int) -> None:
+    if read_ahead not in {0, 1}:
+        raise InvalidArgument("read_ahead is 0 or 1", operation=endpoint.operation)
+    if page_size is None:
+        return
+    if page_size < 1:
+        raise InvalidArgument("page_size is at least 1", operation=endpoint.operation)
+    if _paging(endpoint).page_size is None:
+        raise InvalidArgument("answers in one page, it takes no page_size", operation=endpoint.operation)

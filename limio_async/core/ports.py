@@ -1,0 +1,48 @@
+"""What the session asks of the outside: somebody who carries requests, and somebody who knows credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
+
+from limio_async.core.wire import Credential, Request, Response, Scheme
+
+__all__ = ["Auth", "Exchange", "Transport"]
+
+Exchange = Callable[[Request], Awaitable[Response]]
+"""Send one request without credentials and get its answer: all that a strategy may do with the network."""
+
+
+class Transport(Protocol):
+    """Carries one request to the client's origin and brings back the whole answer."""
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port that requests go to, such as `https://acme.prod.limio.com`."""
+        ...
+
+    async def send(self, request: Request, *, timeout: float | None) -> Response:
+        """Send once. Raises `NeverSent` if nothing left, `AnswerLost` if no whole answer came back in
+        *timeout* seconds. Never sends twice, never follows a redirect."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections; may be called more than once."""
+        ...
+
+
+class Auth(Protocol):
+    """A strategy for credentials; yours works as well as ours."""
+
+    @property
+    def offers(self) -> Collection[Scheme]:
+        """The schemes this strategy can provide."""
+        ...
+
+    async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
+        """A credential of one of the schemes in *accepts*, or None if this strategy has none of them."""
+        ...
+
+    async def renew(self, refused: Credential, exchange: Exchange) -> bool:
+        """Replace a refused value; False when there is nothing newer to offer."""
+        ...

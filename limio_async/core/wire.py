@@ -1,0 +1,164 @@
+"""The values that travel: requests, responses, and the facts of each endpoint. No I/O, no Limio nouns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+__all__ = [
+    "Attempt",
+    "Credential",
+    "Endpoint",
+    "JsonBody",
+    "Paging",
+    "Param",
+    "Redirect",
+    "Request",
+    "Response",
+    "Retry",
+    "Scheme",
+]
+
+T_co = TypeVar("T_co", covariant=True)
+
+Scheme = Literal["key", "bearer", "session"]
+"""What `Authorization` carries: the bare publishable key, a client's token, a signed-in user's token."""
+
+Retry = Literal["safe", "scroll", "idempotent", "once"]
+"""When a request may be sent again; `core.retry` holds the rules.
+
+`safe`: whenever it may help. `scroll`: a page whose cursor advances when read, only if it was not executed.
+`idempotent`: a write that may be repeated. `once`: only if it certainly never left.
+"""
+
+JsonBody = Mapping[str, object] | msgspec.Raw
+"""What any request body may be instead of its model: plain data, or bytes that are already JSON."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, ready to send to the client's own origin."""
+
+    operation: str
+    method: str
+    target: str
+    """Path and query, percent-encoded, starting with a slash."""
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    retry: Retry = "safe"
+    accepts: tuple[Scheme, ...] = ()
+    """The credentials that the operation takes; none means it is sent without."""
+
+    def __repr__(self) -> str:  # a header, a query or a body may hold secrets or personal data
+        return f"<Request {self.operation} {self.method} {self.target.partition('?')[0]}>"
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """One complete answer; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.body)} bytes>"
+
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of an `Authorization` header, and which scheme it is."""
+
+    scheme: Scheme
+    authorization: str
+
+    def __repr__(self) -> str:
+        return f"Credential(scheme={self.scheme!r}, authorization='***')"
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a call: what came of it and how long the call then waited."""
+
+    status: int | None
+    """None where no answer came."""
+    reason: str
+    waited: float = 0.0
+    """Seconds waited after this attempt."""
+
+
+class Redirect(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of an operation that sends a browser elsewhere; redirects are never followed."""
+
+    location: str | None
+    """None where the server answered with a page of its own."""
+
+
+class Param(msgspec.Struct, frozen=True, kw_only=True):
+    """One argument of an operation and where it goes on the wire."""
+
+    name: str
+    """The Python keyword."""
+    wire: str
+    """The name on the wire; of a mapping, the prefix of its keys."""
+    place: Literal["path", "query", "header"]
+    kind: Literal["string", "integer", "boolean", "datetime", "mapping", "item_path"] = "string"
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    """Documented values; others are sent as they are."""
+    default: str | int | bool | None = None
+    help: str = ""
+
+
+class Paging(msgspec.Struct, frozen=True, kw_only=True):
+    """How a list operation is walked: where its items and cursor sit, and what kind of cursor it is.
+
+    Kinds: `scroll` (held by the server, advances when read, ends with an empty page), `key` (stateless,
+    replayable, an empty page need not be the last), `opaque` (undocumented: treated with the caution of a
+    scroll), `whole` (one answer holds everything).
+    """
+
+    kind: Literal["scroll", "key", "opaque", "whole"]
+    items: str = "items"
+    """The answer's key that holds the items."""
+    hits: str | None = None
+    """The answer's key that holds how many items there are; a number or an object with `value`."""
+    cursor: str | None = None
+    """The answer's key that holds the cursor."""
+    sends: Mapping[str, str] = {}
+    """Query parameter of each part of the cursor; a cursor that is one string has the part `""`."""
+    always: Mapping[str, str] = {}
+    """Query parameters that every page is asked with."""
+    page_size: str | None = None
+    """Query parameter of the size of a page."""
+    default_page_size: int | None = None
+    """Sent when the caller names none; None leaves it to the server."""
+    commit_id: tuple[str, ...] = ()
+    """Dotted places that may hold the snapshot's id, first found wins."""
+
+
+class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
+    """Every fact about one operation. `T_co` is what it returns: for a list operation, one item."""
+
+    operation: str
+    """The id in the API description."""
+    resource: str
+    name: str
+    """The method on the resource."""
+    method: str
+    path: str
+    """Path template from the root of the host, such as `/api/v2/journey/{name}`."""
+    returns: Any
+    """The type an answer is decoded to."""
+    auth: tuple[Scheme, ...] = ("bearer",)
+    retry: Retry = "safe"
+    paging: Paging | None = None
+    params: tuple[Param, ...] = ()
+    body: Any = None
+    """The type of the request body; None where there is none."""
+    body_format: Literal["json", "form"] = "json"
+    bound: Mapping[str, str] = {}
+    """Path parameters that a view has already filled in."""
+    summary: str = ""
+    source: Literal["seed", "documents", "observed", "inferred"] = "documents"
+    """How the operation is known."""
+    errata: tuple[str, ...] = ()
+    """Where the API is known to differ from its description."""

@@ -1,0 +1,239 @@
+"""Every exception of this package, arranged by what the caller can do next.
+
+LimioError
+├── TransportError        no usable answer came
+│   ├── NeverSent         nothing left this machine: send again
+│   ├── AnswerLost        it left, the answer did not arrive: it may have taken effect
+│   └── DeadlineExceeded  the call's own deadline ended it
+├── ApiError              the answer is no (`status`, `message`, `body`)
+│   ├── BadRequest        400, 422: mend the request
+│   ├── Unauthorized      401: sign in again
+│   ├── Forbidden         403: these credentials may not do this
+│   ├── NotFound          404
+│   ├── Conflict          409: the name is taken
+│   ├── Locked            423: a pending change blocks this
+│   ├── TooManyRequests   429: wait (`retry_after`, seconds)
+│   ├── BadGateway        502: an upstream fault, or the payload is wrong
+│   └── ServerError       any other 5xx
+├── UnknownOutcome        a write that may or may not have happened: look before sending it again
+├── Unreadable            answered yes, but not as specified (`spot`, a JSON path)
+├── ListingError          a walk cannot go on (`checkpoint`)
+│   ├── CursorExpired     the server dropped the cursor: walk again
+│   ├── CursorLoop        the server repeats itself
+│   ├── SnapshotChanged   the index was rebuilt during the walk
+│   └── IncompleteListing fewer items than promised, or a page that cannot be asked for again
+├── ForeignCheckpoint     the checkpoint belongs to another listing
+├── InvalidArgument       raised before anything is sent: a value cannot be put on the wire
+├── MissingCredentials    raised before anything is sent: the operation takes X, the client has Y
+├── ConfigurationError    a setting (host, profile, environment) cannot be used
+└── ClientClosed          the client was closed, or belongs to another event loop
+
+Errors carry facts, never request objects: no token can reach a crash report through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "AnswerLost",
+    "ApiError",
+    "BadGateway",
+    "BadRequest",
+    "ClientClosed",
+    "ConfigurationError",
+    "Conflict",
+    "CursorExpired",
+    "CursorLoop",
+    "DeadlineExceeded",
+    "Forbidden",
+    "ForeignCheckpoint",
+    "IncompleteListing",
+    "InvalidArgument",
+    "LimioError",
+    "ListingError",
+    "Locked",
+    "MissingCredentials",
+    "NeverSent",
+    "NotFound",
+    "ServerError",
+    "SnapshotChanged",
+    "TooManyRequests",
+    "TransportError",
+    "Unauthorized",
+    "UnknownOutcome",
+    "Unreadable",
+]
+
+
+class LimioError(Exception):
+    """Base of all errors raised by this package; `str()` names the operation and the spot."""
+
+    attempts: Sequence[Any] = ()
+    """What was tried before giving up, oldest first: `limio_async.core.wire.Attempt` values."""
+
+    def __init__(self, message: str, *, operation: str = "") -> None:
+        super().__init__(f"{operation}: {message}" if operation else message)
+        self.said = message
+        """The message without the operation."""
+        self.operation = operation
+        """The operation's id in the API description, such as `getObject`."""
+
+
+class TransportError(LimioError):
+    """No usable answer came back."""
+
+
+class NeverSent(TransportError):
+    """Nothing left this machine (name, connection or TLS failed): sending again is safe."""
+
+
+class AnswerLost(TransportError):
+    """The request left, its answer did not arrive whole: it may have taken effect."""
+
+
+class DeadlineExceeded(TransportError):
+    """The call's deadline ended it, whatever it was waiting for; a read can simply be repeated."""
+
+
+class ApiError(LimioError):
+    """Limio answered, and the answer is no."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str,
+        status: int,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{status} {message}".rstrip(), operation=operation)
+        self.status = status
+        self.message = message
+        """What the answer's body says, shortened to one line; empty if it says nothing."""
+        self.body = body
+        """The answer's body, at most its first 2 KiB."""
+        self.headers: Mapping[str, str] = headers or {}
+        """Those headers of the answer that help support: request ids, date, content type."""
+        self.retry_after = retry_after
+        """Seconds the server asked to wait, where it said so."""
+
+
+class BadRequest(ApiError):
+    """400 or 422: the request itself must change."""
+
+
+class Unauthorized(ApiError):
+    """401: the credential is missing, wrong or expired; it was already renewed once if it could be."""
+
+
+class Forbidden(ApiError):
+    """403: these credentials may not do this."""
+
+
+class NotFound(ApiError):
+    """404: no such object, journey, build or unpublished offer."""
+
+
+class Conflict(ApiError):
+    """409: the name is taken."""
+
+
+class Locked(ApiError):
+    """423: the subscription has a pending change that blocks a checkout."""
+
+
+class TooManyRequests(ApiError):
+    """429: too many requests; `retry_after` tells how many seconds to wait, where the answer said so."""
+
+
+class BadGateway(ApiError):
+    """502: an upstream fault, or values in the payload that an upstream refused."""
+
+
+class ServerError(ApiError):
+    """Any other 5xx."""
+
+
+class UnknownOutcome(LimioError):
+    """A write that may or may not have happened. Look whether it did before sending it again."""
+
+    def __init__(self, message: str, *, operation: str, status: int | None = None, body: bytes = b"") -> None:
+        super().__init__(message, operation=operation)
+        self.status = status
+        """The status that was answered; None if no answer came."""
+        self.body = body
+        """The answer's body, at most its first 2 KiB."""
+
+
+class Unreadable(LimioError):
+    """Limio answered yes, but not as the API description says; `spot` is a JSON path such as `$.items[2].sku`."""
+
+    def __init__(
+        self, message: str, *, operation: str, spot: str = "$", status: int = 200, body: bytes = b""
+    ) -> None:
+        super().__init__(message, operation=operation)
+        self.spot = spot
+        self.status = status
+        self.body = body
+        """The answer's body, at most its first 2 KiB."""
+
+
+class ListingError(LimioError):
+    """A walk cannot go on; `checkpoint` says where it stood."""
+
+    def __init__(self, message: str, *, operation: str, checkpoint: Any = None) -> None:
+        super().__init__(message, operation=operation)
+        self.checkpoint = checkpoint
+
+
+class CursorExpired(ListingError):
+    """The server no longer knows the cursor; the walk must start from the top."""
+
+
+class CursorLoop(ListingError):
+    """The server sends what it already sent, without end."""
+
+
+class SnapshotChanged(ListingError):
+    """`commitId` changed between two pages: the index was rebuilt, the walk would mix two catalogs."""
+
+
+class IncompleteListing(ListingError):
+    """The walk ended with fewer or more items than `hits` promised, or a page was lost on the way."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str,
+        checkpoint: Any = None,
+        expected: int | None = None,
+        seen: int | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, checkpoint=checkpoint)
+        self.expected = expected
+        self.seen = seen
+
+
+class ForeignCheckpoint(LimioError):
+    """The checkpoint was made by another operation, with other parameters or on another host."""
+
+
+class InvalidArgument(LimioError, ValueError):
+    """Nothing was sent: an argument cannot be put on the wire; the message names it."""
+
+
+class MissingCredentials(LimioError):
+    """Nothing was sent: the operation takes one credential, the client has others or none."""
+
+
+class ConfigurationError(LimioError, ValueError):
+    """A setting (host, environment variable, profile) cannot be used."""
+
+
+class ClientClosed(LimioError):
+    """The client was closed, is not open yet, or belongs to another event loop."""

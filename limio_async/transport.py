@@ -1,0 +1,184 @@
+"""The only aiohttp of the client side: one origin, one send, our own errors.
+
+What aiohttp would do by itself and must not: resend a GET, PUT or DELETE whose connection broke (a scroll
+would lose a page in silence), follow redirects (they carry credentials to other hosts), keep cookies, read
+proxies and passwords from the environment, inflate a body without limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.client_middlewares import ClientHandlerType
+from yarl import URL
+
+from limio_async.core.wire import Request, Response
+from limio_async.errors import (
+    AnswerLost,
+    ClientClosed,
+    ConfigurationError,
+    NeverSent,
+    TransportError,
+    Unreadable,
+)
+
+__all__ = ["AiohttpTransport", "origin_of"]
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_LONGEST_CONNECT = 10.0
+_LARGEST_BODY = 32 * 1024 * 1024
+_CHUNK = 256 * 1024
+
+
+def origin_of(host: str) -> str:
+    """The origin meant by a tenant's host name or a base URL; a trailing `/api` is taken as said twice.
+
+    Raises `ConfigurationError` for anything else, and for `http://` to another machine than this one:
+    credentials travel only over TLS.
+    """
+    url = urlsplit(host if "://" in host else f"https://{host}")
+    try:
+        port = url.port
+    except ValueError:
+        raise ConfigurationError(f"host {host!r}: the port is not a number from 0 to 65535") from None
+    name = url.hostname or ""
+    if not name or any(character.isspace() or not character.isprintable() for character in host):
+        raise ConfigurationError(f"host {host!r} is neither a host name nor a URL")
+    if (
+        url.username
+        or url.password
+        or url.query
+        or url.fragment
+        or url.path not in {"", "/", "/api", "/api/"}
+    ):
+        raise ConfigurationError(f"host {name!r}: give the host name only, such as acme.prod.limio.com")
+    if url.scheme == "http" and name not in _LOOPBACK:
+        raise ConfigurationError(f"host {name!r}: plain http is for this machine only; use https")
+    if url.scheme not in {"http", "https"}:
+        raise ConfigurationError(f"host {name!r}: https, not {url.scheme}")
+    literal = f"[{name}]" if ":" in name else name
+    return f"{url.scheme}://{literal}:{port}" if port else f"{url.scheme}://{literal}"
+
+
+class AiohttpTransport:
+    """Sends requests to one origin over connections that are kept and shared.
+
+    *largest_body* limits the bytes of an answer, after decompression. Connections open with the first
+    request, in the loop that sends it.
+    """
+
+    def __init__(self, origin: str, *, user_agent: str, largest_body: int = _LARGEST_BODY) -> None:
+        self._origin = origin
+        self._user_agent = user_agent
+        self._largest_body = largest_body
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port that requests go to."""
+        return self._origin
+
+    async def send(self, request: Request, *, timeout: float | None) -> Response:
+        """Send once and read the whole answer."""
+        try:
+            return await self._sent(request, timeout)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            ours = _translated(error, request.operation)
+        except TransportError as error:  # from the middleware, which does not know the operation
+            ours = type(error)(error.said, operation=request.operation)
+        raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _sent(self, request: Request, timeout: float | None) -> Response:
+        async with self._opened().request(
+            request.method,
+            URL(self._origin + request.target, encoded=True),
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+            timeout=_within(timeout),
+        ) as answer:
+            return Response(
+                status=answer.status,
+                headers={name.lower(): value for name, value in answer.headers.items()},
+                body=await self._body(answer, request.operation),
+            )
+
+    async def _body(self, answer: aiohttp.ClientResponse, operation: str) -> bytes:
+        chunks: list[bytes] = []
+        left = self._largest_body
+        async for chunk in answer.content.iter_chunked(_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                answer.close()
+                raise Unreadable(
+                    f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages",
+                    operation=operation,
+                    status=answer.status,
+                )
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ClientClosed("this client was closed; open a new one")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),  # the session above holds the concurrency ceiling
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"user-agent": self._user_agent},
+                middlewares=(_no_hidden_resend,),
+                trust_env=False,
+            )
+        return self._session
+
+
+def _within(timeout: float | None) -> aiohttp.ClientTimeout:
+    """Half of the time for connecting, so that a failure to connect is known as one: nothing was sent."""
+    connect = _LONGEST_CONNECT if timeout is None else min(_LONGEST_CONNECT, timeout / 2)
+    return aiohttp.ClientTimeout(total=timeout, connect=connect)
+
+
+async def _no_hidden_resend(
+    request: aiohttp.ClientRequest, handler: ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Turn a broken connection into our error before aiohttp sees it and sends again by itself."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        ours = _translated(error, "")
+    raise ours
+
+
+def _translated(error: aiohttp.ClientError | TimeoutError, operation: str) -> TransportError:
+    """Our error for one of aiohttp's; only what is certain never to have left counts as never sent."""
+    match error:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.InvalidURL():
+            return NeverSent(f"could not connect: {_reason(error)}", operation=operation)
+        case aiohttp.ServerDisconnectedError():
+            return AnswerLost("the server hung up without an answer", operation=operation)
+        case aiohttp.ClientPayloadError():
+            return AnswerLost("the answer's body broke off", operation=operation)
+        case aiohttp.ClientResponseError():
+            return AnswerLost("the answer is not HTTP", operation=operation)
+        case TimeoutError():
+            return AnswerLost("the answer did not come in time", operation=operation)
+        case _:
+            return AnswerLost(f"the connection broke: {_reason(error)}", operation=operation)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return "no connection in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__

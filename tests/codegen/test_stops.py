@@ -1,0 +1,147 @@
+"""What no code can be made of stops the generator, which says where and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codegen.plan import plan
+from codegen.spec import CannotGenerate, read
+from tests.codegen import toy
+
+NAME = "name: {type: string, description: Its name.}"
+OFFER = "openapi/limio.yaml: #/components/schemas/Offer/allOf/1/properties/name: unsupported: "
+
+UNSUPPORTED_SCHEMAS = [
+    ("{type: string, patternProperties: {}}", "patternProperties"),
+    ("{type: binary}", "type binary"),
+    ("{type: array}", "array without items; `items: {}` if they can be anything"),
+    ("{}", "no type; if it can be anything, say so in its description"),
+    ("{minimum: 1}", "no type"),
+    ("{$ref: '#/components/schemas/Record', enum: [a]}", "enum next to $ref"),
+    ("{anyOf: [{type: string}, {type: integer}], const: a}", "const next to anyOf"),
+    ("{type: integer, enum: [1]}", "enum of integer"),
+    ("{type: object, additionalProperties: false}", "an object that can hold nothing"),
+    ("{type: object, properties: {a: {type: string}}}", "an object without a name; move it to components/schemas"),
+    ("{allOf: [{$ref: '#/components/schemas/Record'}]}", "an object without a name; move it to components/schemas"),
+    (
+        "{anyOf: [{$ref: '#/components/schemas/Record'}, {type: object}]}",
+        "a union of several objects without discriminator",
+    ),
+    (
+        "{anyOf: [{type: array, items: {type: string}}, {type: array, items: {type: integer}}]}",
+        "a union of several arrays without discriminator",
+    ),
+    ("{$ref: '#/components/schemas/OrderRequest'}", "OrderRequest is a union of objects; only a request body can be one"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "reason"), UNSUPPORTED_SCHEMAS)
+def test_an_unsupported_schema(tmp_path: Path, schema: str, reason: str) -> None:
+    assert stop(tmp_path, spec=(NAME, f"name: {schema}")) == OFFER + reason
+
+
+SCHEMAS = "#/components/schemas"
+SPEC_STOPS = [
+    ("enum: [item, dir]", "enum: [item, 1]", f"{SCHEMAS}/Offer/allOf/1/properties/kind/enum: unsupported: 1 among"),
+    ("description: A thing., ", "description: A thing., required: [id], ", f"{SCHEMAS}/Thing: unsupported: required next to allOf"),
+    ("description: What all have.", "title: All", f"{SCHEMAS}/Record: needs a description"),
+    ("required: [name]", "required: [nome]", f"{SCHEMAS}/Offer: requires nome, which is not among its properties"),
+    ("count: {", "fromWhere: {type: string}\n            from_where: {", f"{SCHEMAS}/Offer: fromWhere and from_where are both"),
+    ("count: {", "list: {", f"{SCHEMAS}/Offer: list cannot be the name of a field"),
+    ("count: {", "id: {", f"{SCHEMAS}/Offer/allOf/1/properties/id: unsupported: does not fit id of Record"),
+    (
+        "description: A thing., allOf: [",
+        "description: A thing., allOf: [{$ref: '#/components/schemas/Build'}, ",
+        f"{SCHEMAS}/Thing/allOf/1: unsupported: allOf over two schemas",
+    ),
+    (
+        "{description: A thing., allOf: [{$ref: \"#/components/schemas/Record\"}]}",
+        "{description: A thing., allOf: [{$ref: '#/components/schemas/OrderRequest'}]}",
+        f"{SCHEMAS}/Thing/allOf/0: unsupported: allOf over OrderRequest, which is not a class",
+    ),
+    (
+        "renew: \"#/components/schemas/OtherOrder\"",
+        "renew: \"#/components/schemas/NewOrder\"",
+        f"{SCHEMAS}/OrderRequest/discriminator: its mapping must lead to every member",
+    ),
+    (
+        "{type: object, description: Where.,",
+        "{type: object, description: Where., additionalProperties: {type: string},",
+        f"{SCHEMAS}/Place/additionalProperties: unsupported: typed additional properties",
+    ),
+    ("Place: {", "Lonely: {type: string, description: One.}\n    Place: {", f"{SCHEMAS}/Lonely: nothing refers to it"),
+    ("schemas/Build\"}, {type: array", "schemas/Bild\"}, {type: array", "#/components/schemas/Bild is not a schema"),
+    ("operationId: logIn", "operationId: getObject", "#/paths/~1login/get/operationId: getObject is the id of another"),
+    ("operationId: logIn", "operationId: logOut", "#/paths/~1login/get: logOut has no entry in the overlay"),
+    ("name: opt.from", "name: opt.form", "#/paths/~1offers/get/parameters: needs opt.from, which its cursor sends"),
+    ("name: tags", "name: modifiedAfter", "two arguments are called modified_after in Python"),
+    ("name: tags, in: query", "name: tags, in: cookie", "parameters/0/in: unsupported: a parameter in cookie"),
+    ("name: x-mode, in: header, schema: {type: string, enum: [test]}", "name: x-mode, in: header, schema: {type: object}",
+     "#/paths/~1order/post/parameters/0/schema: unsupported: not a parameter's type"),
+    ("{objectId}:", "{id}:", "path parameters ['objectId', 'path_type', 'service'] do not fit"),
+    ("\"423\"", "\"418\"", "#/paths/~1order/post/responses/418: no exception stands for this status"),
+    ("sessionAuth", "magicAuth", "#/paths/~1order/post/security: unsupported: magicAuth"),
+    ("confidence: sample", "confidence: rumour", "#/paths/~1builds/get/x-limio-confidence: unknown: rumour"),
+    ("x-www-form-urlencoded", "x-protobuf", "content: unsupported: a body of application/x-protobuf"),
+    ("\"200\": {content: {application/json: {schema: {type: [\"null\", object]}}}}",
+     "\"200\": {content: {text/plain: {schema: {type: string}}}}", "content: unsupported: an answer of text/plain"),
+    ("{items: {type: array", "{things: {type: array", "has no items, where its cursor looks for items"),
+    ("{items: {type: array, items: {$ref: \"#/components/schemas/Offer\"",
+     "{items: {type: array, items: {type: array, items: {$ref: \"#/components/schemas/Offer\"}", "is not a list of Offer, which the overlay"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "message"), SPEC_STOPS)
+def test_a_spec_that_cannot_be_generated_from(tmp_path: Path, old: str, new: str, message: str) -> None:
+    said = stop(tmp_path, spec=(old, new))
+    assert said.startswith("openapi/limio.yaml: #/")
+    assert message in said
+
+
+OVERLAY_STOPS = [
+    ("[params]", "[parameters]", "parameters: unknown table"),
+    ('kind = "scroll"', 'kind = "spiral"', "cursors.catalog: Invalid enum value 'spiral'"),
+    ('retry = "once"', 'retries = "once"', "operations.submitOrder: Object contains unknown field `retries`"),
+    ('"catalog", item', '"katalog", item', "operations.listOffers: there is no cursor katalog"),
+    (', item = "Offer"', "", "operations.listOffers: a cursor needs an item, and an item a cursor"),
+    ('cursor = "catalog", ', "", "operations.listOffers: a cursor needs an item, and an item a cursor"),
+    ("logIn = {", "logOut = {", "logIn has no entry in the overlay's [operations]"),
+    ("\n[views", 'ghost = { resource = "a", name = "b", retry = "safe" }\n[views', "operations.ghost: the spec has no such"),
+    ('"changedAfter"', '"changedBefore"', 'params."changedBefore": the spec has no such parameter'),
+    ('"Place", ', "", "#/components/schemas/Place: is in no module of the overlay's [models]"),
+    ('"Place", ', '"Place", "Build", ', "models.orders: Build is in catalog too"),
+    ('"Place", ', '"Place", "Plaice", ', "models.orders: Plaice is not a schema of the spec"),
+    ('"Record", "Attributes"', '"Attributes"', "is in no module"),
+    ('name = "token"', 'name = "log_in"', "operations.logIn: createToken is session.log_in too"),
+    ('resource = "orders", name = "submit"', 'resource = "orders", name = "get"', "submitOrder is orders.get too"),
+    ('resource = "offers"', 'resource = "offer"', "operations.listOffers: Offer is the name of its model too"),
+    ('["getObject", ', '["getThing", ', "views.orders: the spec has no operation getThing"),
+    ('["getObject", ', '["logIn", ', "views.orders: logIn has no path_type to bind"),
+    ('item = "Order"', 'item = "Ordre"', "#/components/schemas: needs Ordre"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "message"), OVERLAY_STOPS)
+def test_an_overlay_that_does_not_fit(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert message in stop(tmp_path, overlay=(old, new))
+
+
+def test_modules_that_import_each_other(tmp_path: Path) -> None:
+    said = stop(tmp_path, spec=(NAME, "name: {$ref: '#/components/schemas/Thing'}"))
+    assert said.startswith("openapi/overlay.toml: models: modules import each other: ")
+    assert "catalog → rest" in said
+
+
+def changed(text: str, edit: tuple[str, str]) -> str:
+    assert edit[0] in text, f"the toy has no {edit[0]}"
+    return text.replace(*edit) if edit[0] else text
+
+
+def stop(root: Path, *, spec: tuple[str, str] = ("", ""), overlay: tuple[str, str] = ("", "")) -> str:
+    """What the generator says of the toy after an edit."""
+    toy.write(root, spec=changed(toy.SPEC, spec), overlay=changed(toy.OVERLAY, overlay))
+    with pytest.raises(CannotGenerate) as said:
+        plan(*read(root))
+    return str(said.value)

@@ -1,0 +1,70 @@
+"""What all tests share: time that passes at once, and a transport that answers from a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from limio_async.core.wire import Request, Response
+
+
+class VirtualTime:
+    """The running loop's clock: jumps to the next timer instead of waiting for it."""
+
+    def __init__(self, loop: Any) -> None:
+        self.elapsed = 0.0
+        self._begun: float = loop.time()
+        self._select = loop._selector.select
+
+    def time(self) -> float:
+        return self._begun + self.elapsed
+
+    def select(self, timeout: float | None) -> Any:
+        ready = self._select(0)
+        if not ready:
+            assert timeout is not None, "everything waits for something that cannot happen"
+            self.elapsed += timeout
+        return ready
+
+
+@pytest.fixture
+async def virtual_time(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[VirtualTime]:
+    """Waits of this test take no time; `virtual_time.elapsed` tells how long they would have been."""
+    loop: Any = asyncio.get_running_loop()
+    clock = VirtualTime(loop)
+    monkeypatch.setattr(loop, "time", clock.time)
+    monkeypatch.setattr(loop._selector, "select", clock.select)
+    yield clock
+    monkeypatch.undo()
+
+
+Answer = Response | Exception | Callable[[Request], Any]
+
+
+class ScriptedTransport:
+    """Answers requests from a script, in order; the last answer repeats."""
+
+    origin = "https://limio.test"
+
+    def __init__(self, *script: Answer) -> None:
+        self.script = list(script)
+        self.requests: list[Request] = []
+        self.closed = 0
+
+    async def send(self, request: Request, *, timeout: float | None) -> Response:
+        self.requests.append(request)
+        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        await asyncio.sleep(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Response):
+            return answer
+        made = answer(request)
+        response: Response = await made if asyncio.iscoroutine(made) else made
+        return response
+
+    async def aclose(self) -> None:
+        self.closed += 1

@@ -1,0 +1,530 @@
+"""Walks over both species of cursor: every item once, in order, or an error that says so."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from typing import Any
+
+import msgspec
+import pytest
+
+from limio_async import errors
+from limio_async.auth import NoAuth
+from limio_async.core.listing import Checkpoint, Listing
+from limio_async.core.session import Session
+from limio_async.core.wire import Paging, Request, Response
+from tests.conftest import ScriptedTransport
+from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, Item, answer, listing_of, page, scroll_page
+
+LOST = errors.AnswerLost("the server hung up")
+
+
+def walk(paging: Paging, *script: Any, **options: Any) -> tuple[Listing[Item], ScriptedTransport]:
+    transport = ScriptedTransport(*script)
+    session = Session(transport, NoAuth())
+    return session.list(listing_of(paging), {"tags": None}, **options), transport
+
+
+async def ids(listing: Listing[Item]) -> list[str]:
+    return [item.id async for item in listing]
+
+
+# ------------------------------------------------------------------ where a walk ends
+
+
+async def test_an_empty_page_in_the_middle_of_a_key_walk_is_not_its_end() -> None:
+    listing, _ = walk(KEY, page("1", "2", cursor="a"), page(cursor="b"), page("3"))
+    assert await ids(listing) == ["1", "2", "3"]
+    assert listing.report.complete
+
+
+@pytest.mark.parametrize("nothing", [None, "", {}])
+async def test_a_key_walk_ends_where_no_cursor_is_given(nothing: Any) -> None:
+    body = {"items": [{"id": "1"}], "queryMore": nothing}
+    listing, transport = walk(KEY, answer(body))
+    assert await ids(listing) == ["1"]
+    assert len(transport.requests) == 1
+
+
+async def test_a_scroll_goes_on_with_the_same_cursor_until_an_empty_page() -> None:
+    listing, transport = walk(
+        SCROLL, scroll_page("1", hits=3), scroll_page("2"), scroll_page("3"), scroll_page()
+    )
+    assert await ids(listing) == ["1", "2", "3"]
+    assert listing.report.complete
+    assert len(transport.requests) == 4
+
+
+async def test_a_list_without_cursor_is_one_page() -> None:
+    listing, transport = walk(WHOLE, page("1", "2"))
+    assert await ids(listing) == ["1", "2"]
+    assert [request.target for request in transport.requests] == ["/api/things"]
+
+
+async def test_null_for_items_is_an_empty_page() -> None:
+    listing, _ = walk(KEY, answer({"items": None, "queryMore": "a"}), page("1"))
+    assert await ids(listing) == ["1"]
+
+
+async def test_an_answer_without_items_is_unreadable_not_empty() -> None:
+    listing, _ = walk(KEY, answer({"message": "hello"}))
+    with pytest.raises(errors.Unreadable, match=r"listThings: the answer has no items - at \$"):
+        await ids(listing)
+
+
+# ------------------------------------------------------------------ what is asked
+
+
+async def test_a_scroll_is_switched_on_and_keeps_its_filters() -> None:
+    transport = ScriptedTransport(scroll_page("1", scroll="a b"), scroll_page())
+    listing = Session(transport, NoAuth()).list(listing_of(SCROLL), {"tags": "/tags/uk"}, page_size=20)
+    await ids(listing)
+    assert [request.target for request in transport.requests] == [
+        "/api/things?tags=%2Ftags%2Fuk&opt.all=true&opt.pageSize=20",
+        "/api/things?tags=%2Ftags%2Fuk&opt.all=true&opt.pageSize=20"
+        "&opt.queryMoreFrom=a%20b&opt.queryMoreAlias=catalog_test",
+    ]
+    assert [request.retry for request in transport.requests] == ["safe", "scroll"]
+
+
+@pytest.mark.parametrize(
+    ("paging", "options"), [(WHOLE, {"page_size": 5}), (KEY, {"page_size": 0}), (KEY, {"read_ahead": 2})]
+)
+def test_options_that_cannot_be_kept_are_refused(paging: Paging, options: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidArgument):
+        walk(paging, page(), **options)
+
+
+# ------------------------------------------------------------------ loops
+
+
+async def test_a_key_that_comes_back_is_a_loop() -> None:
+    listing, transport = walk(
+        KEY, page("1", cursor="a"), page("2", cursor="b"), page("3", cursor="a"), read_ahead=0
+    )
+    seen: list[str] = []
+    with pytest.raises(errors.CursorLoop) as caught:
+        async for item in listing:
+            seen.append(item.id)
+    assert seen == ["1", "2"]
+    assert len(transport.requests) == 3
+    assert caught.value.checkpoint.items == 2
+
+
+@pytest.mark.parametrize("period", [1, 2, 5])
+async def test_a_scroll_that_sends_the_same_pages_for_ever_is_a_loop(period: int) -> None:
+    asked = 0
+
+    def again(request: Request) -> Response:
+        nonlocal asked
+        asked += 1
+        return scroll_page(f"{asked % period}")
+
+    listing, _ = walk(SCROLL, again)
+    with pytest.raises(errors.CursorLoop):
+        await ids(listing)
+    assert asked < 20 * period
+
+
+# ------------------------------------------------------------------ honest ends
+
+
+async def test_a_scroll_that_ends_short_of_hits_says_so_after_its_last_item() -> None:
+    listing, _ = walk(SCROLL, scroll_page("1", hits=3), scroll_page("2", hits=3), scroll_page(hits=3))
+    seen: list[str] = []
+    with pytest.raises(errors.IncompleteListing, match="ended after 2 items, 3 were promised") as caught:
+        async for item in listing:
+            seen.append(item.id)
+    assert seen == ["1", "2"]
+    assert (caught.value.expected, caught.value.seen) == (3, 2)
+    assert listing.report.ended
+    assert not listing.report.complete
+    with pytest.raises(errors.IncompleteListing):
+        await ids(listing)  # it does not pretend the second time either
+
+
+async def test_the_verdict_can_be_a_warning_or_off(caplog: pytest.LogCaptureFixture) -> None:
+    for verify, warnings in (("warn", 1), ("off", 0)):
+        caplog.clear()
+        listing, _ = walk(SCROLL, scroll_page("1", hits=3), scroll_page(), verify=verify)
+        with caplog.at_level(logging.WARNING):
+            assert await ids(listing) == ["1"]
+        assert len(caplog.records) == warnings
+        assert not listing.report.complete
+
+
+async def test_hits_that_are_a_lower_bound_promise_nothing() -> None:
+    first = page("1", cursor={"from": "s", "alias": "a"}, hits={"value": 10_000, "relation": "gte"})
+    listing, _ = walk(SCROLL, first, scroll_page())
+    assert await ids(listing) == ["1"]
+
+
+@pytest.mark.parametrize("hits", [2, 2.0, {"value": 2, "relation": "eq"}, {"value": 2}])
+async def test_both_forms_of_hits_count(hits: Any) -> None:
+    listing, _ = walk(SCROLL, page("1", "2", cursor={"from": "s"}, hits=hits), scroll_page())
+    assert await ids(listing) == ["1", "2"]
+    assert listing.report.hits == 2
+
+
+async def test_a_catalog_that_is_rebuilt_during_the_walk_stops_it() -> None:
+    listing, _ = walk(SCROLL, scroll_page("1", commit="c1"), scroll_page("2", commit="c2"), scroll_page())
+    with pytest.raises(errors.SnapshotChanged, match="before page 2"):
+        await ids(listing)
+    with pytest.raises(errors.SnapshotChanged):
+        await ids(listing)
+
+
+async def test_commit_ids_are_found_under_the_header_too() -> None:
+    first = page("1", cursor={"from": "s"}, header={"commitId": 1711455734554})
+    listing, _ = walk(SCROLL, first, page(cursor={"from": "s"}, header={"commitId": 1711455734554}))
+    await ids(listing)
+    assert listing.report.commit_ids == ("1711455734554",)
+
+
+# ------------------------------------------------------------------ lost pages
+
+
+@pytest.mark.parametrize("paging", [SCROLL, OPAQUE])
+async def test_a_lost_page_of_a_cursor_that_advances_is_never_asked_for_twice(paging: Paging) -> None:
+    cursor: Any = {"from": "s"} if paging is SCROLL else "o"
+    listing, transport = walk(paging, page("1", cursor=cursor), LOST)
+    for _ in range(2):
+        with pytest.raises(errors.IncompleteListing, match="walk again from the top"):
+            await ids(listing)
+    assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_a_server_error_on_a_scroll_page_counts_as_lost(status: int, virtual_time: Any) -> None:
+    listing, transport = walk(SCROLL, scroll_page("1"), answer({"message": "oops"}, status))
+    with pytest.raises(errors.IncompleteListing):
+        await ids(listing)
+    assert len(transport.requests) == 2
+
+
+async def test_a_lost_key_page_is_asked_for_again(virtual_time: Any) -> None:
+    listing, transport = walk(KEY, page("1", cursor="a"), LOST, answer({}, 502), page("2"))
+    assert await ids(listing) == ["1", "2"]
+    assert len(transport.requests) == 4
+    assert listing.report.requests == 4
+
+
+async def test_the_first_page_of_a_scroll_may_be_asked_for_again(virtual_time: Any) -> None:
+    listing, _ = walk(SCROLL, LOST, scroll_page("1"), scroll_page())
+    assert await ids(listing) == ["1"]
+
+
+async def test_a_scroll_page_that_never_left_or_was_refused_with_429_is_asked_for_again(
+    virtual_time: Any,
+) -> None:
+    script = [scroll_page("1"), errors.NeverSent("refused"), answer({}, 429), scroll_page("2"), scroll_page()]
+    listing, _ = walk(SCROLL, *script)
+    assert await ids(listing) == ["1", "2"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+async def test_an_expired_scroll_says_so_and_stays_so(status: int) -> None:
+    listing, transport = walk(SCROLL, scroll_page("1"), answer({"message": "No search context"}, status))
+    for _ in range(2):
+        with pytest.raises(errors.CursorExpired, match="No search context") as caught:
+            await ids(listing)
+    assert caught.value.checkpoint.items == 1
+    assert len(transport.requests) == 2
+
+
+async def test_a_walk_that_failed_goes_on_where_it_stood(virtual_time: Any) -> None:
+    listing, _ = walk(KEY, page("1", cursor="a"), answer({"message": "forbidden"}, 403), page("2"))
+    seen: list[str] = []
+    with pytest.raises(errors.Forbidden):
+        async for item in listing:
+            seen.append(item.id)
+    assert seen + await ids(listing) == ["1", "2"]
+
+
+async def test_a_scroll_page_refused_for_its_credentials_can_be_asked_for_again() -> None:
+    listing, _ = walk(SCROLL, scroll_page("1"), answer({}, 401), scroll_page("2"), scroll_page())
+    with pytest.raises(errors.Unauthorized):
+        await ids(listing)
+    assert await ids(listing) == ["2"]
+
+
+async def test_an_undecodable_key_page_can_be_asked_for_again() -> None:
+    bad = [answer({"items": [{"id": None}], "queryMore": "b"})]
+    good = {"": page("1", cursor="a"), "a": page("2", cursor="b"), "b": page("3")}
+
+    def by_cursor(request: Request) -> Response:
+        cursor = request.target.partition("queryMore=")[2]
+        return bad.pop() if cursor == "a" and bad else good[cursor]
+
+    listing, _ = walk(KEY, by_cursor)
+    with pytest.raises(errors.Unreadable, match=r"listThings: expected str, got null - at \$.items\[0\].id"):
+        await ids(listing)
+    assert await ids(listing) == ["2", "3"]
+
+
+async def test_an_undecodable_scroll_page_ends_the_walk_for_good() -> None:
+    listing, _ = walk(SCROLL, scroll_page("1"), answer({"items": [{"id": None}]}), scroll_page("3"))
+    for _ in range(2):
+        with pytest.raises(errors.Unreadable):
+            await ids(listing)
+
+
+# ------------------------------------------------------------------ read-ahead
+
+
+async def test_the_first_page_is_not_followed_by_a_second_before_it_is_used_up() -> None:
+    listing, transport = walk(KEY, page("1", "2", cursor="a"), page("3", "4", cursor="b"), page("5"))
+    assert [item.id for item in await listing.take(2)] == ["1", "2"]
+    first = await listing.first()
+    assert first is not None
+    assert first.id == "3"
+    await asyncio.sleep(0)
+    assert len(transport.requests) == 2
+    assert await ids(listing) == ["4", "5"]
+
+
+async def test_one_page_is_fetched_while_the_caller_works_on_another() -> None:
+    pages = [page(f"{n}", cursor=f"c{n}") for n in range(9)]
+    listing, transport = walk(KEY, *pages, page("9"))
+    ahead: list[int] = []
+    async for item in listing:
+        await asyncio.sleep(0.001)
+        ahead.append(len(transport.requests) - int(item.id) - 1)
+    assert ahead == [0, *[1] * 8, 0]
+
+
+async def test_no_read_ahead_where_none_is_wanted() -> None:
+    listing, transport = walk(KEY, *(page(f"{n}", cursor=f"c{n}") for n in range(3)), page("3"), read_ahead=0)
+    async for item in listing:
+        await asyncio.sleep(0.001)
+        assert len(transport.requests) == int(item.id) + 1
+
+
+async def test_breaking_out_leaves_no_task_behind_and_loses_nothing() -> None:
+    listing, _ = walk(KEY, *(page(f"{n}", cursor=f"c{n}") for n in range(5)), page("5"))
+    seen: list[str] = []
+    for stop in ("1", "3", "9"):
+        async for item in listing:
+            seen.append(item.id)
+            if item.id == stop:
+                break
+        gc.collect()
+        await asyncio.sleep(0.001)
+        assert len(asyncio.all_tasks()) == 1
+    assert seen == ["0", "1", "2", "3", "4", "5"]
+
+
+async def test_a_scroll_page_that_was_cut_short_is_reported_when_the_walk_goes_on() -> None:
+    async def never(request: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    listing, _ = walk(SCROLL, scroll_page("1"), scroll_page("2"), never)
+    async for item in listing:
+        if item.id == "2":
+            break
+    gc.collect()
+    await asyncio.sleep(0.001)
+    with pytest.raises(errors.IncompleteListing, match="cut short"):
+        await ids(listing)
+
+
+async def test_a_page_that_arrived_before_the_break_is_not_asked_for_again() -> None:
+    listing, transport = walk(SCROLL, scroll_page("1"), scroll_page("2"), scroll_page("3"), scroll_page())
+    async for item in listing:
+        await asyncio.sleep(0.001)  # page 3 arrives
+        if item.id == "2":
+            break
+    assert await ids(listing) == ["3"]
+    assert len(transport.requests) == 4
+
+
+async def test_closing_the_client_ends_a_walk_with_an_error() -> None:
+    async def never(request: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    session = Session(ScriptedTransport(page("1", cursor="a"), page("2", cursor="b"), never), NoAuth())
+
+    async def read() -> list[str]:
+        return await ids(session.list(listing_of(KEY), {}))
+
+    reader = asyncio.create_task(read())
+    await asyncio.sleep(0.01)
+    await session.aclose()
+    with pytest.raises(errors.ClientClosed):
+        await reader
+
+
+# ------------------------------------------------------------------ other ways to look
+
+
+async def test_awaited_a_listing_is_its_first_page_and_nothing_is_used_up() -> None:
+    listing, transport = walk(SCROLL, scroll_page("1", hits=2), scroll_page("2"), scroll_page())
+    first = await listing
+    assert [item.id for item in first.items] == ["1"]
+    assert (first.number, first.hits, first.commit_id) == (1, 2, "c1")
+    assert first.cursor is not None
+    assert len(transport.requests) == 1
+    assert await ids(listing) == ["1", "2"]
+
+
+async def test_pages_are_whole_pages_and_of_one_begun_the_rest() -> None:
+    listing, _ = walk(KEY, page("1", "2", cursor="a"), page(cursor="b"), page("3"))
+    await listing.first()
+    assert [[item.id for item in one.items] async for one in listing.pages()] == [["2"], [], ["3"]]
+
+
+async def test_raw_items_are_the_exact_bytes() -> None:
+    body = b'{"items": [ {"id":"1", "price": 1.50,"new":[1 ,2]}, {"id" : "2"} ], "queryMore":null}'
+    listing, _ = walk(KEY, answer(body))
+    assert [item async for item in listing.raw()] == [
+        b'{"id":"1", "price": 1.50,"new":[1 ,2]}',
+        b'{"id" : "2"}',
+    ]
+
+
+class Slim(msgspec.Struct):
+    price: float | None = None
+
+
+async def test_items_can_be_decoded_into_the_callers_own_type() -> None:
+    listing, _ = walk(KEY, answer({"items": [{"id": "1", "price": 2}], "queryMore": ""}))
+    assert [item async for item in listing.into(Slim)] == [Slim(price=2)]
+
+
+async def test_collect_takes_all_or_says_that_there_are_more() -> None:
+    pages = (page("1", "2", cursor="a"), page("3"))
+    assert len(await walk(KEY, *pages)[0].collect(limit=3)) == 3
+    listing, _ = walk(KEY, *pages)
+    with pytest.raises(errors.IncompleteListing, match="more than 2 items") as caught:
+        await listing.collect(limit=2)
+    assert caught.value.checkpoint.items == 2
+
+
+class Envelope(msgspec.Struct):
+    customers: list[dict[str, Any]]
+
+
+async def test_the_rest_of_a_page_can_be_read_from_its_bytes() -> None:
+    listing, _ = walk(KEY, page("1", customers=[{"id": "cus-1"}]))
+    assert (await listing).read(Envelope).customers == [{"id": "cus-1"}]
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+@pytest.mark.parametrize("stop_after", range(6))
+async def test_a_key_walk_resumes_in_the_middle(stop_after: int) -> None:
+    script = {None: page("1", "2", cursor="a"), "a": page("3", cursor="b"), "b": page("4", "5")}
+
+    def by_cursor(request: Request) -> Response:
+        return script[request.target.partition("queryMore=")[2] or None]
+
+    listing, _ = walk(KEY, by_cursor)
+    before = [item.id for item in await listing.take(stop_after)]
+    saved = listing.checkpoint().to_json()
+    resumed, transport = walk(KEY, by_cursor, resume=saved)
+    assert resumed.checkpoint().to_json() == saved
+    assert before + await ids(resumed) == ["1", "2", "3", "4", "5"]
+    assert resumed.report.items == 5
+    assert len(transport.requests) <= 3 - stop_after // 2
+    assert resumed.report.complete
+
+
+async def test_a_key_page_that_changed_is_resumed_by_id_or_handed_out_again() -> None:
+    listing, _ = walk(KEY, page("1", "2", "3", cursor="a"))
+    await listing.take(2)
+    saved = listing.checkpoint()
+    one_gone, _ = walk(KEY, page("2", "3"), resume=saved)
+    assert await ids(one_gone) == ["3"]
+    mark_gone, _ = walk(KEY, page("1", "3"), resume=saved)
+    assert await ids(mark_gone) == ["1", "3"]
+    much_gone, _ = walk(KEY, page("3", cursor="a"), page("4"), resume=saved)
+    assert await ids(much_gone) == ["3", "4"]
+
+
+@pytest.mark.parametrize("stop_after", range(5))
+async def test_a_scroll_resumes_from_the_top_without_repeating_itself(stop_after: int) -> None:
+    script = (scroll_page("1", "2", hits=4), scroll_page("3", "4"), scroll_page())
+    listing, _ = walk(SCROLL, *script)
+    before = [item.id for item in await listing.take(stop_after)]
+    checkpoint = listing.checkpoint()
+    assert not checkpoint.resumes_in_the_middle
+    resumed, _ = walk(SCROLL, *script, resume=checkpoint.to_json())
+    assert before + await ids(resumed) == ["1", "2", "3", "4"]
+    assert resumed.report.items == 4
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        (scroll_page("1", "2", commit="c2"), scroll_page()),
+        (scroll_page("2", "1"), scroll_page()),
+        (scroll_page("1"), scroll_page()),
+    ],
+)
+@pytest.mark.parametrize("verify", ["raise", "off"])
+async def test_a_scroll_is_not_resumed_over_another_catalog(now: tuple[Response, ...], verify: str) -> None:
+    listing, _ = walk(SCROLL, scroll_page("1", "2", "3"), scroll_page())
+    await listing.take(2)
+    resumed, _ = walk(SCROLL, *now, resume=listing.checkpoint(), verify=verify)
+    for _ in range(2):
+        with pytest.raises(errors.SnapshotChanged):
+            await ids(resumed)
+
+
+async def test_a_finished_walk_stays_finished() -> None:
+    listing, _ = walk(KEY, page("1"))
+    await ids(listing)
+    resumed, transport = walk(KEY, page("1"), resume=listing.checkpoint())
+    assert await ids(resumed) == []
+    assert transport.requests == []
+    assert resumed.report.items == 1
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        ("not json", "not a checkpoint"),
+        (b'{"operation": "listThings"}', "not a checkpoint"),
+        ('{"operation":"listOthers","digest":"d","items":0}', "belongs to listOthers"),
+        ('{"operation":"listThings","digest":"d","items":0}', "other arguments or another host"),
+        ('{"operation":"listThings","digest":"d","items":0,"version":2}', "version 2"),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused(saved: str | bytes, said: str) -> None:
+    with pytest.raises(errors.ForeignCheckpoint, match=said):
+        walk(KEY, page(), resume=saved)
+
+
+def test_a_checkpoint_is_bound_to_arguments_and_host() -> None:
+    def digest(origin: str, tags: str | None) -> str:
+        transport = ScriptedTransport(page())
+        transport.origin = origin
+        return Session(transport, NoAuth()).list(listing_of(KEY), {"tags": tags}).checkpoint().digest
+
+    assert (
+        len({digest("https://a.test", None), digest("https://b.test", None), digest("https://a.test", "x")})
+        == 3
+    )
+    assert isinstance(Checkpoint.read(None, operation="x", digest="y"), Checkpoint)
+
+
+# ------------------------------------------------------------------ hostile cursors
+
+
+@pytest.mark.parametrize("cursor", ["x" * 20_000, {"other": "shape"}, 5, ["a"], {"from": 5}])
+async def test_a_cursor_of_unknown_shape_or_size_is_unreadable(cursor: Any) -> None:
+    listing, _ = walk(OPAQUE, page("1", cursor=cursor))
+    with pytest.raises(errors.Unreadable, match=r"\$\.queryMore"):
+        await ids(listing)
+
+
+async def test_any_text_is_carried_back_as_it_came() -> None:
+    hostile = "a\r\nX: y&limit=1#é\x00"
+    listing, transport = walk(KEY, page("1", cursor=hostile), page("2"))
+    assert await ids(listing) == ["1", "2"]
+    assert transport.requests[1].target.endswith("?queryMore=a%0D%0AX%3A%20y%26limit%3D1%23%C3%A9%00")

@@ -1,0 +1,88 @@
+"""What may be sent again, and how long the wait is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limio_async.core.retry import may_resend, retry_after, wait_before_resend
+from limio_async.core.wire import Response, Retry
+from limio_async.errors import AnswerLost, DeadlineExceeded, NeverSent, TransportError
+from tests.unit.helpers import answer
+
+NEVER, LOST = NeverSent("no"), AnswerLost("gone")
+EVERY: tuple[Retry, ...] = ("safe", "scroll", "idempotent", "once")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "classes"),
+    [
+        (NEVER, {"safe", "scroll", "idempotent", "once"}),
+        (LOST, {"safe", "idempotent"}),
+        (DeadlineExceeded("late"), set()),
+        (answer(status=429), {"safe", "scroll", "idempotent"}),
+        (answer(status=500), {"safe", "idempotent"}),
+        (answer(status=502), {"safe", "idempotent"}),
+        (answer(status=503), {"safe", "idempotent"}),
+        (answer(status=504), {"safe", "idempotent"}),
+        (answer(status=200), set()),
+        (answer(status=400), set()),
+        (answer(status=401), set()),
+        (answer(status=404), set()),
+        (answer(status=409), set()),
+    ],
+)
+def test_which_classes_are_sent_again(outcome: Response | TransportError, classes: set[Retry]) -> None:
+    assert {retry for retry in EVERY if may_resend(outcome, retry)} == classes
+
+
+def longest(value: float) -> float:
+    return value
+
+
+def test_waits_double_up_to_a_ceiling_and_start_higher_after_429() -> None:
+    lost = [wait_before_resend(n, LOST, longest) for n in range(1, 10)]
+    throttled = [wait_before_resend(n, answer(status=429), longest) for n in range(1, 7)]
+    assert lost == [0.25, 0.5, 1, 2, 4, 8, 16, 20, 20]
+    assert throttled == [1, 2, 4, 8, 16, 20]
+
+
+def test_jitter_is_full() -> None:
+    waits = [wait_before_resend(3, LOST) for _ in range(300)]
+    assert min(waits) < 0.2 < 0.8 < max(waits) <= 1
+
+
+def test_what_the_server_asks_for_is_a_floor() -> None:
+    asked = answer(status=429, headers={"retry-after": "7"})
+    assert all(7 <= wait_before_resend(1, asked) <= 7.1 for _ in range(100))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": " 2 "}, 2.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "²"}, None),
+        ({"retry-after": "1.5"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 10.0),
+        ({"retry-after": "Wed, 21 Oct 2015 09:28:10 +0200", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 10.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:00:00 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(answer(status=429, headers=headers)) == seconds
+
+
+@given(st.text(), st.text())
+def test_no_header_breaks_the_parser(value: str, date: str) -> None:
+    seconds: Any = retry_after(answer(status=429, headers={"retry-after": value, "date": date}))
+    assert seconds is None or seconds >= 0

@@ -1,0 +1,100 @@
+"""A server that says exactly the bytes it is told to, and remembers what it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+Behaviour = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+def http(
+    body: bytes, status: str = "200 OK", *headers: str, length: int | None = None, close: bool = False
+) -> bytes:
+    """One HTTP/1.1 answer; *length* overrides what Content-Length says."""
+    lines = [f"HTTP/1.1 {status}", "content-type: application/json", *headers]
+    lines.append(
+        "connection: close" if close else f"content-length: {len(body) if length is None else length}"
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close without a word."""
+
+
+async def reset(writer: asyncio.StreamWriter) -> None:
+    """Break the connection with a TCP reset."""
+    sock: socket.socket = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def silence(writer: asyncio.StreamWriter) -> None:
+    """Never answer."""
+    await asyncio.Event().wait()
+
+
+class RawServer:
+    """Answers requests from a script, in order; the last behaviour repeats."""
+
+    def __init__(self, *script: Behaviour) -> None:
+        self.script = list(script)
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.url = ""
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while head := await self._request(reader):
+                self.requests.append(head)
+                step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+                if not isinstance(step, bytes):
+                    await step(writer)
+                    break
+                writer.write(step)
+                await writer.drain()
+                if b"connection: close" in step:
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _request(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            return b""
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                head += await reader.readexactly(int(line.partition(b":")[2]))
+        return head
+
+
+@asynccontextmanager
+async def raw_server(*script: Behaviour) -> AsyncIterator[RawServer]:
+    served = RawServer(*script)
+    running: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await served.handle(reader, writer)
+        except asyncio.CancelledError:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield served
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -1,0 +1,243 @@
+"""What the transport does on a real socket, where aiohttp by itself would do something else."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import traceback
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from limio_async import errors
+from limio_async.core.wire import Request
+from limio_async.transport import AiohttpTransport, origin_of
+from tests.wire.rawserver import RawServer, hang_up, http, raw_server, reset, silence
+
+CANARY = "canary-secret-value"
+
+
+def request(method: str = "GET", target: str = "/api/things", **facts: Any) -> Request:
+    headers = {"accept": "application/json", "authorization": f"Bearer {CANARY}"}
+    return Request(operation="getThing", method=method, target=target, headers=headers, **facts)
+
+
+async def send(
+    server: RawServer | str, what: Request | None = None, *, timeout: float = 5, **options: Any
+) -> Any:
+    url = server if isinstance(server, str) else server.url
+    transport = AiohttpTransport(url, user_agent="limio_async/test", **options)
+    try:
+        return await transport.send(what or request(), timeout=timeout)
+    finally:
+        await transport.aclose()
+
+
+async def test_an_answer_comes_back_whole() -> None:
+    async with raw_server(http(b'{"ok":true}', "200 OK", "X-Amzn-RequestId: r-1")) as server:
+        answer = await send(server, request(target="/api/a%2Fb%20c?opt.all=true&x=%25"))
+    assert (answer.status, answer.body, answer.headers["x-amzn-requestid"]) == (200, b'{"ok":true}', "r-1")
+    head = server.requests[0].decode()
+    assert head.startswith("GET /api/a%2Fb%20c?opt.all=true&x=%25 HTTP/1.1\r\n")
+    assert "user-agent: limio_async/test" in head.lower()
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
+@pytest.mark.parametrize("fault", [hang_up, reset])
+async def test_a_broken_connection_is_never_repaired_by_sending_again(method: str, fault: Any) -> None:
+    async with raw_server(fault, http(b"{}")) as server:
+        with pytest.raises(errors.AnswerLost, match=r"^getThing: "):
+            await send(server, request(method))
+        await asyncio.sleep(0.01)
+    assert len(server.requests) == 1
+
+
+async def test_a_kept_connection_that_the_server_closed_is_not_repaired_in_secret_either() -> None:
+    async with raw_server(http(b"1"), hang_up, http(b"2")) as server:
+        transport = AiohttpTransport(server.url, user_agent="x")
+        await transport.send(request(), timeout=5)
+        with pytest.raises(errors.AnswerLost):
+            await transport.send(request(), timeout=5)
+        await transport.aclose()
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        http(b'{"a":', length=500, close=False) + b"",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\nnotgzip",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000 + b"\r\n\r\n{}",
+        b"",
+    ],
+)
+async def test_what_is_not_a_whole_http_answer_is_a_lost_answer_not_a_status(broken: bytes) -> None:
+    async def say(writer: asyncio.StreamWriter) -> None:
+        writer.write(broken)
+        await writer.drain()
+
+    async with raw_server(say) as server:
+        with pytest.raises(errors.AnswerLost):
+            await send(server)
+    assert len(server.requests) == 1
+
+
+async def test_a_refused_connection_was_never_sent() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(errors.NeverSent, match=r"^getThing: could not connect: "):
+        await send(f"http://127.0.0.1:{port}")
+
+
+async def test_a_name_that_does_not_exist_was_never_sent() -> None:
+    with pytest.raises(errors.NeverSent):
+        await send("https://tenant.invalid")
+
+
+async def test_a_server_that_speaks_no_tls_was_never_sent_anything() -> None:
+    async with raw_server(http(b"{}")) as server:
+        with pytest.raises(errors.NeverSent):
+            await send(server.url.replace("http://", "https://"), timeout=0.2)
+    assert CANARY.encode() not in b"".join(server.requests)
+
+
+async def test_an_answer_that_does_not_come_is_given_up() -> None:
+    async with raw_server(silence) as server:
+        with pytest.raises(errors.AnswerLost, match="in time"):
+            await send(server, timeout=0.1)
+
+
+async def test_a_body_that_drips_is_cut_by_the_same_time_limit() -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        for _ in range(100):
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with raw_server(drip) as server:
+        with pytest.raises(errors.AnswerLost):
+            await send(server, timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    "status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_redirects_are_answers_and_carry_nothing_to_another_origin(status: str, method: str) -> None:
+    async with raw_server(http(b"{}")) as evil:
+        redirect = http(b"", status, f"location: {evil.url}/steal", "set-cookie: a=b; path=/")
+        async with raw_server(redirect) as server:
+            answer = await send(server, request(method))
+    assert answer.status in {301, 302, 307, 308}
+    assert answer.headers["location"] == f"{evil.url}/steal"
+    assert evil.requests == []
+
+
+async def test_cookies_are_not_kept() -> None:
+    async with raw_server(http(b"{}", "200 OK", "set-cookie: lmo_session=1; path=/")) as server:
+        transport = AiohttpTransport(server.url, user_agent="x")
+        await transport.send(request(), timeout=5)
+        await transport.send(request(), timeout=5)
+        await transport.aclose()
+    assert b"cookie" not in server.requests[1].lower()
+
+
+async def test_proxies_in_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with raw_server(http(b"{}")) as server:
+        assert (await send(server)).status == 200
+
+
+async def test_connections_are_kept_and_shared() -> None:
+    async with raw_server(http(b"{}")) as server:
+        transport = AiohttpTransport(server.url, user_agent="x")
+        for _ in range(5):
+            await transport.send(request(), timeout=5)
+        await transport.aclose()
+    assert server.connections == 1
+
+
+async def test_a_compressed_answer_arrives_decoded() -> None:
+    body = gzip.compress(b'{"ok":true}')
+    async with raw_server(http(body, "200 OK", "content-encoding: gzip")) as server:
+        assert (await send(server)).body == b'{"ok":true}'
+
+
+async def test_a_gzip_bomb_stops_at_the_limit() -> None:
+    bomb = gzip.compress(bytes(200 * 1024 * 1024), 9)
+    async with raw_server(http(bomb, "200 OK", "content-encoding: gzip")) as server:
+        tracemalloc.start()
+        with pytest.raises(errors.Unreadable, match="larger than 8,388,608 bytes"):
+            await send(server, largest_body=8 * 1024 * 1024)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 20 * 1024 * 1024
+
+
+@pytest.mark.parametrize("fault", [hang_up, reset, b"garbage\r\n\r\n"])
+async def test_no_error_holds_a_credential_not_even_in_its_causes(fault: Any) -> None:
+    async with raw_server(fault) as server:
+        with pytest.raises(errors.TransportError) as caught:
+            await send(server)
+    seen: list[BaseException | None] = [caught.value]
+    while (error := seen[-1]) is not None:
+        assert CANARY not in repr(error) + str(vars(error))
+        seen.append(error.__cause__ or error.__context__)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=False).format())
+    assert CANARY not in shown
+
+
+async def test_a_closed_transport_says_so() -> None:
+    transport = AiohttpTransport("http://127.0.0.1:1", user_agent="x")
+    await transport.aclose()
+    await transport.aclose()
+    with pytest.raises(errors.ClientClosed):
+        await transport.send(request(), timeout=1)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("acme.prod.limio.com", "https://acme.prod.limio.com"),
+        ("https://acme.prod.limio.com/", "https://acme.prod.limio.com"),
+        ("https://acme.prod.limio.com/api", "https://acme.prod.limio.com"),
+        ("acme.prod.limio.com:8443", "https://acme.prod.limio.com:8443"),
+        ("http://127.0.0.1:8642", "http://127.0.0.1:8642"),
+        ("http://localhost:8642/", "http://localhost:8642"),
+        ("http://[::1]:8642", "http://[::1]:8642"),
+    ],
+)
+def test_hosts_and_base_urls(host: str, origin: str) -> None:
+    assert origin_of(host) == origin
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        " ",
+        "acme prod",
+        "acme\n.limio.com",
+        "http://acme.prod.limio.com",
+        "http://127.0.0.1.evil.example",
+        "ftp://acme.prod.limio.com",
+        "https://user:secret@acme.prod.limio.com",
+        "https://acme.prod.limio.com/shop",
+        "https://acme.prod.limio.com?x=1",
+        "https://acme.prod.limio.com:port",
+        "https://acme.prod.limio.com:99999",
+        "https://",
+    ],
+)
+def test_hosts_that_cannot_be_meant(host: str) -> None:
+    with pytest.raises(errors.ConfigurationError) as caught:
+        origin_of(host)
+    assert "secret" not in str(caught.value)
