@@ -1,0 +1,28 @@
+"""A Limio that runs anywhere: one `World` of state and behaviour, in memory or over HTTP.
+
+Where to look:
+
+    world.py      World: dispatch, credentials, the request log, scripted faults
+    settings.py   what may be set, and the world's clock
+    routes.py     which operation a method and a path mean
+    oauth.py      POST /oauth2/token
+    catalog.py    offers, products, campaigns, ...: filters and scroll cursors
+                  seed.py makes the items, templates.py says what they look like
+    objects.py    subscriptions, customers, orders, ...: key cursors and single objects
+                  records.py makes their content
+    journeys.py   cancellation journeys
+    messages.py   what an area is asked and what it answers
+    ids.py        ids that look random, follow from the seed and can be read back
+    memory.py     InMemoryTransport
+    server.py     the same World over HTTP
+
+Each area is a class with `operations`, from operation id to a method; an operation in no area answers 501.
+"""
+
+from __future__ import annotations
+
+from limio_async.emulator.memory import InMemoryTransport
+from limio_async.emulator.messages import reply
+from limio_async.emulator.world import World
+
+__all__ = ["InMemoryTransport", "World", "reply"]

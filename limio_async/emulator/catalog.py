@@ -1,0 +1,291 @@
+"""The catalog lists: filters, pages, and scroll cursors that are held here, advance when read, and expire."""
+
+from __future__ import annotations
+
+from array import array
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any
+
+import msgspec
+
+from limio_async.core.wire import Response
+from limio_async.emulator.ids import fingerprint
+from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
+from limio_async.emulator.seed import Shelf, shelves
+from limio_async.emulator.settings import Settings
+
+__all__ = ["Catalog"]
+
+_LEGACY, _V2 = "/offers/", "/offers2/"
+
+_RECORD_TYPES: Mapping[str, tuple[str, str]] = {
+    "add_on": ("add_ons", ""),
+    "offers": ("offers", _LEGACY),
+    "offers2": ("offers", _V2),
+    "discount": ("discounts", ""),
+    "product": ("products", ""),
+    "page": ("pages", ""),
+    "campaign": ("campaigns", ""),
+    "segment": ("segments", ""),
+}
+"""The shelf that holds them and the path that theirs start with."""
+
+_REDUCED = {"display_name__limio", "display_price__limio", "price__limio", "price", "label__limio"}
+"""The attributes that are left where `reducedData` is asked for; which ones Limio leaves is not documented."""
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """Which items of a shelf are asked for."""
+
+    shelf: str
+    under: str = ""
+    """A path that theirs start with."""
+    published: bool = False
+    """Leaves out drafts."""
+    id: str | None = None
+    path: str | None = None
+    tag: str | None = None
+    modified_after: str | None = None
+    """As ISO date and time in UTC without an offset."""
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+class Scroll(msgspec.Struct, kw_only=True):
+    """One walk in progress. Its page size is that of the request that opened it, as in Elasticsearch."""
+
+    number: int
+    search: Search
+    matches: Sequence[int]
+    page_size: int
+    reduced: bool
+    position: int = 0
+    pages: int = 0
+    last_read: float
+
+    def read(self, now: float) -> Sequence[int]:
+        """The next page. Whoever loses it cannot ask for it again."""
+        page = self.matches[self.position : self.position + self.page_size]
+        self.position += len(page)
+        self.pages += 1
+        self.last_read = now
+        return page
+
+
+class Catalog:
+    """The catalog: shelves of items that are made on demand, and the scrolls over them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._scrolls: dict[int, Scroll] = {}
+        self._opened = 0
+        self._builds = 0
+        self.shelves: Mapping[str, Shelf] = shelves(settings)
+        self._matches: Callable[[Search], Sequence[int]] = lru_cache(maxsize=32)(self._find)
+        self.operations: Mapping[str, Handler] = {
+            "listOffers": partial(self._list, shelf="offers"),
+            "listOffersV2": self._list_offers_v2,
+            "listProducts": partial(self._list, shelf="products"),
+            "listCampaigns": partial(self._list, shelf="campaigns"),
+            "listAddOns": partial(self._list, shelf="add_ons"),
+            "listSegments": partial(self._list, shelf="segments"),
+            "listAssets": partial(self._list, shelf="assets"),
+            "listPages": partial(self._list, shelf="pages"),
+            "listCatalogItems": self._list_by_record_type,
+            "listPublishedCatalogItems": partial(self._list_by_record_type, published=True),
+        }
+
+    def rebuild_index(self) -> None:
+        """Change the `commitId` that every answer carries from now on."""
+        self._builds += 1
+
+    def _list_offers_v2(self, call: Call) -> Response:
+        source = call.query.get("offersSource", "catalog")
+        if source not in {"catalog", "published"}:
+            raise Refused(400, "offersSource must be catalog or published")
+        return self._list(call, shelf="offers", under=_V2, published=source == "published")
+
+    def _list_by_record_type(self, call: Call, *, published: bool = False) -> Response:
+        try:
+            shelf, under = _RECORD_TYPES[call.query["record_type"]]
+        except KeyError:
+            raise Refused(400, f"record_type must be one of {', '.join(_RECORD_TYPES)}") from None
+        return self._list(call, shelf=shelf, under=under, published=published)
+
+    def _list(self, call: Call, *, shelf: str, under: str = "", published: bool = False) -> Response:
+        if "opt.queryMoreFrom" in call.query:
+            return self._page(call, self._resume(call), cursor=True)
+        search = _search(call, shelf=shelf, under=under, published=published)
+        scroll = Scroll(
+            number=self._opened,
+            search=search,
+            matches=self._matches(search),
+            page_size=whole_number(call, "opt.pageSize", default=50),
+            reduced=call.query.get("reducedData") == "true",
+            last_read=self._settings.now(),
+        )
+        cursor = call.query.get("opt.all") == "true"
+        if cursor:
+            self._forget_expired()
+            self._scrolls[scroll.number] = scroll
+            self._opened += 1
+        return self._page(call, scroll, cursor=cursor)
+
+    def _find(self, search: Search) -> Sequence[int]:
+        """The positions of all matches; computed once for a search, as an index would."""
+        shelf = self.shelves[search.shelf]
+        if search == Search(shelf=search.shelf):
+            return range(len(shelf))
+        candidates: Sequence[int] = range(len(shelf))
+        if search.id is not None:
+            candidates = shelf.with_id(search.id)
+        elif search.path is not None:
+            candidates = shelf.with_path(search.path)
+        return array("L", (number for number in candidates if _accepts(search, shelf, number)))
+
+    def _page(self, call: Call, scroll: Scroll, *, cursor: bool) -> Response:
+        shelf = self.shelves[scroll.search.shelf]
+        items = [shelf.item(number) for number in scroll.read(self._settings.now())]
+        if scroll.reduced:
+            items = [_reduced(item) for item in items]
+        hits = len(scroll.matches)
+        payload: dict[str, object] = {
+            "hits": hits if self._settings.hits_form == "number" else {"value": hits, "relation": "eq"},
+            "items": msgspec.Raw(b"[%b]" % b",".join(items)),
+            **self._snapshot(call, published=scroll.search.published),
+        }
+        if cursor:
+            alias = self._alias(published=scroll.search.published)
+            payload["queryMore"] = {"from": self._scroll_id(scroll), "alias": alias}
+        return reply(payload)
+
+    def _snapshot(self, call: Call, *, published: bool) -> dict[str, object]:
+        """Which build of the index answered."""
+        commit = fingerprint(self._settings.seed, "commit", self._builds, length=40)
+        built = str(1_736_900_000_000 + 60_000 * self._builds)
+        index = f"{self._alias(published=published)}_{commit}_{built}"
+        if published:
+            return {"commitId": built, "indexName": f"{self._alias(published=True)}_{built}"}
+        if call.operation == "listCampaigns":
+            return {"header": {"commitId": commit}}
+        return {"commitId": commit, "buildId": built, "indexName": index}
+
+    def _alias(self, *, published: bool) -> str:
+        tenant = self._settings.tenant
+        return f"{'published_items' if published else 'catalog'}_{tenant}.{tenant}.emulated.limio.com"
+
+    def _scroll_id(self, scroll: Scroll) -> str:
+        page = scroll.pages if self._settings.scroll_ids == "changing" else 0
+        return _scroll_id(scroll.number, page)
+
+    def _resume(self, call: Call) -> Scroll:
+        number = _scroll_number(call.query["opt.queryMoreFrom"])
+        self._forget_expired()
+        scroll = self._scrolls.get(number)
+        if scroll is None:
+            raise Refused(404, "No search context found for id")
+        if call.query.get("opt.queryMoreAlias") != self._alias(published=scroll.search.published):
+            raise Refused(400, "opt.queryMoreAlias must be the one that came with opt.queryMoreFrom")
+        return scroll
+
+    def _forget_expired(self) -> None:
+        oldest = self._settings.now() - self._settings.scroll_keep_alive
+        for number in [n for n, scroll in self._scrolls.items() if scroll.last_read <= oldest]:
+            del self._scrolls[number]
+
+
+def _search(call: Call, *, shelf: str, under: str, published: bool) -> Search:
+    query = call.query
+    return Search(
+        shelf=shelf,
+        under=under,
+        published=published,
+        id=query.get("id"),
+        path=query.get("path"),
+        tag=query.get("tags"),
+        modified_after=_instant(query["opt.modifiedAfter"]) if "opt.modifiedAfter" in query else None,
+        attributes=tuple(
+            sorted(
+                (name.removeprefix("attributes."), value)
+                for name, value in query.items()
+                if name.startswith("attributes.")
+            )
+        ),
+    )
+
+
+def _instant(text: str) -> str:
+    """*text*, a date with or without time and zone, in the form that items carry."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(400, "opt.modifiedAfter must be an ISO date or date-time") from None
+    if given.tzinfo is None:
+        given = given.replace(tzinfo=UTC)
+    return given.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _accepts(search: Search, shelf: Shelf, number: int) -> bool:
+    facts = shelf.facts(number)
+    return (
+        facts["path"].startswith(search.under)
+        and search.path in {None, facts["path"]}
+        and not (search.published and facts["status"] == "draft")
+        and (search.tag is None or f'"{search.tag}"' in facts["tags"])
+        and (search.modified_after is None or facts["modified"] > search.modified_after)
+        and (not search.attributes or _has_attributes(search, shelf.item(number)))
+    )
+
+
+def _has_attributes(search: Search, item: bytes) -> bool:
+    attributes = msgspec.json.decode(item)["data"].get("attributes", {})
+    return all(_shows(attributes.get(name), wanted) for name, wanted in search.attributes)
+
+
+def _shows(value: object, wanted: str) -> bool:
+    """Whether an attribute is, or a list of it holds, what was written in a query."""
+    match value:
+        case str():
+            return value == wanted
+        case bool() | int() | float():
+            return msgspec.json.encode(value).decode() == wanted
+        case list():
+            return wanted in value
+        case _:
+            return False
+
+
+def _reduced(item: bytes) -> bytes:
+    whole: dict[str, Any] = msgspec.json.decode(item)
+    attributes = whole["data"].get("attributes", {})
+    whole["data"]["attributes"] = {name: attributes[name] for name in attributes if name in _REDUCED}
+    return msgspec.json.encode(whole)
+
+
+# A scroll id is that of an Elasticsearch before 7: a header, then a search context and a node for each of 5 shards.
+_HEADER = b"\x0equeryThenFetch\x05"
+_SHARDS = 5
+_NODE = b"\x16" + fingerprint("node", length=22).encode()
+_FIRST_CONTEXT = 1_605_587
+
+
+def _scroll_id(number: int, page: int) -> str:
+    contexts = (_FIRST_CONTEXT + number * _SHARDS + shard + (page << 40) for shard in range(_SHARDS))
+    raw = _HEADER + b"".join(context.to_bytes(8) + _NODE for context in contexts)
+    return urlsafe_b64encode(raw).decode()
+
+
+def _scroll_number(cursor: str) -> int:
+    """The number of the scroll that *cursor* belongs to, whichever of its pages it came with."""
+    try:
+        context = int.from_bytes(urlsafe_b64decode(cursor)[len(_HEADER) : len(_HEADER) + 8])
+        page, context = divmod(context, 1 << 40)
+        number = (context - _FIRST_CONTEXT) // _SHARDS
+        genuine = _scroll_id(number, page) == cursor
+    except (ValueError, OverflowError):  # not base64, or no number that could have been given out
+        genuine, number = False, 0
+    if not genuine:
+        raise Refused(400, "Failed to parse scrollId")
+    return number

@@ -1,0 +1,80 @@
+"""A World over HTTP, for any client in any language; what `limio emulate` runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from aiohttp import web
+
+from limio_async.core.wire import Request
+from limio_async.emulator.world import World
+from limio_async.errors import TransportError
+
+__all__ = ["run_server", "serve"]
+
+_LARGEST_BODY = 10 * 2**20
+
+
+@asynccontextmanager
+async def serve(
+    world: World, host: str = "127.0.0.1", port: int = 8642, *, real_time: bool = False
+) -> AsyncGenerator[str]:
+    """Answer for *world* as long as the block runs; gives the base URL. Port 0 takes any free one.
+
+    With *real_time* the world's clock runs by itself.
+    """
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    app.router.add_route("*", "/{path:.*}", _Door(world, real_time=real_time).answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        bound: int = runner.addresses[0][1]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    finally:
+        await runner.cleanup()
+
+
+async def run_server(
+    world: World,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8642,
+    ready: Callable[[str], object] | None = None,
+) -> None:
+    """Serve *world* in real time until cancelled; calls *ready* with the base URL once it listens."""
+    async with serve(world, host, port, real_time=True) as url:
+        if ready is not None:
+            ready(url)
+        await asyncio.Event().wait()
+
+
+class _Door:
+    """Lets requests in to the world and its answers out."""
+
+    def __init__(self, world: World, *, real_time: bool) -> None:
+        self._world = world
+        self._real_time = real_time
+        self._last = monotonic()
+
+    async def answer(self, incoming: web.Request) -> web.Response:
+        if self._real_time:
+            before, self._last = self._last, monotonic()
+            self._world.advance(self._last - before)
+        request = Request(
+            operation="",  # the world finds it
+            method=incoming.method,
+            target=incoming.raw_path,
+            headers={name.lower(): value for name, value in incoming.headers.items()},
+            body=await incoming.read() if incoming.body_exists else None,
+        )
+        try:
+            response = self._world.answer(request)
+        except TransportError:  # the client sees its connection break, whichever way the script meant it
+            if incoming.transport is not None:
+                incoming.transport.abort()
+            return web.Response(status=502)
+        return web.Response(status=response.status, headers=response.headers, body=response.body)

@@ -1,0 +1,66 @@
+"""What may be set about a world, and its clock: all that an area is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from limio_async.core.wire import Endpoint
+from limio_async.emulator.ids import fingerprint
+
+__all__ = ["Settings"]
+
+_STARTS_AT = datetime(2025, 1, 15, 9, tzinfo=UTC).timestamp()
+
+
+@dataclass(kw_only=True, eq=False)
+class Settings:
+    """The settings of a world; sizes and the seed are read once, everything else may change at any time."""
+
+    seed: int = 1
+    """Worlds of the same seed and sizes answer the same bytes."""
+    tenant: str = "acme"
+    endpoints: Mapping[str, Endpoint[Any]] | None = field(default=None, repr=False)
+    """The operations that exist; the generated ones if none are given."""
+
+    offers: int = 20_000
+    products: int = 40
+    campaigns: int = 25
+    add_ons: int = 60
+    segments: int = 12
+    assets: int = 80
+    pages: int = 30
+    subscriptions: int = 2_000
+    """Orders, customers, schedules and the like follow from it."""
+    gift_codes: int = 20
+    promo_codes: int = 12
+
+    hits_form: Literal["total", "number"] = "total"
+    """`{"value": 3, "relation": "eq"}` as live answers have it, or `3` as documented."""
+    scroll_ids: Literal["same", "changing"] = "same"
+    """Whether the pages of one scroll carry one cursor value or a new one each."""
+    scroll_keep_alive: float = 300.0
+    """Seconds after its last read that a scroll is forgotten."""
+    empty_page_every: int = 7
+    """Before every n-th page of an object list comes an empty one; 0 for never."""
+    page_bytes_limit: int = 6_291_556
+    """Larger answers become a 502, as AWS Lambda does it."""
+
+    api_key: str = field(default="public_" + fingerprint("api_key", length=48), repr=False)
+    client_id: str = fingerprint("client_id", length=26)
+    client_secret: str = field(default=fingerprint("client_secret", length=52), repr=False)
+    session_token: str = field(default=fingerprint("session_token", length=64), repr=False)
+    token_lifetime: float = 3600.0
+    """Seconds that a token issued from now on is good for."""
+
+    _now: float = field(default=_STARTS_AT, init=False, repr=False)
+
+    def now(self) -> float:
+        """Seconds since 1970 on the world's own clock, which stands still unless it is advanced."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* pass."""
+        self._now += seconds

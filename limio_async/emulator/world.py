@@ -1,0 +1,199 @@
+"""World: a whole Limio as plain state and behaviour. It answers requests; it does no I/O and never waits."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from limio_async.core.wire import Endpoint, Request, Response
+from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.journeys import Journeys
+from limio_async.emulator.messages import Call, Handler, Refused, reply
+from limio_async.emulator.oauth import OAuth
+from limio_async.emulator.objects import Objects
+from limio_async.emulator.routes import Routes
+from limio_async.emulator.settings import Settings
+from limio_async.errors import AnswerLost, NeverSent
+
+__all__ = ["Received", "Scripted", "World"]
+
+Scripted = Response | Literal["lost", "refused"] | None
+"""What shall come of one call: this answer and no effect, an effect whose answer is lost, nothing at all
+because it never arrives, or (None) what always comes of it."""
+
+_SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization"}
+_SECRET_BODIES = {"createToken"}
+_LOGGED_BODY = 65_536
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that arrived, without its secrets."""
+
+    operation: str | None
+    """None where method and path mean no operation."""
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    at: float
+    """On the world's clock."""
+    status: int
+    """What was answered, whether or not the answer arrived."""
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The decoded query."""
+        return _query(self.target)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class World(Settings):
+    """A Limio of its own. Settings are keywords: `World(offers=200, hits_form="number")`."""
+
+    def __post_init__(self) -> None:
+        endpoints = _generated_endpoints() if self.endpoints is None else self.endpoints
+        self._routes = Routes(endpoints.values())
+        self._oauth = OAuth(self)
+        self._catalog = Catalog(self)
+        areas = (self._oauth, self._catalog, Objects(self, self._catalog), Journeys(self, self._catalog))
+        self._handlers: Mapping[str, Handler] = {
+            operation: handler for area in areas for operation, handler in area.operations.items()
+        }
+        self._scripts: dict[str, deque[Scripted]] = {}
+        self._received: deque[Received] = deque(maxlen=10_000)
+        self._counts: Counter[str | None] = Counter()
+
+    def answer(self, request: Request) -> Response:
+        """What comes of *request*; raises `NeverSent` or `AnswerLost` where the script says so."""
+        try:
+            endpoint, arguments = self._routes.find(request.method, request.target.partition("?")[0])
+        except Refused as refused:
+            return self._log(None, request, _refusal(refused))
+        scripted = self._next_scripted(endpoint.operation)
+        if scripted == "refused":
+            raise NeverSent("scripted: refused", operation=request.operation)
+        if isinstance(scripted, Response):
+            return self._log(endpoint.operation, request, scripted)
+        response = self._log(endpoint.operation, request, self._respond(endpoint, arguments, request))
+        if scripted == "lost":
+            raise AnswerLost("scripted: lost", operation=request.operation)
+        return response
+
+    def script(self, operation: str, *answers: Scripted) -> None:
+        """Let the next calls of *operation* come to *answers*, one each, before it behaves as always.
+
+        A call that is "refused" never arrives: it is neither counted nor remembered.
+        """
+        self._scripts.setdefault(operation, deque()).extend(answers)
+
+    def requests(self, operation: str | None = None) -> list[Received]:
+        """The last 10,000 requests that arrived, oldest first; of one *operation* if it is named."""
+        return [one for one in self._received if operation is None or one.operation == operation]
+
+    def count(self, operation: str | None = None) -> int:
+        """How many requests ever arrived, exactly; of one *operation* if it is named."""
+        return self._counts.total() if operation is None else self._counts[operation]
+
+    @property
+    def tokens_issued(self) -> int:
+        """How many tokens were ever issued."""
+        return self._oauth.issued
+
+    def revoke_tokens(self) -> None:
+        """Refuse every token issued so far."""
+        self._oauth.revoke()
+
+    def rebuild_index(self) -> None:
+        """Index the catalog anew: `commitId` changes."""
+        self._catalog.rebuild_index()
+
+    def _respond(self, endpoint: Endpoint[Any], arguments: Mapping[str, str], request: Request) -> Response:
+        try:
+            response = self._behave(endpoint, arguments, request)
+        except Refused as refused:
+            return _refusal(refused)
+        if len(response.body) > (limit := self.page_bytes_limit):
+            message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+            return reply({"message": message}, 502)
+        return response
+
+    def _behave(self, endpoint: Endpoint[Any], arguments: Mapping[str, str], request: Request) -> Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self._authorize(endpoint, headers.get("authorization"))
+        call = Call(
+            operation=endpoint.operation,
+            path=arguments,
+            query=_query(request.target),
+            headers=headers,
+            body=request.body or b"",
+        )
+        return self._handlers.get(endpoint.operation, _not_yet)(call)
+
+    def _authorize(self, endpoint: Endpoint[Any], authorization: str | None) -> None:
+        """Refuses whoever does not show one of the credentials that *endpoint* takes."""
+        if not endpoint.auth:
+            return
+        if not authorization:
+            raise Refused(401, "Unauthorized")
+        scheme, _, token = authorization.rpartition(" ")
+        if scheme == "" and "key" in endpoint.auth and _same(token, self.api_key):
+            return
+        if scheme != "Bearer":
+            raise Refused(401, "Unauthorized: invalid credential")
+        if "session" in endpoint.auth and _same(token, self.session_token):
+            return
+        if "bearer" not in endpoint.auth:
+            raise Refused(401, "Unauthorized: invalid token")
+        self._oauth.check(token)
+
+    def _next_scripted(self, operation: str) -> Scripted:
+        script = self._scripts.get(operation)
+        return script.popleft() if script else None
+
+    def _log(self, operation: str | None, request: Request, response: Response) -> Response:
+        self._counts[operation] += 1
+        body = None if operation in _SECRET_BODIES or request.body is None else request.body[:_LOGGED_BODY]
+        self._received.append(
+            Received(
+                operation=operation,
+                method=request.method,
+                target=request.target,
+                headers={
+                    name: value
+                    for name, value in request.headers.items()
+                    if name.lower() not in _SECRET_HEADERS
+                },
+                body=body,
+                at=self.now(),
+                status=response.status,
+            )
+        )
+        return response
+
+
+def _generated_endpoints() -> Mapping[str, Endpoint[Any]]:
+    from limio_async.api import ENDPOINTS  # a world with endpoints of its own does not need them
+
+    return ENDPOINTS
+
+
+def _not_yet(call: Call) -> Response:
+    raise Refused(501, f"{call.operation} is not emulated yet")
+
+
+def _refusal(refused: Refused) -> Response:
+    return reply({"message": refused.message}, refused.status)
+
+
+def _query(target: str) -> Mapping[str, str]:
+    return dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
+
+
+def _same(given: str, expected: str) -> bool:
+    return compare_digest(given.encode(errors="surrogateescape"), expected.encode())

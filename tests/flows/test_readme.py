@@ -1,0 +1,85 @@
+"""What the README shows runs as it stands there, against an emulator."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from limio_async import Limio
+from limio_async.emulator import World, reply
+from limio_async.emulator.server import serve
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+WEB_SERVICE, SYNC_JOB, WORKER = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def executed(example: str, **given: Any) -> dict[str, Any]:
+    names = {"__name__": "readme", **given}
+    exec(compile(example, "README.md", "exec"), names)  # noqa: S102
+    return names
+
+
+def point_at(monkeypatch: pytest.MonkeyPatch, url: str, world: World) -> None:
+    monkeypatch.setenv("LIMIO_HOST", url)
+    monkeypatch.setenv("LIMIO_CLIENT_ID", world.client_id)
+    monkeypatch.setenv("LIMIO_CLIENT_SECRET", world.client_secret)
+
+
+async def test_the_web_service(monkeypatch: pytest.MonkeyPatch, world: World, limio: Limio) -> None:
+    known = await limio.subscriptions.list().first()
+    assert known is not None
+    app: web.Application = executed(WEB_SERVICE)["app"]
+    async with serve(world, port=0) as url, ClientSession() as browser:
+        point_at(monkeypatch, url, world)
+        async with TestServer(app) as server:
+            async with browser.get(server.make_url(f"/subscriptions/{known.id}")) as answer:
+                assert await answer.json() == {"id": known.id, "status": known.status}
+            async with browser.get(server.make_url("/subscriptions/sub-unknown")) as answer:
+                assert answer.status == 404
+
+
+async def test_the_sync_job_twice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored: list[Any] = []
+    monkeypatch.chdir(tmp_path)
+    main = executed(SYNC_JOB, store=stored.extend)["main"]
+    async with serve(world, port=0) as url:
+        point_at(monkeypatch, url, world)
+        await main()
+        await main()
+    assert len((tmp_path / "offers.ndjson").read_bytes().splitlines()) == world.offers
+    assert len({one.id for one in stored}) == len(stored) == world.subscriptions
+    assert "Report(operation='listObjects'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("scripted", "parked", "asked"),
+    [
+        (reply({"id": "order-1", "status": "complete"}), 0, 0),
+        (reply({"message": "malformed"}, 400), 1, 0),
+        (reply({"message": "upstream"}, 502), 0, 1),
+        ("lost", 0, 1),
+    ],
+)
+async def test_the_worker(limio: Limio, world: World, scripted: Any, parked: int, asked: int) -> None:
+    calls = {"park": 0, "ask_a_human": 0}
+
+    async def park(event: object, why: str) -> None:
+        calls["park"] += 1
+
+    async def ask_a_human(event: object, why: str) -> None:
+        calls["ask_a_human"] += 1
+
+    known = await limio.subscriptions.list().first()
+    assert known is not None
+    world.script("submitOrder", scripted)
+    worker = executed(WORKER, park=park, ask_a_human=ask_a_human)["on_cancel_attempt"]
+    await worker(limio, {"id": known.id})
+    assert calls == {"park": parked, "ask_a_human": asked}
+    assert world.count("submitOrder") == 1
