@@ -38,11 +38,11 @@ def origin_of(host: str) -> str:
     Raises `ConfigurationError` for anything else, and for `http://` to another machine than this one:
     credentials travel only over TLS.
     """
-    url = urlsplit(host if "://" in host else f"https://{host}")
     try:
+        url = urlsplit(host if "://" in host else f"https://{host}")
         port = url.port
-    except ValueError:
-        raise ConfigurationError(f"host {host!r}: the port is not a number from 0 to 65535") from None
+    except ValueError as error:  # a port that is no number, half an IPv6 address
+        raise ConfigurationError(f"the host cannot be read: {error}") from None
     name = url.hostname or ""
     if not name or any(character.isspace() or not character.isprintable() for character in host):
         raise ConfigurationError(f"host {host!r} is neither a host name nor a URL")

@@ -63,10 +63,12 @@ def build_request(
         form = endpoint.body_format == "form"
         sent["content-type"] = "application/x-www-form-urlencoded" if form else "application/json"
     target = endpoint.path.format_map(segments)
+    if pairs:
+        target = f"{target}?{_query(endpoint, pairs)}"
     return Request(
         operation=endpoint.operation,
         method=endpoint.method,
-        target=f"{target}?{urlencode(pairs, quote_via=quote, safe='')}" if pairs else target,
+        target=target,
         headers=sent,
         body=payload,
         retry=retry or endpoint.retry,
@@ -145,6 +147,15 @@ def _segment(endpoint: Endpoint[Any], param: Param, value: Any) -> str:
         ) from None
 
 
+def _query(endpoint: Endpoint[Any], pairs: list[tuple[str, str]]) -> str:
+    try:
+        return urlencode(pairs, quote_via=quote, safe="")
+    except UnicodeEncodeError:
+        raise errors.InvalidArgument(
+            "a query parameter is not valid text", operation=endpoint.operation
+        ) from None
+
+
 def _pairs(param: Param, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, one in cast("Mapping[str, Any]", value).items():
@@ -213,7 +224,7 @@ def _message(body: bytes) -> str:
     while isinstance(said, dict):
         found = cast("dict[str, Any]", said)
         said = found.get("message", found.get("error", found.get("Message", "")))
-    line = _CONTROL.sub(" ", said) if isinstance(said, str) else ""
+    line = "".join(one if one.isprintable() else " " for one in said) if isinstance(said, str) else ""
     return line if len(line) <= 200 else line[:199] + "…"
 
 

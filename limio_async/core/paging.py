@@ -134,7 +134,7 @@ def digest(endpoint: Endpoint[Any], args: Mapping[str, Any], origin: str) -> str
     """What a checkpoint is bound to, in 16 hex digits: operation, arguments, host."""
     given = sorted((name, str(value)) for name, value in args.items() if value is not None)
     bound = [endpoint.operation, origin, dict(endpoint.bound), given]
-    return hashlib.sha256(msgspec.json.encode(bound)).hexdigest()[:16]
+    return hashlib.sha256(repr(bound).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
 class _Identified(msgspec.Struct):

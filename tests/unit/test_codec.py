@@ -98,6 +98,11 @@ def test_moments(moment: Any, written: str) -> None:
     assert build_request(at, {"at": moment}).target == f"/t?at={written}"
 
 
+def test_a_query_value_that_is_not_text_is_refused() -> None:
+    with pytest.raises(errors.InvalidArgument, match="query parameter"):
+        build_request(endpoint(path="/t", params=(query("tags"),)), {"tags": "\ud800"})
+
+
 def test_a_default_of_a_required_parameter_is_sent() -> None:
     params = (Param(name="limit", wire="limit", place="query", kind="integer", required=True, default=50),)
     assert build_request(endpoint(path="/t", params=params), {}).target == "/t?limit=50"
@@ -204,6 +209,7 @@ def test_a_server_error_on_a_write_of_class_once_leaves_the_outcome_open(status:
         (b'{"error": "nope"}', "nope"),
         (b"plain\ntext", "plain text"),
         (b"<html>no</html>", "(a page of HTML)"),
+        (b'{"message": "a\\u009b31m\\u202eb"}', "a 31m b"),
         (b"[]", ""),
         (b'"text"', "text"),
         (b"", ""),

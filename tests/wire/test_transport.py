@@ -235,6 +235,8 @@ def test_hosts_and_base_urls(host: str, origin: str) -> None:
         "https://acme.prod.limio.com:port",
         "https://acme.prod.limio.com:99999",
         "https://",
+        "[",
+        "https://[::1",
     ],
 )
 def test_hosts_that_cannot_be_meant(host: str) -> None:

@@ -1,0 +1,158 @@
+"""The root command: global options, the commands there are, and how a run ends."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import click
+
+from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.cli.failures import Code, Failure, code_of, did_you_mean, tell
+from limio_async.cli.operation import command_for, hyphens
+from limio_async.cli.settings import Flags
+from limio_async.core.wire import Endpoint
+from limio_async.errors import LimioError
+from limio_async.version import __version__
+
+__all__ = ["app"]
+
+_OWN = ("completion", "emulate", "operations")
+
+
+class _Group(click.Group):
+    """A group whose names may be written with underscores, and that suggests near names."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = hyphens(args[0])
+        known = self.list_commands(ctx)
+        if name in known or ctx.resilient_parsing or name.startswith("-"):
+            return super().resolve_command(ctx, [name, *args[1:]])
+        raise click.UsageError(f"no such command: {args[0]}{did_you_mean(name, known)}", ctx)
+
+
+class _Resource(_Group):
+    """The operations of one resource."""
+
+    def __init__(self, name: str, endpoints: Iterable[Endpoint[Any]]) -> None:
+        self._endpoints = {hyphens(endpoint.name): endpoint for endpoint in endpoints}
+        super().__init__(name, short_help=", ".join(sorted(self._endpoints)))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._endpoints)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        endpoint = self._endpoints.get(cmd_name)
+        return command_for(endpoint) if endpoint is not None else None
+
+
+class _App(_Group):
+    """All resources, found in the endpoints, and the commands that are none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({hyphens(endpoint.resource) for endpoint in _all_endpoints()}.union(_OWN))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _OWN:
+            command: click.Command = importlib.import_module(f"limio_async.cli.{cmd_name}").command
+            return command
+        found = [one for one in _all_endpoints() if hyphens(one.resource) == cmd_name]
+        return _Resource(cmd_name, found) if found else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # whoever reads has read enough
+            _let_go_of_stdout()
+            return Code.OK
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run, tell what went wrong in one line, exit with the code for it."""
+        run: Callable[..., object] = super().main
+        sys.exit(_ended(lambda: run(*args, **{**extra, "standalone_mode": False})))
+
+
+def _all_endpoints() -> Iterable[Endpoint[Any]]:
+    yield from ENDPOINTS.values()
+    yield from VIEWS
+
+
+def _ended(run: Callable[[], object]) -> int:
+    try:
+        code = run()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Code.USAGE
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        where = context.command_path.partition(" ")[2] if context is not None else ""
+        message = error.format_message().rstrip(".")
+        tell(f"{where}: {message[:1].lower()}{message[1:]}" if where else message)
+        return Code.USAGE
+    except Failure as failure:
+        tell(str(failure))
+        return failure.code
+    except LimioError as error:
+        tell(str(error))
+        return code_of(error)
+    except click.Abort:
+        tell("interrupted")
+        return Code.INTERRUPTED
+    return code if isinstance(code, int) else Code.OK
+
+
+def _let_go_of_stdout() -> None:
+    """Keep the interpreter from flushing into the broken pipe when it exits."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _log_to_stderr(verbose: int) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("limio: %(message)s"))
+    logger = logging.getLogger("limio_async")
+    logger.handlers[:] = [handler]
+    logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
+
+
+@click.group(cls=_App, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", metavar="HOST", help="The tenant, such as acme.prod.limio.com  [LIMIO_HOST]")
+@click.option("--profile", metavar="NAME", help="Table of the profile file  [LIMIO_PROFILE; default]")
+@click.option("--emulated", is_flag=True, help="Ask an emulator in this process; needs no settings.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Deadline of each call  [LIMIO_TIMEOUT; 60]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+@click.option("-v", "--verbose", count=True, help="Log to stderr what is sent again; -vv: every request.")
+@click.version_option(__version__, prog_name="limio")
+@click.pass_context
+def app(
+    ctx: click.Context,
+    host: str | None,
+    profile: str | None,
+    emulated: bool,
+    timeout: float | None,
+    quiet: bool,
+    verbose: int,
+) -> None:
+    """Every operation of Limio: limio RESOURCE OPERATION [ARGUMENTS].
+
+    Data goes to stdout, everything else to stderr. Flags win over LIMIO_* variables, those over the profile
+    file (config.toml in the user's configuration directory, or LIMIO_CONFIG). Credentials are never flags:
+    LIMIO_API_KEY, LIMIO_CLIENT_ID with LIMIO_CLIENT_SECRET (or LIMIO_CLIENT_SECRET_FILE), LIMIO_TOKEN,
+    LIMIO_SESSION_TOKEN.
+
+    Exit codes: 0 ok, 1 the API said no, 2 usage, 3 credentials, 4 incomplete, 130 interrupted.
+    """
+    ctx.obj = Flags(host=host, profile=profile, emulated=emulated, timeout=timeout, quiet=quiet)
+    _log_to_stderr(verbose)

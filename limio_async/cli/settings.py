@@ -1,0 +1,146 @@
+"""Where the client's settings come from: flags, then LIMIO_* variables, then the profile file, then defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import platformdirs
+
+from limio_async.cli.failures import Code, Failure, did_you_mean, tell
+from limio_async.client import Limio, auth_from
+from limio_async.errors import ConfigurationError
+
+__all__ = ["Flags", "open_client", "settings"]
+
+_SECRETS = ("api_key", "client_secret", "token", "session_token")
+_KEYS = ("host", "client_id", "client_secret_file", "timeout", *_SECRETS)
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said before the resource's name."""
+
+    host: str | None = None
+    profile: str | None = None
+    emulated: bool = False
+    timeout: float | None = None
+    quiet: bool = False
+
+
+def open_client(flags: Flags) -> Limio:
+    """A client of the tenant that is meant, or of an emulator in this process."""
+    if flags.emulated:
+        return _emulated(flags.timeout)
+    found = settings(flags, os.environ)
+    if not found.get("host"):
+        raise Failure(
+            f"no host: use --host, LIMIO_HOST or host in {_profile_file(os.environ)}; or try --emulated"
+        )
+    try:
+        auth = auth_from({f"LIMIO_{key.upper()}": value for key, value in found.items()})
+    except ConfigurationError as error:
+        raise Failure(str(error), Code.CREDENTIALS) from None
+    return Limio(found["host"], auth=auth, timeout=_seconds(found.get("timeout")))
+
+
+def settings(flags: Flags, environ: Mapping[str, str]) -> dict[str, str]:
+    """All settings that are given anywhere, each from the first place that has it."""
+    profile = _with_secret(_profile(flags.profile or environ.get("LIMIO_PROFILE"), environ))
+    variables = {key: environ.get(f"LIMIO_{key.upper()}", "").strip() for key in _KEYS}
+    environment = _with_secret({key: value for key, value in variables.items() if value})
+    said = {"host": flags.host, "timeout": flags.timeout}
+    return {**profile, **environment, **{key: str(value) for key, value in said.items() if value is not None}}
+
+
+def _emulated(timeout: float | None) -> Limio:
+    from limio_async.emulator import InMemoryTransport, World  # a client of a tenant does not need it
+
+    world = World()
+    credentials = {
+        "LIMIO_API_KEY": world.api_key,
+        "LIMIO_CLIENT_ID": world.client_id,
+        "LIMIO_CLIENT_SECRET": world.client_secret,
+        "LIMIO_SESSION_TOKEN": world.session_token,
+    }
+    transport = InMemoryTransport(world)
+    return Limio(
+        transport.origin, auth=auth_from(credentials), timeout=timeout or _seconds(None), transport=transport
+    )
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        seconds = float(text or 60)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise Failure(f"timeout {text!r} is not a number of seconds")
+    return seconds
+
+
+def _profile_file(environ: Mapping[str, str]) -> Path:
+    named = environ.get("LIMIO_CONFIG")
+    return Path(named) if named else platformdirs.user_config_path("limio", appauthor=False) / "config.toml"
+
+
+def _profile(name: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """The table *name* of the profile file, or `default` if there is one."""
+    file = _profile_file(environ)
+    tables = _tables(file, wanted=bool(name or environ.get("LIMIO_CONFIG")))
+    if name is None:
+        return _checked(file, "default", tables.get("default", {}))
+    if name not in tables:
+        raise Failure(f"{file} has no profile {name}{did_you_mean(name, tables)}")
+    return _checked(file, name, tables[name])
+
+
+def _tables(file: Path, *, wanted: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not wanted:
+            return {}
+        raise Failure(f"{file} does not exist") from None
+    except OSError as error:
+        raise Failure(f"cannot read {file}: {error.strerror}") from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise Failure(f"{file}: {error}") from None
+
+
+def _checked(file: Path, name: str, table: Any) -> dict[str, str]:
+    if not isinstance(table, dict):
+        raise Failure(f"{file}: {name} is not a table")
+    found: dict[str, str] = {}
+    for key, value in cast("dict[str, Any]", table).items():
+        if key not in _KEYS:
+            raise Failure(f"{file}: [{name}] {key} is not a setting{did_you_mean(key, _KEYS)}")
+        if not isinstance(value, (int, float) if key == "timeout" else str) or isinstance(value, bool):
+            raise Failure(f"{file}: [{name}] {key} is not a {'number' if key == 'timeout' else 'string'}")
+        found[key] = str(value)
+    if "client_secret_file" in found:
+        secret = Path(found["client_secret_file"]).expanduser()
+        found["client_secret_file"] = str(file.parent / secret)
+    if not found.keys().isdisjoint(_SECRETS):
+        _warn_if_others_can_read(file)
+    return found
+
+
+def _with_secret(found: dict[str, str]) -> dict[str, str]:
+    """*found*, with what the file of the client's secret holds instead of the file's name."""
+    file = found.pop("client_secret_file", None)
+    if file is None or "client_secret" in found:
+        return found
+    try:
+        return {**found, "client_secret": Path(file).read_text(encoding="utf-8").strip()}
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise Failure(f"client_secret_file: cannot read {file}: {reason}", Code.CREDENTIALS) from None
+
+
+def _warn_if_others_can_read(file: Path) -> None:
+    if os.name == "posix" and file.stat().st_mode & 0o077:
+        tell(f"warning: {file} holds secrets and others can read it; chmod 600 {file}")

@@ -1,0 +1,117 @@
+"""Flags win over the environment, that over the profile file; a mistake in it names file and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from limio_async.cli.failures import Code, Failure
+from limio_async.cli.settings import Flags, open_client, settings
+from tests.cli.conftest import Run
+
+FILE = """
+[default]
+host = "default.prod.limio.com"
+token = "of-default"
+timeout = 5
+
+[live]
+host = "live.prod.limio.com"
+client_id = "id"
+client_secret_file = "secret.txt"
+"""
+
+
+@pytest.fixture
+def profiles(monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = Path("config.toml")
+    file.write_text(FILE)
+    file.chmod(0o600)
+    monkeypatch.setenv("LIMIO_CONFIG", str(file.resolve()))
+    return file
+
+
+def environ(file: Path, **more: str) -> dict[str, str]:
+    return {"LIMIO_CONFIG": str(file), **more}
+
+
+def test_each_setting_comes_from_the_first_place_that_has_it(profiles: Path) -> None:
+    env = environ(profiles, LIMIO_HOST="env.dev.limio.com", LIMIO_API_KEY="public_x")
+    assert settings(Flags(timeout=2.0), env) == {
+        "host": "env.dev.limio.com",
+        "api_key": "public_x",
+        "token": "of-default",
+        "timeout": "2.0",
+    }
+    assert settings(Flags(host="flag.dev.limio.com"), env)["host"] == "flag.dev.limio.com"
+
+
+def test_a_profile_is_named_by_flag_or_environment_and_takes_nothing_from_another(profiles: Path) -> None:
+    Path("secret.txt").write_text("of-file\n")
+    live = {"host": "live.prod.limio.com", "client_id": "id", "client_secret": "of-file"}
+    assert settings(Flags(profile="live"), environ(profiles)) == live
+    assert settings(Flags(), environ(profiles, LIMIO_PROFILE="live")) == live
+
+
+def test_a_secret_of_the_environment_wins_over_a_file_of_the_profile(profiles: Path) -> None:
+    Path("secret.txt").write_text("of-file")
+    Path("other.txt").write_text("of-other-file")
+    env = environ(profiles, LIMIO_CLIENT_SECRET_FILE="other.txt")
+    assert settings(Flags(profile="live"), env)["client_secret"] == "of-other-file"
+    env = environ(profiles, LIMIO_CLIENT_SECRET="of-env", LIMIO_CLIENT_SECRET_FILE="other.txt")
+    assert settings(Flags(profile="live"), env)["client_secret"] == "of-env"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[default]\nhots = 'x'", "[default] hots is not a setting; did you mean host?"),
+        ("[default]\nhost = 1", "[default] host is not a string"),
+        ("[default]\ntimeout = true", "[default] timeout is not a number"),
+        ("default = 1", "default is not a table"),
+        ("[default", "(at"),
+        ("\xff", "codec can't decode"),
+    ],
+)
+def test_a_mistake_in_the_file_names_file_and_key(profiles: Path, text: str, said: str) -> None:
+    profiles.write_bytes(text.encode("latin-1"))
+    with pytest.raises(Failure) as caught:
+        settings(Flags(), environ(profiles))
+    assert str(profiles) in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_what_is_named_must_be_there(profiles: Path) -> None:
+    with pytest.raises(Failure, match="has no profile lve; did you mean live"):
+        settings(Flags(profile="lve"), environ(profiles))
+    with pytest.raises(Failure, match="nowhere does not exist"):
+        settings(Flags(), {"LIMIO_CONFIG": "nowhere"})
+    with pytest.raises(Failure, match="cannot read secret.txt: No such file") as caught:
+        settings(Flags(profile="live"), environ(profiles))
+    assert caught.value.code is Code.CREDENTIALS
+    assert settings(Flags(), {}) == {}
+
+
+@pytest.mark.parametrize("timeout", ["soon", "-1", "nan", "inf"])
+def test_a_timeout_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, timeout: str) -> None:
+    monkeypatch.setenv("LIMIO_TIMEOUT", timeout)
+    with pytest.raises(Failure, match=f"timeout '{timeout}' is not a number of seconds"):
+        open_client(Flags(host="acme.dev.limio.com"))
+
+
+def test_secrets_that_others_can_read_are_warned_about(
+    profiles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings(Flags(), environ(profiles))
+    assert capsys.readouterr().err == ""
+    profiles.chmod(0o644)
+    settings(Flags(), environ(profiles))
+    assert f"chmod 600 {profiles}" in capsys.readouterr().err
+
+
+def test_no_flag_takes_a_secret(limio: Run) -> None:
+    for flag in ("--api-key", "--client-secret", "--token", "--session-token"):
+        result = limio(flag, "hunter2", "offers", "list")
+        assert result.exit_code == 2
+        assert "hunter2" not in result.output
