@@ -29,7 +29,10 @@ class Target:
     """FILE, written as FILE.partial. Raises `Failure` before anything is touched that would be lost."""
 
     def __init__(self, file: Path, *, output: str, force: bool, resume: bool) -> None:
-        _check_place(file, force=force)
+        try:
+            _check_place(file, force=force)
+        except OSError as error:
+            raise Failure(f"--to {file}: {error.strerror}") from None
         self._file = file.resolve() if file.is_symlink() else file  # a link stays one
         self._partial = self._file.with_name(self._file.name + ".partial")
         self._checkpoint_file = self._file.with_name(self._file.name + ".partial.checkpoint")
