@@ -10,13 +10,13 @@ from limio_async.core.wire import Endpoint, Param
 
 __all__ = ["GET_COMPONENT_BUILDS", "ComponentBuilds"]
 
-GET_COMPONENT_BUILDS: Endpoint[ComponentBuild | list[ComponentBuild]] = Endpoint(
+GET_COMPONENT_BUILDS: Endpoint[ComponentBuild | list[ComponentBuild | None]] = Endpoint(
     operation="getComponentBuilds",
     resource="component_builds",
     name="get",
     method="GET",
     path="/api/component/builds",
-    returns=ComponentBuild | list[ComponentBuild],
+    returns=ComponentBuild | list[ComponentBuild | None],
     auth=("bearer",),
     retry="safe",
     params=(
@@ -41,7 +41,7 @@ class ComponentBuilds(Resource):
 
     async def get(
         self, *, commit_hash: str | None = None, **options: Unpack[CallOptions]
-    ) -> ComponentBuild | list[ComponentBuild]:
+    ) -> ComponentBuild | list[ComponentBuild | None]:
         """Get the latest component build, or those of a commit.
 
         `GET /api/component/builds` · resent whenever it may help · bearer · seed

@@ -105,7 +105,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class _Total(msgspec.Struct):
-    value: int
+    value: int | None = None
     relation: str | None = None
 
 
@@ -193,19 +193,19 @@ class LoopGuard:
 def _hits(operation: str, raw: msgspec.Raw, place: str | None) -> tuple[int | None, bool]:
     found = decode(operation, raw, decoder_for(int | float | _Total | None), at=f"$.{place}")
     if isinstance(found, _Total):
-        return found.value, found.relation in {None, "eq"}
+        return found.value, found.value is not None and found.relation in {None, "eq"}
     return (None, False) if found is None else (int(found), True)
 
 
 def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:
     place = f"$.{paging.cursor}"
-    found = decode(operation, raw, decoder_for(str | dict[str, str | None] | None), at=place)
-    parts = {"": found} if isinstance(found, str) else (found or {})
+    found = decode(operation, raw, decoder_for(str | dict[str, Any] | None), at=place)
+    parts: dict[str, Any] = {"": found} if isinstance(found, str) else (found or {})
     query = {param: value for part, param in paging.sends.items() if (value := parts.get(part))}
-    if not query:
-        if any(parts.values()):
-            raise Unreadable(f"a cursor of unknown shape - at {place}", operation=operation, spot=place)
+    if not any(parts.values()):
         return None
+    if not query or not all(isinstance(value, str) for value in query.values()):
+        raise Unreadable(f"a cursor of unknown shape - at {place}", operation=operation, spot=place)
     if sum(map(len, query.values())) > _LONGEST_CURSOR:
         raise Unreadable(f"a cursor of over 16 KiB - at {place}", operation=operation, spot=place)
     return Cursor(query)

@@ -29,7 +29,7 @@ class BuildResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: str | None = None
     """Goes into publish as buildId."""
-    build_paths: list[str] | None = field(name="buildPaths", default=None)
+    build_paths: list[str | None] | None = field(name="buildPaths", default=None)
     success: bool | None = None
     """Accepted; not finished."""
 
@@ -51,7 +51,7 @@ class ComponentBuild(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class PublishMap(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Pages by route."""
 
-    pages: dict[str, list[PublishedPage] | dict[str, Any]] | None = None
+    pages: dict[str, list[PublishedPage | None] | dict[str, Any] | None] | None = None
 
 
 class PublishRequest(Struct, frozen=True, kw_only=True):

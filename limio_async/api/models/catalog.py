@@ -70,7 +70,7 @@ class CatalogRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str | None = None
     item_id: str | None = None
     segment_id: str | None = None
-    path_parts: list[str] | None = None
+    path_parts: list[str | None] | None = None
     attributes: Attributes | None = None
 
 
@@ -299,8 +299,8 @@ class PageAsset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str | None = None
     asset: PageAssetFile | None = None
     props: dict[str, Any] | None = None
-    package_props: list[dict[str, Any]] | None = field(name="packageProps", default=None)
-    translatable_fields: list[str] | None = field(name="translatableFields", default=None)
+    package_props: list[dict[str, Any] | None] | None = field(name="packageProps", default=None)
+    translatable_fields: list[str | None] | None = field(name="translatableFields", default=None)
 
 
 class PageAssetFile(Struct, frozen=True, kw_only=True, omit_defaults=True):

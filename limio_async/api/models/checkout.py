@@ -46,7 +46,7 @@ class AbandonedBasket(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | None = None
     created: str | None = None
     customer_details: AbandonedBasketCustomer | None = field(name="customerDetails", default=None)
-    order_items: list[AbandonedBasketItem] | None = field(name="orderItems", default=None)
+    order_items: list[AbandonedBasketItem | None] | None = field(name="orderItems", default=None)
     custom_fields: dict[str, Any] | None = field(name="customFields", default=None)
     tracking: TrackingData | None = None
     identities: list[Any] | None = None
@@ -70,7 +70,7 @@ class AbandonedBasketItem(Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     name: str | None = None
     path: str | None = None
-    products: list[AbandonedBasketProduct] | None = None
+    products: list[AbandonedBasketProduct | None] | None = None
 
 
 class AbandonedBasketProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -212,8 +212,8 @@ class SubscriptionNextActions(Struct, frozen=True, kw_only=True, omit_defaults=T
 
     upgrades: list[Offer | None] | None = None
     downgrades: list[Offer | None] | None = None
-    cross_sells: list[dict[str, Any]] | None = field(name="crossSells", default=None)
-    subscription_add_ons: list[dict[str, Any]] | None = field(name="subscriptionAddOns", default=None)
+    cross_sells: list[dict[str, Any] | None] | None = field(name="crossSells", default=None)
+    subscription_add_ons: list[dict[str, Any] | None] | None = field(name="subscriptionAddOns", default=None)
 
 
 class UpdateBasketResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -23,8 +23,8 @@ class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Conditions and the actions they lead to."""
 
     id: str | None = None
-    conditions: list[JourneyCondition] | None = None
-    actions: list[JourneyAction] | None = None
+    conditions: list[JourneyCondition | None] | None = None
+    actions: list[JourneyAction | None] | None = None
 
 
 class JourneyAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -32,7 +32,7 @@ class JourneyAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: str | None = None
     type: str | None = None
-    values: list[JourneyActionValue] | None = None
+    values: list[JourneyActionValue | None] | None = None
 
 
 class JourneyActionValue(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,7 +57,7 @@ class JourneyList(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     starting_point: str | None = None
     fallback_tag: str | None = None
-    journeys: list[Journey] | None = None
+    journeys: list[Journey | None] | None = None
 
 
 class JourneyV2Input(Struct, frozen=True, kw_only=True):

@@ -66,7 +66,7 @@ class Authority(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     aut: dict[str, Any] | None = None
     """Issuer (iss) and subject (sub)."""
-    permissions: list[str] | None = None
+    permissions: list[str | None] | None = None
 
 
 class DeleteObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -340,7 +340,7 @@ class OrderPreviewResponse(Struct, frozen=True, kw_only=True, omit_defaults=True
     """What an order would cost; the first schedule entry is due today."""
 
     preview: OrderPreview | None = None
-    schedule: list[PreviewScheduleItem] | None = None
+    schedule: list[PreviewScheduleItem | None] | None = None
 
 
 class OrderPrice(Struct, frozen=True, kw_only=True):

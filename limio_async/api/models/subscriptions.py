@@ -16,10 +16,10 @@ class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=Tru
     """A subscription of the signed-in user with what belongs to it."""
 
     data: SubscriptionData | None = None
-    offers: list[LimioObject] | None = None
-    add_ons: list[LimioObject] | None = field(name="addOns", default=None)
+    offers: list[LimioObject | None] | None = None
+    add_ons: list[LimioObject | None] | None = field(name="addOns", default=None)
     """data.add_on holds the add-on."""
-    schedule: list[LimioObject] | None = None
+    schedule: list[LimioObject | None] | None = None
 
 
 class Subscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
