@@ -173,9 +173,18 @@ class Unreadable(LimioError):
     """Limio answered yes, but not as the API description says; `spot` is a JSON path such as `$.items[2].sku`."""
 
     def __init__(
-        self, message: str, *, operation: str, spot: str = "$", status: int = 200, body: bytes = b""
+        self,
+        message: str,
+        *,
+        operation: str,
+        spot: str = "$",
+        status: int = 200,
+        body: bytes = b"",
+        too_large: bool = False,
     ) -> None:
         super().__init__(message, operation=operation)
+        self.too_large = too_large
+        """Whether the answer was refused for its size."""
         self.spot = spot
         self.status = status
         self.body = body

@@ -124,6 +124,7 @@ class AiohttpTransport:
                     f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages",
                     operation=operation,
                     status=answer.status,
+                    too_large=True,
                 )
             chunks.append(chunk)
         return b"".join(chunks)

@@ -137,7 +137,7 @@ def show_table(answer: bytes) -> None:
     """Print one answer: an object as names and values, a list as rows."""
     value = msgspec.json.decode(answer)
     if isinstance(value, list) and value:
-        TableOfItems().add([bytes(one) for one in RAW_ITEMS.decode(answer)])
+        TableOfItems().add([bytes(one) for one in RAW_ITEMS.decode(answer) or ()])
     elif isinstance(value, dict) and value:
         table = _table(header=False)
         table.add_column(no_wrap=True)

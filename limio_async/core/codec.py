@@ -14,7 +14,16 @@ import msgspec
 from limio_async import errors
 from limio_async.core.wire import Endpoint, Param, Redirect, Request, Response, Retry
 
-__all__ = ["build_request", "decode", "decode_as", "decoder_for", "error_for", "kept", "read_response"]
+__all__ = [
+    "build_request",
+    "checked_headers",
+    "decode",
+    "decode_as",
+    "decoder_for",
+    "error_for",
+    "kept",
+    "read_response",
+]
 
 T = TypeVar("T")
 
@@ -23,6 +32,10 @@ _KEPT_HEADERS = frozenset({
     "content-type", "date", "retry-after", "via", "x-amz-cf-id", "x-amzn-requestid", "x-request-id",
 })  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OURS = frozenset(
+    {"authorization", "connection", "content-length", "content-type", "cookie", "host", "transfer-encoding"}
+)
 _NO_NAME = re.compile(r"^\.{0,2}$")
 
 
@@ -56,7 +69,7 @@ def build_request(
         elif param.place == "query":
             pairs.extend(_pairs(param, value))
         else:
-            sent[param.wire.lower()] = _header(endpoint, param, value)
+            sent[param.wire.lower()] = _header(endpoint.operation, param.name, value)
     pairs.extend((query or {}).items())
     payload = _payload(endpoint, body)
     if payload is not None:
@@ -74,6 +87,16 @@ def build_request(
         retry=retry or endpoint.retry,
         accepts=endpoint.auth,
     )
+
+
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of the caller's own, lower-case. Raises `InvalidArgument` for those that are not theirs to set."""
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
+            raise errors.InvalidArgument(f"the header {name!r} cannot be set")
+        checked[name.lower()] = _header("", name, value)
+    return checked
 
 
 def read_response(endpoint: Endpoint[T], response: Response) -> T:
@@ -177,11 +200,11 @@ def _text(value: Any) -> str:
             return str(value)
 
 
-def _header(endpoint: Endpoint[Any], param: Param, value: Any) -> str:
+def _header(operation: str, name: str, value: Any) -> str:
     text = _text(value)
     if _CONTROL.search(text) or not text.isascii():
         raise errors.InvalidArgument(
-            f"{param.name} holds a character that a header cannot carry", operation=endpoint.operation
+            f"{name} holds a character that a header cannot carry", operation=operation
         )
     return text
 

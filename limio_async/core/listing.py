@@ -9,12 +9,13 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from limio_async.core.codec import decode, decoder_for
+from limio_async.core.page import BadItem, Options, Page, Report, Verify
 from limio_async.core.paging import Checkpoint, digest
-from limio_async.core.walk import RAW_ITEMS, Page, Report, Sender, Verify, Walk
+from limio_async.core.walk import RAW_ITEMS, Sender, Walk
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import IncompleteListing, InvalidArgument
 
-__all__ = ["Checkpoint", "Listing", "Page", "Report", "Verify"]
+__all__ = ["BadItem", "Checkpoint", "Listing", "Options", "Page", "Report", "Verify"]
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -37,33 +38,22 @@ class Listing(Generic[T]):
         sender: Sender,
         endpoint: Endpoint[Any],
         args: Mapping[str, Any],
+        options: Options,
         *,
-        page_size: int | None = None,
-        read_ahead: int = 1,
-        resume: Checkpoint | str | bytes | None = None,
-        verify: Verify = "raise",
-        timeout: float | None = None,
         decode_items: Callable[[msgspec.Raw], list[T]] | None = None,
     ) -> None:
-        _check_options(endpoint, page_size, read_ahead)
+        _check_options(endpoint, options)
         self._sender = sender
         self._endpoint = endpoint
         self._args = args
-        self._page_size = page_size
-        self._read_ahead = read_ahead
-        self._resume = resume
-        self._verify: Verify = verify
-        self._timeout = timeout
+        self._options = options
+        bound_to = digest(endpoint, args, sender.origin)
         self._walk = Walk[T](
             sender,
             endpoint,
             args,
-            page_size=page_size,
-            resume=Checkpoint.read(
-                resume, operation=endpoint.operation, digest=digest(endpoint, args, sender.origin)
-            ),
-            verify=verify,
-            timeout=timeout,
+            options,
+            resume=Checkpoint.read(options.resume, operation=endpoint.operation, digest=bound_to),
             decode_items=decode_items or self._typed(endpoint.returns),
         )
 
@@ -80,7 +70,7 @@ class Listing(Generic[T]):
         return self._remaining_pages()
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return self._remaining_items(self._read_ahead)
+        return self._remaining_items(self._options.read_ahead)
 
     def __await__(self) -> Generator[Any, None, Page[T]]:
         return self._walk.in_hand().__await__()
@@ -132,7 +122,7 @@ class Listing(Generic[T]):
 
     async def _remaining_pages(self) -> AsyncGenerator[Page[T], None]:
         walk = self._walk
-        async with aclosing(walk.pages(self._read_ahead)) as pages:
+        async with aclosing(walk.pages(self._options.read_ahead)) as pages:
             async for page in pages:
                 begun, walk.taken = walk.taken, len(page.items)
                 yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
@@ -143,17 +133,7 @@ class Listing(Generic[T]):
         return lambda items: decode(operation, items, decoder, at=at) or []
 
     def _with(self, decode_items: Callable[[msgspec.Raw], list[S]]) -> Listing[S]:
-        return Listing[S](
-            self._sender,
-            self._endpoint,
-            self._args,
-            page_size=self._page_size,
-            read_ahead=self._read_ahead,
-            resume=self._resume,
-            verify=self._verify,
-            timeout=self._timeout,
-            decode_items=decode_items,
-        )
+        return Listing[S](self._sender, self._endpoint, self._args, self._options, decode_items=decode_items)
 
 
 def _paging(endpoint: Endpoint[Any]) -> Paging:
@@ -162,12 +142,15 @@ def _paging(endpoint: Endpoint[Any]) -> Paging:
     return endpoint.paging
 
 
-def _check_options(endpoint: Endpoint[Any], page_size: int | None, read_ahead: int) -> None:
-    if read_ahead not in {0, 1}:
-        raise InvalidArgument("read_ahead is 0 or 1", operation=endpoint.operation)
-    if page_size is None:
-        return
-    if page_size < 1:
-        raise InvalidArgument("page_size is at least 1", operation=endpoint.operation)
-    if _paging(endpoint).page_size is None:
-        raise InvalidArgument("answers in one page, it takes no page_size", operation=endpoint.operation)
+def _check_options(endpoint: Endpoint[Any], options: Options) -> None:
+    wrong = ""
+    if options.read_ahead not in {0, 1}:
+        wrong = "read_ahead is 0 or 1"
+    elif options.restarts < 0:
+        wrong = "restarts is at least 0"
+    elif options.page_size is not None and options.page_size < 1:
+        wrong = "page_size is at least 1"
+    elif options.page_size is not None and _paging(endpoint).page_size is None:
+        wrong = "answers in one page, it takes no page_size"
+    if wrong:
+        raise InvalidArgument(wrong, operation=endpoint.operation)

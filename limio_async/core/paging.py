@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -12,7 +13,7 @@ from limio_async.core.codec import decode, decoder_for
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import ForeignCheckpoint, Unreadable
 
-__all__ = ["Checkpoint", "Cursor", "Head", "LoopGuard", "digest", "last_id", "read_head"]
+__all__ = ["Checkpoint", "Cursor", "Head", "LoopGuard", "Seen", "digest", "last_id", "read_head"]
 
 _LONGEST_CURSOR = 16 * 1024
 _FINGERPRINT = 4096
@@ -50,6 +51,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last: str | None = None
     """The id of the last of those, to see whether the page is still the same."""
     commit_id: str | None = None
+    mixed: bool = False
+    """Whether the items come from more than one snapshot: such a walk cannot be resumed."""
     done: bool = False
     version: int = 1
 
@@ -84,6 +87,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if saved.digest != digest:
             raise ForeignCheckpoint(
                 "the checkpoint belongs to other arguments or another host", operation=operation
+            )
+        if saved.mixed and not saved.done:
+            raise ForeignCheckpoint(
+                "the catalog was rebuilt during that walk: walk again from the top", operation=operation
             )
         return saved
 
@@ -150,6 +157,35 @@ def last_id(item: bytes | msgspec.Raw) -> str:
     return str(found) if found is not None else hashlib.sha256(item).hexdigest()[:16]
 
 
+class Seen:
+    """The ids that were handed out, as 8 bytes each; looked up only from when they have to be."""
+
+    def __init__(self, *, looked_up: bool) -> None:
+        self._kept = array("q")
+        self._known: set[int] | None = set() if looked_up else None
+
+    def look_up(self) -> None:
+        """From now on, ids may come again."""
+        if self._known is None:
+            self._known = set(self._kept)
+
+    def fresh(self, ids: Sequence[str]) -> list[int]:
+        """The places of those *ids* that had not come before; now they have."""
+        places = range(len(ids))
+        hashes = [
+            int.from_bytes(hashlib.blake2b(one.encode(), digest_size=8).digest(), signed=True) for one in ids
+        ]
+        if self._known is None:
+            self._kept.extend(hashes)
+            return list(places)
+        fresh: list[int] = []
+        for place, one in zip(places, hashes, strict=True):
+            if one not in self._known:
+                self._known.add(one)
+                fresh.append(place)
+        return fresh
+
+
 class LoopGuard:
     """Tells when a server repeats itself.
 
@@ -159,18 +195,20 @@ class LoopGuard:
     """
 
     def __init__(self, kind: str) -> None:
+        self.repeated = 0
+        """Items of pages that were the page before them once more."""
         self._by_cursor = kind == "key"
         self._cursors: set[int] = set()
-        self._anchor = 0
+        self._before = self._anchor = 0
         self._since = 0
         self._reach = 1
-        self._repeats = 0
+        self._rounds = 0
 
-    def sees_a_loop(self, head: Head) -> bool:
-        """Whether this page shows that the walk goes round and round."""
+    def sees_a_loop(self, head: Head, length: int) -> bool:
+        """Whether this page, of *length* items, shows that the walk goes round and round."""
         if self._by_cursor:
             return self._cursor_came_back(head.cursor)
-        return False if head.empty else self._page_came_back(head.items)
+        return bool(length) and self._page_came_back(head.items, length)
 
     def _cursor_came_back(self, cursor: Cursor | None) -> bool:
         if cursor is None:
@@ -179,14 +217,17 @@ class LoopGuard:
         self._cursors.add(hash(cursor))
         return len(self._cursors) == before
 
-    def _page_came_back(self, items: msgspec.Raw) -> bool:
+    def _page_came_back(self, items: msgspec.Raw, length: int) -> bool:
         fingerprint = hash((len(items), bytes(memoryview(items)[:_FINGERPRINT])))
+        if fingerprint == self._before:
+            self.repeated += length
+        self._before = fingerprint
         if fingerprint == self._anchor:
-            self._repeats += 1
-            return self._repeats == 3
+            self._rounds += 1
+            return self._rounds == 3
         self._since += 1
         if self._since >= self._reach:
-            self._anchor, self._since, self._reach, self._repeats = fingerprint, 0, self._reach * 2, 0
+            self._anchor, self._since, self._reach, self._rounds = fingerprint, 0, self._reach * 2, 0
         return False
 
 

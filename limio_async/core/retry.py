@@ -13,7 +13,7 @@ import backoff
 from limio_async.core.wire import Response, Retry
 from limio_async.errors import AnswerLost, NeverSent, TransportError
 
-__all__ = ["may_resend", "retry_after", "wait_before_resend"]
+__all__ = ["RetryQuota", "may_resend", "retry_after", "wait_before_resend"]
 
 _BASE = 0.25
 _BASE_THROTTLED = 1.0
@@ -47,6 +47,31 @@ def wait_before_resend(
     wait = jitter(ceiling)
     asked = retry_after(outcome) if isinstance(outcome, Response) else None
     return wait if asked is None else asked + wait * 0.1
+
+
+class RetryQuota:
+    """What a client may spend on sending again, so that an outage is not made worse (the bucket of botocore).
+
+    A resend costs 14, after throttling 5. One that helps gives its cost back, a call that needed none adds 1.
+    """
+
+    capacity = 500
+
+    def __init__(self) -> None:
+        self._left = self.capacity
+
+    def spend(self, outcome: Response | TransportError) -> int:
+        """The cost of one more resend, now spent; 0 if there is not enough left."""
+        throttled = isinstance(outcome, Response) and outcome.status == 429
+        cost = 5 if throttled else 14
+        if cost > self._left:
+            return 0
+        self._left -= cost
+        return cost
+
+    def repay(self, cost: int) -> None:
+        """A call succeeded; *cost* is what its last resend cost, 0 if it needed none."""
+        self._left = min(self.capacity, self._left + (cost or 1))
 
 
 def retry_after(response: Response) -> float | None:

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Mapping
-from typing import Any, TypedDict, TypeVar
+import copy
+from collections.abc import Collection, Mapping, MutableMapping
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
-import anyio
 import msgspec
 
 from limio_async.core import retry
-from limio_async.core.codec import build_request, read_response
-from limio_async.core.listing import Checkpoint, Listing, Verify
+from limio_async.core.codec import build_request, checked_headers, read_response
+from limio_async.core.limiter import Lane, Limiter
+from limio_async.core.listing import Checkpoint, Listing, Options, Verify
 from limio_async.core.ports import Auth, Transport
-from limio_async.core.wire import Attempt, Credential, Endpoint, Request, Response
+from limio_async.core.sending import Life, Sending, unknown
+from limio_async.core.wire import Attempt, Credential, Endpoint, Request, Response, Scheme
 from limio_async.errors import (
     AnswerLost,
     ApiError,
-    ClientClosed,
-    DeadlineExceeded,
     LimioError,
     MissingCredentials,
     NeverSent,
+    TooManyRequests,
     TransportError,
-    UnknownOutcome,
 )
 
 __all__ = ["CallOptions", "ListOptions", "Resource", "Session"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger("limio_async")
-_Attempts = list[Attempt]
-_IN_FLIGHT = Attempt(status=None, reason="no answer yet")
+_LONGEST_CLOSURE = 60.0
 
 
 class CallOptions(TypedDict, total=False):
@@ -56,6 +53,18 @@ class ListOptions(TypedDict, total=False):
     """What a walk does that ends short of `hits` or sees the catalog change: `raise` (default), `warn`, `off`."""
     timeout: float | None
     """Seconds for each page."""
+    unique: bool
+    """Drop items whose id came before, and count them; 8 bytes of memory and a look-up for each item."""
+    on_bad_item: Literal["raise", "skip", "yield"]
+    """An item that cannot be decoded: `raise` (default), `skip` and count it, `yield` a `BadItem` in its place."""
+    on_ambiguous: Literal["raise", "restart"]
+    """A page of a scroll that was lost on its way: `raise` (default), or walk again from the top and pass over
+    what was handed out."""
+    on_snapshot_change: Literal["raise", "restart"]
+    """A catalog that is rebuilt meanwhile: `raise` (default), or walk again and pass over what was handed out,
+    by id; 8 bytes of memory for each item."""
+    restarts: int
+    """How often a walk may begin again at the top (default 2); after an expired scroll it does so by itself."""
 
 
 class Resource:
@@ -66,10 +75,10 @@ class Resource:
 
 
 class Session:
-    """Sends requests to one origin: credentials, resends, the deadline and the concurrency ceiling.
+    """Sends requests to one origin: credentials, resends, the deadline and the limiter.
 
     *timeout* is the deadline of a call in seconds, *attempts* how often a call is sent at most,
-    *max_concurrency* how many requests are on the wire at once.
+    *max_concurrency* how many requests are on the wire at once, *requests_per_second* how many leave.
     """
 
     def __init__(
@@ -80,17 +89,34 @@ class Session:
         timeout: float = 60.0,
         attempts: int = 3,
         max_concurrency: int = 16,
-        headers: Mapping[str, str] | None = None,
+        requests_per_second: float | None = None,
     ) -> None:
         self._transport = transport
         self._auth = auth
+        self._limiter = Limiter(max_concurrency, rate=requests_per_second)
+        self._quota = retry.RetryQuota()
+        self._life = Life()
+        self._page_sizes: dict[str, int] = {}
         self._timeout = timeout
         self._attempts = attempts
-        self._headers = dict(headers or {})
-        self._slots = anyio.Semaphore(max_concurrency, fast_acquire=True)
-        self._walks: set[asyncio.Task[Any]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
+        self._headers: Mapping[str, str] = {}
+        self._lane: Lane = "interactive"
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        attempts: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        lane: Lane | None = None,
+    ) -> Session:
+        """The same session with other options for the calls that are made through it."""
+        view = copy.copy(self)
+        view._timeout = self._timeout if timeout is None else timeout
+        view._attempts = self._attempts if attempts is None else attempts
+        view._headers = {**self._headers, **checked_headers(headers or {})}
+        view._lane = self._lane if lane is None else lane
+        return view
 
     async def call(
         self,
@@ -112,27 +138,10 @@ class Session:
             raise
 
     def list(
-        self,
-        endpoint: Endpoint[T],
-        args: Mapping[str, Any],
-        *,
-        page_size: int | None = None,
-        read_ahead: int = 1,
-        resume: Checkpoint | str | bytes | None = None,
-        verify: Verify = "raise",
-        timeout: float | None = None,
+        self, endpoint: Endpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
     ) -> Listing[T]:
         """A walk over all pages of a list endpoint; nothing is sent before it is iterated or awaited."""
-        return Listing[T](
-            self,
-            endpoint,
-            args,
-            page_size=page_size,
-            read_ahead=read_ahead,
-            resume=resume,
-            verify=verify,
-            timeout=timeout,
-        )
+        return Listing[T](self, endpoint, args, Options(**options))
 
     @property
     def origin(self) -> str:
@@ -144,94 +153,114 @@ class Session:
         """Headers that every request carries."""
         return self._headers
 
+    @property
+    def page_sizes(self) -> MutableMapping[str, int]:
+        """By operation: the page size that worked where a larger one did not."""
+        return self._page_sizes
+
     async def send(
-        self,
-        request: Request,
-        *,
-        timeout: float | None = None,
+        self, request: Request, *, timeout: float | None = None
     ) -> tuple[Response, tuple[Attempt, ...]]:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
-        self._check_usable()
-        attempts: _Attempts = []
+        self._life.check()
         limit = self._timeout if timeout is None else timeout
-        deadline = asyncio.timeout(limit)
+        scope = asyncio.timeout(limit)
+        sending = Sending(request)
         try:
-            async with deadline:
-                response = await self._send_retrying(request, attempts, deadline.when())
+            async with scope:
+                sending.deadline = scope.when()
+                response = await self._send_retrying(sending)
         except TimeoutError:
-            if not deadline.expired():  # raised by a strategy of the caller's
+            if not scope.expired():  # raised by a strategy of the caller's
                 raise
-            error: LimioError = _ended_by_deadline(request, attempts, limit)
+            error: LimioError = sending.ended_by_deadline(limit)
         except AnswerLost as lost:
-            error = _unknown(request, lost.said) if request.retry == "once" else lost
+            error = unknown(request, lost.said) if request.retry == "once" else lost
         except LimioError as failed:
             error = failed
         else:
-            return response, tuple(attempts)
-        error.attempts = tuple(attempts)
+            return response, tuple(sending.attempts)
+        error.attempts = tuple(sending.attempts)
         raise error from None
 
     def start(self, walk: asyncio.Task[Any]) -> None:
         """Take note of a task that fetches ahead, so that closing the client ends it."""
-        self._walks.add(walk)
-        walk.add_done_callback(self._walks.discard)
+        self._life.start(walk)
 
     async def aclose(self) -> None:
         """End what is running and let go of connections; may be called more than once."""
-        self._closed = True
-        walks = [walk for walk in self._walks if walk.get_loop() is asyncio.get_running_loop()]
-        for walk in walks:
-            walk.cancel()
-        await asyncio.gather(*walks, return_exceptions=True)
+        await self._life.end()
         await self._transport.aclose()
 
-    async def _send_retrying(self, request: Request, attempts: _Attempts, deadline: float | None) -> Response:
-        resends = 0
+    async def _send_retrying(self, sending: Sending) -> Response:
+        resends = spent = 0
         while True:
-            outcome = await self._outcome(request, attempts)
+            outcome = await self._outcome(sending)
             resends += 1
-            if resends == self._attempts or not retry.may_resend(outcome, request.retry):
+            wait = self._wait_before_resend(sending, outcome, resends)
+            if wait is None or not (cost := self._quota.spend(outcome)):
                 break
-            wait = retry.wait_before_resend(resends, outcome)
-            if deadline is not None and asyncio.get_running_loop().time() + wait >= deadline:
-                break  # a resend that cannot be in time is not begun
-            attempts[-1] = msgspec.structs.replace(attempts[-1], waited=wait)
-            _log.info("%s: %s, sending again in %.2f s", request.operation, attempts[-1].reason, wait)
+            spent = cost
+            sending.waits(wait)
             await asyncio.sleep(wait)
+        if isinstance(outcome, TransportError):
+            raise outcome
+        if outcome.status < 500 and outcome.status != 429:
+            self._quota.repay(spent)
+        return outcome
+
+    def _wait_before_resend(
+        self, sending: Sending, outcome: Response | TransportError, resends: int
+    ) -> float | None:
+        """Seconds to wait before the next attempt; None if there is to be none."""
+        if resends >= self._attempts or not retry.may_resend(outcome, sending.request.retry):
+            return None
+        wait = retry.wait_before_resend(resends, outcome)
+        return wait if sending.has_time_until(asyncio.get_running_loop().time() + wait) else None
+
+    async def _outcome(self, sending: Sending) -> Response | TransportError:
+        try:
+            return await self._send_authorized(sending)
+        except (NeverSent, AnswerLost) as error:
+            if not sending.attempts:  # failed before this request was tried, such as at the token endpoint
+                raise
+            return error
+
+    async def _send_authorized(self, sending: Sending) -> Response:
+        if not sending.request.accepts:
+            return await self._transmit(sending, sending.request)
+        credential = await self._credential(sending.request)
+        response = await self._transmit(sending, _with(credential, sending.request))
+        if response.status == 401 and await self._auth.renew(credential, self._exchange):
+            credential = await self._credential(sending.request)
+            response = await self._transmit(sending, _with(credential, sending.request))
+        return response
+
+    async def _transmit(self, sending: Sending, request: Request) -> Response:
+        if not sending.has_time_until(self._limiter.opens_at):
+            raise _closed_too_long(request, self._limiter.opens_at)
+        await self._limiter.acquire(self._lane)
+        try:  # a slot is held on the wire only, never while waiting to send again
+            self._life.check()
+            sending.begins()
+            outcome = await self._on_the_wire(request)
+            self._limiter.learn(outcome, _asked_to_wait(outcome))
+        except asyncio.CancelledError:
+            if not sending.has_time_until(asyncio.get_running_loop().time()):
+                self._limiter.learn(AnswerLost("cut by the deadline"), None)
+            raise
+        finally:
+            self._limiter.release(self._lane)
+        sending.came_to(outcome)
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome
 
-    async def _outcome(self, request: Request, attempts: _Attempts) -> Response | TransportError:
+    async def _on_the_wire(self, request: Request) -> Response | TransportError:
         try:
-            return await self._send_authorized(request, attempts)
-        except (NeverSent, AnswerLost) as error:
-            if not attempts:  # failed before this request was tried, such as at the token endpoint
-                raise
+            return await self._transport.send(request, timeout=self._timeout)
+        except TransportError as error:
             return error
-
-    async def _send_authorized(self, request: Request, attempts: _Attempts) -> Response:
-        if not request.accepts:
-            return await self._transmit(request, attempts)
-        credential = await self._credential(request)
-        response = await self._transmit(_with(credential, request), attempts)
-        if response.status == 401 and await self._auth.renew(credential, self._exchange):
-            credential = await self._credential(request)
-            response = await self._transmit(_with(credential, request), attempts)
-        return response
-
-    async def _transmit(self, request: Request, attempts: _Attempts) -> Response:
-        async with self._slots:  # held on the wire only, never while waiting to resend
-            self._check_usable()
-            attempts.append(_IN_FLIGHT)
-            try:
-                response = await self._transport.send(request, timeout=self._timeout)
-            except TransportError as error:
-                attempts[-1] = Attempt(status=None, reason=type(error).__name__)
-                raise
-        attempts[-1] = Attempt(status=response.status, reason=f"status {response.status}")
-        _log.debug("%s: %s %s", request.operation, request.method, attempts[-1].reason)
-        return response
 
     async def _credential(self, request: Request) -> Credential:
         credential = await self._auth.credential(request.accepts, self._exchange)
@@ -243,18 +272,11 @@ class Session:
         return credential
 
     async def _exchange(self, request: Request) -> Response:
+        sending = Sending(msgspec.structs.replace(request, accepts=()))
         try:
-            return await self._send_retrying(msgspec.structs.replace(request, accepts=()), [], None)
+            return await self._send_retrying(sending)
         except AnswerLost as error:  # lost for the strategy; the call that needs the credential never left
             raise NeverSent(f"no credentials: {error}") from None
-
-    def _check_usable(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClientClosed("this client was closed; open a new one")
-        if self._loop not in {None, loop}:
-            raise ClientClosed("this client belongs to another event loop; open one in this loop")
-        self._loop = loop
 
 
 def _with(credential: Credential, request: Request) -> Request:
@@ -262,23 +284,26 @@ def _with(credential: Credential, request: Request) -> Request:
     return msgspec.structs.replace(request, headers=headers)
 
 
-def _ended_by_deadline(request: Request, attempts: _Attempts, limit: float) -> LimioError:
-    message = f"not finished after {limit:g} s"
-    if attempts and attempts[-1] is _IN_FLIGHT:
-        attempts[-1] = Attempt(status=None, reason="cut by the deadline")
-        if request.retry == "once":
-            return _unknown(request, message)
-    return DeadlineExceeded(message, operation=request.operation)
+def _asked_to_wait(outcome: Response | TransportError) -> float | None:
+    """How long the server wants to be left in peace, within reason."""
+    if isinstance(outcome, Response) and outcome.status in {429, 503}:
+        asked = retry.retry_after(outcome)
+        return asked and min(asked, _LONGEST_CLOSURE)
+    return None
 
 
-def _unknown(request: Request, what: str) -> UnknownOutcome:
-    return UnknownOutcome(
-        f"{what}: it may have happened; look before sending it again", operation=request.operation
+def _closed_too_long(request: Request, opens_at: float) -> TooManyRequests:
+    wait = opens_at - asyncio.get_running_loop().time()
+    return TooManyRequests(
+        f"not sent: the server asked for a pause of which {wait:.1f} s are left",
+        operation=request.operation,
+        status=429,
+        retry_after=wait,
     )
 
 
 _NAMES = {"key": "an API key", "bearer": "a bearer token", "session": "a session token"}
 
 
-def _listed(schemes: Any) -> str:
+def _listed(schemes: Collection[Scheme]) -> str:
     return " or ".join(_NAMES[scheme] for scheme in sorted(schemes)) or "no credentials"

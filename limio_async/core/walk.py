@@ -1,19 +1,21 @@
-"""Getting one page after another: cursors, read-ahead, lost answers, the honest end."""
+"""Getting one page after another: cursors, read-ahead, lost answers, restarts, the honest end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
-from limio_async.core.codec import build_request, decode_as, error_for
-from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, last_id, read_head
+from limio_async.core.codec import build_request, error_for
+from limio_async.core.page import BadItem, Options, Page, Report
+from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id, read_head
 from limio_async.core.wire import Attempt, Endpoint, Paging, Request, Response
 from limio_async.errors import (
     AnswerLost,
+    ApiError,
     ClientClosed,
     CursorExpired,
     CursorLoop,
@@ -22,23 +24,23 @@ from limio_async.errors import (
     LimioError,
     ListingError,
     SnapshotChanged,
+    Unreadable,
 )
 
-__all__ = ["RAW_ITEMS", "Page", "Report", "Sender", "Verify", "Walk"]
+__all__ = ["RAW_ITEMS", "Sender", "Walk"]
 
 T = TypeVar("T")
-S = TypeVar("S")
 
-Verify = Literal["raise", "warn", "off"]
-"""What a walk does about missing items or a changed catalog."""
-
-RAW_ITEMS: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+RAW_ITEMS: msgspec.json.Decoder[list[msgspec.Raw] | None] = msgspec.json.Decoder(list[msgspec.Raw] | None)
 """Splits the items of a page without decoding them."""
 
 _Answer = tuple[Response, tuple[Attempt, ...]]
 _log = logging.getLogger("limio_async")
 _GONE = {400, 404, 410}
 _NOT_EXECUTED = {401, 403, 429}
+_TOO_LARGE = {413, 502, 504}
+_SERVERS_PAGE_SIZE = 50
+_GROWS_AFTER = 3
 
 
 class Sender(Protocol):
@@ -54,6 +56,11 @@ class Sender(Protocol):
         """Headers that every request carries."""
         ...
 
+    @property
+    def page_sizes(self) -> MutableMapping[str, int]:
+        """By operation: the page size that worked where a larger one did not."""
+        ...
+
     async def send(self, request: Request, *, timeout: float | None) -> _Answer:
         """Send until an answer is final."""
         ...
@@ -63,56 +70,12 @@ class Sender(Protocol):
         ...
 
 
-class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """One page of a listing."""
-
-    items: list[T]
-    number: int
-    """1 for the first."""
-    hits: int | None
-    """How many items the whole listing has, where the answer says so."""
-    commit_id: str | None
-    """The catalog's snapshot: a commit, or an epoch in milliseconds."""
-    cursor: Cursor | None
-    """Where the next page starts; None if the answer holds none."""
-    body: bytes
-    """The exact answer."""
-
-    def read(self, kind: type[S]) -> S:
-        """The whole answer as a type of the caller's, for what it holds besides items."""
-        return decode_as("page", self.body, kind)
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a walk has done so far."""
-
-    operation: str
-    pages: int
-    items: int
-    """Handed out by this walk and, where it was resumed, by the walk before."""
-    hits: int | None
-    """Items that the server promised; None where it does not say."""
-    exact: bool
-    """Whether `hits` is a count and not a lower bound."""
-    requests: int
-    """Requests on the wire, resends included."""
-    ended: bool
-    """Whether the walk came to the list's end."""
-    commit_ids: tuple[str, ...]
-    """Snapshots seen; more than one means the index was rebuilt on the way."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the end was reached, on one snapshot, with as many items as promised."""
-        counted = self.hits == self.items if self.exact else True
-        return self.ended and counted and len(self.commit_ids) <= 1
-
-
 class Walk(Generic[T]):
     """One walk over a list: the page in hand, what was handed out of it, and how to get the next.
 
     A scroll (and an undocumented cursor, to be safe) moves on when it is read: a page that was asked for and
-    did not arrive cannot be asked for again, and then this walk says so instead of going on without it.
+    did not arrive cannot be asked for again. Then the walk says so, or starts again at the top and passes
+    over what was handed out, but never goes on without the page.
     """
 
     def __init__(
@@ -120,45 +83,57 @@ class Walk(Generic[T]):
         sender: Sender,
         endpoint: Endpoint[Any],
         args: Mapping[str, Any],
+        options: Options,
         *,
-        page_size: int | None,
         resume: Checkpoint,
-        verify: Verify,
-        timeout: float | None,
         decode_items: Callable[[msgspec.Raw], list[T]],
     ) -> None:
         assert endpoint.paging is not None  # noqa: S101  # a Listing has seen to it
         self._sender = sender
         self._endpoint = endpoint
         self._args = args
+        self._options = options
         self._paging: Paging = endpoint.paging
         self._advances = self._paging.kind in {"scroll", "opaque"}
-        self._page_size = page_size or self._paging.default_page_size
-        self._verify: Verify = verify
-        self._timeout = timeout
         self._decode_items = decode_items
+        tracks = options.unique or options.on_snapshot_change == "restart"
+        self._seen = Seen(looked_up=options.unique) if tracks else None
 
         self.taken = 0
         """How many items of the page in hand were handed out."""
-        self._page: Page[T] | None = None
-        self._asked: Cursor | None = None  # what the page in hand was asked with
-        self._next = resume.cursor  # what the page after it is asked with
-        self._before = resume.items - resume.skip  # items of the pages before it
+        self._before = resume.items  # items handed out before the page in hand
         self._resumed = resume
-        self._to_skip = resume.skip
+        self._begin(resume)
         self._ended = resume.done
 
-        self._pages = 0
-        self._requests = 0
-        self._hits: int | None = None
-        self._exact = False
-        self._commit_ids = [resume.commit_id] if resume.commit_id and resume.skip else []
-        self._guard = LoopGuard(self._paging.kind)
+        self._wanted_size = options.page_size or self._paging.default_page_size
+        self._size = self._size_to_begin_with()
+        self._good_pages = 0
 
+        self._pages = self._requests = self._retries = self._restarts = 0
+        self._duplicates = self._undecodable = 0
+        self._mixed = False
         self._ahead: asyncio.Task[_Answer] | None = None
-        self._in_flight = False  # a page that cannot be asked for twice is under way, or was lost there
         self._failed: LimioError | None = None  # no page can follow this
         self._walker: object = None
+        self._turning = False
+
+    def _begin(self, at: Checkpoint) -> None:
+        """Stand at a checkpoint: at the top, or at the page of a cursor that can be asked again."""
+        self._page: Page[T] | None = None
+        self._asked: Cursor | None = None  # what the page in hand was asked with
+        self._next = at.cursor  # what the page after it is asked with
+        self._number = 0  # of the page in hand, since here
+        self._sent = 0  # items that the server sent before the page in hand, since here
+        self._places: Sequence[int] = ()  # where on the page in hand its items stood when they came
+        self._passed = 0  # items of the page in hand that an earlier walk has handed out
+        self._length = 0  # items of the page in hand as it came
+        self._to_skip = at.skip
+        self._commit_ids = [at.commit_id] if at.commit_id and at.skip else []
+        self._hits: int | None = None
+        self._exact = False
+        self._guard = LoopGuard(self._paging.kind)
+        self._in_flight = False  # a page that cannot be asked for twice is under way, or was lost there
 
     @property
     def report(self) -> Report:
@@ -168,33 +143,55 @@ class Walk(Generic[T]):
             pages=self._pages,
             items=self._before + self.taken,
             hits=self._hits,
-            exact=self._exact,
+            exact=self._exact and self._paging.kind == "scroll",
+            sent=self._counted,
+            duplicates=self._duplicates,
+            undecodable=self._undecodable,
             requests=self._requests,
+            retries=self._retries,
+            restarts=self._restarts,
             ended=self._at_end,
             commit_ids=tuple(self._commit_ids),
         )
 
     def checkpoint(self) -> Checkpoint:
         """Where it stands."""
-        if self._page is None or self._to_skip:  # nothing was handed out since
-            return self._resumed
         items = self._before + self.taken
+        if self._page is None or (items == self._resumed.items and not self._at_end):
+            return self._resumed  # nothing was handed out since
         saved = Checkpoint(
             operation=self._endpoint.operation,
             digest=self._resumed.digest,
             items=items,
             commit_id=self._commit_ids[-1] if self._commit_ids else None,
+            mixed=self._mixed,
             done=self._at_end,
         )
         if self._at_end:
             return saved
         replace = msgspec.structs.replace
-        if self._paging.kind == "scroll":  # held by the server, gone when it matters: the top is all there is
-            return replace(saved, skip=items, last=self._last_handed_out(self._page))
-        if self._used_up:
+        scroll = (
+            self._paging.kind == "scroll"
+        )  # held by the server, gone when it matters: the top is all there is
+        if self._used_up and not scroll:
             return replace(saved, cursor=self._next)
-        last = self._last_handed_out(self._page)
-        return replace(saved, cursor=self._asked, skip=self.taken, last=last)
+        place = (
+            self._length
+            if self._used_up
+            else self._places[self.taken - 1] + 1
+            if self.taken
+            else self._passed
+        )
+        last = self._id_before(place, self._page)
+        if scroll:
+            return replace(saved, skip=self._sent + place, last=last)
+        return replace(saved, cursor=self._asked, skip=place, last=last)
+
+    @property
+    def _counted(self) -> int:
+        """Items that the server sent since the top, not counting what certainly came twice."""
+        twice = self._duplicates if self._options.unique and not self._restarts else self._guard.repeated
+        return self._sent + self._length - twice
 
     @property
     def _used_up(self) -> bool:
@@ -204,11 +201,11 @@ class Walk(Generic[T]):
     def _at_end(self) -> bool:
         return self._ended and self._used_up
 
-    def _last_handed_out(self, page: Page[T]) -> str | None:
-        if self.taken == 0:
+    def _id_before(self, place: int, page: Page[T]) -> str | None:
+        if not place:
             return None
         head = read_head(self._endpoint.operation, self._paging, page.body)
-        return last_id(RAW_ITEMS.decode(head.items)[self.taken - 1])
+        return last_id((RAW_ITEMS.decode(head.items) or [])[place - 1])
 
     async def in_hand(self) -> Page[T]:
         """The page in hand; at the beginning, the first."""
@@ -233,19 +230,35 @@ class Walk(Generic[T]):
                 await self._stop_ahead()
 
     async def _turn(self, read_ahead: int) -> Page[T]:
+        """Get the next page in hand, by whatever way the caller allows."""
+        if self._turning:
+            raise RuntimeError("another task is walking this listing; give each task a listing of its own")
+        self._turning = True
+        try:
+            while True:
+                if self._failed is not None:
+                    raise self._failed
+                try:
+                    return await self._turned(read_ahead)
+                except LimioError as error:
+                    if not self._asks_for_less(error) and not self._starts_again(error):
+                        raise
+        finally:
+            self._turning = False
+
+    async def _turned(self, read_ahead: int) -> Page[T]:
         """Get the next page in hand. Until it is, nothing of where the walk stands changes."""
-        if self._failed is not None:
-            raise self._failed
         asked = self._next
         response, attempts = await self._answer()
         try:
             head = self._read(response, attempts, asked)
             ends = _ends(self._paging, head)
-            if read_ahead and self._pages and not ends:
+            if read_ahead and self._number and not ends:
                 await self._start_ahead(head.cursor)
-            page = self._decoded(head, response.body)
-            self._check(head)
-            passed = self._passed_over(head)
+            items, undecodable = self._decoded(head)
+            self._check(head, len(items))
+            passed = self._passed_over(head, len(items))
+            places = self._kept(head, items, passed)
         except LimioError as error:
             await self._stop_ahead(keep=False)
             gone = self._advances and asked is not None and response.status not in _NOT_EXECUTED
@@ -253,20 +266,36 @@ class Walk(Generic[T]):
                 self._failed = error
             raise
         self._before += self.taken
-        self._page, self._asked, self._next, self._ended = page, asked, head.cursor, ends
-        self._pages = page.number
-        self.taken = passed
+        self._sent += self._length
+        self.taken, self._passed, self._places, self._length = 0, passed, places, len(items)
+        self._number += 1
+        self._pages += 1
+        self._undecodable += undecodable
+        self._asked, self._next, self._ended = asked, head.cursor, ends
+        self._page = page = Page(
+            items=items if len(places) == len(items) else [items[place] for place in places],
+            number=self._number,
+            hits=head.hits,
+            commit_id=head.commit_id,
+            cursor=head.cursor,
+            body=response.body,
+            attempts=attempts,
+        )
+        self._grow()
         return page
+
+    # --- asking
 
     async def _answer(self) -> _Answer:
         ahead, self._ahead = self._ahead, None
         if ahead is None and self._in_flight:
-            raise self._lost("was cut short")
+            raise self._fails(self._lost("was cut short"))
         try:
             return await (ahead or self._ask(self._next))
-        except AnswerLost as error:
-            if self._in_flight:
-                raise self._lost(f"was lost ({error.said})") from error
+        except (AnswerLost, DeadlineExceeded, Unreadable) as error:
+            given_up = isinstance(error, DeadlineExceeded) and self._options.on_ambiguous == "raise"
+            if self._in_flight and not given_up:
+                raise self._fails(self._lost(f"was lost ({error.said})")) from error
             raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -277,14 +306,20 @@ class Walk(Generic[T]):
     async def _ask(self, cursor: Cursor | None) -> _Answer:
         self._in_flight = self._advances and cursor is not None
         try:
-            answer = await self._sender.send(self._request(cursor), timeout=self._timeout)
+            answer = await self._sender.send(self._request(cursor), timeout=self._options.timeout)
         except LimioError as error:
-            self._requests += len(error.attempts)
-            self._in_flight = self._in_flight and isinstance(error, AnswerLost | DeadlineExceeded)
+            self._count(error.attempts)
+            self._in_flight = self._in_flight and isinstance(
+                error, AnswerLost | DeadlineExceeded | Unreadable
+            )
             raise
-        self._requests += len(answer[1])
+        self._count(answer[1])
         self._in_flight = False
         return answer
+
+    def _count(self, attempts: Sequence[Attempt]) -> None:
+        self._requests += len(attempts)
+        self._retries += max(0, len(attempts) - 1)
 
     async def _start_ahead(self, cursor: Cursor | None) -> None:
         self._ahead = asyncio.create_task(self._ask(cursor))
@@ -303,13 +338,15 @@ class Walk(Generic[T]):
     def _request(self, cursor: Cursor | None) -> Request:
         paging = self._paging
         query = dict(paging.always)
-        if paging.page_size and self._page_size:
-            query[paging.page_size] = str(self._page_size)
+        if paging.page_size and self._size:
+            query[paging.page_size] = str(self._size)
         if cursor is not None:
             query.update(cursor.query)
         retry = self._endpoint.retry if cursor is not None else "safe"
         headers = self._sender.headers
         return build_request(self._endpoint, self._args, query=query, retry=retry, headers=headers)
+
+    # --- what an answer means
 
     def _read(self, response: Response, attempts: tuple[Attempt, ...], asked: Cursor | None) -> Head:
         if 200 <= response.status < 300:
@@ -319,39 +356,46 @@ class Walk(Generic[T]):
         if self._advances and asked is not None:
             if response.status in _GONE:
                 raise CursorExpired(f"{error.said}: walk again from the top", **self._where()) from error
-            if response.status >= 500:
-                raise self._lost(error.said) from error
+            if response.status >= 500 or response.status in _TOO_LARGE:
+                raise self._lost(f"was lost ({error.said})") from error
         raise error
 
-    def _check(self, head: Head) -> None:
-        if self._guard.sees_a_loop(head):
-            raise CursorLoop(f"the server repeats itself after page {self._pages}", **self._where())
+    def _check(self, head: Head, length: int) -> None:
+        if self._guard.sees_a_loop(head, length):
+            raise CursorLoop(f"the server repeats itself after page {self._number}", **self._where())
         if head.hits is not None:
             self._hits, self._exact = head.hits, head.exact
         if head.commit_id is None or head.commit_id in self._commit_ids[-1:]:
             return
         self._commit_ids.append(head.commit_id)
         if len(self._commit_ids) > 1:
-            message = f"the catalog was rebuilt before page {self._pages + 1}: walk again from the top"
-            self._complain(SnapshotChanged(message, **self._where()), always=self._to_skip > 0)
+            message = f"the catalog was rebuilt before page {self._number + 1}: walk again from the top"
+            must = self._to_skip > 0 or self._options.on_snapshot_change == "restart"
+            self._complain(SnapshotChanged(message, **self._where()), always=must)
 
-    def _decoded(self, head: Head, body: bytes) -> Page[T]:
-        return Page(
-            items=self._decode_items(head.items),
-            number=self._pages + 1,
-            hits=head.hits,
-            commit_id=head.commit_id,
-            cursor=head.cursor,
-            body=body,
-        )
+    def _decoded(self, head: Head) -> tuple[list[T], int]:
+        """The items of a page, and how many of them are bad."""
+        try:
+            return self._decode_items(head.items), 0
+        except Unreadable:
+            if self._options.on_bad_item == "raise":
+                raise
+        items = [self._decoded_one(item) for item in RAW_ITEMS.decode(head.items) or ()]
+        return cast("list[T]", items), sum(isinstance(item, BadItem) for item in items)
 
-    def _passed_over(self, head: Head) -> int:
+    def _decoded_one(self, item: msgspec.Raw) -> T | BadItem:
+        try:
+            return self._decode_items(msgspec.Raw(b"[%b]" % bytes(item)))[0]
+        except Unreadable as error:
+            return BadItem(raw=bytes(item), reason=error.said.replace(f"$.{self._paging.items}[0]", "$"))
+
+    def _passed_over(self, head: Head, length: int) -> int:
         """How many items of this page an earlier walk has handed out."""
         if not self._to_skip:
             return 0
         ids = [last_id(item) for item in RAW_ITEMS.decode(head.items) or ()]
         last = self._resumed.last
-        passed = min(self._to_skip, len(ids))
+        passed = min(self._to_skip, length)
         if self._paging.kind != "scroll":  # one page is concerned; if it has changed, rather twice than never
             self._to_skip = 0
             same = passed and ids[passed - 1] == last
@@ -361,29 +405,108 @@ class Walk(Generic[T]):
         self._to_skip -= passed
         return passed
 
+    def _kept(self, head: Head, items: Sequence[T], passed: int) -> Sequence[int]:
+        """Where on a page the items stand that are handed out."""
+        places: Sequence[int] = range(passed, len(items))
+        if self._options.on_bad_item == "skip":
+            places = [place for place in places if not isinstance(items[place], BadItem)]
+        if self._seen is None:
+            return places
+        raw = RAW_ITEMS.decode(head.items) or []
+        self._seen.fresh([last_id(item) for item in raw[:passed]])
+        fresh = self._seen.fresh([last_id(raw[place]) for place in places])
+        self._duplicates += len(places) - len(fresh)
+        return [places[one] for one in fresh]
+
     def _verify_end(self) -> None:
         if self._to_skip:
             raise SnapshotChanged("the list is shorter than what was walked before", **self._where())
-        seen = self._before + self.taken
-        if self._paging.kind == "scroll" and self._exact and seen != self._hits:
-            message = f"the walk ended after {seen} items, {self._hits} were promised"
-            self._complain(IncompleteListing(message, expected=self._hits, seen=seen, **self._where()))
+        if self._paging.kind == "scroll" and self._exact and self._counted != self._hits:
+            message = f"the walk ended after {self._counted} items, {self._hits} were promised"
+            error = IncompleteListing(message, expected=self._hits, seen=self._counted, **self._where())
+            self._complain(error)
 
     def _complain(self, error: ListingError, *, always: bool = False) -> None:
-        if self._verify == "raise" or always:
+        if self._options.verify == "raise" or always:
             raise error
-        if self._verify == "warn":
+        if self._options.verify == "warn":
             _log.warning("%s", error)
 
     def _lost(self, reason: str) -> IncompleteListing:
         return IncompleteListing(
-            f"page {self._pages + 1} {reason}; a cursor that advances when read cannot be asked twice: "
+            f"page {self._number + 1} {reason}; a cursor that advances when read cannot be asked twice: "
             "walk again from the top",
             **self._where(),
         )
 
+    def _fails(self, error: ListingError) -> ListingError:
+        self._failed = error
+        return error
+
     def _where(self) -> dict[str, Any]:
         return {"operation": self._endpoint.operation, "checkpoint": self.checkpoint()}
+
+    # --- other ways on
+
+    def _starts_again(self, error: LimioError) -> bool:
+        """Stand at the top again, to pass over what was handed out, if the caller allows it for this error."""
+        allowed: dict[type[LimioError], bool] = {
+            CursorExpired: True,
+            SnapshotChanged: self._options.on_snapshot_change == "restart",
+            IncompleteListing: self._options.on_ambiguous == "restart",
+        }
+        known = self._seen if not self._to_skip else None  # until all is passed over, not all ids are known
+        if self._paging.kind == "scroll":
+            possible = known is not None or not isinstance(error, SnapshotChanged)
+        else:
+            possible = self._advances and known is not None and self._options.resume is None
+        if not allowed.get(type(error)) or not possible or self._restarts >= self._options.restarts:
+            return False
+        _log.info("%s; starting again at the top", error)
+        self._resumed = at = self.checkpoint()
+        self._restarts += 1
+        self._before, self.taken, self._failed = at.items, 0, None
+        if known is not None:  # what comes is compared by id: its order may be another
+            known.look_up()
+            self._mixed = self._mixed or isinstance(error, SnapshotChanged)
+            at = msgspec.structs.replace(at, skip=0)
+        self._begin(msgspec.structs.replace(at, cursor=None))
+        return True
+
+    def _asks_for_less(self, error: LimioError) -> bool:
+        """Make pages smaller where one may have been too large and can be asked for again."""
+        too_large = isinstance(error, Unreadable) and error.too_large
+        if isinstance(error, ApiError):
+            too_large = error.status in _TOO_LARGE
+        size = self._size or _SERVERS_PAGE_SIZE
+        again = not self._advances or self._next is None
+        if not (too_large and again and self._paging.page_size and size > 1):
+            return False
+        self._wanted_size = self._wanted_size or size
+        self._size = self._sender.page_sizes[self._endpoint.operation] = size // 2
+        self._good_pages = 0
+        _log.info("%s; asking for pages of %d", error, self._size)
+        return True
+
+    def _grow(self) -> None:
+        """Try larger pages again after some that were no problem; a scroll keeps the size it began with."""
+        self._good_pages += 1
+        wanted = self._wanted_size
+        if (
+            self._size
+            and wanted
+            and self._size < wanted
+            and self._good_pages >= _GROWS_AFTER
+            and not self._advances
+        ):
+            self._size = min(wanted, self._size * 2)
+            self._good_pages = 0
+
+    def _size_to_begin_with(self) -> int | None:
+        worked = self._sender.page_sizes.get(self._endpoint.operation)
+        if worked is None:
+            return self._wanted_size
+        return min(worked, self._wanted_size or worked)
 
 
 def _ends(paging: Paging, head: Head) -> bool:

@@ -63,7 +63,7 @@ async def test_filters_travel_with_every_page(limio: Limio, world: World) -> Non
 
 
 async def test_a_scroll_that_expires_under_a_slow_consumer_says_so(limio: Limio, world: World) -> None:
-    listing = limio.offers.list(page_size=20, read_ahead=0)
+    listing = limio.offers.list(page_size=20, read_ahead=0, restarts=0)
     seen: list[str | None] = []
     with pytest.raises(errors.CursorExpired) as caught:
         async for offer in listing:
@@ -94,14 +94,27 @@ async def test_a_catalog_rebuilt_during_the_walk_is_noticed(limio: Limio, world:
         await ids(limio.offers.list(resume=saved))
 
 
-async def test_a_page_over_six_megabytes_is_an_error_that_says_so(world: World) -> None:
+async def test_a_scroll_that_expires_is_walked_again_by_itself(limio: Limio, world: World) -> None:
+    listing = limio.offers.list(page_size=20, read_ahead=0)
+    seen: list[str | None] = []
+    async for offer in listing:
+        seen.append(offer.id)
+        if len(seen) in {60, 110}:
+            world.advance(world.scroll_keep_alive + 1)
+    assert seen == await ids(limio.offers.list())
+    assert listing.report.restarts == 2
+    assert listing.report.complete
+
+
+async def test_a_page_over_six_megabytes_is_asked_for_in_smaller_ones(world: World) -> None:
     world.page_bytes_limit = 50_000
     async with Limio(
         "x", auth=ApiKey(world.api_key), transport=InMemoryTransport(world), attempts=1
     ) as limio:
-        with pytest.raises(errors.BadGateway, match="payload size"):
-            await ids(limio.offers.list(page_size=200))
-        assert len(await ids(limio.offers.list(page_size=10))) == 250
+        listing = limio.offers.list(page_size=40)
+        assert len(await listing.collect(limit=250)) == 250
+    assert world.requests("listOffers")[0].query["opt.pageSize"] == "40"
+    assert listing.report.complete
 
 
 async def test_a_truncated_catalog_is_never_passed_off_as_whole(limio: Limio, world: World) -> None:

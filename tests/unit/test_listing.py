@@ -12,7 +12,7 @@ import pytest
 
 from limio_async import errors
 from limio_async.auth import NoAuth
-from limio_async.core.listing import Checkpoint, Listing
+from limio_async.core.listing import BadItem, Checkpoint, Listing
 from limio_async.core.session import Session
 from limio_async.core.wire import Paging, Request, Response
 from tests.conftest import ScriptedTransport
@@ -226,7 +226,8 @@ async def test_a_scroll_page_that_never_left_or_was_refused_with_429_is_asked_fo
 
 @pytest.mark.parametrize("status", [400, 404, 410])
 async def test_an_expired_scroll_says_so_and_stays_so(status: int) -> None:
-    listing, transport = walk(SCROLL, scroll_page("1"), answer({"message": "No search context"}, status))
+    gone = answer({"message": "No search context"}, status)
+    listing, transport = walk(SCROLL, scroll_page("1"), gone, restarts=0)
     for _ in range(2):
         with pytest.raises(errors.CursorExpired, match="No search context") as caught:
             await ids(listing)
@@ -269,6 +270,203 @@ async def test_an_undecodable_scroll_page_ends_the_walk_for_good() -> None:
     for _ in range(2):
         with pytest.raises(errors.Unreadable):
             await ids(listing)
+
+
+# ------------------------------------------------------------------ starting again at the top
+
+GONE = answer({"message": "No search context"}, 404)
+REBUILT: dict[str, Any] = {"commit": "c2"}
+
+
+async def test_an_expired_scroll_is_walked_again_without_repeating_anything() -> None:
+    script = [
+        scroll_page("1", "2", hits=4), GONE,
+        scroll_page("1", "2", hits=4), scroll_page("3", hits=4), GONE,
+        scroll_page("1", "2", hits=4), scroll_page("3", hits=4), scroll_page("4", hits=4), scroll_page(hits=4),
+    ]  # fmt: skip
+    listing, _ = walk(SCROLL, *script, read_ahead=0)
+    assert await ids(listing) == ["1", "2", "3", "4"]
+    report = listing.report
+    assert (report.restarts, report.items, report.sent, report.complete) == (2, 4, 4, True)
+
+
+async def test_a_scroll_that_keeps_expiring_is_given_up_after_two_restarts() -> None:
+    script = [scroll_page("1"), GONE] * 5
+    listing, transport = walk(SCROLL, *script, read_ahead=0)
+    for _ in range(2):
+        with pytest.raises(errors.CursorExpired):
+            await ids(listing)
+    assert len(transport.requests) == 6
+
+
+async def test_a_restart_over_another_catalog_is_refused_unless_it_is_wanted() -> None:
+    script = [scroll_page("1", "2"), GONE, scroll_page("2", "3", **REBUILT), scroll_page(**REBUILT)]
+    listing, _ = walk(SCROLL, *script, read_ahead=0)
+    with pytest.raises(errors.SnapshotChanged):
+        await ids(listing)
+    wanted, _ = walk(SCROLL, *script, read_ahead=0, on_snapshot_change="restart")
+    assert await ids(wanted) == ["1", "2", "3"]
+
+
+async def test_a_rebuilt_catalog_is_walked_again_and_what_was_handed_out_is_dropped_by_id() -> None:
+    script = [
+        scroll_page("1", "2", hits=4), scroll_page("3", hits=4, **REBUILT),
+        scroll_page("0", "2", hits=4, **REBUILT), scroll_page("3", "1", hits=4, **REBUILT),
+        scroll_page(hits=4, **REBUILT),
+    ]  # fmt: skip
+    listing, _ = walk(SCROLL, *script, read_ahead=0, on_snapshot_change="restart")
+    assert await ids(listing) == ["1", "2", "0", "3"]
+    report = listing.report
+    assert (report.restarts, report.items, report.duplicates, report.complete) == (1, 4, 2, True)
+    assert report.commit_ids == ("c2",)
+
+
+async def test_a_walk_over_two_catalogs_cannot_be_resumed_later() -> None:
+    script = [
+        scroll_page("1"),
+        scroll_page("2", **REBUILT),
+        scroll_page("2", "3", **REBUILT),
+        scroll_page(**REBUILT),
+    ]
+    listing, _ = walk(SCROLL, *script, read_ahead=0, on_snapshot_change="restart")
+    await listing.take(2)
+    with pytest.raises(errors.ForeignCheckpoint, match="rebuilt during that walk"):
+        walk(SCROLL, *script, resume=listing.checkpoint())
+
+
+@pytest.mark.parametrize("lost", [LOST, answer({}, 502), errors.DeadlineExceeded("late")])
+async def test_a_lost_scroll_page_is_walked_again_where_the_caller_wants_it(lost: Any) -> None:
+    script = [
+        scroll_page("1", hits=2),
+        lost,
+        scroll_page("1", hits=2),
+        scroll_page("2", hits=2),
+        scroll_page(hits=2),
+    ]
+    listing, _ = walk(SCROLL, *script, on_ambiguous="restart", read_ahead=0)
+    assert await ids(listing) == ["1", "2"]
+    assert listing.report.complete
+
+
+async def test_a_restart_that_finds_other_items_than_it_handed_out_says_so() -> None:
+    script = [scroll_page("1", "2"), LOST, scroll_page("2", "1"), scroll_page()]
+    listing, _ = walk(SCROLL, *script, on_ambiguous="restart", read_ahead=0)
+    with pytest.raises(errors.SnapshotChanged, match="not the one that was walked before"):
+        await ids(listing)
+
+
+async def test_an_opaque_walk_is_only_started_again_where_ids_are_known() -> None:
+    script = [page("1", cursor="a"), LOST, page("1", cursor="a"), page("2")]
+    plain, _ = walk(OPAQUE, *script, on_ambiguous="restart")
+    with pytest.raises(errors.IncompleteListing):
+        await ids(plain)
+    by_id, _ = walk(OPAQUE, *script, on_ambiguous="restart", unique=True)
+    assert await ids(by_id) == ["1", "2"]
+
+
+# ------------------------------------------------------------------ items that come twice, items that are bad
+
+
+async def test_items_that_come_twice_are_dropped_and_counted_on_request() -> None:
+    script = [scroll_page("1", "2", hits=3), scroll_page("2", "3", hits=3), scroll_page(hits=3)]
+    listing, _ = walk(SCROLL, *script, unique=True)
+    assert await ids(listing) == ["1", "2", "3"]
+    assert (listing.report.duplicates, listing.report.complete) == (1, True)
+    plain, _ = walk(SCROLL, *script)
+    with pytest.raises(errors.IncompleteListing, match="after 4 items, 3 were promised"):
+        await ids(plain)
+
+
+async def test_a_page_that_stands_in_for_another_is_noticed_although_the_count_is_right() -> None:
+    script = [
+        scroll_page("1", hits=3),
+        scroll_page("1", hits=3),
+        scroll_page("3", hits=3),
+        scroll_page(hits=3),
+    ]
+    listing, _ = walk(SCROLL, *script)
+    with pytest.raises(errors.IncompleteListing, match="after 2 items, 3 were promised"):
+        await ids(listing)
+
+
+BAD = answer({"items": [{"id": "1"}, {"id": None}, {"id": "3"}], "queryMore": None})
+
+
+async def test_a_bad_item_is_skipped_and_counted_on_request() -> None:
+    listing, _ = walk(KEY, BAD, on_bad_item="skip")
+    assert await ids(listing) == ["1", "3"]
+    assert (listing.report.undecodable, listing.report.items) == (1, 2)
+
+
+async def test_a_bad_item_is_yielded_with_its_bytes_on_request() -> None:
+    listing, _ = walk(KEY, BAD, on_bad_item="yield")
+    items: list[Any] = [item async for item in listing]
+    assert items == [
+        Item(id="1"),
+        BadItem(raw=b'{"id":null}', reason="expected str, got null - at $.id"),
+        Item(id="3"),
+    ]
+
+
+async def test_a_walk_with_skipped_items_resumes_after_the_last_one_handed_out() -> None:
+    for stop_after in range(3):
+        listing, _ = walk(KEY, BAD, on_bad_item="skip")
+        before = [item.id for item in await listing.take(stop_after)]
+        resumed, _ = walk(KEY, BAD, on_bad_item="skip", resume=listing.checkpoint())
+        assert before + await ids(resumed) == ["1", "3"]
+
+
+# ------------------------------------------------------------------ pages that are too large
+
+
+def sizes_of(transport: ScriptedTransport) -> list[int]:
+    return [int(request.target.partition("limit=")[2].partition("&")[0]) for request in transport.requests]
+
+
+@pytest.mark.parametrize("status", [413, 502, 504])
+async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones_that_grow_back(
+    status: int, virtual_time: Any
+) -> None:
+    names = [str(n) for n in range(200)]
+
+    def limited(request: Request) -> Response:
+        size = int(request.target.partition("limit=")[2].partition("&")[0])
+        at = int(request.target.partition("queryMore=")[2] or 0)
+        if at < 10 and size > 2:
+            return answer({}, status)
+        following = at + size
+        return page(*names[at:following], cursor=str(following) if following < 200 else None)
+
+    transport = ScriptedTransport(limited)
+    session = Session(transport, NoAuth(), attempts=1)
+    listing = session.list(listing_of(KEY), {}, page_size=10, read_ahead=0)
+    assert await ids(listing) == names
+    sizes = sizes_of(transport)
+    assert sizes[:3] == [10, 5, 2]
+    assert sizes[-1] == 10
+    again = session.list(listing_of(KEY), {}, page_size=10, read_ahead=0)
+    await again.first()
+    assert sizes_of(transport)[len(sizes) :] == [2]  # what worked is remembered
+
+
+async def test_the_first_page_of_a_scroll_is_made_smaller_too() -> None:
+    too_large = errors.Unreadable("too large", operation="listThings", too_large=True)
+    listing, transport = walk(SCROLL, too_large, scroll_page("1"), scroll_page(), page_size=8)
+    assert await ids(listing) == ["1"]
+    assert ["pageSize=8" in one.target for one in transport.requests] == [True, False, False]
+
+
+async def test_one_item_that_is_too_large_is_an_error_in_the_end(virtual_time: Any) -> None:
+    listing, transport = walk(KEY, answer({"message": "too large"}, 413), page_size=4)
+    with pytest.raises(errors.ApiError, match="413 too large"):
+        await ids(listing)
+    assert sizes_of(transport) == [4, 2, 1]
+
+
+async def test_two_tasks_cannot_walk_one_listing() -> None:
+    listing, _ = walk(KEY, page("1", cursor="a"), page("2"))
+    with pytest.raises(RuntimeError, match="another task is walking"):
+        await asyncio.gather(ids(listing), ids(listing))
 
 
 # ------------------------------------------------------------------ read-ahead

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -137,16 +138,141 @@ async def test_no_more_than_the_ceiling_is_on_the_wire() -> None:
 
 
 async def test_waiting_to_send_again_holds_no_slot(virtual_time: Any) -> None:
-    def first_fails(request: Request) -> Response:
-        return answer({}, 429, {"retry-after": "50"}) if request.target.endswith("/0") else OK
+    def one_fails(request: Request) -> Response:
+        return answer({}, 502) if request.target.endswith("/0") else OK
 
-    session = Session(ScriptedTransport(first_fails), NoAuth(), max_concurrency=1, attempts=2)
+    session = Session(ScriptedTransport(one_fails), NoAuth(), max_concurrency=1)
     waiting = asyncio.create_task(session.call(GET, {"id": "0"}))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     await session.call(GET, {"id": "1"})
-    assert virtual_time.elapsed < 1
-    with pytest.raises(errors.TooManyRequests):
+    assert virtual_time.elapsed == 0
+    with pytest.raises(errors.BadGateway):
         await waiting
+
+
+async def test_a_server_that_asks_for_a_pause_gets_it_from_all_calls(virtual_time: Any) -> None:
+    sent: list[float] = []
+
+    def busy_once(request: Request) -> Response:
+        sent.append(virtual_time.elapsed)
+        return answer({}, 429, {"retry-after": "7"}) if len(sent) == 1 else OK
+
+    session = Session(ScriptedTransport(busy_once), NoAuth())
+    first = asyncio.create_task(session.call(GET, {"id": "0"}))
+    await asyncio.sleep(0.01)
+    await asyncio.gather(first, *(session.call(GET, {"id": str(n)}) for n in range(20)))
+    assert sent[0] == 0
+    assert min(sent[1:]) >= 7
+    assert len(sent) == 22
+
+
+async def test_a_call_that_cannot_wait_out_the_pause_fails_at_once(virtual_time: Any) -> None:
+    transport = ScriptedTransport(answer({}, 429, {"retry-after": "30"}))
+    session = Session(transport, NoAuth(), timeout=10)
+    with pytest.raises(errors.TooManyRequests):
+        await session.call(GET, {"id": "0"})
+    with pytest.raises(errors.TooManyRequests, match="not sent: the server asked for a pause") as caught:
+        await session.call(ORDER, {}, {})
+    assert caught.value.retry_after == pytest.approx(30, abs=0.1)
+    assert len(transport.requests) == 1
+    assert virtual_time.elapsed < 0.1
+
+
+async def test_an_absurd_pause_does_not_close_the_client_for_ever(virtual_time: Any) -> None:
+    session = Session(
+        ScriptedTransport(answer({}, 429, {"retry-after": "999999999"}), OK), NoAuth(), timeout=90
+    )
+    with pytest.raises(errors.TooManyRequests):
+        await session.call(GET, {"id": "0"})
+    await session.call(GET, {"id": "0"})
+    assert virtual_time.elapsed == pytest.approx(60, abs=0.1)
+
+
+async def test_a_job_in_the_background_does_not_starve_interactive_calls(virtual_time: Any) -> None:
+    async def slow(request: Request) -> Response:
+        await asyncio.sleep(1)
+        return OK
+
+    session = Session(ScriptedTransport(slow), NoAuth(), max_concurrency=4)
+    job = session.with_options(lane="background")
+    running = [asyncio.create_task(job.call(GET, {"id": str(n)})) for n in range(20)]
+    await asyncio.sleep(0.5)
+    await session.call(GET, {"id": "now"})
+    assert virtual_time.elapsed == pytest.approx(1.5)
+    await asyncio.gather(*running)
+
+
+# ------------------------------------------------------------------ the quota
+
+
+def _flaky(share: float, seed: int = 1) -> Any:
+    chance = random.Random(seed)
+    return lambda request: answer({}, 503) if chance.random() < share else OK
+
+
+@pytest.mark.parametrize(
+    ("share", "least_success", "most_requests"),
+    [(0, 1, 1), (0.05, 0.999, 1.07), (0.2, 0.99, 1.26), (1, 0, 1.05)],
+)
+async def test_faults_are_ridden_out_and_an_outage_is_not_made_worse(
+    virtual_time: Any, share: float, least_success: float, most_requests: float
+) -> None:
+    calls = 2000
+    transport = ScriptedTransport(_flaky(share))
+    session = Session(transport, NoAuth())
+    done = 0
+    for _ in range(calls):
+        try:
+            await session.call(GET, {"id": "1"})
+            done += 1
+        except errors.ServerError:
+            pass
+    assert done / calls >= least_success
+    assert len(transport.requests) / calls <= most_requests
+
+
+async def test_the_quota_comes_back_with_success(virtual_time: Any) -> None:
+    down = ScriptedTransport(answer({}, 503))
+    session = Session(down, NoAuth())
+    for _ in range(50):
+        with pytest.raises(errors.ServerError):
+            await session.call(GET, {"id": "1"})
+    assert len(down.requests) < 50 + 40
+    down.script = [OK]
+    for _ in range(14):
+        await session.call(GET, {"id": "1"})
+    down.script = [answer({}, 503), OK]
+    assert await session.call(GET, {"id": "1"}) == {"ok": True}
+
+
+# ------------------------------------------------------------------ views
+
+
+async def test_a_view_has_options_of_its_own_and_shares_the_rest(virtual_time: Any) -> None:
+    transport = ScriptedTransport(LOST)
+    session = Session(transport, NoAuth())
+    view = session.with_options(attempts=1, timeout=2, headers={"X-Request-Source": "worker"})
+    with pytest.raises(errors.AnswerLost):
+        await view.call(GET, {"id": "1"})
+    assert len(transport.requests) == 1
+    assert transport.requests[0].headers["x-request-source"] == "worker"
+    with pytest.raises(errors.AnswerLost):
+        await session.call(GET, {"id": "1"})
+    assert len(transport.requests) == 4
+    assert "x-request-source" not in transport.requests[1].headers
+    await view.aclose()
+    with pytest.raises(errors.ClientClosed):
+        await session.call(GET, {"id": "1"})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Authorization": "x"}, {"cookie": "x"}, {"host": "x"}, {"a b": "x"}, {"": "x"}, {"x": "a\r\nb: c"}],
+)
+def test_headers_that_are_not_the_callers_to_set_are_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(errors.InvalidArgument):
+        Session(ScriptedTransport(OK), NoAuth()).with_options(headers=headers)
 
 
 @pytest.mark.parametrize("retry", ["safe", "once"])

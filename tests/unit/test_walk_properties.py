@@ -16,7 +16,7 @@ from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, SCROLL, answer, listing_of, page, scroll_page
 
 sizes = st.lists(st.integers(0, 3), min_size=1, max_size=8)
-faults = st.lists(st.sampled_from(["", "", "", "refused", "lost", "429", "401", "502"]), max_size=12)
+faults = st.lists(st.sampled_from(["", "", "", "refused", "lost", "429", "401", "502", "gone"]), max_size=12)
 stops = st.lists(st.integers(1, 4), max_size=6)
 
 
@@ -39,6 +39,8 @@ class Server:
             raise errors.NeverSent("refused")
         if fault in {"429", "401"}:
             return answer({}, int(fault))
+        if fault == "gone" and self.scroll and "queryMoreFrom" in request.target:
+            return answer({}, 404)
         response = self._scrolled(request) if self.scroll else self._by_key(request)
         if fault == "lost":
             raise errors.AnswerLost("lost")
@@ -57,11 +59,11 @@ class Server:
 
 
 async def walk_stubbornly(
-    server: Server, paging: Paging, stops: list[int], resume: bool
+    server: Server, paging: Paging, stops: list[int], resume: bool, **options: Any
 ) -> tuple[list[str], Any]:
     """Go on after every error and every break; with *resume*, from a saved checkpoint in a new client."""
     session = Session(ScriptedTransport(server), NoAuth(), attempts=1)
-    listing = session.list(listing_of(paging), {})
+    listing = session.list(listing_of(paging), {}, **options)
     seen: list[str] = []
     for n in [*stops, *[1000] * 20]:
         begun = len(seen)
@@ -78,7 +80,7 @@ async def walk_stubbornly(
             return seen, None
         if resume:
             saved = listing.checkpoint().to_json()
-            listing = session.list(listing_of(paging), {}, resume=saved)
+            listing = session.list(listing_of(paging), {}, resume=saved, **options)
     raise AssertionError("the walk did not come to an end")
 
 
@@ -113,3 +115,15 @@ def test_a_resumed_scroll_walk_repeats_and_skips_nothing(
     seen, error = asyncio.run(walk_stubbornly(server, SCROLL, stops, resume=True))
     assert seen == server.items[: len(seen)]
     assert error is not None or seen == server.items
+
+
+@settings(max_examples=300, deadline=None)
+@given(sizes, faults, stops, st.booleans(), st.booleans())
+def test_a_scroll_walk_that_may_start_again_yields_every_item_once(
+    sizes: list[int], faults: list[str], stops: list[int], resume: bool, unique: bool
+) -> None:
+    server = Server(SCROLL, sizes, faults)
+    options = {"on_ambiguous": "restart", "restarts": 50, "unique": unique}
+    seen, error = asyncio.run(walk_stubbornly(server, SCROLL, stops, resume, **options))
+    assert error is None
+    assert seen == server.items

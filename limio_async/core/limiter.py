@@ -1,0 +1,128 @@
+"""How many requests are on the wire at once, and when the next may leave: shared by all calls of a client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Literal
+
+from limio_async.core.wire import Response
+from limio_async.errors import AnswerLost, TransportError
+
+__all__ = ["Lane", "Limiter"]
+
+Lane = Literal["interactive", "background"]
+"""Whose turn it is first: somebody waits for an interactive call, nobody for a background one."""
+
+_CALM = 1.0
+
+
+class Limiter:
+    """A ceiling that gives way under load and grows back, a pace, and two lanes.
+
+    *ceiling* is the most requests on the wire at once. A 429, a 503 or a lost answer halves what is allowed
+    (at most once a second), each success adds a little. *rate* is the most requests per second. Background
+    calls leave a quarter of the slots, at least one where there are several, to interactive ones, which also
+    go first when both wait. After a `Retry-After` nothing leaves before its time. Who waits holds no slot.
+    """
+
+    def __init__(self, ceiling: int, *, rate: float | None = None) -> None:
+        self._ceiling = ceiling
+        self._allowed = float(ceiling)
+        self._interval = 1 / rate if rate else 0.0
+        self._opens_at = 0.0  # loop time; both the pace and the server's wish
+        self._shrunk_at = float("-inf")
+        self._running = 0
+        self._background = 0
+        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {
+            "interactive": deque(),
+            "background": deque(),
+        }
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def allowed(self) -> int:
+        """How many requests may be on the wire at once just now."""
+        return int(self._allowed)
+
+    @property
+    def opens_at(self) -> float:
+        """The loop time before which nothing leaves."""
+        return self._opens_at
+
+    async def acquire(self, lane: Lane) -> None:
+        """Wait for a slot and for the time at which a request may leave."""
+        if not self._waiting["interactive"] and not self._waiting[lane] and self._may_run(lane):
+            self._take(lane)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[lane].append(turn)
+        self._wake()
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():  # the slot came just as this call was cancelled
+                self.release(lane)
+            else:
+                with suppress(ValueError):
+                    self._waiting[lane].remove(turn)
+            raise
+
+    def release(self, lane: Lane) -> None:
+        """Give a slot back."""
+        self._running -= 1
+        self._background -= lane == "background"
+        self._wake()
+
+    def learn(self, outcome: Response | TransportError, asked_to_wait: float | None) -> None:
+        """Take what came of a request as a sign of how much the server bears."""
+        now = asyncio.get_running_loop().time()
+        status = outcome.status if isinstance(outcome, Response) else None
+        if asked_to_wait:
+            self._opens_at = max(self._opens_at, now + asked_to_wait)
+        if isinstance(outcome, AnswerLost) or status in {429, 503}:
+            if now - self._shrunk_at >= _CALM:
+                self._shrunk_at = now
+                self._allowed = max(1.0, self._allowed / 2)
+        elif status is not None and self._allowed < self._ceiling:
+            self._allowed = min(float(self._ceiling), self._allowed + 1 / self._allowed)
+
+    def _may_run(self, lane: Lane) -> bool:
+        if self._opens_at and self._opens_at > asyncio.get_running_loop().time():
+            return False
+        return self._has_slot(lane)
+
+    def _has_slot(self, lane: Lane) -> bool:
+        allowed = int(self._allowed)
+        if lane == "background" and self._background >= max(1, allowed - (allowed + 3) // 4):
+            return False
+        return self._running < allowed
+
+    def _take(self, lane: Lane) -> None:
+        self._running += 1
+        self._background += lane == "background"
+        if self._interval:
+            self._opens_at = max(self._opens_at, asyncio.get_running_loop().time()) + self._interval
+
+    def _wake(self) -> None:
+        """Let those run who may, interactive ones first; where only the time is wanting, come back then."""
+        for lane, waiting in self._waiting.items():
+            while waiting and self._has_slot(lane):
+                if not self._may_run(lane):
+                    self._wake_later()
+                    return
+                turn = waiting.popleft()
+                if not turn.done():
+                    self._take(lane)
+                    turn.set_result(None)
+
+    def _wake_later(self) -> None:
+        if self._alarm is None or self._alarm.cancelled() or self._alarm.when() < self._opens_at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = asyncio.get_running_loop().call_at(self._opens_at, self._rung)
+
+    def _rung(self) -> None:
+        self._alarm = None
+        self._wake()

@@ -1,0 +1,99 @@
+"""The values of a listing: a page, what its caller may choose, and the report."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from limio_async.core.codec import decode_as
+from limio_async.core.paging import Checkpoint, Cursor
+from limio_async.core.wire import Attempt
+
+__all__ = ["BadItem", "Options", "Page", "Report", "Verify"]
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+Verify = Literal["raise", "warn", "off"]
+"""What a walk does about missing items or a changed catalog."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller of a listing may choose; `core.session.ListOptions` tells what each means."""
+
+    page_size: int | None = None
+    read_ahead: int = 1
+    resume: Checkpoint | str | bytes | None = None
+    verify: Verify = "raise"
+    timeout: float | None = None
+    unique: bool = False
+    on_bad_item: Literal["raise", "skip", "yield"] = "raise"
+    on_ambiguous: Literal["raise", "restart"] = "raise"
+    on_snapshot_change: Literal["raise", "restart"] = "raise"
+    restarts: int = 2
+
+
+class BadItem(msgspec.Struct, frozen=True, kw_only=True):
+    """Stands for an item that could not be decoded, where the caller asked for it."""
+
+    raw: bytes
+    """The exact bytes."""
+    reason: str
+    """What is wrong, and where in the item."""
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One page of a listing."""
+
+    items: list[T]
+    number: int
+    """1 for the first."""
+    hits: int | None
+    """How many items the whole listing has, where the answer says so."""
+    commit_id: str | None
+    """The catalog's snapshot: a commit, or an epoch in milliseconds."""
+    cursor: Cursor | None
+    """Where the next page starts; None if the answer holds none."""
+    body: bytes
+    """The exact answer."""
+    attempts: tuple[Attempt, ...] = ()
+    """What it took to get it, oldest first."""
+
+    def read(self, kind: type[S]) -> S:
+        """The whole answer as a type of the caller's, for what it holds besides items."""
+        return decode_as("page", self.body, kind)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a walk has done so far."""
+
+    operation: str
+    pages: int
+    items: int
+    """Handed out by this walk and, where it was resumed, by the walk before."""
+    hits: int | None
+    """Items that the server promised; None where it does not say."""
+    exact: bool
+    """Whether `hits` is a count and not a lower bound."""
+    sent: int
+    """Items that the server sent since the walk last began at the top, dropped ones included."""
+    duplicates: int
+    """Items dropped because their id had come before; counted with `unique=True` and after a restart."""
+    undecodable: int
+    """Items that could not be decoded and were skipped or yielded as `BadItem`."""
+    requests: int
+    """Requests on the wire, resends included."""
+    retries: int
+    """Those of them that were resends."""
+    restarts: int
+    """How often the walk began again at the top."""
+    ended: bool
+    """Whether the walk came to the list's end."""
+    commit_ids: tuple[str, ...]
+    """Snapshots seen; more than one means the index was rebuilt on the way."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end was reached, all on one snapshot since the top, with as many items as promised."""
+        return self.ended and (not self.exact or self.sent == self.hits) and len(self.commit_ids) <= 1
