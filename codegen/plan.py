@@ -22,7 +22,7 @@ from codegen.shapes import (
     python_name,
     type_of,
 )
-from codegen.spec import Cursor, Entry, Node, Overlay, View
+from codegen.spec import Cursor, Entry, Node, Overlay, ReadsBack, View
 
 __all__ = ["Operation", "Parameter", "Plan", "class_name", "constant", "plan"]
 
@@ -75,6 +75,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     source: Source
     errata: tuple[str, ...]
+    reads_back: ReadsBack | None
     errors: tuple[str, ...]
     bound: Mapping[str, str] = {}
     view_of: Operation | None = None
@@ -205,8 +206,16 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         description=node.text("description"),
         source=_source(node),
         errata=entry.errata,
+        reads_back=_reads_back(name, entry, overlay),
         errors=_errors(node),
     )
+
+
+def _reads_back(name: str, entry: Entry, overlay: Overlay) -> ReadsBack | None:
+    found = entry.reads_back
+    if found and found.operation not in overlay.operations:
+        raise overlay.stop(f"operations.{name}.reads_back", f"there is no operation {found.operation}")
+    return found
 
 
 def _cursor(name: str, entry: Entry, overlay: Overlay) -> Cursor | None:

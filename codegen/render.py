@@ -55,7 +55,7 @@ HOMES = {
     "limio_async.api._view": ("view",),
     "limio_async.core.listing": ("Listing",),
     "limio_async.core.session": ("CallOptions", "ListOptions", "Resource", "Session"),
-    "limio_async.core.wire": ("Endpoint", "JsonBody", "Paging", "Param", "Redirect"),
+    "limio_async.core.wire": ("Endpoint", "JsonBody", "Paging", "Param", "ReadsBack", "Redirect"),
     "msgspec": ("UNSET", "Struct", "UnsetType", "field"),
     "typing": ("Any", "Literal", "Unpack"),
 }
@@ -209,6 +209,8 @@ def _endpoint(one: Operation) -> str:
         form = ', body_format="form"' if one.body_format == "form" else ""
         facts.append(f"body={_type(one.body)}{form}")
     facts.append(f'summary={one.summary!r}, source="{one.source}"')
+    if found := one.reads_back:
+        facts.append(f'reads_back=ReadsBack(operation="{found.operation}", args={found.args!r})')
     if one.errata:
         facts.append(f"errata=({''.join(f'{line!r},' for line in one.errata)})")
     return f"{_annotated(one)} = Endpoint({', '.join(facts)})"

@@ -134,6 +134,13 @@ class Override(_Table, frozen=True, kw_only=True):
     kind: Literal["string", "integer", "boolean", "datetime", "mapping", "item_path"] | None = None
 
 
+class ReadsBack(_Table, frozen=True, kw_only=True):
+    """The fields of `limio_async.core.wire.ReadsBack`."""
+
+    operation: str
+    args: dict[str, str]
+
+
 class Entry(_Table, frozen=True, kw_only=True):
     """Where an operation is found, and how it may be sent and walked."""
 
@@ -142,6 +149,7 @@ class Entry(_Table, frozen=True, kw_only=True):
     retry: Literal["safe", "scroll", "idempotent", "once"]
     cursor: str | None = None
     item: str | None = None
+    reads_back: ReadsBack | None = None
     errata: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
 
-from limio_async.api import Resources
+from limio_async.api import ENDPOINTS, Resources
 from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
+from limio_async.core.explain import Explanation
+from limio_async.core.limiter import Lane
 from limio_async.core.listing import Listing
 from limio_async.core.ports import Auth, Transport
-from limio_async.core.session import CallOptions, ListOptions, Session
+from limio_async.core.session import CallOptions, ListOptions, Resource, Session
 from limio_async.core.wire import Endpoint
 from limio_async.errors import ConfigurationError
 from limio_async.transport import AiohttpTransport, origin_of
@@ -20,6 +23,7 @@ from limio_async.version import __version__
 __all__ = ["Limio", "auth_from"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Limio(Resources):
@@ -28,8 +32,9 @@ class Limio(Resources):
     *host* is the tenant's host name or a base URL (plain `http://` for this machine only). *auth* is a
     strategy of `limio_async.auth`, or several, of which each operation gets the first that it accepts.
     *timeout* is the deadline of a call in seconds, all its attempts and waits included; *attempts* how often
-    a request is sent at most; *max_concurrency* how many are on the wire at once. *transport* replaces the
-    network, such as by an emulator.
+    a request is sent at most; *max_concurrency* how many are on the wire at once, at most: fewer while the
+    server is overloaded; *requests_per_second* how many leave. *transport* replaces the network, such as by
+    an emulator.
 
     Making one does no I/O. Connections open with the first call and close with `aclose()` or the end of
     `async with`.
@@ -43,10 +48,10 @@ class Limio(Resources):
         timeout: float = 60.0,
         attempts: int = 3,
         max_concurrency: int = 16,
+        requests_per_second: float | None = None,
         transport: Transport | None = None,
     ) -> None:
-        if timeout <= 0 or attempts < 1 or max_concurrency < 1:
-            raise ConfigurationError("timeout, attempts and max_concurrency must be positive")
+        _check(timeout=timeout, attempts=attempts, max_concurrency=max_concurrency, rate=requests_per_second)
         self._transport = transport or AiohttpTransport(
             origin_of(host), user_agent=f"limio_async/{__version__}"
         )
@@ -56,6 +61,8 @@ class Limio(Resources):
             timeout=timeout,
             attempts=attempts,
             max_concurrency=max_concurrency,
+            requests_per_second=requests_per_second,
+            endpoints=ENDPOINTS,
         )
         super().__init__(self._session)
 
@@ -81,6 +88,49 @@ class Limio(Resources):
             )
         auth = auth_from(settings)
         return cls(host, auth=auth, timeout=timeout, attempts=attempts, max_concurrency=max_concurrency)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        attempts: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        lane: Lane | None = None,
+    ) -> Self:
+        """A view of this client with other options, sharing connections, tokens and limits; closing one closes all.
+
+        *headers* are added to every request. Calls of *lane* `background` (a sync job, say) leave room for
+        interactive ones, which go first when both wait.
+        """
+        _check(timeout=timeout, attempts=attempts)
+        view = copy.copy(self)
+        view._session = self._session.with_options(
+            timeout=timeout, attempts=attempts, headers=headers, lane=lane
+        )
+        Resources.__init__(view, view._session)
+        return view
+
+    async def warmup(self) -> None:
+        """Do now what the first call would wait for: a token, its connection, the decoders."""
+        await self._session.warm_up()
+
+    def explain(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What a call would send, secrets left out, without sending it.
+
+        `limio.explain(limio.orders.submit, order)`; `print` shows it as a command for curl.
+        """
+        resource = getattr(call, "__self__", None)
+        if not isinstance(resource, Resource):
+            raise TypeError("explain() takes a method of a resource, such as limio.orders.submit")
+        stand_in = type(resource)(cast("Session", self._session.explainer()))
+        explained = getattr(stand_in, call.__name__)(*args, **kwargs)
+        if isinstance(explained, Explanation):
+            return explained
+        try:
+            explained.send(None)  # a coroutine that waits for nothing
+        except StopIteration as stop:
+            return cast("Explanation", stop.value)
+        raise TypeError(f"{call.__name__} cannot be explained")
 
     async def request(
         self,
@@ -136,6 +186,12 @@ def auth_from(settings: Mapping[str, str]) -> Auth:
     if session := given.get("LIMIO_SESSION_TOKEN"):
         found.append(SessionToken(session))
     return _one(found)
+
+
+def _check(**settings: float | None) -> None:
+    for name, value in settings.items():
+        if value is not None and not value > 0:
+            raise ConfigurationError(f"{name} must be positive")
 
 
 def _one(auth: Auth | Sequence[Auth] | None) -> Auth:

@@ -33,7 +33,7 @@ Errors carry facts, never request objects: no token can reach a crash report thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -163,10 +163,21 @@ class UnknownOutcome(LimioError):
 
     def __init__(self, message: str, *, operation: str, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(message, operation=operation)
+        self.read_back: Callable[[], Awaitable[Any]] | None = None
         self.status = status
         """The status that was answered; None if no answer came."""
         self.body = body
         """The answer's body, at most its first 2 KiB."""
+
+    async def reconcile(self) -> Any:
+        """Read back what the write makes: the object if it is there, None if it is not (yet).
+
+        Raises this error again where the API offers nothing to read it back by: a journey is found by its
+        name, a promo code by its id, an order only by the id that an answer gave.
+        """
+        if self.read_back is None:
+            raise self
+        return await self.read_back()
 
 
 class Unreadable(LimioError):

@@ -12,7 +12,7 @@ from limio_async.api.models.journeys import (
     MessageResponse,
 )
 from limio_async.core.session import CallOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param
+from limio_async.core.wire import Endpoint, JsonBody, Param, ReadsBack
 
 __all__ = [
     "CREATE_JOURNEY_V2",
@@ -35,6 +35,7 @@ CREATE_JOURNEY_V2: Endpoint[MessageResponse] = Endpoint(
     body=JourneyV2Input,
     summary="Create a journey",
     source="seed",
+    reads_back=ReadsBack(operation="getJourneyV2", args={"name": "body:name"}),
 )
 
 DELETE_JOURNEY_V2: Endpoint[MessageResponse] = Endpoint(

@@ -15,7 +15,7 @@ from limio_async.api.models.objects import (
 from limio_async.api.models.promo_codes import CreateObjectRequest, CreateObjectResponse
 from limio_async.core.listing import Listing
 from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param
+from limio_async.core.wire import Endpoint, JsonBody, Param, ReadsBack
 
 __all__ = [
     "ADD_RELATED_OBJECT",
@@ -137,6 +137,10 @@ CREATE_OBJECT: Endpoint[CreateObjectResponse] = Endpoint(
     body=CreateObjectRequest,
     summary="Create an object",
     source="seed",
+    reads_back=ReadsBack(
+        operation="getObject",
+        args={"service": "args:service", "path_type": "args:path_type", "id": "body:id"},
+    ),
     errata=("Newer documents allow only promo_codes_v2.",),
 )
 

@@ -26,7 +26,7 @@ from limio_async.api.objects import (
 )
 from limio_async.core.listing import Listing
 from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param
+from limio_async.core.wire import Endpoint, JsonBody, Param, ReadsBack
 
 __all__ = [
     "GET_ORDER",
@@ -101,6 +101,9 @@ SUBMIT_ORDER: Endpoint[OrderResponse] = Endpoint(
     body=OrderRequest,
     summary="Submit an order",
     source="seed",
+    reads_back=ReadsBack(
+        operation="getObject", args={"service": "limio", "path_type": "orders", "id": "answer:id"}
+    ),
     errata=(
         "Nothing documents that external_id prevents duplicates.",
         "A 502 may mean that the body is wrong.",
@@ -120,6 +123,9 @@ SUBMIT_ORDER_AS_ADMIN: Endpoint[OrderResponse] = Endpoint(
     body=OrderRequest,
     summary="Submit an order with management credentials",
     source="documents",
+    reads_back=ReadsBack(
+        operation="getObject", args={"service": "limio", "path_type": "orders", "id": "answer:id"}
+    ),
     errata=("Works without checkoutId, which the documents require of orders.",),
 )
 

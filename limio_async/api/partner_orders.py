@@ -6,7 +6,7 @@ from typing import Unpack
 
 from limio_async.api.models.orders import OrderPreviewResponse, OrderRequest, OrderResponse
 from limio_async.core.session import CallOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody
+from limio_async.core.wire import Endpoint, JsonBody, ReadsBack
 
 __all__ = ["PREVIEW_PARTNER_ORDER", "SUBMIT_PARTNER_ORDER", "PartnerOrders"]
 
@@ -37,6 +37,9 @@ SUBMIT_PARTNER_ORDER: Endpoint[OrderResponse] = Endpoint(
     body=OrderRequest,
     summary="Submit an order as a partner",
     source="documents",
+    reads_back=ReadsBack(
+        operation="getObject", args={"service": "limio", "path_type": "orders", "id": "answer:id"}
+    ),
     errata=("Nothing documents that external_id prevents duplicates.",),
 )
 

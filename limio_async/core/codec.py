@@ -21,6 +21,7 @@ __all__ = [
     "decode_as",
     "decoder_for",
     "error_for",
+    "items_decoder",
     "kept",
     "read_response",
 ]
@@ -152,6 +153,11 @@ def kept(headers: Mapping[str, str]) -> dict[str, str]:
 def decoder_for(kind: Any) -> msgspec.json.Decoder[Any]:
     """The decoder of a type; building one costs more than using it."""
     return msgspec.json.Decoder(kind)
+
+
+def items_decoder(kind: Any) -> msgspec.json.Decoder[list[Any] | None]:
+    """The decoder of a page's items; null is an empty page."""
+    return decoder_for(list[kind] | None)
 
 
 def _segment(endpoint: Endpoint[Any], param: Param, value: Any) -> str:

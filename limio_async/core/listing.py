@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from limio_async.core.codec import decode, decoder_for
+from limio_async.core.codec import decode, items_decoder
 from limio_async.core.page import BadItem, Options, Page, Report, Verify
 from limio_async.core.paging import Checkpoint, digest
 from limio_async.core.walk import RAW_ITEMS, Sender, Walk
@@ -129,7 +129,7 @@ class Listing(Generic[T]):
 
     def _typed(self, kind: Any) -> Callable[[msgspec.Raw], list[Any]]:
         operation, at = self._endpoint.operation, f"$.{_paging(self._endpoint).items}"
-        decoder = decoder_for(list[kind] | None)
+        decoder = items_decoder(kind)
         return lambda items: decode(operation, items, decoder, at=at) or []
 
     def _with(self, decode_items: Callable[[msgspec.Raw], list[S]]) -> Listing[S]:

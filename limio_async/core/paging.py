@@ -13,7 +13,17 @@ from limio_async.core.codec import decode, decoder_for
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import ForeignCheckpoint, Unreadable
 
-__all__ = ["Checkpoint", "Cursor", "Head", "LoopGuard", "Seen", "digest", "last_id", "read_head"]
+__all__ = [
+    "Checkpoint",
+    "Cursor",
+    "Head",
+    "LoopGuard",
+    "Seen",
+    "digest",
+    "last_id",
+    "page_query",
+    "read_head",
+]
 
 _LONGEST_CURSOR = 16 * 1024
 _FINGERPRINT = 4096
@@ -135,6 +145,14 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
         cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
         commit_id=_first_found(operation, paging.commit_id, page),
     )
+
+
+def page_query(paging: Paging, size: int | None, cursor: Cursor | None = None) -> dict[str, str]:
+    """The query parameters that walking adds: what every page is asked with, its size, its cursor."""
+    query = dict(paging.always)
+    if paging.page_size and size:
+        query[paging.page_size] = str(size)
+    return query if cursor is None else {**query, **cursor.query}
 
 
 def digest(endpoint: Endpoint[Any], args: Mapping[str, Any], origin: str) -> str:

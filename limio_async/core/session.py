@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 import msgspec
 
 from limio_async.core import retry
-from limio_async.core.codec import build_request, checked_headers, read_response
+from limio_async.core.codec import build_request, checked_headers, decoder_for, items_decoder, read_response
+from limio_async.core.explain import Explainer
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.listing import Checkpoint, Listing, Options, Verify
 from limio_async.core.ports import Auth, Transport
+from limio_async.core.readback import read_back_args
 from limio_async.core.sending import Life, Sending, unknown
 from limio_async.core.wire import Attempt, Credential, Endpoint, Request, Response, Scheme
 from limio_async.errors import (
@@ -22,8 +24,10 @@ from limio_async.errors import (
     LimioError,
     MissingCredentials,
     NeverSent,
+    NotFound,
     TooManyRequests,
     TransportError,
+    UnknownOutcome,
 )
 
 __all__ = ["CallOptions", "ListOptions", "Resource", "Session"]
@@ -31,6 +35,7 @@ __all__ = ["CallOptions", "ListOptions", "Resource", "Session"]
 T = TypeVar("T")
 
 _LONGEST_CLOSURE = 60.0
+_TOKEN: tuple[Scheme, ...] = ("bearer",)
 
 
 class CallOptions(TypedDict, total=False):
@@ -79,6 +84,7 @@ class Session:
 
     *timeout* is the deadline of a call in seconds, *attempts* how often a call is sent at most,
     *max_concurrency* how many requests are on the wire at once, *requests_per_second* how many leave.
+    *endpoints* are those by which lost writes are read back.
     """
 
     def __init__(
@@ -90,9 +96,11 @@ class Session:
         attempts: int = 3,
         max_concurrency: int = 16,
         requests_per_second: float | None = None,
+        endpoints: Mapping[str, Endpoint[Any]] | None = None,
     ) -> None:
         self._transport = transport
         self._auth = auth
+        self._endpoints = endpoints or {}
         self._limiter = Limiter(max_concurrency, rate=requests_per_second)
         self._quota = retry.RetryQuota()
         self._life = Life()
@@ -127,7 +135,15 @@ class Session:
         timeout: float | None = None,
     ) -> T:
         """Call an endpoint once and read its answer."""
-        request = build_request(endpoint, args, body, headers=self._headers)
+        try:
+            return await self._called(
+                endpoint, build_request(endpoint, args, body, headers=self._headers), timeout
+            )
+        except UnknownOutcome as error:
+            error.read_back = self._reader(endpoint, args, body, error.body)
+            raise
+
+    async def _called(self, endpoint: Endpoint[T], request: Request, timeout: float | None) -> T:
         response, attempts = await self.send(request, timeout=timeout)
         try:
             return read_response(endpoint, response)
@@ -137,11 +153,40 @@ class Session:
                 error.retry_after = retry.retry_after(response)
             raise
 
+    def _reader(
+        self, endpoint: Endpoint[Any], args: Mapping[str, Any], body: object, answer: bytes
+    ) -> Callable[[], Awaitable[Any]] | None:
+        """What reads back a write that may have happened, where enough is known to find it."""
+        how = endpoint.reads_back
+        if how is None or (known := read_back_args(how, {**args, **endpoint.bound}, body, answer)) is None:
+            return None
+        reading, found = self._endpoints[how.operation], known
+
+        async def read() -> Any:
+            try:
+                return await self.call(reading, found)
+            except NotFound:
+                return None
+
+        return read
+
     def list(
         self, endpoint: Endpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
     ) -> Listing[T]:
         """A walk over all pages of a list endpoint; nothing is sent before it is iterated or awaited."""
         return Listing[T](self, endpoint, args, Options(**options))
+
+    def explainer(self) -> Explainer:
+        """What explains calls of this session instead of making them."""
+        return Explainer(self.origin, self._headers, self._auth.offers)
+
+    async def warm_up(self) -> None:
+        """Get a token, over a connection that stays open, and build the decoders."""
+        self._life.check()
+        for endpoint in self._endpoints.values():
+            (items_decoder if endpoint.paging else decoder_for)(endpoint.returns)
+        async with asyncio.timeout(self._timeout):
+            await self._auth.credential(_TOKEN, self._exchange)
 
     @property
     def origin(self) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from limio_async.core.codec import build_request, error_for
 from limio_async.core.page import BadItem, Options, Page, Report
-from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id, read_head
+from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id, page_query, read_head
 from limio_async.core.wire import Attempt, Endpoint, Paging, Request, Response
 from limio_async.errors import (
     AnswerLost,
@@ -336,12 +336,7 @@ class Walk(Generic[T]):
         await asyncio.gather(ahead, return_exceptions=True)
 
     def _request(self, cursor: Cursor | None) -> Request:
-        paging = self._paging
-        query = dict(paging.always)
-        if paging.page_size and self._size:
-            query[paging.page_size] = str(self._size)
-        if cursor is not None:
-            query.update(cursor.query)
+        query = page_query(self._paging, self._size, cursor)
         retry = self._endpoint.retry if cursor is not None else "safe"
         headers = self._sender.headers
         return build_request(self._endpoint, self._args, query=query, retry=retry, headers=headers)

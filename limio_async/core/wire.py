@@ -14,6 +14,7 @@ __all__ = [
     "JsonBody",
     "Paging",
     "Param",
+    "ReadsBack",
     "Redirect",
     "Request",
     "Response",
@@ -135,6 +136,17 @@ class Paging(msgspec.Struct, frozen=True, kw_only=True):
     """Dotted places that may hold the snapshot's id, first found wins."""
 
 
+class ReadsBack(msgspec.Struct, frozen=True, kw_only=True):
+    """How to see whether a write happened whose answer was lost: the operation that reads what it makes.
+
+    An argument's value is `args:NAME` (an argument of the write), `body:NAME` (a field of its body),
+    `answer:NAME` (a field of whatever was answered), or stands for itself.
+    """
+
+    operation: str
+    args: Mapping[str, str]
+
+
 class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """Every fact about one operation. `T_co` is what it returns: for a list operation, one item."""
 
@@ -160,5 +172,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     summary: str = ""
     source: Literal["seed", "documents", "observed", "inferred"] = "documents"
     """How the operation is known."""
+    reads_back: ReadsBack | None = None
+    """How to see whether this write happened."""
     errata: tuple[str, ...] = ()
     """Where the API is known to differ from its description."""

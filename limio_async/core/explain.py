@@ -1,0 +1,101 @@
+"""What a call would send, without sending it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from limio_async.core.codec import build_request
+from limio_async.core.page import Options
+from limio_async.core.paging import page_query
+from limio_async.core.wire import Endpoint, Scheme
+
+__all__ = ["Explainer", "Explanation"]
+
+_SECRET_HEADERS = frozenset({"authorization", "cookie"})
+_SECRET_FIELDS = frozenset({"client_secret", "code", "code_verifier"})
+_SHOWN: dict[Scheme, str] = {"key": "***", "bearer": "Bearer ***", "session": "Bearer ***"}
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """The request that a call would send first, secrets left out; `str()` is a command for curl."""
+
+    operation: str
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    retry: str
+    """The retry class of the operation."""
+    cursor: str | None
+    """The kind of cursor that walks it; None if it is no listing."""
+    accepts: tuple[Scheme, ...]
+    """The credentials that the operation takes."""
+
+    def __str__(self) -> str:
+        words = ["curl", "--request", self.method, self.url]
+        for name, value in self.headers.items():
+            words += ["--header", f"{name}: {value}"]
+        if self.body is not None:
+            words += ["--data-binary", self.body.decode(errors="replace")]
+        return shlex.join(words)
+
+
+class Explainer:
+    """Stands in for a session: explains calls instead of making them."""
+
+    def __init__(self, origin: str, headers: Mapping[str, str], offers: Collection[Scheme]) -> None:
+        self._origin = origin
+        self._headers = headers
+        self._offers = offers
+
+    async def call(
+        self, endpoint: Endpoint[Any], args: Mapping[str, Any], body: object = None, **options: Any
+    ) -> Explanation:
+        """What calling *endpoint* would send."""
+        del options
+        return self.explained(endpoint, args, body)
+
+    def list(self, endpoint: Endpoint[Any], args: Mapping[str, Any], **options: Any) -> Explanation:
+        """What walking *endpoint* would send first."""
+        return self.explained(endpoint, args, options=Options(**options))
+
+    def explained(
+        self,
+        endpoint: Endpoint[Any],
+        args: Mapping[str, Any],
+        body: object = None,
+        *,
+        options: Options | None = None,
+    ) -> Explanation:
+        """What calling or walking *endpoint* would send first."""
+        paging = endpoint.paging
+        size = options.page_size if options else None
+        query = page_query(paging, size or paging.default_page_size) if paging else None
+        request = build_request(endpoint, args, body, query=query, headers=self._headers)
+        schemes: list[Scheme] = [one for one in endpoint.auth if one in self._offers] or [*endpoint.auth]
+        shown = {name: "***" if name in _SECRET_HEADERS else value for name, value in request.headers.items()}
+        if schemes:
+            shown["authorization"] = _SHOWN[schemes[0]]
+        return Explanation(
+            operation=endpoint.operation,
+            method=request.method,
+            url=self._origin + request.target,
+            headers=shown,
+            body=_without_secrets(request.body) if endpoint.body_format == "form" else request.body,
+            retry=endpoint.retry,
+            cursor=paging.kind if paging else None,
+            accepts=endpoint.auth,
+        )
+
+
+def _without_secrets(form: bytes | None) -> bytes | None:
+    if form is None:
+        return None
+    pairs = (pair.partition("=") for pair in form.decode().split("&"))
+    return "&".join(
+        f"{name}={'***' if name in _SECRET_FIELDS else value}" for name, _, value in pairs
+    ).encode()

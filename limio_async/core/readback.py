@@ -1,0 +1,36 @@
+"""Seeing whether a write happened whose answer was lost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from limio_async.core.wire import ReadsBack
+
+__all__ = ["read_back_args"]
+
+
+def read_back_args(
+    how: ReadsBack, args: Mapping[str, Any], body: object, answer: bytes
+) -> dict[str, str] | None:
+    """The arguments of the reading operation; None where one of them is not known."""
+    sources: dict[str, Mapping[str, Any]] = {"args": args, "body": _fields(body), "answer": _fields(answer)}
+    found: dict[str, str] = {}
+    for name, value in how.args.items():
+        source, colon, field = value.partition(":")
+        known = sources[source].get(field) if colon else value
+        if not isinstance(known, str) or not known:
+            return None
+        found[name] = known
+    return found
+
+
+def _fields(body: object) -> Mapping[str, Any]:
+    try:
+        raw = body if isinstance(body, bytes | msgspec.Raw) else msgspec.json.encode(body)
+        fields = msgspec.json.decode(raw)
+    except (TypeError, msgspec.MsgspecError):
+        return {}
+    return cast("dict[str, Any]", fields) if isinstance(fields, dict) else {}

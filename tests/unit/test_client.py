@@ -1,0 +1,161 @@
+"""Options, explanations and reading back: what a client offers around its calls."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import msgspec
+import pytest
+
+from limio_async import ApiKey, Auth, ClientCredentials, Limio, SessionToken, errors, models
+from limio_async.core.wire import Request, Response
+from tests.conftest import ScriptedTransport
+from tests.unit.helpers import answer
+
+SECRET = "canary-secret"
+LOST = errors.AnswerLost("hung up")
+ORDER = models.GiftRefundOrder(subscription_id="sub-1")
+
+
+def client(*script: Any) -> tuple[Limio, ScriptedTransport]:
+    transport = ScriptedTransport(*script)
+    auth: list[Auth] = [ApiKey(SECRET), ClientCredentials("id", SECRET), SessionToken(SECRET)]
+    return Limio("limio.test", auth=auth, transport=transport), transport
+
+
+def by_operation(**answers: Any) -> Any:
+    def respond(request: Request) -> Response:
+        if request.operation == "createToken":
+            return answer({"access_token": SECRET})
+        made = answers[request.operation]
+        if isinstance(made, Exception):
+            raise made
+        assert isinstance(made, Response)
+        return made
+
+    return respond
+
+
+# ------------------------------------------------------------------ explaining
+
+
+def test_a_call_is_explained_as_a_command_without_being_made() -> None:
+    limio, transport = client(LOST)
+    said = limio.explain(limio.orders.submit, ORDER, mode="test")
+    assert transport.requests == []
+    assert shlex.split(str(said)) == [
+        "curl", "--request", "POST", "https://limio.test/api/order",
+        "--header", "accept: application/json",
+        "--header", "x-limio-mode: test",
+        "--header", "content-type: application/json",
+        "--header", "authorization: Bearer ***",
+        "--data-binary", '{"order_type":"gift_refund","subscriptionId":"sub-1"}',
+    ]  # fmt: skip
+    assert (said.retry, said.cursor, said.accepts) == ("once", None, ("bearer", "session"))
+
+
+def test_a_listing_is_explained_by_its_first_page() -> None:
+    limio, _ = client(LOST)
+    said = limio.explain(limio.offers.list, tags="/tags/uk default", page_size=20)
+    assert (
+        said.url == "https://limio.test/api/offers?tags=%2Ftags%2Fuk%20default&opt.all=true&opt.pageSize=20"
+    )
+    assert said.cursor == "scroll"
+    assert said.headers["authorization"] == "***"
+
+
+def test_no_explanation_shows_a_secret() -> None:
+    limio, _ = client(LOST)
+    body = {"grant_type": "client_credentials", "client_id": "id", "client_secret": SECRET}
+    shown = [
+        limio.explain(limio.oauth.create_token, body),
+        limio.explain(limio.checkout.get_subscription, cookie=SECRET),
+        limio.explain(limio.session.entitlements),
+    ]
+    for said in shown:
+        assert SECRET not in str(said) + repr(said)
+    assert shown[0].body == b"grant_type=client_credentials&client_id=id&client_secret=***"
+
+
+def test_only_a_method_of_a_resource_can_be_explained() -> None:
+    limio, _ = client(LOST)
+    with pytest.raises(TypeError, match="method of a resource"):
+        limio.explain(print)
+
+
+# ------------------------------------------------------------------ reading back
+
+
+async def test_a_journey_that_may_have_been_created_is_read_back_by_its_name() -> None:
+    record = answer({"id": "journey-1", "status": "active"})
+    limio, _ = client(by_operation(createJourneyV2=LOST, getJourneyV2=record))
+    with pytest.raises(errors.UnknownOutcome) as caught:
+        await limio.journeys_v2.create(models.JourneyV2Input(name="Spring"))
+    found = await caught.value.reconcile()
+    assert isinstance(found, models.JourneyV2Record)
+    assert found.id == "journey-1"
+
+
+async def test_what_is_not_there_is_none() -> None:
+    limio, transport = client(by_operation(createObject=answer({}, 502), getObject=answer({}, 404)))
+    with pytest.raises(errors.UnknownOutcome) as caught:
+        await limio.promo_codes.create({"id": "promo_code_v2-X", "name": "X", "data": {}})
+    assert await caught.value.reconcile() is None
+    assert transport.requests[-1].target == "/api/objects/limio/promo_codes_v2/promo_code_v2-X"
+
+
+async def test_an_order_is_read_back_by_the_id_that_an_answer_gave() -> None:
+    refused = answer({"message": "upstream", "id": "order-1"}, 502)
+    limio, transport = client(by_operation(submitOrder=refused, getObject=answer({"id": "order-1"})))
+    with pytest.raises(errors.UnknownOutcome) as caught:
+        await limio.orders.submit(ORDER)
+    assert (await caught.value.reconcile()).id == "order-1"
+    assert transport.requests[-1].target == "/api/objects/limio/orders/order-1"
+
+
+async def test_an_order_of_which_nothing_is_known_cannot_be_read_back() -> None:
+    limio, transport = client(by_operation(submitOrder=LOST))
+    with pytest.raises(errors.UnknownOutcome) as caught:
+        await limio.orders.submit(msgspec.Raw(b'{"order_type":"renew","external_id":"e-1"}'))
+    with pytest.raises(errors.UnknownOutcome) as again:
+        await caught.value.reconcile()
+    assert again.value is caught.value
+    assert [one.operation for one in transport.requests] == ["createToken", "submitOrder"]
+
+
+async def test_the_error_that_reads_back_shows_neither_body_nor_secret() -> None:
+    limio, _ = client(by_operation(createJourneyV2=LOST))
+    with pytest.raises(errors.UnknownOutcome) as caught:
+        await limio.journeys_v2.create({"name": "person@example.com"})
+    shown = repr(caught.value) + str(vars(caught.value))
+    assert SECRET not in shown
+    assert "person@example.com" not in shown
+
+
+# ------------------------------------------------------------------ views and warming up
+
+
+async def test_a_view_adds_headers_and_shares_the_token() -> None:
+    limio, transport = client(by_operation(getObject=answer({"id": "sub-1"})))
+    await limio.subscriptions.get("sub-1")
+    await limio.with_options(headers={"X-Trace": "1"}, lane="background").subscriptions.get("sub-1")
+    assert [one.operation for one in transport.requests] == ["createToken", "getObject", "getObject"]
+    assert "x-trace" not in transport.requests[1].headers
+    assert transport.requests[2].headers["x-trace"] == "1"
+
+
+async def test_warming_up_gets_the_token_so_that_the_first_call_need_not() -> None:
+    limio, transport = client(by_operation(getObject=answer({"id": "sub-1"})))
+    await limio.warmup()
+    assert [one.operation for one in transport.requests] == ["createToken"]
+    await limio.subscriptions.get("sub-1")
+    assert [one.operation for one in transport.requests] == ["createToken", "getObject"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"timeout": 0}, {"attempts": 0}, {"max_concurrency": -1}, {"requests_per_second": 0}]
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(errors.ConfigurationError, match="must be positive"):
+        Limio("limio.test", **settings)
