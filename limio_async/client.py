@@ -119,10 +119,15 @@ class Limio(Resources):
 
         `limio.explain(limio.orders.submit, order)`; `print` shows it as a command for curl.
         """
-        resource = getattr(call, "__self__", None)
-        if not isinstance(resource, Resource):
+        owner, explainer = getattr(call, "__self__", None), cast("Session", self._session.explainer())
+        stand_in: object
+        if isinstance(owner, Resource):
+            stand_in = type(owner)(explainer)
+        elif isinstance(owner, Limio):
+            stand_in = copy.copy(owner)
+            stand_in._session = explainer
+        else:
             raise TypeError("explain() takes a method of a resource, such as limio.orders.submit")
-        stand_in = type(resource)(cast("Session", self._session.explainer()))
         explained = getattr(stand_in, call.__name__)(*args, **kwargs)
         if isinstance(explained, Explanation):
             return explained

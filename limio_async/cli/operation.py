@@ -182,6 +182,9 @@ def _options() -> list[click.Parameter]:
             metavar="FILE",
             help="Write to FILE, which appears when it is whole; until then it is FILE.partial.",
         ),
+        click.Option(
+            ["--dry-run"], is_flag=True, help="Print the request as a command for curl; send nothing."
+        ),
         click.Option(["--force"], is_flag=True, help="Replace FILE, or start a FILE.partial over."),
     ]
 
@@ -198,6 +201,12 @@ def _list_options(endpoint: Endpoint[Any]) -> list[click.Parameter]:
             ["--verify"],
             type=click.Choice(["raise", "warn", "off"]),
             help="What to do if items are missing or the catalog changes meanwhile.  [default: raise]",
+        ),
+        click.Option(["--unique"], is_flag=True, help="Drop items whose id came before."),
+        click.Option(
+            ["--restart"],
+            is_flag=True,
+            help="Walk again from the top where a page is lost or the catalog is rebuilt, repeating nothing.",
         ),
         click.Option(["--no-read-ahead"], is_flag=True, help="Ask for a page only when the last is written."),
     ]

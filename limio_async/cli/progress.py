@@ -74,7 +74,9 @@ def summary(report: Report, items: int, *, seconds: float, stopped: bool) -> str
     """One line about a listing of which *items* were handed on."""
     ended = "stopped at the limit" if stopped else "complete" if report.complete else "INCOMPLETE"
     pages = "1 page" if report.pages == 1 else f"{report.pages:,} pages"
-    return f"{report.operation}: {_of(items, report.hits)} in {pages}, {ended}, {seconds:.1f} s"
+    counts = {"retries": report.retries, "restarts": report.restarts, "duplicates dropped": report.duplicates}
+    notes = "".join(f", {count:,} {name}" for name, count in counts.items() if count)
+    return f"{report.operation}: {_of(items, report.hits)} in {pages}{notes}, {ended}, {seconds:.1f} s"
 
 
 def _of(items: int, hits: int | None) -> str:

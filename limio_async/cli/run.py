@@ -42,6 +42,8 @@ class _Wish(msgspec.Struct, frozen=True, kw_only=True):
     read_ahead: int
     limit: int | None
     verify: Verify
+    unique: bool
+    restart: Literal["raise", "restart"]
     quiet: bool
 
 
@@ -60,6 +62,9 @@ def run(
     resume: bool = False,
     verify: Verify | None = None,
     no_read_ahead: bool = False,
+    unique: bool = False,
+    restart: bool = False,
+    dry_run: bool = False,
 ) -> int:
     """Do what the command says; the exit code."""
     if to is None and (force or resume):
@@ -78,12 +83,26 @@ def run(
         read_ahead=0 if no_read_ahead else 1,
         limit=limit,
         verify=verify or "raise",
+        unique=unique,
+        restart="restart" if restart else "raise",
         quiet=flags.quiet,
     )
     try:
-        return asyncio.run(_run(open_client(flags), wish))
+        client = open_client(flags)
+        return _explain(client, wish) if dry_run else asyncio.run(_run(client, wish))
     except (LimioError, Failure, KeyboardInterrupt) as error:
         raise _told(error, wish) from None
+
+
+def _explain(client: Limio, wish: _Wish) -> int:
+    if wish.endpoint.paging is None:
+        said = client.explain(client.request, wish.endpoint, wish.args, wish.body)
+    else:
+        said = client.explain(client.listing, wish.endpoint, wish.args, page_size=wish.page_size)
+    to_stdout(f"{said}\n".encode())
+    cursor = f", walked by a {said.cursor} cursor" if said.cursor else ""
+    tell(f"{said.operation}: not sent; retry class {said.retry}{cursor}")
+    return Code.OK
 
 
 async def _run(client: Limio, wish: _Wish) -> int:
@@ -140,6 +159,9 @@ def _listing(client: Limio, wish: _Wish) -> Listing[bytes]:
         "read_ahead": wish.read_ahead,
         "resume": wish.target.checkpoint if wish.target else None,
         "verify": wish.verify,
+        "unique": wish.unique,
+        "on_ambiguous": wish.restart,
+        "on_snapshot_change": wish.restart,
         "timeout": wish.timeout,
     }
     return client.listing(wish.endpoint, wish.args, **options).raw()

@@ -134,3 +134,20 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+def test_a_dry_run_prints_the_request_for_curl_and_sends_nothing(limio: Run, world: World) -> None:
+    result = limio("--emulated", "orders", "submit", "--body", '{"order_type":"renew"}', "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("curl --request POST https://limio.emulated/api/order ")
+    assert "authorization: Bearer ***" in result.stdout
+    assert result.stderr == "limio: submitOrder: not sent; retry class once\n"
+    assert not world.count()
+
+
+def test_a_walk_may_start_again_where_it_is_told_to(limio: Run, world: World) -> None:
+    world.script("listOffers", None, "lost")
+    result = limio("--emulated", "offers", "list", "--restart", "--page-size", "20")
+    assert result.exit_code == 0
+    assert len(set(result.stdout.splitlines())) == len(result.stdout.splitlines()) == world.offers
+    assert ", 1 restarts, " in result.stderr
