@@ -1,4 +1,4 @@
-"""`python -m codegen` writes `limio_async/api/`; `--check` only names the files that are stale."""
+"""`python -m codegen` writes `limio_async/api/` and the documents' tables; `--check` only names what is stale."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from codegen.plan import plan
 from codegen.render import render
 from codegen.spec import CannotGenerate, read
+from codegen.tables import PAGE, with_table
 
 __all__ = ["generate", "main", "stale"]
 
@@ -20,19 +21,26 @@ RUFF = [sys.executable, "-m", "ruff"]
 
 def generate(root: Path) -> dict[Path, str]:
     """The text of every generated file by its path in the repository at *root*."""
+    planned = plan(*read(root))
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        for file, text in render(plan(*read(root))).items():
+        for file, text in render(planned).items():
             path = scratch / API / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         _format(scratch)
-        return {path.relative_to(scratch): path.read_text(encoding="utf-8") for path in scratch.rglob("*.py")}
+        files = {
+            path.relative_to(scratch): path.read_text(encoding="utf-8") for path in scratch.rglob("*.py")
+        }
+    if (root / PAGE).exists():
+        files[PAGE] = with_table((root / PAGE).read_text(encoding="utf-8"), planned)
+    return files
 
 
 def stale(files: dict[Path, str], root: Path) -> list[Path]:
     """What differs between *files* and the repository at *root*, files that should be gone included."""
-    there = {path.relative_to(root): path.read_text(encoding="utf-8") for path in (root / API).rglob("*.py")}
+    paths = [*(root / API).rglob("*.py"), *root.glob(str(PAGE))]
+    there = {path.relative_to(root): path.read_text(encoding="utf-8") for path in paths}
     return sorted(path for path in files.keys() | there.keys() if files.get(path) != there.get(path))
 
 
