@@ -51,6 +51,7 @@ format: $(STAMP) ## format the code
 
 bench: $(STAMP) ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.faults
 
 clean: ## remove .venv and everything made
 	rm -rf .venv demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

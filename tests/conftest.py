@@ -9,25 +9,7 @@ from typing import Any
 import pytest
 
 from limio_async.core.wire import Request, Response
-
-
-class VirtualTime:
-    """The running loop's clock: jumps to the next timer instead of waiting for it."""
-
-    def __init__(self, loop: Any) -> None:
-        self.elapsed = 0.0
-        self._begun: float = loop.time()
-        self._select = loop._selector.select
-
-    def time(self) -> float:
-        return self._begun + self.elapsed
-
-    def select(self, timeout: float | None) -> Any:
-        ready = self._select(0)
-        if not ready:
-            assert timeout is not None, "everything waits for something that cannot happen"
-            self.elapsed += timeout
-        return ready
+from tests.virtual_time import VirtualTime
 
 
 @pytest.fixture

@@ -345,7 +345,12 @@ class Walk(Generic[T]):
 
     def _read(self, response: Response, attempts: tuple[Attempt, ...], asked: Cursor | None) -> Head:
         if 200 <= response.status < 300:
-            return read_head(self._endpoint.operation, self._paging, response.body)
+            try:
+                return read_head(self._endpoint.operation, self._paging, response.body)
+            except Unreadable as error:
+                if self._advances and asked is not None:
+                    raise self._lost(f"could not be read ({error.said})") from error
+                raise
         error = error_for(self._endpoint.operation, response)
         error.attempts = attempts
         if self._advances and asked is not None:

@@ -334,7 +334,10 @@ async def test_a_walk_over_two_catalogs_cannot_be_resumed_later() -> None:
         walk(SCROLL, *script, resume=listing.checkpoint())
 
 
-@pytest.mark.parametrize("lost", [LOST, answer({}, 502), errors.DeadlineExceeded("late")])
+@pytest.mark.parametrize(
+    "lost",
+    [LOST, answer({}, 502), errors.DeadlineExceeded("late"), answer(b'{"items": ['), answer(b"<html>")],
+)
 async def test_a_lost_scroll_page_is_walked_again_where_the_caller_wants_it(lost: Any) -> None:
     script = [
         scroll_page("1", hits=2),
