@@ -347,9 +347,9 @@ class Walk(Generic[T]):
         if 200 <= response.status < 300:
             try:
                 return read_head(self._endpoint.operation, self._paging, response.body)
-            except Unreadable as error:
+            except Unreadable as unreadable:
                 if self._advances and asked is not None:
-                    raise self._lost(f"could not be read ({error.said})") from error
+                    raise self._lost(f"could not be read ({unreadable.said})") from unreadable
                 raise
         error = error_for(self._endpoint.operation, response)
         error.attempts = attempts
