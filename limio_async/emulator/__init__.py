@@ -5,7 +5,7 @@ Where to look:
     world.py      World: dispatch, credentials, the request log, scripted faults
     settings.py   what may be set, and the world's clock
     routes.py     which operation a method and a path mean
-    oauth.py      POST /oauth2/token
+    oauth.py      GET /oauth2/authorize, POST /oauth2/token
     catalog.py    offers, products, campaigns, ...: filters and scroll cursors
                   seed.py makes the items, templates.py says what they look like
     objects.py    subscriptions, customers, orders, ...: key cursors and single objects

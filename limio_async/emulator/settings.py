@@ -51,6 +51,8 @@ class Settings:
     api_key: str = field(default="public_" + fingerprint("api_key", length=48), repr=False)
     client_id: str = fingerprint("client_id", length=26)
     client_secret: str = field(default=fingerprint("client_secret", length=52), repr=False)
+    redirect_uris: tuple[str, ...] = ()
+    """Where a sign-in may send a browser back to, besides http on this machine."""
     session_token: str = field(default=fingerprint("session_token", length=64), repr=False)
     token_lifetime: float = 3600.0
     """Seconds that a token issued from now on is good for."""
