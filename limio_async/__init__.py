@@ -6,7 +6,21 @@ in `limio_async.models`, and every exception in `limio_async.errors`.
 
 from limio_async import errors
 from limio_async.api import models
-from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
+from limio_async.auth import (
+    ApiKey,
+    AuthorizationCode,
+    BearerToken,
+    ChainedAuth,
+    ClientCredentials,
+    FileTokenStore,
+    MemoryTokenStore,
+    NoAuth,
+    SessionToken,
+    SignedIn,
+    SignIn,
+    StoredToken,
+    TokenStore,
+)
 from limio_async.client import Limio
 from limio_async.core.listing import Checkpoint, Listing, Page, Report
 from limio_async.core.ports import Auth, Exchange, Transport
@@ -16,6 +30,7 @@ from limio_async.version import __version__
 __all__ = [
     "ApiKey",
     "Auth",
+    "AuthorizationCode",
     "BearerToken",
     "ChainedAuth",
     "Checkpoint",
@@ -23,8 +38,10 @@ __all__ = [
     "Credential",
     "Endpoint",
     "Exchange",
+    "FileTokenStore",
     "Limio",
     "Listing",
+    "MemoryTokenStore",
     "NoAuth",
     "Page",
     "Redirect",
@@ -32,6 +49,10 @@ __all__ = [
     "Request",
     "Response",
     "SessionToken",
+    "SignIn",
+    "SignedIn",
+    "StoredToken",
+    "TokenStore",
     "Transport",
     "__version__",
     "errors",

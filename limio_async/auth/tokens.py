@@ -1,0 +1,215 @@
+"""Tokens: asking `POST /oauth2/token` for one, and the places that keep one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Protocol
+from urllib.parse import urlencode
+
+import anyio
+import msgspec
+
+from limio_async.auth.fixed import header_value
+from limio_async.core.codec import decode, error_for
+from limio_async.core.wire import Request, Response, Retry
+from limio_async.errors import ConfigurationError, Unreadable
+
+__all__ = [
+    "FileTokenStore",
+    "IssuedToken",
+    "MemoryTokenStore",
+    "StoredToken",
+    "TokenStore",
+    "read_token",
+    "token_request",
+]
+
+_USUAL_LIFETIME = 3600.0
+_LONGEST_LIFETIME = 24 * 3600.0
+_VERSION = 1
+_LARGEST_FILE = 64 * 1024
+
+
+class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """What the token endpoint gave."""
+
+    access_token: str
+    lifetime: float
+    """Seconds, counted from when the request was sent: more than 0, at most a day."""
+
+    def __repr__(self) -> str:
+        return f"IssuedToken(access_token='***', lifetime={self.lifetime!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("lifetime", self.lifetime)]
+
+
+class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token that outlives the call, and perhaps the process, that got it."""
+
+    access_token: str
+    expires_at: Annotated[float, msgspec.Meta(ge=0)]
+    """Seconds since 1970 on this machine's wall clock: the only clock that the next process shares. If it is set
+    in between, a token ends early, or is refused; then signing in again is all it takes."""
+    origin: str
+    """Where it was got, such as `https://acme.prod.limio.com`; it is for no other."""
+
+    def __repr__(self) -> str:
+        return f"StoredToken(access_token='***', expires_at={self.expires_at!r}, origin={self.origin!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("expires_at", self.expires_at), ("origin", self.origin)]
+
+
+class TokenStore(Protocol):
+    """A place for one token; yours (a keyring, a database) works as well as ours."""
+
+    async def load(self) -> StoredToken | None:
+        """The token that was saved last, or None."""
+        ...
+
+    async def save(self, token: StoredToken | None) -> None:
+        """Keep *token* instead of what was there; None removes it."""
+        ...
+
+
+class MemoryTokenStore:
+    """Keeps the token as long as the process lives."""
+
+    def __init__(self, token: StoredToken | None = None) -> None:
+        self._token = token
+
+    async def load(self) -> StoredToken | None:
+        """The token that was saved last, or None."""
+        return self._token
+
+    async def save(self, token: StoredToken | None) -> None:
+        """Keep *token* instead of what was there; None removes it."""
+        self._token = token
+
+    def __repr__(self) -> str:
+        return f"MemoryTokenStore({self._token!r})"
+
+
+class _Saved(msgspec.Struct, kw_only=True):
+    """What the file holds."""
+
+    version: int
+    token: StoredToken
+
+
+class FileTokenStore:
+    """Keeps the token, in plain text, in a file that only its owner may read.
+
+    The file is replaced as a whole: who reads it sees the old token or the new one, whatever happens in
+    between. A file that others can read or write is refused. (On Windows the directory's rights apply.)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    async def load(self) -> StoredToken | None:
+        """The token that was saved last, or None. Raises `ConfigurationError` for a file that will not do."""
+        return await anyio.to_thread.run_sync(self._load)
+
+    async def save(self, token: StoredToken | None) -> None:
+        """Replace the file; None removes it. Raises `ConfigurationError` where it cannot be written."""
+        await anyio.to_thread.run_sync(self._save, token)
+
+    def _load(self) -> StoredToken | None:
+        try:
+            with self.path.open("rb") as file:
+                if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+                    raise ConfigurationError(
+                        f"{self.path} holds a token and is open to others; chmod 600 {self.path}"
+                    )
+                data = file.read(_LARGEST_FILE)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {self.path}: {error.strerror}") from None
+        try:
+            saved = msgspec.json.decode(data, type=_Saved)
+            header_value(saved.token.access_token, "its token")
+        except (msgspec.DecodeError, RecursionError, ConfigurationError) as error:
+            raise ConfigurationError(f"{self.path} is not a token file: {error}") from None
+        if saved.version != _VERSION:
+            raise ConfigurationError(
+                f"{self.path} has version {saved.version}; this release reads {_VERSION}"
+            )
+        return saved.token
+
+    def _save(self, token: StoredToken | None) -> None:
+        try:
+            if token is None:
+                self.path.unlink(missing_ok=True)
+            else:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._replace_with(msgspec.json.encode(_Saved(version=_VERSION, token=token)))
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def _replace_with(self, data: bytes) -> None:
+        new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
+        try:
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise
+
+    def __repr__(self) -> str:
+        return f"FileTokenStore({str(self.path)!r})"
+
+
+def token_request(form: Mapping[str, str], *, retry: Retry = "safe") -> Request:
+    """The request for a token; secrets travel in its body only."""
+    return Request(
+        operation="createToken",
+        method="POST",
+        target="/oauth2/token",
+        headers={"accept": "application/json", "content-type": "application/x-www-form-urlencoded"},
+        body=urlencode(form).encode(),
+        retry=retry,
+    )
+
+
+class _Answer(msgspec.Struct):
+    access_token: str
+    expires_in: float | None = None
+
+
+_decoder = msgspec.json.Decoder(_Answer, strict=False)  # "3600" is a number of seconds too
+
+
+def read_token(response: Response) -> IssuedToken:
+    """The token in an answer of the token endpoint, or the error that tells what the caller can do now.
+
+    A lifetime that is missing, or is none, counts as the usual hour: if it is less, a 401 will tell. One
+    beyond a day counts as a day.
+    """
+    if response.status != 200:
+        raise error_for("createToken", response)
+    try:
+        answer = decode("createToken", response.body, _decoder)
+    except Unreadable as error:
+        error.body = b""  # there may be a token in it
+        raise
+    try:
+        token = header_value(answer.access_token, "the token")
+    except ConfigurationError as error:
+        raise Unreadable(
+            f"{error} - at $.access_token", operation="createToken", spot="$.access_token"
+        ) from None
+    seconds = answer.expires_in
+    usable = seconds is not None and seconds > 0  # which NaN is not
+    lifetime = min(seconds, _LONGEST_LIFETIME) if seconds is not None and usable else _USUAL_LIFETIME
+    return IssuedToken(access_token=token, lifetime=lifetime)

@@ -1,0 +1,203 @@
+"""A stored token comes back as it was, is nobody else's to read, and is shown nowhere."""
+
+# ruff: noqa: ASYNC240  # these files are small and nobody else waits
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rich.pretty import pretty_repr
+
+from limio_async import errors
+from limio_async.auth import FileTokenStore, MemoryTokenStore, StoredToken, TokenStore
+from limio_async.auth.tokens import IssuedToken, read_token, token_request
+from tests.unit.helpers import answer
+
+SECRET = "s3cr3t-value"
+TOKEN = StoredToken(access_token=SECRET, expires_at=1_700_000_000.5, origin="https://acme.prod.limio.com")
+OTHER = StoredToken(access_token="other", expires_at=1.0, origin="https://acme.dev.limio.com")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "a" / "b" / "token.json"
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+async def test_what_is_saved_last_is_loaded(kind: str, file: Path) -> None:
+    store: TokenStore = MemoryTokenStore() if kind == "memory" else FileTokenStore(file)
+    assert await store.load() is None
+    for token in (TOKEN, OTHER, None, None, TOKEN):
+        await store.save(token)
+        assert await store.load() == token
+
+
+async def test_the_file_and_its_directory_are_for_their_owner_only(file: Path) -> None:
+    before = os.umask(0)
+    try:
+        await FileTokenStore(file).save(TOKEN)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert msgspec.json.decode(file.read_bytes())["version"] == 1
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])
+async def test_a_file_that_is_open_to_others_is_refused(file: Path, mode: int) -> None:
+    store = FileTokenStore(file)
+    await store.save(TOKEN)
+    file.chmod(mode)
+    with pytest.raises(errors.ConfigurationError, match=f"open to others; chmod 600 {file}"):
+        await store.load()
+    await store.save(OTHER)  # a new file takes its place
+    assert await store.load() == OTHER
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b'{"version":1}',
+        b'{"version":1,"token":{"access_token":"s3cr3t-value","expires_at":"s3cr3t-value","origin":""}}',
+        b'{"version":1,"token":{"access_token":"s3cr3t-value","expires_at":-1e300,"origin":""}}',
+        b'{"version":1,"token":{"access_token":"s3cr3t-value\\r\\nx: y","expires_at":1,"origin":""}}',
+        b"[" * 60_000,
+    ],
+)
+async def test_a_file_of_another_kind_is_named_but_not_shown(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True)
+    file.touch(0o600)
+    file.write_bytes(content)
+    with pytest.raises(errors.ConfigurationError) as caught:
+        await FileTokenStore(file).load()
+    assert str(caught.value).startswith(f"{file} is not a token file: ")
+    assert SECRET not in str(caught.value)
+
+
+async def test_a_file_of_a_later_release_is_left_alone(file: Path) -> None:
+    store = FileTokenStore(file)
+    await store.save(TOKEN)
+    file.write_bytes(file.read_bytes().replace(b'"version":1', b'"version":2'))
+    with pytest.raises(errors.ConfigurationError, match="has version 2; this release reads 1"):
+        await store.load()
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+async def test_a_save_that_fails_leaves_the_old_token_and_nothing_else(
+    file: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = FileTokenStore(file)
+    await store.save(TOKEN)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        where: Any = os if step == "fsync" else Path
+        broken.setattr(where, step, full)
+        with pytest.raises(errors.ConfigurationError, match=f"cannot write {file}: No space left on device"):
+            await store.save(OTHER)
+    assert await store.load() == TOKEN
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+async def test_a_link_put_in_the_files_place_is_replaced_not_followed(file: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    file.parent.mkdir(parents=True)
+    file.symlink_to(victim)
+    await FileTokenStore(file).save(TOKEN)
+    assert victim.read_text() == "mine"
+    assert not file.is_symlink()
+
+
+async def test_a_place_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.ConfigurationError, match="cannot read .*: Is a directory"):
+        await FileTokenStore(tmp_path).load()
+    with pytest.raises(errors.ConfigurationError, match="cannot write .*/file/token"):
+        await FileTokenStore(tmp_path / "file" / "token").save(TOKEN)
+
+
+async def test_who_reads_while_others_write_sees_whole_tokens(file: Path) -> None:
+    store = FileTokenStore(file)
+    await store.save(TOKEN)
+
+    async def write(token: StoredToken) -> None:
+        for _ in range(20):
+            await store.save(token)
+
+    writers = asyncio.gather(write(TOKEN), write(OTHER))
+    while not writers.done():
+        assert await store.load() in (TOKEN, OTHER)
+    await writers
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize(
+    ("given", "lifetime"),
+    [
+        ("3600", 3600),
+        ('"3600"', 3600),
+        ("59.5", 59.5),
+        ("null", 3600),
+        ("0", 3600),
+        ("-5", 3600),
+        ('"nan"', 3600),
+        ("1e18", 86_400),
+        ('"inf"', 86_400),
+    ],
+)
+def test_a_strange_lifetime_is_taken_sensibly(given: str, lifetime: float) -> None:
+    body = f'{{"access_token": "t", "expires_in": {given}, "id_token": 1}}'.encode()
+    assert read_token(answer(body)) == IssuedToken(access_token="t", lifetime=lifetime)
+
+
+@pytest.mark.parametrize(
+    ("body", "spot"),
+    [
+        ({"access_token": SECRET, "expires_in": "soon"}, "$.expires_in"),
+        ({"access_token": SECRET, "expires_in": True}, "$.expires_in"),
+        ({"access_token": SECRET, "expires_in": [SECRET]}, "$.expires_in"),
+        (b'{"access_token": "s3cr3t-value", "expires_in": 1e999}', "$.expires_in"),
+        ({"access_token": 1}, "$.access_token"),
+        ({"access_token": f"{SECRET}\r\nx: y"}, "$.access_token"),
+        ({"access_token": ""}, "$.access_token"),
+        ({"token": SECRET}, "$"),
+        ([], "$"),
+        (b"<html>", "$"),
+        (b"[" * 50_000, "$"),
+        (b"", "$"),
+    ],
+)
+def test_an_answer_that_holds_no_token_names_operation_and_spot_and_nothing_secret(
+    body: Any, spot: str
+) -> None:
+    with pytest.raises(errors.Unreadable) as caught:
+        read_token(answer(body))
+    assert str(caught.value).startswith("createToken: ")
+    assert str(caught.value).endswith(f"at {spot}") or spot == "$"
+    assert caught.value.spot == spot
+    assert SECRET not in f"{caught.value!r} {vars(caught.value)}"
+
+
+@pytest.mark.parametrize("status", [201, 302, 400, 401, 429, 503])
+def test_any_other_status_is_an_error_of_the_token_endpoint(status: int) -> None:
+    with pytest.raises(errors.ApiError, match=f"createToken: {status}"):
+        read_token(answer({"error": "no"}, status))
+
+
+def test_nothing_shows_a_token() -> None:
+    assert SECRET not in repr(token_request({"client_secret": SECRET}))
+    for one in (IssuedToken(access_token=SECRET, lifetime=1.0), TOKEN, MemoryTokenStore(TOKEN)):
+        assert SECRET not in repr(one)
+        assert SECRET not in pretty_repr(one)
