@@ -7,5 +7,6 @@ run.py         calls or walks an endpoint and hands on what comes back
 output.py      NDJSON, a JSON array, a table           target.py    a file that appears when it is whole
 settings.py    flags, environment, profiles            progress.py  how far a listing is
 failures.py    one line and one exit code for whatever went wrong
+login.py       signing in with a browser           logout.py    and out
 operations.py, emulate.py, completion.py   the other commands
 """

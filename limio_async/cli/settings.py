@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
 
+from limio_async.auth import FileTokenStore, SignedIn
 from limio_async.cli.failures import Code, Failure, did_you_mean, tell
 from limio_async.client import Limio, auth_from
+from limio_async.core.ports import Auth
 from limio_async.errors import ConfigurationError
+from limio_async.transport import origin_of
 
-__all__ = ["Flags", "open_client", "settings"]
+__all__ = ["Flags", "open_client", "settings", "tenant", "token_file"]
 
 _SECRETS = ("api_key", "client_secret", "token", "session_token")
 _KEYS = ("host", "client_id", "client_secret_file", "timeout", *_SECRETS)
@@ -36,15 +41,28 @@ def open_client(flags: Flags) -> Limio:
     if flags.emulated:
         return _emulated(flags.timeout)
     found = settings(flags, os.environ)
+    origin = tenant(found, os.environ)
+    auth = _auth(found, origin, token_file(origin, flags, os.environ))
+    return Limio(found["host"], auth=auth, timeout=_seconds(found.get("timeout")))
+
+
+def tenant(found: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """The origin of the host in *found*, which all requests go to."""
     if not found.get("host"):
         raise Failure(
-            f"no host: use --host, LIMIO_HOST or host in {_profile_file(os.environ)}; or try --emulated"
+            f"no host: use --host, LIMIO_HOST or host in {_profile_file(environ)}; or try --emulated"
         )
-    try:
-        auth = auth_from({f"LIMIO_{key.upper()}": value for key, value in found.items()})
-    except ConfigurationError as error:
-        raise Failure(str(error), Code.CREDENTIALS) from None
-    return Limio(found["host"], auth=auth, timeout=_seconds(found.get("timeout")))
+    return origin_of(found["host"])
+
+
+def token_file(origin: str, flags: Flags, environ: Mapping[str, str]) -> Path:
+    """Where `limio login` keeps the token: a file for each host and profile, or `LIMIO_TOKEN_FILE`."""
+    if named := environ.get("LIMIO_TOKEN_FILE"):
+        return Path(named)
+    profile = flags.profile or environ.get("LIMIO_PROFILE") or "default"
+    which = hashlib.sha256(f"{origin} {profile}".encode(errors="replace")).hexdigest()[:12]
+    name = f"{urlsplit(origin).hostname}-{which}.json".replace(":", "-")
+    return platformdirs.user_state_path("limio", appauthor=False) / "signed-in" / name
 
 
 def settings(flags: Flags, environ: Mapping[str, str]) -> dict[str, str]:
@@ -54,6 +72,26 @@ def settings(flags: Flags, environ: Mapping[str, str]) -> dict[str, str]:
     environment = _with_secret({key: value for key, value in variables.items() if value})
     said = {"host": flags.host, "timeout": flags.timeout}
     return {**profile, **environment, **{key: str(value) for key, value in said.items() if value is not None}}
+
+
+def _auth(found: Mapping[str, str], origin: str, signed_in: Path) -> list[Auth]:
+    """The strategies for what was found; somebody's sign-in counts where no other bearer token is to be had."""
+    credentials = {f"LIMIO_{key.upper()}": value for key, value in found.items()}
+    strategies: list[Auth] = []
+    if not (found.get("token") or found.get("client_secret")) and _may_exist(signed_in):
+        credentials.pop("LIMIO_CLIENT_ID", None)  # without a secret it is the one that was signed in with
+        strategies.append(SignedIn(FileTokenStore(signed_in), origin=origin))
+    try:
+        return [auth_from(credentials), *strategies]
+    except ConfigurationError as error:
+        raise Failure(str(error), Code.CREDENTIALS) from None
+
+
+def _may_exist(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # reading it will say what is wrong
+        return True
 
 
 def _emulated(timeout: float | None) -> Limio:

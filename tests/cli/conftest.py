@@ -34,6 +34,7 @@ def _clean_surrounding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home/.config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home/.local/state"))
     monkeypatch.setenv("PYTHONPATH", str(_ROOT))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
