@@ -163,6 +163,7 @@ class Limio(Resources):
         await self._session.aclose()
 
     async def __aenter__(self) -> Self:
+        self._session.check()
         return self
 
     async def __aexit__(
@@ -202,6 +203,8 @@ def _check(**settings: float | None) -> None:
 def _one(auth: Auth | Sequence[Auth] | None) -> Auth:
     if auth is None:
         return NoAuth()
+    if isinstance(auth, str | bytes | type):
+        raise ConfigurationError("auth= takes a strategy, such as ApiKey(…) or ClientCredentials(…)")
     if not isinstance(auth, Sequence):
         return auth
     return auth[0] if len(auth) == 1 else ChainedAuth(*auth)

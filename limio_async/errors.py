@@ -70,6 +70,10 @@ __all__ = [
 class LimioError(Exception):
     """Base of all errors raised by this package; `str()` names the operation and the spot."""
 
+    def __reduce__(self) -> tuple[Any, ...]:  # across processes, without what reads back
+        state = {name: value for name, value in vars(self).items() if name != "read_back"}
+        return _restored, (type(self), self.args, state)
+
     attempts: Sequence[Any] = ()
     """What was tried before giving up, oldest first: `limio_async.core.wire.Attempt` values."""
 
@@ -79,6 +83,12 @@ class LimioError(Exception):
         """The message without the operation."""
         self.operation = operation
         """The operation's id in the API description, such as `getObject`."""
+
+
+def _restored(kind: type[LimioError], args: tuple[Any, ...], state: Mapping[str, Any]) -> LimioError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class TransportError(LimioError):
@@ -161,9 +171,10 @@ class ServerError(ApiError):
 class UnknownOutcome(LimioError):
     """A write that may or may not have happened. Look whether it did before sending it again."""
 
+    read_back: Callable[[], Awaitable[Any]] | None = None
+
     def __init__(self, message: str, *, operation: str, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(message, operation=operation)
-        self.read_back: Callable[[], Awaitable[Any]] | None = None
         self.status = status
         """The status that was answered; None if no answer came."""
         self.body = body

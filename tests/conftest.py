@@ -34,12 +34,16 @@ class ScriptedTransport:
     def __init__(self, *script: Answer) -> None:
         self.script = list(script)
         self.requests: list[Request] = []
+        self.timeouts: list[float | None] = []
+        self.suspends = 1
         self.closed = 0
 
     async def send(self, request: Request, *, timeout: float | None) -> Response:
         self.requests.append(request)
+        self.timeouts.append(timeout)
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        await asyncio.sleep(0)
+        for _ in range(self.suspends):
+            await asyncio.sleep(0)
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, Response):

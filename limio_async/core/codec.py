@@ -15,6 +15,7 @@ from limio_async import errors
 from limio_async.core.wire import Endpoint, Param, Redirect, Request, Response, Retry
 
 __all__ = [
+    "UNDECODABLE",
     "build_request",
     "checked_headers",
     "decode",
@@ -28,7 +29,12 @@ __all__ = [
 
 T = TypeVar("T")
 
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
+
 _KEPT_BODY = 2048
+_NOT_IMPLEMENTED = 501
+_NEVER_KEPT = frozenset({"createToken"})  # its answers are secrets
 _KEPT_HEADERS = frozenset({
     "content-type", "date", "retry-after", "via", "x-amz-cf-id", "x-amzn-requestid", "x-request-id",
 })  # fmt: skip
@@ -113,7 +119,7 @@ def decode(operation: str, body: Any, decoder: msgspec.json.Decoder[T], *, at: s
     """*body* as the decoder's type; *at* is where in the answer it was found. Raises `Unreadable`."""
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise _unreadable(operation, bytes(body), str(error), at) from None
 
 
@@ -124,14 +130,15 @@ def decode_as(operation: str, body: bytes, kind: type[T]) -> T:
 
 def error_for(operation: str, response: Response, retry: Retry = "safe") -> errors.LimioError:
     """The error of an answer that is not a success."""
-    message = _message(response.body)
-    if retry == "once" and response.status >= 500:
+    message = _message(response.body, of_text=operation not in _NEVER_KEPT)
+    kept_body = b"" if operation in _NEVER_KEPT else response.body[:_KEPT_BODY]
+    if retry == "once" and response.status >= 500 and response.status != _NOT_IMPLEMENTED:
         return errors.UnknownOutcome(
             f"{response.status} {message or 'without a reason'}: it may have happened, or the payload is wrong;"
             " look before sending it again",
             operation=operation,
             status=response.status,
-            body=response.body[:_KEPT_BODY],
+            body=kept_body,
         )
     if 300 <= response.status < 400:
         message = "redirects are not followed; is the host right?"
@@ -139,7 +146,7 @@ def error_for(operation: str, response: Response, retry: Retry = "safe") -> erro
         message,
         operation=operation,
         status=response.status,
-        body=response.body[:_KEPT_BODY],
+        body=kept_body,
         headers=kept(response.headers),
     )
 
@@ -223,9 +230,12 @@ def _payload(endpoint: Endpoint[Any], body: object) -> bytes | None:
     try:
         if endpoint.body_format == "form":
             return urlencode(msgspec.to_builtins(body)).encode()
-        return msgspec.json.encode(body)
+        payload = msgspec.json.encode(body)
     except (TypeError, msgspec.MsgspecError, UnicodeEncodeError) as error:
         raise errors.InvalidArgument(f"body: {error}", operation=endpoint.operation) from None
+    if not payload.lstrip().startswith(b"{"):
+        raise errors.InvalidArgument("body: not a JSON object", operation=endpoint.operation)
+    return payload
 
 
 def _unreadable(operation: str, body: bytes, reason: str, at: str) -> errors.Unreadable:
@@ -237,22 +247,23 @@ def _unreadable(operation: str, body: bytes, reason: str, at: str) -> errors.Unr
         f"{said[:1].lower()}{said[1:]} - at {spot}".replace("`", ""),
         operation=operation,
         spot=spot,
-        body=body[:_KEPT_BODY],
+        body=b"" if operation in _NEVER_KEPT else body[:_KEPT_BODY],
     )
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes, *, of_text: bool) -> str:
     """What an error's body says, in one short line. Bodies are undocumented: JSON of some shape, or text."""
     text = body[:_KEPT_BODY].decode(errors="replace").strip()
     if text.startswith("<"):
         return "(a page of HTML)"
     try:
         said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        said = text
+    except UNDECODABLE:
+        said = text if of_text else ""
     while isinstance(said, dict):
         found = cast("dict[str, Any]", said)
-        said = found.get("message", found.get("error", found.get("Message", "")))
+        names = ("message", "error_description", "error", "Message")
+        said = next((found[name] for name in names if found.get(name)), "")
     line = "".join(one if one.isprintable() else " " for one in said) if isinstance(said, str) else ""
     return line if len(line) <= 200 else line[:199] + "…"
 

@@ -11,7 +11,7 @@ import msgspec
 from limio_async.core.codec import decode, items_decoder
 from limio_async.core.page import BadItem, Options, Page, Report, Verify
 from limio_async.core.paging import Checkpoint, digest
-from limio_async.core.walk import RAW_ITEMS, Sender, Walk
+from limio_async.core.walk import RAW_ITEMS, TWO_WALKERS, Sender, Walk
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import IncompleteListing, InvalidArgument
 
@@ -48,12 +48,14 @@ class Listing(Generic[T]):
         self._args = args
         self._options = options
         bound_to = digest(endpoint, args, sender.origin)
+        resume = Checkpoint.read(options.resume, operation=endpoint.operation, digest=bound_to)
+        resume.check_cursor(_paging(endpoint))
         self._walk = Walk[T](
             sender,
             endpoint,
             args,
             options,
-            resume=Checkpoint.read(options.resume, operation=endpoint.operation, digest=bound_to),
+            resume=resume,
             decode_items=decode_items or self._typed(endpoint.returns),
         )
 
@@ -117,8 +119,11 @@ class Listing(Generic[T]):
         walk = self._walk
         async with aclosing(walk.pages(read_ahead)) as pages:
             async for page in pages:
-                for walk.taken, item in enumerate(page.items[walk.taken :], walk.taken + 1):  # noqa: B020
+                for place, item in enumerate(page.items[walk.taken :], walk.taken + 1):
+                    walk.taken = place
                     yield item
+                    if walk.taken != place:
+                        raise RuntimeError(TWO_WALKERS)
 
     async def _remaining_pages(self) -> AsyncGenerator[Page[T], None]:
         walk = self._walk

@@ -96,4 +96,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def complete(self) -> bool:
         """Whether the end was reached, all on one snapshot since the top, with as many items as promised."""
-        return self.ended and (not self.exact or self.sent == self.hits) and len(self.commit_ids) <= 1
+        return self.ended and self.counted_right and len(self.commit_ids) <= 1
+
+    @property
+    def counted_right(self) -> bool:
+        """Whether as many items came as `hits` promised, or at least as many where it is a lower bound."""
+        return self.hits is None or (self.sent == self.hits if self.exact else self.sent >= self.hits)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
-from limio_async.core.codec import decode, decoder_for
+from limio_async.core.codec import UNDECODABLE, decode, decoder_for
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import ForeignCheckpoint, Unreadable
 
@@ -27,6 +27,7 @@ __all__ = [
 
 _LONGEST_CURSOR = 16 * 1024
 _FINGERPRINT = 4096
+_ROUNDS = 3
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -52,11 +53,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     operation: str
     digest: str
-    items: int
+    items: Annotated[int, msgspec.Meta(ge=0)]
     """How many items were handed out."""
     cursor: Cursor | None = None
     """The page to go on with; None where the walk goes on from the top."""
-    skip: int = 0
+    skip: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How many items to pass over from there."""
     last: str | None = None
     """The id of the last of those, to see whether the page is still the same."""
@@ -86,7 +87,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if not isinstance(saved, Checkpoint):
             try:
                 saved = msgspec.json.decode(saved, type=cls)
-            except (msgspec.DecodeError, RecursionError) as error:
+            except UNDECODABLE as error:
                 raise ForeignCheckpoint(f"not a checkpoint: {error}", operation=operation) from None
         if saved.version != 1:
             raise ForeignCheckpoint(
@@ -103,6 +104,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 "the catalog was rebuilt during that walk: walk again from the top", operation=operation
             )
         return saved
+
+    def check_cursor(self, paging: Paging) -> None:
+        """Raise `ForeignCheckpoint` if the cursor asks with parameters that are not the cursor's."""
+        if self.cursor and not set(self.cursor.query) <= set(paging.sends.values()):
+            raise ForeignCheckpoint("its cursor is not one of this listing", operation=self.operation)
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -137,7 +143,7 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
         raise Unreadable(
             f"the answer has no {paging.items} - at $", operation=operation, spot="$", body=body[:2048]
         )
-    hits, exact = _hits(operation, page.get(paging.hits or "", _NULL), paging.hits)
+    hits, exact = _hits(operation, page.get(paging.hits or "", _NULL))
     return Head(
         items=page[paging.items],
         hits=hits,
@@ -170,7 +176,7 @@ def last_id(item: bytes | msgspec.Raw) -> str:
     """The id of a raw item; of one without id, a hash of its bytes."""
     try:
         found = decoder_for(_Identified).decode(item).id
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         found = None
     return str(found) if found is not None else hashlib.sha256(item).hexdigest()[:16]
 
@@ -221,12 +227,20 @@ class LoopGuard:
         self._since = 0
         self._reach = 1
         self._rounds = 0
+        self._empty_at: Cursor | None = None
+        self._empties = 0
 
     def sees_a_loop(self, head: Head, length: int) -> bool:
         """Whether this page, of *length* items, shows that the walk goes round and round."""
         if self._by_cursor:
             return self._cursor_came_back(head.cursor)
-        return bool(length) and self._page_came_back(head.items, length)
+        return self._page_came_back(head.items, length) if length else self._nothing_came_back(head.cursor)
+
+    def _nothing_came_back(self, cursor: Cursor | None) -> bool:
+        same = cursor is not None and cursor == self._empty_at
+        self._empty_at = cursor
+        self._empties = self._empties + 1 if same else 0
+        return self._empties == _ROUNDS
 
     def _cursor_came_back(self, cursor: Cursor | None) -> bool:
         if cursor is None:
@@ -242,15 +256,18 @@ class LoopGuard:
         self._before = fingerprint
         if fingerprint == self._anchor:
             self._rounds += 1
-            return self._rounds == 3
+            return self._rounds == _ROUNDS
         self._since += 1
         if self._since >= self._reach:
             self._anchor, self._since, self._reach, self._rounds = fingerprint, 0, self._reach * 2, 0
         return False
 
 
-def _hits(operation: str, raw: msgspec.Raw, place: str | None) -> tuple[int | None, bool]:
-    found = decode(operation, raw, decoder_for(int | float | _Total | None), at=f"$.{place}")
+def _hits(operation: str, raw: msgspec.Raw) -> tuple[int | None, bool]:
+    try:
+        found = decode(operation, raw, decoder_for(int | float | _Total | None))
+    except Unreadable:  # a hint that cannot be read is no hint
+        return None, False
     if isinstance(found, _Total):
         return found.value, found.value is not None and found.relation in {None, "eq"}
     return (None, False) if found is None else (int(found), True)

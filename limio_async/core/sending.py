@@ -30,6 +30,12 @@ class Sending:
         """Whether *moment* (loop time) lies before the deadline: what cannot be in time is not begun."""
         return self.deadline is None or moment < self.deadline
 
+    def time_left(self, otherwise: float) -> float:
+        """Seconds until the deadline; *otherwise* where there is none."""
+        if self.deadline is None:
+            return otherwise
+        return max(0.001, self.deadline - asyncio.get_running_loop().time())
+
     def begins(self) -> None:
         """The request leaves."""
         self._in_flight = True

@@ -21,6 +21,7 @@ from limio_async.core.wire import Attempt, Credential, Endpoint, Request, Respon
 from limio_async.errors import (
     AnswerLost,
     ApiError,
+    InvalidArgument,
     LimioError,
     MissingCredentials,
     NeverSent,
@@ -188,6 +189,10 @@ class Session:
         async with asyncio.timeout(self._timeout):
             await self._auth.credential(_TOKEN, self._exchange)
 
+    def check(self) -> None:
+        """Raise `ClientClosed` where the session cannot be used, or not in this loop."""
+        self._life.check()
+
     @property
     def origin(self) -> str:
         """Scheme, host and port that all requests go to."""
@@ -209,6 +214,8 @@ class Session:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
         self._life.check()
         limit = self._timeout if timeout is None else timeout
+        if not limit > 0:
+            raise InvalidArgument("timeout must be positive", operation=request.operation)
         scope = asyncio.timeout(limit)
         sending = Sending(request)
         try:
@@ -288,7 +295,7 @@ class Session:
         try:  # a slot is held on the wire only, never while waiting to send again
             self._life.check()
             sending.begins()
-            outcome = await self._on_the_wire(request)
+            outcome = await self._on_the_wire(request, sending.time_left(self._timeout))
             self._limiter.learn(outcome, _asked_to_wait(outcome))
         except asyncio.CancelledError:
             if not sending.has_time_until(asyncio.get_running_loop().time()):
@@ -301,9 +308,9 @@ class Session:
             raise outcome
         return outcome
 
-    async def _on_the_wire(self, request: Request) -> Response | TransportError:
+    async def _on_the_wire(self, request: Request, timeout: float) -> Response | TransportError:
         try:
-            return await self._transport.send(request, timeout=self._timeout)
+            return await self._transport.send(request, timeout=timeout)
         except TransportError as error:
             return error
 

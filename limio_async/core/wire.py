@@ -54,6 +54,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:  # a header, a query or a body may hold secrets or personal data
         return f"<Request {self.operation} {self.method} {self.target.partition('?')[0]}>"
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:  # msgspec's own would show everything
+        return [("operation", self.operation), ("method", self.method)]
+
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
     """One complete answer; header names are lower-case."""
@@ -65,6 +68,9 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("status", self.status)]
+
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
     """The value of an `Authorization` header, and which scheme it is."""
@@ -74,6 +80,9 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Credential(scheme={self.scheme!r}, authorization='***')"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("scheme", self.scheme)]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from limio_async import Limio
+from limio_async import Limio, errors
 from limio_async.emulator import World, reply
 from limio_async.emulator.server import serve
 
@@ -43,7 +43,7 @@ async def test_the_web_service(monkeypatch: pytest.MonkeyPatch, world: World, li
                 assert answer.status == 404
 
 
-async def test_the_sync_job_twice(
+async def test_the_sync_job_begins_anew_and_goes_on_after_a_crash(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored: list[Any] = []
@@ -52,6 +52,12 @@ async def test_the_sync_job_twice(
     async with serve(world, port=0) as url:
         point_at(monkeypatch, url, world)
         await main()
+        await main()
+        assert len(stored) == 2 * world.subscriptions
+        stored.clear()
+        world.script("listObjects", None, None, reply({}, 403))
+        with pytest.raises(errors.Forbidden):
+            await main()
         await main()
     assert len((tmp_path / "offers.ndjson").read_bytes().splitlines()) == world.offers
     assert len({one.id for one in stored}) == len(stored) == world.subscriptions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import threading
 import time
 import weakref
@@ -11,6 +12,8 @@ from itertools import count
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.pretty import Pretty
 
 from limio_async import errors
 from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
@@ -617,4 +620,13 @@ def test_nothing_shows_a_secret() -> None:
     request = Request(
         operation="x", method="GET", target=f"/t?key={SECRET}", headers={"a": SECRET}, body=SECRET.encode()
     )
-    assert SECRET not in repr(request)
+    response = Response(status=200, headers={"set-cookie": SECRET}, body=SECRET.encode())
+    credential = Credential(scheme="key", authorization=SECRET)
+    file = io.StringIO()
+    console = Console(file=file, width=200)
+    for value in (request, response, credential, chain):
+        console.print(Pretty(value))
+        assert SECRET not in repr(value)
+    shown = file.getvalue()
+    assert "Request" in shown
+    assert SECRET not in shown

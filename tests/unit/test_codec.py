@@ -138,7 +138,7 @@ def test_a_form_body() -> None:
     assert build_request(form, {}, {"name": "a b&c"}).body == b"name=a+b%26c"
 
 
-@pytest.mark.parametrize("body", [None, object(), {"a": {1, 2j}}])
+@pytest.mark.parametrize("body", [None, object(), {"a": {1, 2j}}, [1], "x", msgspec.Raw(b"[1]")])
 def test_a_body_that_is_missing_or_not_json_is_refused(body: object) -> None:
     with pytest.raises(errors.InvalidArgument, match="getThing: .*body"):
         build_request(endpoint(method="POST", body=Body, path="/t", params=()), {}, body)
@@ -159,7 +159,27 @@ def test_an_unreadable_answer_names_operation_and_spot() -> None:
     assert caught.value.spot == "$[...][1].name"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": 1} x'])
+@pytest.mark.parametrize(("status", "kind"), [(400, errors.BadRequest), (502, errors.UnknownOutcome)])
+def test_error_bodies_that_are_not_utf_8_are_errors_all_the_same(status: int, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        read_response(endpoint(retry="once"), answer(b'{"message":"caf\xe9"}', status))
+
+
+def test_what_is_not_implemented_did_not_happen() -> None:
+    with pytest.raises(errors.ServerError, match="501"):
+        read_response(endpoint(retry="once"), answer({"message": "not emulated"}, 501))
+
+
+@pytest.mark.parametrize("body", [b'{"access_token":"canary","expires_in":[]}', b'{"access_token":"canary"'])
+def test_no_error_keeps_the_answer_of_the_token_endpoint(body: bytes) -> None:
+    tokens = endpoint(operation="createToken", returns=dict[str, str])
+    for status in (200, 400):
+        with pytest.raises(errors.LimioError) as caught:
+            read_response(tokens, answer(body, status))
+        assert "canary" not in str(vars(caught.value))
+
+
+@pytest.mark.parametrize("body", [b'{"id":"\xff"}', b"", b"{", b"\xff", b"[" * 100_000, b'{"a": 1} x'])
 def test_only_unreadable_comes_out_of_garbage(body: bytes) -> None:
     with pytest.raises(errors.Unreadable):
         read_response(endpoint(returns=dict[str, Any]), answer(body))
@@ -207,6 +227,8 @@ def test_a_server_error_on_a_write_of_class_once_leaves_the_outcome_open(status:
         (b'{"message": "Unauthorized"}', "Unauthorized"),
         (b'{"error": {"message": "Not found", "code": "NOTFOUND"}}', "Not found"),
         (b'{"error": "nope"}', "nope"),
+        (b'{"message": null, "error": "e"}', "e"),
+        (b'{"error": "invalid_client", "error_description": "unknown client"}', "unknown client"),
         (b"plain\ntext", "plain text"),
         (b"<html>no</html>", "(a page of HTML)"),
         (b'{"message": "a\\u009b31m\\u202eb"}', "a 31m b"),

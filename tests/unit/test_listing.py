@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from limio_async import errors
-from limio_async.auth import NoAuth
+from limio_async.auth import BearerToken, NoAuth
 from limio_async.core.listing import BadItem, Checkpoint, Listing
 from limio_async.core.session import Session
 from limio_async.core.wire import Paging, Request, Response
@@ -128,6 +128,13 @@ async def test_a_scroll_that_sends_the_same_pages_for_ever_is_a_loop(period: int
     assert asked < 20 * period
 
 
+async def test_an_opaque_cursor_that_brings_nothing_for_ever_is_a_loop() -> None:
+    listing, transport = walk(OPAQUE, page("1", cursor="same"), page(cursor="same"))
+    with pytest.raises(errors.CursorLoop):
+        await ids(listing)
+    assert len(transport.requests) < 10
+
+
 # ------------------------------------------------------------------ honest ends
 
 
@@ -155,10 +162,29 @@ async def test_the_verdict_can_be_a_warning_or_off(caplog: pytest.LogCaptureFixt
         assert not listing.report.complete
 
 
-async def test_hits_that_are_a_lower_bound_promise_nothing() -> None:
-    first = page("1", cursor={"from": "s", "alias": "a"}, hits={"value": 10_000, "relation": "gte"})
-    listing, _ = walk(SCROLL, first, scroll_page())
+@pytest.mark.parametrize(("least", "complete"), [(1, True), (2, True), (3, False)])
+async def test_hits_that_are_a_lower_bound_promise_that_many(least: int, complete: bool) -> None:
+    first = page("1", "2", cursor={"from": "s"}, hits={"value": least, "relation": "gte"})
+    listing, _ = walk(SCROLL, first, scroll_page(), verify="warn")
+    assert await ids(listing) == ["1", "2"]
+    assert listing.report.complete is complete
+
+
+@pytest.mark.parametrize("hits", ["12", [], {"value": "x"}, True, {}])
+async def test_hits_that_cannot_be_read_are_no_hint(hits: Any) -> None:
+    listing, _ = walk(SCROLL, page("1", cursor={"from": "s"}, hits=hits), scroll_page())
     assert await ids(listing) == ["1"]
+    assert listing.report.hits is None
+
+
+async def test_hits_of_an_undocumented_cursor_are_reported_and_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    paging = msgspec.structs.replace(OPAQUE, hits="hits")
+    listing, _ = walk(paging, page("1", hits=10))
+    assert await ids(listing) == ["1"]
+    assert not listing.report.complete
+    assert "1 items, 10 were promised" in caplog.text
 
 
 @pytest.mark.parametrize("hits", [2, 2.0, {"value": 2, "relation": "eq"}, {"value": 2}])
@@ -468,8 +494,16 @@ async def test_one_item_that_is_too_large_is_an_error_in_the_end(virtual_time: A
 
 async def test_two_tasks_cannot_walk_one_listing() -> None:
     listing, _ = walk(KEY, page("1", cursor="a"), page("2"))
-    with pytest.raises(RuntimeError, match="another task is walking"):
+    with pytest.raises(RuntimeError, match="another iteration is walking"):
         await asyncio.gather(ids(listing), ids(listing))
+
+
+async def test_two_iterators_of_one_listing_do_not_get_away_with_it() -> None:
+    listing, _ = walk(KEY, page("1", "2", "3"))
+    one, other = aiter(listing), aiter(listing)
+    assert [(await anext(one)).id, (await anext(other)).id] == ["1", "2"]
+    with pytest.raises(RuntimeError, match="another iteration is walking"):
+        await anext(one)
 
 
 # ------------------------------------------------------------------ read-ahead
@@ -540,6 +574,65 @@ async def test_a_page_that_arrived_before_the_break_is_not_asked_for_again() -> 
             break
     assert await ids(listing) == ["3"]
     assert len(transport.requests) == 4
+
+
+@pytest.mark.parametrize("paging", [KEY, SCROLL])
+@pytest.mark.parametrize("suspends", [0, 1, 2])
+@pytest.mark.parametrize("ticks", range(25))
+async def test_cancelling_whoever_walks_loses_nothing_in_silence(
+    paging: Paging, suspends: int, ticks: int
+) -> None:
+    pages = [["1", "2"], ["3", "4"], ["5", "6"], ["7"]]
+
+    def served(request: Request) -> Response:
+        if paging is KEY:
+            at = int(request.target.partition("queryMore=")[2] or 0)
+            return page(*pages[at], cursor=str(at + 1) if at < 3 else None)
+        server["at"] = server["at"] + 1 if "queryMoreFrom" in request.target else 0
+        return scroll_page(*pages[server["at"]], hits=7) if server["at"] < 4 else scroll_page(hits=7)
+
+    server = {"at": 0}
+    transport = ScriptedTransport(served)
+    transport.suspends = suspends
+    listing = Session(transport, NoAuth()).list(listing_of(paging), {}, restarts=0)
+    seen: list[str] = []
+
+    async def consume() -> None:
+        async for item in listing:
+            seen.append(item.id)
+
+    consumer = asyncio.create_task(consume())
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    consumer.cancel()
+    await asyncio.gather(consumer, return_exceptions=True)
+    try:
+        await consume()
+    except errors.IncompleteListing:
+        assert paging is SCROLL
+        assert seen == [one for names in pages for one in names][: len(seen)]
+    else:
+        assert seen == ["1", "2", "3", "4", "5", "6", "7"]
+
+
+async def test_a_strategy_that_fails_during_read_ahead_does_not_cost_a_page() -> None:
+    calls = 0
+
+    async def current() -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise OSError("vault down")
+        return "token"
+
+    transport = ScriptedTransport(scroll_page("1"), scroll_page("2"), scroll_page("3"), scroll_page())
+    session = Session(transport, BearerToken(current))
+    listing = session.list(listing_of(SCROLL, auth=("bearer",)), {})
+    seen: list[str] = []
+    with pytest.raises(OSError, match="vault down"):
+        async for item in listing:
+            seen.append(item.id)
+    assert seen + await ids(listing) == ["1", "2", "3"]
 
 
 async def test_closing_the_client_ends_a_walk_with_an_error() -> None:
@@ -694,11 +787,21 @@ async def test_a_finished_walk_stays_finished() -> None:
         ('{"operation":"listOthers","digest":"d","items":0}', "belongs to listOthers"),
         ('{"operation":"listThings","digest":"d","items":0}', "other arguments or another host"),
         ('{"operation":"listThings","digest":"d","items":0,"version":2}', "version 2"),
+        ('{"operation":"listThings","digest":"d","items":-1}', "not a checkpoint"),
+        ('{"operation":"listThings","digest":"d","items":0,"skip":-1}', "not a checkpoint"),
+        (b"\xff", "not a checkpoint"),
     ],
 )
 def test_a_foreign_checkpoint_is_refused(saved: str | bytes, said: str) -> None:
     with pytest.raises(errors.ForeignCheckpoint, match=said):
         walk(KEY, page(), resume=saved)
+
+
+def test_a_checkpoint_cannot_bring_parameters_of_its_own() -> None:
+    saved = walk(KEY, page())[0].checkpoint().to_json()
+    evil = saved.replace('"items":0', '"items":0,"cursor":{"query":{"queryMore":"a","limit":"9"}}')
+    with pytest.raises(errors.ForeignCheckpoint, match="not one of this listing"):
+        walk(KEY, page(), resume=evil)
 
 
 def test_a_checkpoint_is_bound_to_arguments_and_host() -> None:

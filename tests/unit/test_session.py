@@ -121,6 +121,22 @@ async def test_one_call_may_have_a_deadline_of_its_own(virtual_time: Any) -> Non
         await session.call(GET, {"id": "1"}, timeout=0.5)
 
 
+async def test_the_transport_is_given_the_time_that_is_left(virtual_time: Any) -> None:
+    transport = ScriptedTransport(answer({}, 429, {"retry-after": "3"}), OK)
+    session = Session(transport, NoAuth(), timeout=0.4)
+    await session.call(GET, {"id": "1"}, timeout=10)
+    assert transport.timeouts[0] == pytest.approx(10, abs=0.1)
+    assert transport.timeouts[1] == pytest.approx(7, abs=0.2)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+async def test_a_deadline_that_makes_no_sense_is_refused_before_anything_is_sent(timeout: float) -> None:
+    transport = ScriptedTransport(OK)
+    with pytest.raises(errors.InvalidArgument, match="timeout must be positive"):
+        await Session(transport, NoAuth()).call(ORDER, {}, {}, timeout=timeout)
+    assert transport.requests == []
+
+
 async def test_no_more_than_the_ceiling_is_on_the_wire() -> None:
     running = peak = 0
 

@@ -1,0 +1,43 @@
+"""Errors travel between processes and keep their facts."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from limio_async import errors
+from limio_async.core.paging import Checkpoint
+
+MADE: list[errors.LimioError] = [
+    errors.NeverSent("refused", operation="getObject"),
+    errors.NotFound("gone", operation="getObject", status=404, body=b"{}", headers={"date": "x"}),
+    errors.TooManyRequests("wait", operation="getObject", status=429, retry_after=2.0),
+    errors.UnknownOutcome("lost", operation="submitOrder", status=502),
+    errors.Unreadable("bad", operation="getObject", spot="$.id"),
+    errors.IncompleteListing(
+        "short",
+        operation="listOffers",
+        expected=3,
+        seen=2,
+        checkpoint=Checkpoint(operation="x", digest="y", items=2),
+    ),
+    errors.InvalidArgument("wrong"),
+]
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("travel", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301
+def test_an_error_survives_the_way_to_another_process(error: errors.LimioError, travel: Any) -> None:
+    there = travel(error)
+    assert type(there) is type(error)
+    assert str(there) == str(error)
+    assert vars(there) == vars(error)
+
+
+def test_what_reads_back_stays_behind() -> None:
+    error = errors.UnknownOutcome("lost", operation="submitOrder")
+    error.read_back = lambda: None  # type: ignore[assignment]
+    assert pickle.loads(pickle.dumps(error)).read_back is None  # noqa: S301
