@@ -45,7 +45,10 @@ def stale(files: dict[Path, str], root: Path) -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or compare; 1 where something is stale or cannot be generated."""
+    """Write or compare; 1 where something is stale or cannot be generated, 2 for a word it does not know."""
+    if arguments not in ([], ["--check"]):
+        print(f"usage: python -m codegen [--check], not {' '.join(arguments)}", file=sys.stderr)
+        return 2
     try:
         files = generate(ROOT)
     except CannotGenerate as reason:

@@ -22,7 +22,7 @@ from codegen.shapes import (
     python_name,
     type_of,
 )
-from codegen.spec import Cursor, Entry, Node, Overlay, ReadsBack, View
+from codegen.spec import Cursor, Entry, Node, Overlay, ReadsBack, View, check_names
 
 __all__ = ["Operation", "Parameter", "Plan", "class_name", "constant", "plan"]
 
@@ -195,7 +195,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         path=_path(path, node, params),
         returns=_returns(node, entry, cursor, models),
         auth=_auth(node),
-        retry=entry.retry,
+        retry=_retry(name, node.path[-1].upper(), entry, cursor, overlay),
         cursor=entry.cursor,
         cursor_kind=cursor.kind if cursor else "",
         params=params,
@@ -209,6 +209,21 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         reads_back=_reads_back(name, entry, overlay),
         errors=_errors(node),
     )
+
+
+def _retry(name: str, method: str, entry: Entry, cursor: Cursor | None, overlay: Overlay) -> str:
+    """The retry class, where it agrees with the method and the cursor."""
+    if cursor:
+        allowed = {"safe"} if cursor.kind in {"key", "whole"} else {"scroll"}
+    elif method == "GET" or entry.reads:
+        allowed = {"safe", "once"}
+    else:
+        allowed = {"idempotent", "once"}
+    if entry.retry not in allowed:
+        what = f"a list walked by a {cursor.kind} cursor" if cursor else f"a {method}"
+        reason = f"{what} is of class {' or '.join(sorted(allowed))}, not {entry.retry}"
+        raise overlay.stop(f"operations.{name}.retry", reason)
+    return entry.retry
 
 
 def _reads_back(name: str, entry: Entry, overlay: Overlay) -> ReadsBack | None:
@@ -369,6 +384,10 @@ def _errors(node: Node) -> tuple[str, ...]:
 def _bindable(
     resource: str, view: View, operations: Mapping[str, Operation], overlay: Overlay
 ) -> tuple[str, ...]:
+    try:
+        check_names(resource, "list")
+    except ValueError as error:
+        raise overlay.stop(f"views.{resource}", str(error)) from None
     for name in view.operations:
         if name not in operations:
             raise overlay.stop(f"views.{resource}", f"the spec has no operation {name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -103,6 +104,12 @@ class Node(msgspec.Struct, frozen=True):
                 return set()
 
 
+_TAKEN = frozenset({
+    "aclose", "completion", "emulate", "explain", "from_env", "listing", "login", "logout", "models", "operations",
+    "origin", "request", "sync", "warmup", "with_options",
+})  # fmt: skip
+
+
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the overlay."""
 
@@ -134,6 +141,15 @@ class Override(_Table, frozen=True, kw_only=True):
     kind: Literal["string", "integer", "boolean", "datetime", "mapping", "item_path"] | None = None
 
 
+def check_names(resource: str, name: str) -> None:
+    """Raise `ValueError` if a resource or its method cannot be called this."""
+    for one in (resource, name):
+        if not one.isidentifier() or keyword.iskeyword(one) or one.startswith("_"):
+            raise ValueError(f"{one!r} cannot be a name in Python")
+    if resource in _TAKEN:
+        raise ValueError(f"a client has something else called {resource}")
+
+
 class ReadsBack(_Table, frozen=True, kw_only=True):
     """The fields of `limio_async.core.wire.ReadsBack`."""
 
@@ -149,12 +165,15 @@ class Entry(_Table, frozen=True, kw_only=True):
     retry: Literal["safe", "scroll", "idempotent", "once"]
     cursor: str | None = None
     item: str | None = None
+    reads: bool = False
+    """Whether it changes nothing although its method is not GET."""
     reads_back: ReadsBack | None = None
     errata: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.cursor is None) != (self.item is None):
             raise ValueError("a cursor needs an item, and an item a cursor")
+        check_names(self.resource, self.name)
 
 
 class View(_Table, frozen=True, kw_only=True):
@@ -182,8 +201,14 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
 def read(root: Path) -> tuple[Node, Overlay]:
     """The spec and its overlay, of the repository at *root*."""
     text = (root / SPEC).read_text(encoding="utf-8")
-    spec = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # either is safe
-    tables = tomllib.loads((root / OVERLAY).read_text(encoding="utf-8"))
+    try:
+        spec = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # either is safe
+    except yaml.YAMLError as error:
+        raise CannotGenerate(SPEC, "YAML", " ".join(str(error).split())) from None
+    try:
+        tables = tomllib.loads((root / OVERLAY).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise CannotGenerate(OVERLAY, "TOML", str(error)) from None
     if unknown := sorted(set(tables) - set(Overlay.__struct_fields__)):
         raise CannotGenerate(OVERLAY, unknown[0], "unknown table")
     return Node(spec, (), spec), Overlay(

@@ -75,8 +75,14 @@ class _App(_Group):
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run, tell what went wrong in one line, exit with the code for it."""
-        run: Callable[..., object] = super().main
-        sys.exit(_ended(lambda: run(*args, **{**extra, "standalone_mode": False})))
+        main: Callable[..., object] = super().main
+
+        def run() -> object:
+            code = main(*args, **{**extra, "standalone_mode": False})
+            sys.stdout.flush()
+            return code
+
+        sys.exit(_ended(run))
 
 
 def _all_endpoints() -> Iterable[Endpoint[Any]]:
@@ -105,6 +111,10 @@ def _ended(run: Callable[[], object]) -> int:
     except click.Abort:
         tell("interrupted")
         return Code.INTERRUPTED
+    except OSError as error:
+        tell(f"cannot write to stdout: {error.strerror or error}")
+        _let_go_of_stdout()
+        return Code.API
     return code if isinstance(code, int) else Code.OK
 
 

@@ -130,7 +130,7 @@ def to_stdout(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise Failure(f"cannot write to stdout: {error.strerror}", Code.API) from None
+        raise Failure(f"cannot write to stdout: {error.strerror or error}", Code.API) from None
 
 
 def show_table(answer: bytes) -> None:

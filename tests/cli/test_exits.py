@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from limio_async.cli.failures import Code, code_of
 from limio_async.core.wire import Response
 from limio_async.emulator import World
 from limio_async.emulator.server import serve
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, command_line
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +219,29 @@ def test_a_file_that_cannot_be_read_is_a_mistake_too(limio: Run) -> None:
 )
 def test_each_error_has_its_exit_code(error: errors.LimioError, code: Code) -> None:
     assert code_of(error) is code
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    "args", ["--help", "operations", "completion bash", "--emulated offers list --limit 2 -o table"]
+)
+def test_a_full_disk_behind_stdout_is_told_in_one_line(args: str) -> None:
+    with FULL.open("wb") as full:
+        done = subprocess.run(command_line(*args.split()), stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr == b"limio: cannot write to stdout: No space left on device\n"
+
+
+def test_a_job_in_the_background_of_a_script_ends_when_it_is_told_to() -> None:
+    def as_a_shell_does() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    emulate = command_line("emulate", "--port", "0")
+    with subprocess.Popen(emulate, stderr=subprocess.PIPE, preexec_fn=as_a_shell_does) as job:
+        assert job.stderr is not None
+        assert b"http://127.0.0.1:" in b"".join(job.stderr.readline() for _ in range(2))
+        job.terminate()
+        assert job.wait(10) == 130

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from codegen.__main__ import main
 from codegen.plan import plan
 from codegen.spec import CannotGenerate, read
 from tests.codegen import toy
@@ -119,6 +120,14 @@ OVERLAY_STOPS = [
     ('resource = "offers"', 'resource = "offer"', "operations.listOffers: Offer is the name of its model too"),
     ('["getObject", ', '["getThing", ', "views.orders: the spec has no operation getThing"),
     ('["getObject", ', '["logIn", ', "views.orders: logIn has no path_type to bind"),
+    ('resource = "orders", name = "submit"', 'resource = "class", name = "submit"', "operations.submitOrder: 'class' cannot be"),
+    ('resource = "orders", name = "submit"', 'resource = "or ders", name = "submit"', "'or ders' cannot be a name"),
+    ('resource = "orders", name = "submit"', 'resource = "orders", name = "__init__"', "'__init__' cannot be a name"),
+    ('resource = "orders", name = "submit"', 'resource = "aclose", name = "submit"', "has something else called aclose"),
+    ("[views.orders]", "[views.request]", "views.request: a client has something else called request"),
+    ('retry = "once"', 'retry = "safe"', "operations.submitOrder.retry: a POST is of class idempotent or once, not safe"),
+    ('retry = "once"', 'retry = "scroll"', "operations.submitOrder.retry: a POST is of class"),
+    ("[params]", "[params", "openapi/overlay.toml: TOML: "),
     ('item = "Order"', 'item = "Ordre"', "#/components/schemas: needs Ordre"),
 ]  # fmt: skip
 
@@ -145,3 +154,12 @@ def stop(root: Path, *, spec: tuple[str, str] = ("", ""), overlay: tuple[str, st
     with pytest.raises(CannotGenerate) as said:
         plan(*read(root))
     return str(said.value)
+
+
+def test_a_spec_that_is_no_yaml(tmp_path: Path) -> None:
+    assert stop(tmp_path, spec=("openapi: ", "openapi: [")).startswith("openapi/limio.yaml: YAML: ")
+
+
+def test_a_word_that_the_generator_does_not_know_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--chek"]) == 2
+    assert "usage: python -m codegen [--check]" in capsys.readouterr().err

@@ -168,7 +168,7 @@ updateObject = { resource = "objects", name = "update", retry = "idempotent" }
 submitOrder = { resource = "orders", name = "submit", retry = "once" }
 listBuilds = { resource = "builds", name = "list", retry = "safe" }
 logIn = { resource = "session", name = "log_in", retry = "safe" }
-createToken = { resource = "session", name = "token", retry = "safe" }
+createToken = { resource = "session", name = "token", retry = "safe", reads = true }
 
 [views.orders]
 path_type = "orders"
