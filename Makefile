@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers check unit generate format bench clean
+.PHONY: help demo test lint types check unit generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +23,7 @@ demo: $(STAMP) ## stream 20,000 offers, the products and the subscriptions of an
 	done
 	@echo && wc -l demo/*.ndjson && echo "Look inside: head -n 1 demo/offers.ndjson | $(BIN)/python -m json.tool"
 
-test: lint types layers check unit ## all checks: lint, types, layers, freshness, tests
+test: lint types check unit ## all checks: lint, types, freshness of the generated code, tests
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -32,9 +32,6 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/basedpyright
-
-layers: $(STAMP)
-	$(BIN)/lint-imports
 
 check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 	$(BIN)/python -m codegen --check
