@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 import msgspec
@@ -35,6 +35,7 @@ __all__ = ["CallOptions", "ListOptions", "Resource", "Session"]
 
 T = TypeVar("T")
 
+_Attempts = list[Attempt]
 _LONGEST_CLOSURE = 60.0
 _TOKEN: tuple[Scheme, ...] = ("bearer",)
 
@@ -44,6 +45,8 @@ class CallOptions(TypedDict, total=False):
 
     timeout: float | None
     """Seconds for the whole call: queueing, token renewal, all attempts and all waiting."""
+    trace: list[Attempt] | None
+    """A list of the caller's, to which every attempt is added when the call ends, well or badly."""
 
 
 class ListOptions(TypedDict, total=False):
@@ -134,18 +137,25 @@ class Session:
         body: object = None,
         *,
         timeout: float | None = None,
+        trace: _Attempts | None = None,
     ) -> T:
         """Call an endpoint once and read its answer."""
+        request = build_request(endpoint, args, body, headers=self._headers)
         try:
-            return await self._called(
-                endpoint, build_request(endpoint, args, body, headers=self._headers), timeout
-            )
+            return await self._called(endpoint, request, timeout, trace)
         except UnknownOutcome as error:
             error.read_back = self._reader(endpoint, args, body, error.body)
             raise
 
-    async def _called(self, endpoint: Endpoint[T], request: Request, timeout: float | None) -> T:
-        response, attempts = await self.send(request, timeout=timeout)
+    async def _called(
+        self, endpoint: Endpoint[T], request: Request, timeout: float | None, trace: _Attempts | None
+    ) -> T:
+        try:
+            response, attempts = await self.send(request, timeout=timeout)
+        except LimioError as error:
+            _extend(trace, error.attempts)
+            raise
+        _extend(trace, attempts)
         try:
             return read_response(endpoint, response)
         except LimioError as error:
@@ -329,6 +339,11 @@ class Session:
             return await self._send_retrying(sending)
         except AnswerLost as error:  # lost for the strategy; the call that needs the credential never left
             raise NeverSent(f"no credentials: {error}") from None
+
+
+def _extend(trace: _Attempts | None, attempts: Sequence[Attempt]) -> None:
+    if trace is not None:
+        trace.extend(attempts)
 
 
 def _with(credential: Credential, request: Request) -> Request:

@@ -11,7 +11,7 @@ import pytest
 from limio_async import errors
 from limio_async.auth import NoAuth
 from limio_async.core.session import Session
-from limio_async.core.wire import Request, Response, Retry
+from limio_async.core.wire import Attempt, Request, Response, Retry
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer, endpoint
 
@@ -79,6 +79,16 @@ async def test_giving_up_tells_what_was_tried(virtual_time: Any) -> None:
         (503, "status 503"),
     ]
     assert sum(one.waited for one in caught.value.attempts) == pytest.approx(virtual_time.elapsed)
+
+
+async def test_a_call_tells_its_attempts_whether_it_ends_well_or_badly(virtual_time: Any) -> None:
+    session = Session(ScriptedTransport(LOST, OK, answer({}, 404)), NoAuth())
+    trace: list[Attempt] = []
+    await session.call(GET, {"id": "1"}, trace=trace)
+    with pytest.raises(errors.NotFound):
+        await session.call(GET, {"id": "1"}, trace=trace)
+    assert [one.reason for one in trace] == ["AnswerLost", "status 200", "status 404"]
+    assert trace[0].waited > 0
 
 
 async def test_attempts_are_limited(virtual_time: Any) -> None:
