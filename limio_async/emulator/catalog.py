@@ -17,7 +17,7 @@ from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_n
 from limio_async.emulator.seed import Shelf, shelves
 from limio_async.emulator.settings import Settings
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "Scroll"]
 
 _LEGACY, _V2 = "/offers/", "/offers2/"
 
@@ -96,6 +96,19 @@ class Catalog:
             "listCatalogItems": self._list_by_record_type,
             "listPublishedCatalogItems": partial(self._list_by_record_type, published=True),
         }
+
+    def holdings(self) -> Mapping[str, int]:
+        """How many items of each kind there are."""
+        return {name: len(shelf) for name, shelf in self.shelves.items()}
+
+    def open_scrolls(self) -> Sequence[Scroll]:
+        """The walks in progress that have not expired, oldest first."""
+        self._forget_expired()
+        return list(self._scrolls.values())
+
+    def expire_scrolls(self) -> None:
+        """Forget every walk in progress."""
+        self._scrolls.clear()
 
     def rebuild_index(self) -> None:
         """Change the `commitId` that every answer carries from now on."""

@@ -51,6 +51,15 @@ class OAuth:
         if self._good_until[token] <= self._settings.now():
             raise Refused(401, "Unauthorized: token expired")
 
+    def good_until(self) -> Mapping[str, float]:
+        """The tokens that are good now, and until when."""
+        now = self._settings.now()
+        return {token: until for token, until in self._good_until.items() if until > now}
+
+    def expire(self) -> None:
+        """Let the time of every token be over."""
+        self._good_until = dict.fromkeys(self._good_until, self._settings.now())
+
     def revoke(self) -> None:
         """Forget every token."""
         self._good_until.clear()

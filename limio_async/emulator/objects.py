@@ -44,6 +44,10 @@ class Objects:
         self._records = Records(settings, catalog.shelves["offers"])
         self.operations: Mapping[str, Handler] = {"listObjects": self._list, "getObject": self._get}
 
+    def holdings(self) -> Mapping[str, int]:
+        """How many objects of each path type there are."""
+        return {path_type: self._records.size(name) for path_type, name in PATH_TYPES.items()}
+
     def _list(self, call: Call) -> Response:
         record_type = _record_type(call)
         if unknown := call.query.keys() - {"limit", "queryMore"}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from limio_async.core.wire import Endpoint, Request, Response
-from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.catalog import Catalog, Scroll
 from limio_async.emulator.journeys import Journeys
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.oauth import OAuth
@@ -61,7 +61,8 @@ class World(Settings):
         self._routes = Routes(endpoints.values())
         self._oauth = OAuth(self)
         self._catalog = Catalog(self)
-        areas = (self._oauth, self._catalog, Objects(self, self._catalog), Journeys(self, self._catalog))
+        self._objects = Objects(self, self._catalog)
+        areas = (self._oauth, self._catalog, self._objects, Journeys(self, self._catalog))
         self._handlers: Mapping[str, Handler] = {
             operation: handler for area in areas for operation, handler in area.operations.items()
         }
@@ -108,6 +109,26 @@ class World(Settings):
     def revoke_tokens(self) -> None:
         """Refuse every token issued so far."""
         self._oauth.revoke()
+
+    def expire_tokens(self) -> None:
+        """Let the time of every token issued so far be over."""
+        self._oauth.expire()
+
+    def good_tokens(self) -> Mapping[str, float]:
+        """The tokens that are good now, and until when on the world's clock."""
+        return self._oauth.good_until()
+
+    def expire_scrolls(self) -> None:
+        """Let the time of every open scroll be over."""
+        self._catalog.expire_scrolls()
+
+    def open_scrolls(self) -> Sequence[Scroll]:
+        """The walks of catalog lists in progress, oldest first."""
+        return self._catalog.open_scrolls()
+
+    def holdings(self) -> Mapping[str, Mapping[str, int]]:
+        """How many of everything there is: by area, then by Limio's own name."""
+        return {"Catalog": self._catalog.holdings(), "Objects": self._objects.holdings()}
 
     def rebuild_index(self) -> None:
         """Index the catalog anew: `commitId` changes."""

@@ -10,7 +10,7 @@ from limio_async.core.wire import Endpoint, Scheme
 from limio_async.emulator import World, reply
 from limio_async.errors import AnswerLost, NeverSent
 
-from .visitor import Visitor, message
+from .visitor import Visitor, ids, message
 
 
 def endpoint(operation: str, method: str, path: str, *auth: Scheme) -> Endpoint[Any]:
@@ -173,3 +173,30 @@ def test_a_lost_answer_has_its_effect_and_a_refused_call_has_none(world: World, 
         visitor.ask_next("offers", page)
     assert world.count("listOffers") == 2
     assert len(visitor.next("offers", page)["items"]) == 30
+
+
+def test_tokens_that_are_expired_by_hand_are_refused_as_expired_and_new_ones_are_good(
+    world: World, visitor: Visitor
+) -> None:
+    visitor.token()
+    assert list(world.good_tokens()) == [visitor.bearer.removeprefix("Bearer ")]
+    world.expire_tokens()
+    answer = visitor.ask_objects("orders")
+    assert (answer.status, message(answer)) == (401, "Unauthorized: token expired")
+    assert not world.good_tokens()
+    visitor.token()
+    assert visitor.ask_objects("orders").status == 200
+
+
+def test_scrolls_that_are_expired_by_hand_are_gone(world: World, visitor: Visitor) -> None:
+    page = visitor.catalog("offers", all=True, pageSize=50)
+    assert [scroll.position for scroll in world.open_scrolls()] == [50]
+    world.expire_scrolls()
+    assert visitor.ask_next("offers", page).status == 404
+    assert not world.open_scrolls()
+
+
+def test_holdings_count_what_the_lists_give(world: World, visitor: Visitor) -> None:
+    holdings = world.holdings()
+    assert holdings["Catalog"]["offers"] == visitor.catalog("offers")["hits"]["value"] == 230
+    assert holdings["Objects"]["orders"] == len(ids(visitor.pages("orders")))
