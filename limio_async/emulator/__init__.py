@@ -8,6 +8,8 @@ Where to look:
     oauth.py      GET /oauth2/authorize, POST /oauth2/token
     catalog.py    offers, products, campaigns, ...: filters and scroll cursors
                   seed.py makes the items, templates.py says what they look like
+    store.py      the objects that were created or changed, above those of records.py
+    agenda.py     what happens later on the clock
     objects.py    subscriptions, customers, orders, ...: key cursors and single objects
                   records.py makes their content
     journeys.py   cancellation journeys

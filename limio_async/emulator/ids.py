@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b32encode
+import binascii
+from base64 import b32decode, b32encode
 from hashlib import blake2b
 
-__all__ = ["fingerprint", "hex_id", "number_in", "reference", "uuid"]
+__all__ = ["fingerprint", "hex_id", "name_hiding", "number_hidden_in", "number_in", "reference", "uuid"]
 
 
 def fingerprint(*parts: object, length: int = 128) -> str:
@@ -33,6 +34,20 @@ def _mask(hexadecimal: str) -> int:
 def reference(*parts: object) -> str:
     """Twelve capitals and digits, as Limio names orders and subscriptions."""
     return b32encode(bytes.fromhex(fingerprint(*parts, length=16))).decode()[:12]
+
+
+def name_hiding(number: int, *parts: object) -> str:
+    """Like `reference`, with *number* hidden in it."""
+    digest = f"{fingerprint(*parts, number, length=15)}0"  # twelve characters hold 60 bits
+    return b32encode(bytes.fromhex(hex_id(digest, number, length=16))).decode()[:12]
+
+
+def number_hidden_in(name: str) -> int | None:
+    """The number that `name_hiding` hid; whoever asks must still check that it gives the same name."""
+    try:
+        return number_in(b32decode(f"{name}A===").hex()) if len(name) == 12 else None
+    except (binascii.Error, ValueError):
+        return None
 
 
 def uuid(digest: str) -> str:

@@ -9,15 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from limio_async.emulator.ids import fingerprint, hex_id, number_in, reference, uuid
+from limio_async.emulator.ids import (
+    fingerprint,
+    hex_id,
+    name_hiding,
+    number_hidden_in,
+    number_in,
+    reference,
+    uuid,
+)
 from limio_async.emulator.seed import Shelf
 from limio_async.emulator.settings import Settings
 
-__all__ = ["PATH_TYPES", "Records"]
+__all__ = ["PATH_TYPES", "Records", "instant", "summarized"]
 
 Data = dict[str, Any]
 
@@ -39,7 +47,9 @@ PATH_TYPES: Mapping[str, str] = {
 """The record type behind each documented path type; the singular names work as well."""
 
 _PREFIXES = {"subscription": "sub", "customer": "cus", "identity": "id", "payment_method": "pm"}
+_PREFIXED = {prefix: record_type for record_type, prefix in _PREFIXES.items()}
 _STATUSES = ("active", "active", "active", "initial", "cancelled", "expired", "pending")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEGIN = datetime(2024, 3, 1, tzinfo=UTC)
 _INNER_NULLS: Mapping[str, object] = {  # what a summary keeps of an expanded offer
     "price__limio": [],
@@ -103,7 +113,26 @@ class Records:
         # a process event shares the hash of the event it handled
         hashed = "event" if record_type == "process_event" else record_type
         digest = fingerprint(self._seed, hashed, number, length=32)
-        return f"{_PREFIXES.get(record_type, record_type)}-{hex_id(digest, number, length=32)}"
+        return self.id_of(record_type, hex_id(digest, number, length=32))
+
+    @staticmethod
+    def id_of(record_type: str, digest: str) -> str:
+        """*digest* as an id of this type."""
+        return f"{_PREFIXES.get(record_type, record_type)}-{digest}"
+
+    def locate(self, id: str) -> tuple[str, int] | None:
+        """Record type and number of the object with this id, if there is one."""
+        prefix = id.partition("-")[0]
+        record_type = _PREFIXED.get(prefix, prefix)
+        number = self.find(record_type, id) if record_type in self._sizes else None
+        return None if number is None else (record_type, number)
+
+    def find_named(self, record_type: str, name: str) -> int | None:
+        """The number of the object with this reference, if there is one."""
+        number = number_hidden_in(name)
+        if number is None or not 0 <= number < self._sizes.get(record_type, 0):
+            return None
+        return number if name_hiding(number, self._seed, record_type) == name else None
 
     def find(self, record_type: str, id: str) -> int | None:
         """The number of the object with this id, if there is one."""
@@ -118,7 +147,7 @@ class Records:
 
     def created(self, number: int) -> str:
         """When the object of this number was made: each a little later than the one before."""
-        return _instant(_BEGIN + timedelta(seconds=61 * number, milliseconds=number * 37 % 1000))
+        return instant(_BEGIN.timestamp() + 61 * number + number * 37 % 1000 / 1000)
 
     def whole(self, record_type: str, number: int) -> Data:
         """All that there is about an object."""
@@ -129,7 +158,7 @@ class Records:
         return self._record(record_type, number, whole=False)
 
     def _record(self, record_type: str, number: int, *, whole: bool) -> Data:
-        named = reference(self._seed, record_type, number)
+        named = name_hiding(number, self._seed, record_type)
         made = self.created(number)
         return {
             "id": self.id(record_type, number),
@@ -361,8 +390,27 @@ def _code(number: int) -> str:
     return f"SAVE{number:04d}"
 
 
-def _instant(at: datetime) -> str:
-    return f"{at.isoformat(timespec='milliseconds')[:-6]}Z"
+def instant(at: float) -> str:
+    """The moment *at*, in seconds since 1970, as objects have it."""
+    moment = _EPOCH + timedelta(milliseconds=round(at * 1000))
+    return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def summarized(record: Data) -> Data:
+    """What a list tells about *record*: the content of expanded offers is left out."""
+    return {**record, "data": {name: _cut(value) for name, value in record.get("data", {}).items()}}
+
+
+def _cut(value: Any) -> Any:
+    match value:
+        case {"record_type": "offer" | "add_on", "data": dict()}:
+            return {**value, "data": dict(_INNER_NULLS)}
+        case {"offer": offer}:
+            return {**value, "offer": _cut(offer)}
+        case list():
+            return [_cut(one) for one in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def _person(number: int) -> Data:

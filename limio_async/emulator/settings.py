@@ -12,6 +12,19 @@ from limio_async.emulator.ids import fingerprint
 
 __all__ = ["Settings"]
 
+_SIZES = [
+    "seed",
+    "offers",
+    "products",
+    "campaigns",
+    "add_ons",
+    "segments",
+    "assets",
+    "pages",
+    "subscriptions",
+    "gift_codes",
+    "promo_codes",
+]
 _STARTS_AT = datetime(2025, 1, 15, 9, tzinfo=UTC).timestamp()
 
 
@@ -58,6 +71,10 @@ class Settings:
     """Seconds that a token issued from now on is good for."""
 
     _now: float = field(default=_STARTS_AT, init=False, repr=False)
+
+    def sizes(self) -> dict[str, int | str]:
+        """What decides which data are generated."""
+        return {"tenant": self.tenant} | {name: getattr(self, name) for name in _SIZES}
 
     def now(self) -> float:
         """Seconds since 1970 on the world's own clock, which stands still unless it is advanced."""

@@ -6,22 +6,25 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from limio_async.core.wire import Endpoint, Request, Response
+from limio_async.emulator.agenda import Agenda
 from limio_async.emulator.catalog import Catalog, Scroll
 from limio_async.emulator.journeys import Journeys
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.oauth import OAuth
 from limio_async.emulator.objects import Objects
+from limio_async.emulator.records import Records
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.settings import Settings
+from limio_async.emulator.store import Store
 from limio_async.errors import AnswerLost, NeverSent
 
-__all__ = ["Received", "Scripted", "World"]
+__all__ = ["Keeper", "Received", "Scripted", "World"]
 
 Scripted = Response | Literal["lost", "refused"] | None
 """What shall come of one call: this answer and no effect, an effect whose answer is lost, nothing at all
@@ -52,6 +55,21 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
         return _query(self.target)
 
 
+@runtime_checkable
+class Keeper(Protocol):
+    """A part of a world with something to remember: `snapshot` gives it, fit for JSON, `restore` takes it."""
+
+    name: str
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that is not as in a new world."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as the part was that gave *state*."""
+        ...
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class World(Settings):
     """A Limio of its own. Settings are keywords: `World(offers=200, hits_form="number")`."""
@@ -59,10 +77,19 @@ class World(Settings):
     def __post_init__(self) -> None:
         endpoints = _generated_endpoints() if self.endpoints is None else self.endpoints
         self._routes = Routes(endpoints.values())
+        self._operations = sorted(endpoint.operation for endpoint in endpoints.values())
         self._oauth = OAuth(self)
         self._catalog = Catalog(self)
-        self._objects = Objects(self, self._catalog)
-        areas = (self._oauth, self._catalog, self._objects, Journeys(self, self._catalog))
+        self.agenda = Agenda(self)
+        self.store = Store(self, Records(self, self._catalog.shelves["offers"]))
+        self._objects = Objects(self, self.store)
+        areas = (
+            self._oauth,
+            self._catalog,
+            self._objects,
+            Journeys(self, self._catalog),
+        )
+        self._keepers = [part for part in (self.agenda, self.store, *areas) if isinstance(part, Keeper)]
         self._handlers: Mapping[str, Handler] = {
             operation: handler for area in areas for operation, handler in area.operations.items()
         }
@@ -92,6 +119,15 @@ class World(Settings):
         A call that is "refused" never arrives: it is neither counted nor remembered.
         """
         self._scripts.setdefault(operation, deque()).extend(answers)
+
+    def clear_script(self) -> None:
+        """Forget what is scripted and has not come yet."""
+        self._scripts.clear()
+
+    @property
+    def operations(self) -> Sequence[str]:
+        """The names of all operations, sorted."""
+        return self._operations
 
     def requests(self, operation: str | None = None) -> list[Received]:
         """The last 10,000 requests that arrived, oldest first; of one *operation* if it is named."""
@@ -129,6 +165,33 @@ class World(Settings):
     def holdings(self) -> Mapping[str, Mapping[str, int]]:
         """How many of everything there is: by area, then by Limio's own name."""
         return {"Catalog": self._catalog.holdings(), "Objects": self._objects.holdings()}
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* pass, and all that is due meanwhile happen, each at its own time."""
+        until = self._now + seconds
+        while (due := self.agenda.next_before(until)) is not None:
+            self._now = max(self._now, due)
+            self.agenda.do_next()
+        self._now = until
+
+    def later(self, seconds: float, action: str, **arguments: Any) -> None:
+        """Do *action*, which an area named on the agenda, once *seconds* have passed on the world's clock."""
+        self.agenda.later(seconds, action, **arguments)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that is not as in a new world of these settings, fit for JSON. Tokens and scrolls are left out."""
+        return {"clock": self.now(), "sizes": self.sizes()} | {
+            keeper.name: keeper.snapshot() for keeper in self._keepers
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as the world was that gave *state*; ValueError if its seed or sizes were others."""
+        if state["sizes"] != self.sizes():
+            raise ValueError(f"the snapshot is of a world with {state['sizes']}, this one has {self.sizes()}")
+        self._now = state["clock"]
+        for keeper in self._keepers:
+            if keeper.name in state:
+                keeper.restore(state[keeper.name])
 
     def rebuild_index(self) -> None:
         """Index the catalog anew: `commitId` changes."""
