@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from array import array
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
 
 from limio_async.core.wire import Response
+from limio_async.emulator.editions import Data, EditedShelf, instant
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.seed import Shelf, shelves
@@ -58,11 +58,14 @@ class Scroll(msgspec.Struct, kw_only=True):
 
     number: int
     search: Search
+    edition: int
+    """The build of the index that was there when it was opened."""
     matches: Sequence[int]
     page_size: int
     reduced: bool
     position: int = 0
     pages: int = 0
+    opened: float
     last_read: float
 
     def read(self, now: float) -> Sequence[int]:
@@ -74,16 +77,30 @@ class Scroll(msgspec.Struct, kw_only=True):
         return page
 
 
+class _Identified(msgspec.Struct):
+    id: str
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """Where an item stands; a number of None is the next free one."""
+
+    shelf: str
+    number: int | None = None
+
+
 class Catalog:
-    """The catalog: shelves of items that are made on demand, and the scrolls over them."""
+    """The catalog: shelves of items that are made on demand, what was changed in them, and the scrolls over them."""
+
+    name = "catalog"
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._scrolls: dict[int, Scroll] = {}
         self._opened = 0
-        self._builds = 0
+        self._edition = 0
         self.shelves: Mapping[str, Shelf] = shelves(settings)
-        self._matches: Callable[[Search], Sequence[int]] = lru_cache(maxsize=32)(self._find)
+        self._edited = {name: EditedShelf(shelf) for name, shelf in self.shelves.items()}
+        self._matches: Callable[[Search, int], Sequence[int]] = lru_cache(maxsize=32)(self._find)
         self.operations: Mapping[str, Handler] = {
             "listOffers": partial(self._list, shelf="offers"),
             "listOffersV2": self._list_offers_v2,
@@ -99,7 +116,7 @@ class Catalog:
 
     def holdings(self) -> Mapping[str, int]:
         """How many items of each kind there are."""
-        return {name: len(shelf) for name, shelf in self.shelves.items()}
+        return {name: len(shelf.numbers(self._edition)) for name, shelf in self._edited.items()}
 
     def open_scrolls(self) -> Sequence[Scroll]:
         """The walks in progress that have not expired, oldest first."""
@@ -112,7 +129,71 @@ class Catalog:
 
     def rebuild_index(self) -> None:
         """Change the `commitId` that every answer carries from now on."""
-        self._builds += 1
+        self._edition += 1
+
+    @property
+    def commit_id(self) -> str:
+        """The commit that the index was last built from."""
+        return fingerprint(self._settings.seed, "commit", self._edition, length=40)
+
+    def ids(self, shelf: str) -> Iterator[str]:
+        """The ids of all items of a kind, in the order of lists."""
+        edited = self._edited[shelf]
+        for number in edited.numbers(self._edition):
+            yield msgspec.json.decode(edited.item(number, self._edition), type=_Identified).id
+
+    def add(self, shelf: str, count: int) -> list[str]:
+        """Make *count* more items at the end of a kind; their ids. The index is built anew."""
+        self.rebuild_index()
+        edited = self._edited[shelf]
+        first = edited.size(self._edition)
+        edited.grow(count, self._edition)
+        made = [edited.item(number, self._edition) for number in range(first, first + count)]
+        return [msgspec.json.decode(item, type=_Identified).id for item in made]
+
+    def locate(self, path: str, shelf: str | None = None) -> Spot | None:
+        """Where the item with this path stands, whatever its kind or of the kind that is named."""
+        for name in self._edited if shelf is None else (shelf,):
+            for number in self._edited[name].with_path(path, self._edition):
+                return Spot(name, number)
+        return None
+
+    def locate_id(self, id: str, *kinds: str) -> Spot | None:
+        """Where the item with this id stands, if it is of one of these kinds."""
+        for name in kinds:
+            for number in self._edited[name].with_id(id, self._edition):
+                return Spot(name, number)
+        return None
+
+    def whole(self, spot: Spot) -> Data:
+        """The item that stands there now."""
+        if spot.number is None:
+            raise LookupError(f"nothing stands at the next free place of {spot.shelf}")
+        item: Data = msgspec.json.decode(self._edited[spot.shelf].item(spot.number, self._edition))
+        return item
+
+    def change(self, changes: Iterable[tuple[Spot, Mapping[str, Any] | None]]) -> None:
+        """Let these items stand there, or none, from one new build of the index on; open scrolls do not see it."""
+        self.rebuild_index()
+        for spot, item in changes:
+            edited = self._edited[spot.shelf]
+            if item is not None:
+                edited.put(spot.number, item, self._edition)
+            elif spot.number is not None:
+                edited.remove(spot.number, self._edition)
+
+    def snapshot(self) -> Data:
+        """The edition and what was changed until then, fit for JSON."""
+        changed = {name: edited.snapshot(self._edition) for name, edited in self._edited.items()}
+        return {"edition": self._edition, "shelves": changed}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as the catalog was that gave *state*; open scrolls are forgotten."""
+        self.expire_scrolls()
+        self._edition = state["edition"]
+        for name, shelf in state["shelves"].items():
+            self._edited[name].restore(shelf)
+        self._matches = lru_cache(maxsize=32)(self._find)
 
     def _list_offers_v2(self, call: Call) -> Response:
         source = call.query.get("offersSource", "catalog")
@@ -134,9 +215,11 @@ class Catalog:
         scroll = Scroll(
             number=self._opened,
             search=search,
-            matches=self._matches(search),
+            edition=self._edition,
+            matches=self._matches(search, self._edition),
             page_size=whole_number(call, "opt.pageSize", default=50),
             reduced=call.query.get("reducedData") == "true",
+            opened=self._settings.now(),
             last_read=self._settings.now(),
         )
         cursor = call.query.get("opt.all") == "true"
@@ -146,21 +229,22 @@ class Catalog:
             self._opened += 1
         return self._page(call, scroll, cursor=cursor)
 
-    def _find(self, search: Search) -> Sequence[int]:
+    def _find(self, search: Search, edition: int) -> Sequence[int]:
         """The positions of all matches; computed once for a search, as an index would."""
-        shelf = self.shelves[search.shelf]
+        shelf = self._edited[search.shelf]
         if search == Search(shelf=search.shelf):
-            return range(len(shelf))
-        candidates: Sequence[int] = range(len(shelf))
+            return shelf.numbers(edition)
         if search.id is not None:
-            candidates = shelf.with_id(search.id)
+            candidates = shelf.with_id(search.id, edition)
         elif search.path is not None:
-            candidates = shelf.with_path(search.path)
-        return array("L", (number for number in candidates if _accepts(search, shelf, number)))
+            candidates = shelf.with_path(search.path, edition)
+        else:
+            candidates = shelf.numbers(edition)
+        return array("L", (number for number in candidates if _accepts(search, shelf, number, edition)))
 
     def _page(self, call: Call, scroll: Scroll, *, cursor: bool) -> Response:
-        shelf = self.shelves[scroll.search.shelf]
-        items = [shelf.item(number) for number in scroll.read(self._settings.now())]
+        shelf, edition = self._edited[scroll.search.shelf], scroll.edition
+        items = [shelf.item(number, edition) for number in scroll.read(self._settings.now())]
         if scroll.reduced:
             items = [_reduced(item) for item in items]
         hits = len(scroll.matches)
@@ -176,8 +260,8 @@ class Catalog:
 
     def _snapshot(self, call: Call, *, published: bool) -> dict[str, object]:
         """Which build of the index answered."""
-        commit = fingerprint(self._settings.seed, "commit", self._builds, length=40)
-        built = str(1_736_900_000_000 + 60_000 * self._builds)
+        commit = self.commit_id
+        built = str(1_736_900_000_000 + 60_000 * self._edition)
         index = f"{self._alias(published=published)}_{commit}_{built}"
         if published:
             return {"commitId": built, "indexName": f"{self._alias(published=True)}_{built}"}
@@ -218,7 +302,7 @@ def _search(call: Call, *, shelf: str, under: str, published: bool) -> Search:
         id=query.get("id"),
         path=query.get("path"),
         tag=query.get("tags"),
-        modified_after=_instant(query["opt.modifiedAfter"]) if "opt.modifiedAfter" in query else None,
+        modified_after=_moment(query["opt.modifiedAfter"]) if "opt.modifiedAfter" in query else None,
         attributes=tuple(
             sorted(
                 (name.removeprefix("attributes."), value)
@@ -229,31 +313,28 @@ def _search(call: Call, *, shelf: str, under: str, published: bool) -> Search:
     )
 
 
-def _instant(text: str) -> str:
-    """*text*, a date with or without time and zone, in the form that items carry."""
+def _moment(text: str) -> str:
     try:
-        given = datetime.fromisoformat(text)
+        return instant(text)
     except ValueError:
         raise Refused(400, "opt.modifiedAfter must be an ISO date or date-time") from None
-    if given.tzinfo is None:
-        given = given.replace(tzinfo=UTC)
-    return given.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _accepts(search: Search, shelf: Shelf, number: int) -> bool:
-    facts = shelf.facts(number)
+def _accepts(search: Search, shelf: EditedShelf, number: int, edition: int) -> bool:
+    facts = shelf.facts(number, edition)
     return (
-        facts["path"].startswith(search.under)
+        facts is not None
+        and facts["path"].startswith(search.under)
         and search.path in {None, facts["path"]}
         and not (search.published and facts["status"] == "draft")
         and (search.tag is None or f'"{search.tag}"' in facts["tags"])
         and (search.modified_after is None or facts["modified"] > search.modified_after)
-        and (not search.attributes or _has_attributes(search, shelf.item(number)))
+        and (not search.attributes or _has_attributes(search, shelf.item(number, edition)))
     )
 
 
 def _has_attributes(search: Search, item: bytes) -> bool:
-    attributes = msgspec.json.decode(item)["data"].get("attributes", {})
+    attributes = _attributes(msgspec.json.decode(item))
     return all(_shows(attributes.get(name), wanted) for name, wanted in search.attributes)
 
 
@@ -270,10 +351,17 @@ def _shows(value: object, wanted: str) -> bool:
             return False
 
 
+def _attributes(item: Data) -> Data:
+    """The attributes of an item, wherever that has room for some."""
+    data = item.get("data")
+    attributes = data.get("attributes") if isinstance(data, dict) else None
+    return attributes if isinstance(attributes, dict) else {}
+
+
 def _reduced(item: bytes) -> bytes:
-    whole: dict[str, Any] = msgspec.json.decode(item)
-    attributes = whole["data"].get("attributes", {})
-    whole["data"]["attributes"] = {name: attributes[name] for name in attributes if name in _REDUCED}
+    whole: Data = msgspec.json.decode(item)
+    if attributes := _attributes(whole):
+        whole["data"]["attributes"] = {name: attributes[name] for name in attributes if name in _REDUCED}
     return msgspec.json.encode(whole)
 
 

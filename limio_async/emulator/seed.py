@@ -60,6 +60,10 @@ class Shelf:
     def __len__(self) -> int:
         return self._size
 
+    def grow(self, count: int) -> None:
+        """Let *count* more items follow, or fewer if it is negative."""
+        self._size += count
+
     def item(self, number: int) -> bytes:
         """The item at *number* as JSON."""
         return (self._templates[number % len(self._templates)] % self.facts(number)).encode()
