@@ -16,7 +16,7 @@ import msgspec
 from limio_async.auth.fixed import header_value
 from limio_async.core.codec import decode, error_for
 from limio_async.core.wire import Request, Response, Retry
-from limio_async.errors import ConfigurationError, Unreadable
+from limio_async.errors import BadRequest, ConfigurationError, Unauthorized, Unreadable
 
 __all__ = [
     "FileTokenStore",
@@ -197,12 +197,11 @@ def read_token(response: Response) -> IssuedToken:
     beyond a day counts as a day.
     """
     if response.status != 200:
-        raise error_for("createToken", response)
-    try:
-        answer = decode("createToken", response.body, _decoder)
-    except Unreadable as error:
-        error.body = b""  # there may be a token in it
-        raise
+        error = error_for("createToken", response)
+        if isinstance(error, BadRequest):  # it is the client or the code that is refused (RFC 6749, 5.2)
+            raise Unauthorized(error.message, operation="createToken", status=error.status)
+        raise error
+    answer = decode("createToken", response.body, _decoder)
     try:
         token = header_value(answer.access_token, "the token")
     except ConfigurationError as error:

@@ -108,6 +108,15 @@ async def test_fifty_cold_calls_ask_for_one_token() -> None:
     assert tenant.issued == 1
 
 
+async def test_a_client_that_the_endpoint_does_not_know_is_unauthorized_not_a_bad_request() -> None:
+    refused = ScriptedTransport(
+        answer({"error": "invalid_client", "error_description": "unknown client"}, 400)
+    )
+    session = Session(refused, ClientCredentials("id", SECRET))
+    with pytest.raises(errors.Unauthorized, match="createToken: 400 unknown client"):
+        await session.call(endpoint(auth=("bearer",), retry="once"), {"id": "1"})
+
+
 async def test_the_token_request_is_a_form_without_authorization() -> None:
     session, transport = session_on(Tenant(), ClientCredentials("id", "a&b"))
     await session.call(BEARER, {"id": "1"})

@@ -136,7 +136,7 @@ async def test_a_sign_in_works_once(world: World, auth: AuthorizationCode, site:
         await auth.finish(sign_in, site.visit(sign_in), site)
     assert len(site.forms) == 1
     again = AuthorizationCode(world.client_id, REDIRECT)
-    with pytest.raises(errors.BadRequest, match="createToken: 400 invalid_grant"):
+    with pytest.raises(errors.Unauthorized, match="createToken: 400 invalid_grant"):
         await again.finish(sign_in, callback, site)
 
 
@@ -146,7 +146,7 @@ async def test_the_code_of_another_sign_in_is_of_no_use(auth: AuthorizationCode,
         await auth.finish(mine, site.visit(other), site)
     assert site.forms == []
     code = dict(parse_qsl(urlsplit(site.visit(other)).query))["code"]  # a state that leaked as well
-    with pytest.raises(errors.BadRequest, match="code_verifier"):
+    with pytest.raises(errors.Unauthorized, match="code_verifier"):
         await auth.finish(mine, {"code": code, "state": mine.state}, site)
 
 
