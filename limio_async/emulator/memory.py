@@ -24,10 +24,14 @@ class InMemoryTransport:
         return self._origin
 
     async def send(self, request: Request, *, timeout: float | None) -> Response:
-        """The world's answer. Raises `NeverSent` and `AnswerLost` where the world's script says so."""
-        del timeout  # the world's clock does not run while it answers
+        """The world's answer. Raises what a client would meet where the world's faults say so."""
         await asyncio.sleep(0)
-        return self._world.answer(request)
+        delivery = self._world.deliver(request)
+        if delivery.delay:
+            await asyncio.sleep(delivery.delay if timeout is None else min(delivery.delay, timeout))
+            if timeout is not None and delivery.delay >= timeout:
+                raise delivery.late(request.operation)
+        return delivery.received(request.operation)
 
     async def aclose(self) -> None:
         """Note that the client let go."""

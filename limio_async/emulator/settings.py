@@ -24,6 +24,7 @@ _SIZES = [
     "subscriptions",
     "gift_codes",
     "promo_codes",
+    "abandoned_baskets",
 ]
 _STARTS_AT = datetime(2025, 1, 15, 9, tzinfo=UTC).timestamp()
 
@@ -50,6 +51,8 @@ class Settings:
     gift_codes: int = 20
     promo_codes: int = 12
 
+    abandoned_baskets: int = 8
+
     hits_form: Literal["total", "number"] = "total"
     """`{"value": 3, "relation": "eq"}` as live answers have it, or `3` as documented."""
     scroll_ids: Literal["same", "changing"] = "same"
@@ -60,6 +63,15 @@ class Settings:
     """Before every n-th page of an object list comes an empty one; 0 for never."""
     page_bytes_limit: int = 6_291_556
     """Larger answers become a 502, as AWS Lambda does it."""
+
+    checkout_answer: Literal["id", "basket_id"] = "id"
+    """What a new basket's id is called in the answer: as documented, or as the shop reads it."""
+    basket_abandoned_after: float = 3600.0
+    """Seconds until a basket that is not completed counts as abandoned."""
+    job_seconds: float = 5.0
+    """How long a catalog job runs."""
+    build_seconds: float = 120.0
+    """How long a build runs."""
 
     api_key: str = field(default="public_" + fingerprint("api_key", length=48), repr=False)
     client_id: str = fingerprint("client_id", length=26)
@@ -80,6 +92,6 @@ class Settings:
         """Seconds since 1970 on the world's own clock, which stands still unless it is advanced."""
         return self._now
 
-    def advance(self, seconds: float) -> None:
-        """Let *seconds* pass."""
-        self._now += seconds
+    def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Let time pass."""
+        self._now += seconds + 60 * (minutes + 60 * (hours + 24 * days))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hmac import compare_digest
 from typing import Any, Literal, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
@@ -14,6 +15,8 @@ import msgspec
 from limio_async.core.wire import Endpoint, Request, Response
 from limio_async.emulator.agenda import Agenda
 from limio_async.emulator.catalog import Catalog, Scroll
+from limio_async.emulator.delivery import Delivery
+from limio_async.emulator.faults import Faults
 from limio_async.emulator.journeys import Journeys
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.oauth import OAuth
@@ -22,7 +25,6 @@ from limio_async.emulator.records import Records
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.settings import Settings
 from limio_async.emulator.store import Store
-from limio_async.errors import AnswerLost, NeverSent
 
 __all__ = ["Keeper", "Received", "Scripted", "World"]
 
@@ -48,6 +50,8 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     """On the world's clock."""
     status: int
     """What was answered, whether or not the answer arrived."""
+    fault: str | None = None
+    """What went wrong, if a fault or a script was in play."""
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -93,25 +97,26 @@ class World(Settings):
         self._handlers: Mapping[str, Handler] = {
             operation: handler for area in areas for operation, handler in area.operations.items()
         }
+        self.faults = Faults(self._operations)
         self._scripts: dict[str, deque[Scripted]] = {}
         self._received: deque[Received] = deque(maxlen=10_000)
         self._counts: Counter[str | None] = Counter()
 
     def answer(self, request: Request) -> Response:
-        """What comes of *request*; raises `NeverSent` or `AnswerLost` where the script says so."""
+        """What comes of *request*; raises `NeverSent`, `AnswerLost` or `Unreadable` where faults say so."""
+        return self.deliver(request).received(request.operation)
+
+    def deliver(self, request: Request) -> Delivery:
+        """What comes of *request*, and how the answer travels."""
         try:
             endpoint, arguments = self._routes.find(request.method, request.target.partition("?")[0])
         except Refused as refused:
-            return self._log(None, request, _refusal(refused))
-        scripted = self._next_scripted(endpoint.operation)
-        if scripted == "refused":
-            raise NeverSent("scripted: refused", operation=request.operation)
-        if isinstance(scripted, Response):
-            return self._log(endpoint.operation, request, scripted)
-        response = self._log(endpoint.operation, request, self._respond(endpoint, arguments, request))
-        if scripted == "lost":
-            raise AnswerLost("scripted: lost", operation=request.operation)
-        return response
+            return self._log(None, request, Delivery(answer=_refusal(refused)))
+        respond = partial(self._respond, endpoint, arguments)
+        if (scripted := self._next_scripted(endpoint.operation)) is not None:
+            return self._log(endpoint.operation, request, _played(scripted, request, respond))
+        delivery = self.faults.deliver(endpoint, arguments, request, now=self.now(), respond=respond)
+        return self._log(endpoint.operation, request, delivery)
 
     def script(self, operation: str, *answers: Scripted) -> None:
         """Let the next calls of *operation* come to *answers*, one each, before it behaves as always.
@@ -166,9 +171,9 @@ class World(Settings):
         """How many of everything there is: by area, then by Limio's own name."""
         return {"Catalog": self._catalog.holdings(), "Objects": self._objects.holdings()}
 
-    def advance(self, seconds: float) -> None:
-        """Let *seconds* pass, and all that is due meanwhile happen, each at its own time."""
-        until = self._now + seconds
+    def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Let time pass, and all that is due meanwhile happen, each at its own time."""
+        until = self._now + seconds + 60 * (minutes + 60 * (hours + 24 * days))
         while (due := self.agenda.next_before(until)) is not None:
             self._now = max(self._now, due)
             self.agenda.do_next()
@@ -240,7 +245,9 @@ class World(Settings):
         script = self._scripts.get(operation)
         return script.popleft() if script else None
 
-    def _log(self, operation: str | None, request: Request, response: Response) -> Response:
+    def _log(self, operation: str | None, request: Request, delivery: Delivery) -> Delivery:
+        if delivery.way == "never sent":
+            return delivery
         self._counts[operation] += 1
         body = None if operation in _SECRET_BODIES or request.body is None else request.body[:_LOGGED_BODY]
         self._received.append(
@@ -255,10 +262,11 @@ class World(Settings):
                 },
                 body=body,
                 at=self.now(),
-                status=response.status,
+                status=delivery.answer.status,
+                fault=delivery.fault,
             )
         )
-        return response
+        return delivery
 
 
 def _generated_endpoints() -> Mapping[str, Endpoint[Any]]:
@@ -269,6 +277,20 @@ def _generated_endpoints() -> Mapping[str, Endpoint[Any]]:
 
 def _not_yet(call: Call) -> Response:
     raise Refused(501, f"{call.operation} is not emulated yet")
+
+
+def _played(
+    scripted: Response | Literal["lost", "refused"], request: Request, respond: Callable[[Request], Response]
+) -> Delivery:
+    match scripted:
+        case "refused":
+            return Delivery(
+                answer=Response(status=0, headers={}, body=b""), way="never sent", fault="script: refused"
+            )
+        case "lost":
+            return Delivery(answer=respond(request), way="lost", fault="script: lost")
+        case answer:
+            return Delivery(answer=answer, fault=f"script: {answer.status}")
 
 
 def _refusal(refused: Refused) -> Response:
