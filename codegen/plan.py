@@ -33,6 +33,7 @@ ERRORS = {
     "400": "BadRequest", "401": "Unauthorized", "403": "Forbidden", "404": "NotFound", "409": "Conflict",
     "422": "BadRequest", "423": "Locked", "429": "TooManyRequests", "502": "BadGateway",
 }  # fmt: skip
+UNTOLD = "4XX"  # any other refusal: no exception in particular
 BODY_FORMATS = {"application/json": "json", "application/x-www-form-urlencoded": "form"}
 KINDS = {"str": "string", "int": "integer", "bool": "boolean"}
 REDIRECT = Plain("Redirect")
@@ -374,7 +375,7 @@ def _source(node: Node) -> Source:
 
 
 def _errors(node: Node) -> tuple[str, ...]:
-    codes = [code for code, _ in node["responses"].children() if code[0] not in "23"]
+    codes = [code for code, _ in node["responses"].children() if code[0] not in "23" and code != UNTOLD]
     for code in codes:
         if code not in ERRORS:
             raise node["responses"][code].stop("no exception stands for this status")
