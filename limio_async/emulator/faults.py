@@ -1,13 +1,13 @@
 """What goes wrong, when and how often: faults are armed by a script in Python, a TOML file, or plain data.
 
-    world.faults.on("listOffers", page=2).expire_scroll()
-    world.faults.on("submitOrder", probability=0.1, seed=3).status(502)
-    world.faults.on("getObject").status(503).then().lose_answer()
+world.faults.on("listOffers", page=2).expire_scroll()
+world.faults.on("submitOrder", probability=0.1, seed=3).status(502)
+world.faults.on("getObject").status(503).then().lose_answer()
 
-    [[fault]]
-    on = "listOffers"
-    page = 2
-    do = "expire_scroll"
+[[fault]]
+on = "listOffers"
+page = 2
+do = "expire_scroll"
 """
 
 from __future__ import annotations
