@@ -10,7 +10,9 @@ import msgspec
 
 from limio_async.core.wire import Response
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
+from limio_async.emulator.payload import is_object, json_object, require
 from limio_async.emulator.records import PATH_TYPES
+from limio_async.emulator.relations import Relations
 from limio_async.emulator.settings import Settings
 from limio_async.emulator.store import Data, Place, Store
 
@@ -35,7 +37,18 @@ class Objects:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self.operations: Mapping[str, Handler] = {"listObjects": self._list, "getObject": self._get}
+        self._relations = Relations(store, tenant=settings.tenant)
+        self.operations: Mapping[str, Handler] = {
+            "listObjects": self._list,
+            "getObject": self._get,
+            "updateObject": self._update,
+            "listRelatedObjects": self._related,
+            "listRelatedObjectsByRecordType": self._related,
+            "addRelatedObject": self._relate,
+            "listChildObjects": self._children,
+            "listChildObjectsBySubtype": self._children,
+            "listObjectEvents": self._events,
+        }
 
     def holdings(self) -> Mapping[str, int]:
         """How many objects of each path type there are."""
@@ -58,6 +71,56 @@ class Objects:
 
     def _get(self, call: Call) -> Response:
         return reply(self._named(call))
+
+    def _update(self, call: Call) -> Response:
+        """What is absent stays; what is there is replaced whole, one level below `data`."""
+        record, body = self._named(call), json_object(call)
+        require(body, ["data"])
+        name, data, status = body.get("name", record.get("name")), body["data"], body.get("status")
+        if not is_object(data) or not isinstance(name, str | None):
+            raise Refused(400, "data must be an object, and name a string")
+        if isinstance(status, str):
+            record["status"] = status
+        record = self._store.change(record, data={**record["data"], **data})
+        if name is not None and name != record.get("name"):
+            record = self._store.change(record, name=name)
+        sort_key = f"object/{record['record_type']}"
+        return reply({"id": record["id"], "sort_key": sort_key, "data": record["data"]})
+
+    def _related(self, call: Call) -> Response:
+        record = self._perhaps(call)
+        items = [] if record is None else self._relations.related(record)
+        return reply({"items": _of_type(items, call.path.get("record_type"))})
+
+    def _children(self, call: Call) -> Response:
+        record = self._perhaps(call)
+        items = [] if record is None else self._relations.children(record)
+        return reply({"items": _of_type(items, call.path.get("subtype"))})
+
+    def _events(self, call: Call) -> Response:
+        record = self._perhaps(call)
+        items, rows = ([], []) if record is None else self._relations.events(record)
+        return reply({"items": items, "unpackedItems": rows})
+
+    def _relate(self, call: Call) -> Response:
+        """Only identities can be related; whatever is wrong comes as the one refusal that is documented."""
+        record, body = self._perhaps(call), json_object(call, status=502)
+        if record is None:
+            raise Refused(502, f"No object {call.path['id']}")
+        if call.path["record_type"] not in {"identity", "identities"}:
+            raise Refused(502, f"A {call.path['record_type']} cannot be related, only an identity")
+        identity, service = body.get("id"), body.get("service", "limio")
+        if not isinstance(identity, str) or service not in _SERVICES:
+            raise Refused(502, "id must be a string and service limio, zuora or salesforce")
+        self._relations.relate(record, identity, service)
+        return reply(None)
+
+    def _perhaps(self, call: Call) -> Data | None:
+        """The object that the path of *call* names; its type must be the right one."""
+        try:
+            return self._named(call)
+        except Refused:  # asked for what is related to it, Limio answers an empty list
+            return None
 
     def _named(self, call: Call) -> Data:
         """The object that the path of *call* names."""
@@ -97,6 +160,11 @@ class Objects:
         if place is None or self._cursor(record_type, place, hidden=hidden) != cursor:
             raise Refused(400, "Invalid queryMore")
         return place, hidden
+
+
+def _of_type(items: list[Data], wanted: str | None) -> list[Data]:
+    record_type = _RECORD_TYPES.get(wanted, wanted) if wanted is not None else None
+    return [item for item in items if record_type in {None, item["record_type"]}]
 
 
 def _record_type(call: Call) -> str:

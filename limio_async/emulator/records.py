@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -22,6 +22,7 @@ from limio_async.emulator.ids import (
     reference,
     uuid,
 )
+from limio_async.emulator.payload import is_list, is_object
 from limio_async.emulator.seed import Shelf
 from limio_async.emulator.settings import Settings
 
@@ -144,6 +145,30 @@ class Records:
         if number is None or not 0 <= number < self._sizes[record_type]:
             return None
         return number if self.id(record_type, number) == id else None
+
+    def linked_to(self, id: str) -> list[str]:
+        """The ids of the objects that point to the one with this id, or to a contact of Salesforce."""
+        if (customer := self._salesforce_customer(id)) is not None:
+            return [self.id("subscription", number) for number in self._subscriptions_of(customer)]
+        found = self.locate(id)
+        if found is None:
+            return []
+        record_type, number = found
+        linked = {
+            "subscription": [
+                ("subscription_offer", number),
+                ("schedule", 2 * number),
+                ("schedule", 2 * number + 1),
+            ],
+            "order": [("subscription", number), ("subscription_offer", number), ("event", number)],
+            "event": [("process_event", number)],
+        }.get(record_type, [])
+        if record_type in {"customer", "identity"}:
+            linked = [(name, number) for name in ("address", "payment_method", "user_entitlement")]
+            linked += [("subscription", one) for one in self._subscriptions_of(number)]
+        if record_type == "identity":
+            linked += [("customer", number), *(("order", one) for one in self._subscriptions_of(number))]
+        return [self.id(*one) for one in linked]
 
     def created(self, number: int) -> str:
         """When the object of this number was made: each a little later than the one before."""
@@ -371,7 +396,23 @@ class Records:
         }
 
     def _tracking(self, number: int) -> Data:
-        return {"offers": ["/".join(self._offers.place(number))], "purchaseCountryCode": "GB"}
+        return {
+            "offers": ["/".join(self._offers.place(number))],
+            "purchaseCountryCode": "GB",
+            "contactId": self._salesforce_id(self._customer_of(number)),
+        }
+
+    def _salesforce_id(self, customer: int) -> str:
+        return f"0037x{name_hiding(customer, self._seed, 'contact')}A"
+
+    def _salesforce_customer(self, id: str) -> int | None:
+        number = number_hidden_in(id[5:17])
+        if number is None or not 0 <= number < self._customers:
+            return None
+        return number if self._salesforce_id(number) == id else None
+
+    def _subscriptions_of(self, customer: int) -> range:
+        return range(customer, self._sizes["subscription"], self._customers)
 
     def _customer_of(self, subscription: int) -> int:
         return subscription % self._customers
@@ -402,15 +443,13 @@ def summarized(record: Data) -> Data:
 
 
 def _cut(value: Any) -> Any:
-    match value:
-        case {"record_type": "offer" | "add_on", "data": dict()}:
-            return {**value, "data": dict(_INNER_NULLS)}
-        case {"offer": offer}:
-            return {**value, "offer": _cut(offer)}
-        case list():
-            return [_cut(one) for one in cast("list[Any]", value)]
-        case _:
-            return value
+    if is_list(value):
+        return [_cut(one) for one in value]
+    if not is_object(value):
+        return value
+    if value.get("record_type") in {"offer", "add_on"} and "data" in value:
+        return {**value, "data": dict(_INNER_NULLS)}
+    return {**value, "offer": _cut(value["offer"])} if "offer" in value else value
 
 
 def _person(number: int) -> Data:

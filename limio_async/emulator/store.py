@@ -9,12 +9,11 @@ from typing import Any
 import msgspec
 
 from limio_async.emulator.ids import fingerprint, reference
+from limio_async.emulator.payload import Data, is_object
 from limio_async.emulator.records import Records, instant, summarized
 from limio_async.emulator.settings import Settings
 
-__all__ = ["Data", "Place", "Store"]
-
-Data = dict[str, Any]
+__all__ = ["Data", "Place", "Store", "links"]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -69,7 +68,7 @@ class Store:
             self._place_key(record_type, (record["created"], own))
         for name in {record.get("name"), record.get("reference")} - {None}:
             self._names[f"{record_type}/{name}"] = own
-        for end in _ends(record):
+        for end in links(record):
             self._links.setdefault(end, {})[own] = None
         self._changed[own] = msgspec.json.encode(record)
         self._removed.discard(own)
@@ -107,10 +106,10 @@ class Store:
         return True
 
     def linked(self, id: str) -> Iterator[Data]:
-        """The objects that were put and name this one as `related`, or as an end if they are relations."""
-        for other in list(self._links.get(id, ())):
+        """The objects that point to this one, as `links` says; *id* may also be one of another service."""
+        for other in dict.fromkeys([*self.records.linked_to(id), *self._links.get(id, ())]):
             record = self.get(other)
-            if record is not None and id in _ends(record):
+            if record is not None and id in links(record):
                 yield record
 
     def changed(self, record_type: str) -> Iterator[Data]:
@@ -259,12 +258,16 @@ class Store:
         return record if whole else summarized(record)
 
 
-def _ends(record: Mapping[str, Any]) -> list[str]:
-    """The ids by which *record* is found from others."""
+def links(record: Mapping[str, Any]) -> set[str]:
+    """The ids that *record* points to: its owner, customer, order and so on."""
+    data = record.get("data", {})
     if record["record_type"] == "rel":
-        return [record["data"][end]["id"] for end in ("from", "to")]
-    related = record.get("related")
-    return [related] if isinstance(related, str) else []
+        return {data[end]["id"] for end in ("from", "to")}
+    ends = [record.get(name) for name in ("owner", "customer", "related")]
+    ends.append(str(record.get("ref", "")).partition("/")[0])
+    if is_object(tracking := data.get("tracking")):
+        ends += [tracking.get(name) for name in ("accountId", "contactId")]
+    return {end for end in ends if isinstance(end, str)} - {"", record["id"]}
 
 
 def _decoded(encoded: bytes) -> Data:
