@@ -13,7 +13,7 @@ import msgspec
 from limio_async.core.wire import Response
 from limio_async.emulator.editions import Data, EditedShelf, instant
 from limio_async.emulator.ids import fingerprint
-from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
+from limio_async.emulator.messages import Call, Handler, Refused, as_object, reply, whole_number
 from limio_async.emulator.seed import Shelf, shelves
 from limio_async.emulator.settings import Settings
 
@@ -353,9 +353,7 @@ def _shows(value: object, wanted: str) -> bool:
 
 def _attributes(item: Data) -> Data:
     """The attributes of an item, wherever that has room for some."""
-    data = item.get("data")
-    attributes = data.get("attributes") if isinstance(data, dict) else None
-    return attributes if isinstance(attributes, dict) else {}
+    return as_object(as_object(item.get("data")).get("attributes"))
 
 
 def _reduced(item: bytes) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from limio_async.emulator.messages import as_list, as_object
 from limio_async.emulator.seed import Shelf
 
 __all__ = ["Data", "EditedShelf", "instant"]
@@ -35,8 +36,10 @@ class _Remaining(Sequence[int]):
         return self._length
 
     def __getitem__(self, key: Any) -> Any:
-        places = range(self._length)[key]
-        return self._number(places) if isinstance(places, int) else [self._number(place) for place in places]
+        if isinstance(key, slice):
+            return [self._number(place) for place in range(*key.indices(self._length))]
+        place: int = range(self._length)[key]
+        return self._number(place)
 
     def _number(self, place: int) -> int:
         return place + bisect_right(self._holes, place)
@@ -178,8 +181,7 @@ def _append(index: dict[str, list[int]], key: str, number: int) -> None:
 
 
 def _facts(item: Mapping[str, Any]) -> Mapping[str, str]:
-    data = item.get("data")
-    tags = data.get("tags") if isinstance(data, dict) else None
+    tags: list[object] = as_list(as_object(item.get("data")).get("tags"))
     return {
         "id": str(item.get("id", "")),
         "name": str(item.get("name", "")),
@@ -187,7 +189,7 @@ def _facts(item: Mapping[str, Any]) -> Mapping[str, str]:
         "version": str(item.get("version", "")),
         "status": str(item.get("status", "")),
         "modified": _modified(item),
-        "tags": ",".join(f'"{tag}"' for tag in tags) if isinstance(tags, list) else "",
+        "tags": ",".join(f'"{tag}"' for tag in tags),
     }
 
 

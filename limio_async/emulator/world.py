@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hmac import compare_digest
@@ -15,13 +15,14 @@ import msgspec
 from limio_async.core.wire import Endpoint, Request, Response
 from limio_async.emulator.agenda import Agenda
 from limio_async.emulator.catalog import Catalog, Scroll
+from limio_async.emulator.catalog_admin import CatalogAdmin
 from limio_async.emulator.delivery import Delivery
 from limio_async.emulator.faults import Faults
 from limio_async.emulator.journeys import Journeys
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.oauth import OAuth
 from limio_async.emulator.objects import Objects
-from limio_async.emulator.records import Records
+from limio_async.emulator.records import PATH_TYPES, Records
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.settings import Settings
 from limio_async.emulator.store import Store
@@ -80,7 +81,7 @@ class World(Settings):
 
     def __post_init__(self) -> None:
         endpoints = _generated_endpoints() if self.endpoints is None else self.endpoints
-        self._routes = Routes(endpoints.values())
+        self._routes = Routes([*endpoints.values(), *_at_the_root(endpoints)])
         self._operations = sorted(endpoint.operation for endpoint in endpoints.values())
         self._oauth = OAuth(self)
         self._catalog = Catalog(self)
@@ -90,6 +91,7 @@ class World(Settings):
         areas = (
             self._oauth,
             self._catalog,
+            CatalogAdmin(self, self._catalog, self.agenda),
             self._objects,
             Journeys(self, self._catalog),
         )
@@ -198,6 +200,16 @@ class World(Settings):
             if keeper.name in state:
                 keeper.restore(state[keeper.name])
 
+    def add_offers(self, count: int) -> list[str]:
+        """Put *count* new offers at the end of the catalog, which is indexed anew; their ids."""
+        return self._catalog.add("offers", count)
+
+    def ids(self, name: str) -> Iterator[str]:
+        """The ids of all `offers`, `products`, ... or of all objects of a record type, in the order of lists."""
+        if name in self._catalog.shelves:
+            return self._catalog.ids(name)
+        return (record["id"] for record in self.store.every(PATH_TYPES.get(name, name)))
+
     def rebuild_index(self) -> None:
         """Index the catalog anew: `commitId` changes."""
         self._catalog.rebuild_index()
@@ -273,6 +285,12 @@ def _generated_endpoints() -> Mapping[str, Endpoint[Any]]:
     from limio_async.api import ENDPOINTS  # a world with endpoints of its own does not need them
 
     return ENDPOINTS
+
+
+def _at_the_root(endpoints: Mapping[str, Endpoint[Any]]) -> list[Endpoint[Any]]:
+    """Operations that live tenants answer without /api as well."""
+    found = [endpoints[name] for name in ("bulkUpdateCatalogItems",) if name in endpoints]
+    return [msgspec.structs.replace(one, path=one.path.removeprefix("/api")) for one in found]
 
 
 def _not_yet(call: Call) -> Response:
