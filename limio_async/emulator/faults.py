@@ -156,11 +156,11 @@ class Faults:
             if name != "fault":
                 line = _line_of(text, rf"(\[+\s*)?{re.escape(name)}\b")
                 raise ConfigurationError(f"{path}:{line}: unknown name {name!r}; faults are [[fault]] tables")
-        entries = tables.get("fault", [])
+        entries: Any = tables.get("fault", [])
         if not isinstance(entries, list):
             raise ConfigurationError(f"{path}: write [[fault]], not [fault]")
         found: list[Fault] = []
-        for number, entry in enumerate(cast("list[Any]", entries)):
+        for number, entry in enumerate(cast("list[object]", entries)):
             try:
                 found.append(self._checked(entry))
             except _Wrong as wrong:
@@ -212,10 +212,11 @@ class Faults:
         first.fired += 1
         return msgspec.structs.replace(first.fault.strike(moment), fault=str(first.fault))
 
-    def _checked(self, fault: Fault | Mapping[str, Any]) -> Fault:
-        data = msgspec.to_builtins(fault) if isinstance(fault, Fault) else fault
-        if not isinstance(data, Mapping):
+    def _checked(self, fault: object) -> Fault:
+        given = msgspec.to_builtins(fault) if isinstance(fault, Fault) else fault
+        if not isinstance(given, Mapping):
             raise _Wrong("a fault is a table of names and values")
+        data = dict(cast("Mapping[str, Any]", given))
         kind = KINDS.get(str(data.get("do", "")))
         if kind is None:
             raise _Wrong(_unknown("do", data.get("do"), KINDS), "do")
@@ -224,7 +225,7 @@ class Faults:
             if name not in known:
                 raise _Wrong(f"{data['do']} {_unknown('has', name, known)}", name)
         try:
-            checked = cast("Fault", msgspec.convert(dict(data), type=AnyFault))
+            checked = cast("Fault", msgspec.convert(data, type=AnyFault))
         except msgspec.ValidationError as error:
             said, _, spot = str(error).partition(" - at `$.")
             name = re.split(r"\W", spot)[0]

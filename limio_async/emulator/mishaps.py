@@ -105,7 +105,7 @@ class Fault(
         return f"{on}: {do}{f' ({facts})' if facts else ''}"
 
 
-class _Edit(Fault):
+class _Edit(Fault, frozen=True, kw_only=True):
     """The call happens, and its answer is changed on the way."""
 
     def strike(self, moment: Moment) -> Delivery:
@@ -122,7 +122,7 @@ class _Edit(Fault):
         raise NotImplementedError
 
 
-class ExpireScroll(Fault, tag=_tag):
+class ExpireScroll(Fault, frozen=True, kw_only=True, tag=_tag):
     """The cursor is not known any more, now and later; nothing happens."""
 
     least_page = 2
@@ -134,7 +134,7 @@ class ExpireScroll(Fault, tag=_tag):
         return Delivery(answer=answer)
 
 
-class RepeatPage(Fault, tag=_tag):
+class RepeatPage(Fault, frozen=True, kw_only=True, tag=_tag):
     """The page before comes once more; the walk does not advance."""
 
     least_page = 2
@@ -143,7 +143,7 @@ class RepeatPage(Fault, tag=_tag):
         return Delivery(answer=moment.before or moment.answer())
 
 
-class DropPage(Fault, tag=_tag):
+class DropPage(Fault, frozen=True, kw_only=True, tag=_tag):
     """The page after comes instead: a page is skipped in silence."""
 
     def strike(self, moment: Moment) -> Delivery:
@@ -152,7 +152,7 @@ class DropPage(Fault, tag=_tag):
         return Delivery(answer=after or (_with_items(page, moment, []) if page.status == 200 else page))
 
 
-class EmptyPage(_Edit, tag=_tag):
+class EmptyPage(_Edit, frozen=True, kw_only=True, tag=_tag):
     """No items, and a cursor. A key cursor loses nothing: what follows is the page that was asked for."""
 
     def edited(self, answer: Response, moment: Moment) -> Response:
@@ -164,7 +164,7 @@ class EmptyPage(_Edit, tag=_tag):
         return _changed(_with_items(answer, moment, []), {moment.paging.cursor or "": given[param]})
 
 
-class RepeatCursor(_Edit, tag=_tag):
+class RepeatCursor(_Edit, frozen=True, kw_only=True, tag=_tag):
     """The cursor that was asked with comes back."""
 
     least_page = 2
@@ -173,7 +173,7 @@ class RepeatCursor(_Edit, tag=_tag):
         return _with_cursor_value(answer, moment, moment.cursor)
 
 
-class ChangeCursor(_Edit, tag=_tag):
+class ChangeCursor(_Edit, frozen=True, kw_only=True, tag=_tag):
     """Another text stands for the cursor and is understood, however long or strange."""
 
     to: str
@@ -187,7 +187,7 @@ class ChangeCursor(_Edit, tag=_tag):
         return _with_cursor_value(answer, moment, given)
 
 
-class EndEarly(_Edit, tag=_tag):
+class EndEarly(_Edit, frozen=True, kw_only=True, tag=_tag):
     """The cursor is `absent`, `null` or `empty` text, as after a last page."""
 
     cursor: Literal["absent", "null", "empty"] = "absent"
@@ -201,7 +201,7 @@ class EndEarly(_Edit, tag=_tag):
         return _with_body(answer, msgspec.json.encode(page))
 
 
-class ChangeCommitId(_Edit, tag=_tag):
+class ChangeCommitId(_Edit, frozen=True, kw_only=True, tag=_tag):
     """The page belongs to another build of the index; with `from_page`, all pages from there on."""
 
     def edited(self, answer: Response, moment: Moment) -> Response:
@@ -216,7 +216,7 @@ class ChangeCommitId(_Edit, tag=_tag):
         return _with_body(answer, msgspec.json.encode(page))
 
 
-class WrongHits(_Edit, tag=_tag):
+class WrongHits(_Edit, frozen=True, kw_only=True, tag=_tag):
     """`hits` is *hits*."""
 
     hits: int
@@ -227,7 +227,7 @@ class WrongHits(_Edit, tag=_tag):
         return _changed(answer, {name: {**now, "value": self.hits} if isinstance(now, dict) else self.hits})
 
 
-class BadItem(_Edit, tag=_tag):
+class BadItem(_Edit, frozen=True, kw_only=True, tag=_tag):
     """An item, or a *field* of it, is *value*, which is of a wrong type."""
 
     at: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -242,7 +242,7 @@ class BadItem(_Edit, tag=_tag):
         return _with_items(answer, moment, items)
 
 
-class DuplicateItems(_Edit, tag=_tag):
+class DuplicateItems(_Edit, frozen=True, kw_only=True, tag=_tag):
     """The last *count* items of the page before come once more, first."""
 
     least_page = 2
@@ -253,7 +253,7 @@ class DuplicateItems(_Edit, tag=_tag):
         return _with_items(answer, moment, [*again, *_items(answer, moment)])
 
 
-class DropItems(_Edit, tag=_tag):
+class DropItems(_Edit, frozen=True, kw_only=True, tag=_tag):
     """The first *count* items are missing."""
 
     count: _Positive = 1
@@ -262,7 +262,7 @@ class DropItems(_Edit, tag=_tag):
         return _with_items(answer, moment, _items(answer, moment)[self.count :])
 
 
-class PageLimit(Fault, tag=_tag):
+class PageLimit(Fault, frozen=True, kw_only=True, tag=_tag):
     """An answer of more than *bytes* bytes becomes *code*, as AWS Lambda does it with 6 MB."""
 
     bytes: _Positive = 6_291_556
@@ -276,7 +276,7 @@ class PageLimit(Fault, tag=_tag):
         return Delivery(answer=reply({"message": said}, self.code))
 
 
-class Status(Fault, tag=_tag):
+class Status(Fault, frozen=True, kw_only=True, tag=_tag):
     """Another status. Nothing happens unless *executed*: then the call does, and its answer is this one."""
 
     code: Annotated[int, msgspec.Meta(ge=200, le=599)]
@@ -315,7 +315,7 @@ class Status(Fault, tag=_tag):
         return {"retry-after": _http_date(now + self.retry_after), "date": _http_date(now)}
 
 
-class Html(Fault, tag=_tag):
+class Html(Fault, frozen=True, kw_only=True, tag=_tag):
     """200 and a page for people, such as a login page; nothing happens."""
 
     def strike(self, moment: Moment) -> Delivery:
@@ -323,7 +323,7 @@ class Html(Fault, tag=_tag):
         return Delivery(answer=Response(status=200, headers=headers, body=_HTML.format("Sign in").encode()))
 
 
-class ContentType(Fault, tag=_tag):
+class ContentType(Fault, frozen=True, kw_only=True, tag=_tag):
     """The answer says that it is of another type than it is."""
 
     type: str = "text/plain"
@@ -334,28 +334,28 @@ class ContentType(Fault, tag=_tag):
         return Delivery(answer=msgspec.structs.replace(answer, headers=headers))
 
 
-class NeverSent(Fault, tag=_tag):
+class NeverSent(Fault, frozen=True, kw_only=True, tag=_tag):
     """The request does not arrive: nothing happens, nothing is counted. Over HTTP the connection is reset."""
 
     def strike(self, moment: Moment) -> Delivery:
         return Delivery(answer=Response(status=0, headers={}, body=b""), way="never sent")
 
 
-class LoseAnswer(Fault, tag=_tag):
+class LoseAnswer(Fault, frozen=True, kw_only=True, tag=_tag):
     """The call happens; the connection is reset before the head of the answer."""
 
     def strike(self, moment: Moment) -> Delivery:
         return Delivery(answer=moment.answer(), way="lost")
 
 
-class Reset(Fault, tag=_tag):
+class Reset(Fault, frozen=True, kw_only=True, tag=_tag):
     """The call happens; the connection is reset within the body of the answer."""
 
     def strike(self, moment: Moment) -> Delivery:
         return Delivery(answer=moment.answer(), way="reset")
 
 
-class TruncateBody(Fault, tag=_tag):
+class TruncateBody(Fault, frozen=True, kw_only=True, tag=_tag):
     """The call happens; half of the body comes, then a polite end of the connection."""
 
     framing: Framing = "length"
@@ -364,7 +364,7 @@ class TruncateBody(Fault, tag=_tag):
         return Delivery(answer=moment.answer(), way="truncated", framing=self.framing)
 
 
-class Delay(Fault, tag=_tag):
+class Delay(Fault, frozen=True, kw_only=True, tag=_tag):
     """The answer comes *seconds* later."""
 
     seconds: _Seconds
@@ -373,7 +373,7 @@ class Delay(Fault, tag=_tag):
         return Delivery(answer=moment.answer(), delay=self.seconds)
 
 
-class SlowBody(Fault, tag=_tag):
+class SlowBody(Fault, frozen=True, kw_only=True, tag=_tag):
     """The body comes piece by piece over *seconds*."""
 
     seconds: _Seconds
@@ -382,7 +382,7 @@ class SlowBody(Fault, tag=_tag):
         return Delivery(answer=moment.answer(), way="slow", delay=self.seconds)
 
 
-class GzipBomb(Fault, tag=_tag):
+class GzipBomb(Fault, frozen=True, kw_only=True, tag=_tag):
     """A small answer that inflates to *megabytes*."""
 
     megabytes: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
@@ -391,7 +391,7 @@ class GzipBomb(Fault, tag=_tag):
         return Delivery(answer=moment.answer(), way="gzip bomb", megabytes=self.megabytes)
 
 
-class NotHttp(Fault, tag=_tag):
+class NotHttp(Fault, frozen=True, kw_only=True, tag=_tag):
     """The call happens; what comes back is not HTTP."""
 
     def strike(self, moment: Moment) -> Delivery:

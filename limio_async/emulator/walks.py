@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -82,9 +82,11 @@ def with_cursor(paging: Paging, request: Request, cursor: Cursor) -> Request:
 def cursor_in(paging: Paging, answer: Response) -> Cursor:
     """What the page after *answer* is asked with; nothing if it is the last."""
     found = _found(paging.cursor or "", answer.body)
-    parts: Mapping[str, Any] = (
-        {"": found} if isinstance(found, str) else found if isinstance(found, dict) else {}
-    )
+    if isinstance(found, str):
+        found = {"": found}
+    if not isinstance(found, dict):
+        return {}
+    parts = cast("dict[str, Any]", found)
     return {param: value for part, param in paging.sends.items() if isinstance(value := parts.get(part), str)}
 
 

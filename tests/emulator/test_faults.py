@@ -82,7 +82,7 @@ def test_hits_tell_which_faults_happened_how_often_and_the_log_tells_to_whom(
     armed = world.faults.on("listSegments", every=2).status(503)
     world.faults.on("listAssets").html()
     statuses(visitor, 5)
-    assert world.faults.hits == {"listSegments: status (code=503, every=2)": 2}
+    assert world.faults.hits == {"listSegments: status (every=2, code=503)": 2}
     assert armed.fired == 2
     assert [one.fault for one in world.requests("listSegments")][:2] == [None, str(armed.fault)]
 
@@ -96,7 +96,7 @@ def test_where_names_path_parameters(world: World, visitor: Visitor) -> None:
 def test_pages_are_counted_for_each_walk_of_either_cursor(world: World, visitor: Visitor) -> None:
     visitor.token()
     for scroll_ids in ("same", "changing"):
-        world.scroll_ids = scroll_ids  # type: ignore[assignment]
+        world.scroll_ids = scroll_ids
         walks = [visitor.walk("offers", pageSize=100) for _ in range(2)]
         next(walks[1])
         world.faults.on("listOffers", page=3, times=2).status(423)
