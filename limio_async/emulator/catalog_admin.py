@@ -11,12 +11,11 @@ from limio_async.core.wire import Response
 from limio_async.emulator.agenda import Agenda
 from limio_async.emulator.catalog import Catalog, Spot
 from limio_async.emulator.ids import fingerprint
-from limio_async.emulator.messages import Call, Handler, as_list, as_object, body_of, reply
+from limio_async.emulator.messages import Call, Handler, reply
+from limio_async.emulator.payload import Data, as_list, as_object, json_object
 from limio_async.emulator.settings import Settings
 
 __all__ = ["CatalogAdmin"]
-
-Data = dict[str, Any]
 
 _TREE = "/limio/catalogs/1/tree/"
 _SHELVES = {
@@ -67,7 +66,7 @@ class CatalogAdmin:
 
     def _bulk_update(self, call: Call) -> Response:
         """All that can be changed is changed in one build of the index; if that is nothing, nothing is found."""
-        diffs = [as_object(diff) for diff in as_list(body_of(call).get("diffs"))]
+        diffs = [as_object(diff) for diff in as_list(json_object(call).get("diffs"))]
         failed = [refusal for diff in diffs if (refusal := self._refusal(diff)) is not None]
         if diffs and len(failed) == len(diffs) and all(one["error"] == "Not found" for one in failed):
             return _not_found()
@@ -129,7 +128,7 @@ class CatalogAdmin:
 
     def _create_job(self, call: Call) -> Response:
         """Whatever is queued is accepted; what is wrong with it shows when it runs."""
-        body = body_of(call)
+        body = json_object(call)
         number = str(1001 + len(self._jobs))
         self._jobs[number] = {"request": body, "state": "active"}
         self._agenda.later(self._settings.job_seconds, "catalog job", number=number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,12 +10,10 @@ from typing import Any
 
 import msgspec
 
-from limio_async.emulator.messages import as_list, as_object
+from limio_async.emulator.payload import Data, as_list, as_object
 from limio_async.emulator.seed import Shelf
 
-__all__ = ["Data", "EditedShelf", "instant"]
-
-Data = dict[str, Any]
+__all__ = ["EditedShelf", "instant"]
 
 
 class _Copy(msgspec.Struct, frozen=True):
@@ -38,8 +37,7 @@ class _Remaining(Sequence[int]):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             return [self._number(place) for place in range(*key.indices(self._length))]
-        place: int = range(self._length)[key]
-        return self._number(place)
+        return self._number(range(self._length)[operator.index(key)])
 
     def _number(self, place: int) -> int:
         return place + bisect_right(self._holes, place)

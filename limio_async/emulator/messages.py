@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
 
 import msgspec
 
 from limio_async.core.wire import Response
 
-__all__ = ["Call", "Handler", "Refused", "as_list", "as_object", "body_of", "cookie", "reply", "whole_number"]
+__all__ = ["Call", "Handler", "Refused", "reply", "whole_number"]
 
 _JSON = {"content-type": "application/json"}
 
@@ -52,30 +50,3 @@ def whole_number(call: Call, name: str, *, default: int, most: int = 10_000) -> 
     if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most:
         return int(text)
     raise Refused(400, f"{name} must be a number between 1 and {most}")
-
-
-def body_of(call: Call, *, refused_with: int = 400) -> dict[str, Any]:
-    """The JSON object that the body of *call* is; anything else is refused with this status."""
-    try:
-        return msgspec.json.decode(call.body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused(refused_with, "The body must be a JSON object") from None
-
-
-def as_object(value: object) -> dict[str, Any]:
-    """*value* if it is a JSON object, otherwise an empty one."""
-    return msgspec.convert(value, dict[str, Any]) if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> list[Any]:
-    """*value* if it is a list, otherwise an empty one."""
-    return msgspec.convert(value, list[Any]) if isinstance(value, list) else []
-
-
-def cookie(call: Call, name: str) -> str | None:
-    """The value of the cookie *name*, if it came with *call*."""
-    try:
-        found = SimpleCookie(call.headers.get("cookie", "")).get(name)
-    except CookieError:
-        return None
-    return None if found is None else found.value

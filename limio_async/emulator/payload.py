@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeGuard
 
 import msgspec
 
 from limio_async.emulator.messages import Call, Refused
 
-__all__ = ["Data", "is_list", "is_object", "json_object", "require"]
+__all__ = ["Data", "as_list", "as_object", "cookie", "is_list", "is_object", "json_object", "require"]
 
 Data = dict[str, Any]
 
@@ -22,6 +23,16 @@ def is_object(value: object) -> TypeGuard[Data]:
 def is_list(value: object) -> TypeGuard[list[Any]]:
     """Whether *value* is a JSON array."""
     return isinstance(value, list)
+
+
+def as_object(value: object) -> Data:
+    """*value* if it is a JSON object, otherwise an empty one."""
+    return value if is_object(value) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """*value* if it is a JSON array, otherwise an empty one."""
+    return value if is_list(value) else []
 
 
 def json_object(call: Call, *, status: int = 400) -> Data:
@@ -40,3 +51,12 @@ def require(body: Mapping[str, Any], names: Iterable[str], *, status: int = 400)
     missing = [name for name in names if body.get(name) is None]
     if missing:
         raise Refused(status, f"Missing required fields: {', '.join(missing)}")
+
+
+def cookie(call: Call, name: str) -> str | None:
+    """The value of the cookie *name*, if it came with *call*."""
+    try:
+        found = SimpleCookie(call.headers.get("cookie", "")).get(name)
+    except CookieError:
+        return None
+    return None if found is None else found.value
