@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from limio_async.core.codec import decode, items_decoder
+from limio_async.core.fetch import Sender
 from limio_async.core.page import BadItem, Options, Page, Report, Verify
 from limio_async.core.paging import Checkpoint, digest
-from limio_async.core.walk import RAW_ITEMS, TWO_WALKERS, Sender, Walk
+from limio_async.core.walk import RAW_ITEMS, TWO_WALKERS, Walk
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import IncompleteListing, InvalidArgument
 

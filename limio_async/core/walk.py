@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar, cast
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from limio_async.core.codec import build_request, error_for
+from limio_async.core.codec import error_for
+from limio_async.core.fetch import Answer, Fetcher, Sender
 from limio_async.core.page import BadItem, Options, Page, Report
-from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id, page_query, read_head
-from limio_async.core.wire import Attempt, Endpoint, Paging, Request, Response
+from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id, read_head
+from limio_async.core.wire import Attempt, Endpoint, Paging, Response
 from limio_async.errors import (
     AnswerLost,
     ApiError,
-    ClientClosed,
     CursorExpired,
     CursorLoop,
     DeadlineExceeded,
@@ -27,7 +26,7 @@ from limio_async.errors import (
     Unreadable,
 )
 
-__all__ = ["RAW_ITEMS", "TWO_WALKERS", "Sender", "Walk"]
+__all__ = ["RAW_ITEMS", "TWO_WALKERS", "Walk"]
 
 T = TypeVar("T")
 
@@ -36,40 +35,12 @@ RAW_ITEMS: msgspec.json.Decoder[list[msgspec.Raw] | None] = msgspec.json.Decoder
 
 TWO_WALKERS = "another iteration is walking this listing; give each a listing of its own"
 
-_Answer = tuple[Response, tuple[Attempt, ...]]
 _log = logging.getLogger("limio_async")
 _GONE = {400, 404, 410}
 _NOT_EXECUTED = {401, 403, 429}
 _TOO_LARGE = {413, 502, 504}
 _SERVERS_PAGE_SIZE = 50
 _GROWS_AFTER = 3
-
-
-class Sender(Protocol):
-    """What a listing asks of a session."""
-
-    @property
-    def origin(self) -> str:
-        """Where requests go to."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Headers that every request carries."""
-        ...
-
-    @property
-    def page_sizes(self) -> MutableMapping[str, int]:
-        """By operation: the page size that worked where a larger one did not."""
-        ...
-
-    async def send(self, request: Request, *, timeout: float | None) -> _Answer:
-        """Send until an answer is final."""
-        ...
-
-    def start(self, walk: asyncio.Task[Any]) -> None:
-        """Take note of a task that fetches ahead, so that closing the client ends it."""
-        ...
 
 
 class Walk(Generic[T]):
@@ -93,10 +64,9 @@ class Walk(Generic[T]):
         assert endpoint.paging is not None  # noqa: S101  # a Listing has seen to it
         self._sender = sender
         self._endpoint = endpoint
-        self._args = args
         self._options = options
         self._paging: Paging = endpoint.paging
-        self._advances = self._paging.kind in {"scroll", "opaque"}
+        self._fetcher = Fetcher(sender, endpoint, args, timeout=options.timeout)
         self._decode_items = decode_items
         tracks = options.unique or options.on_snapshot_change == "restart"
         self._seen = Seen(looked_up=options.unique) if tracks else None
@@ -109,14 +79,12 @@ class Walk(Generic[T]):
         self._ended = resume.done
 
         self._wanted_size = options.page_size or self._paging.default_page_size
-        self._size = self._size_to_begin_with()
+        self._fetcher.size = self._size_to_begin_with()
         self._good_pages = 0
 
-        self._pages = self._requests = self._retries = self._restarts = 0
+        self._pages = self._restarts = 0
         self._duplicates = self._undecodable = 0
         self._mixed = False
-        self._arrived: _Answer | None = None  # an answer that is not yet the page in hand
-        self._ahead: asyncio.Task[_Answer] | None = None  # the page after what has arrived, or is in hand
         self._failed: LimioError | None = None  # no page can follow this
         self._walker: object = None
         self._turning = False
@@ -138,7 +106,6 @@ class Walk(Generic[T]):
         self._exact = False
         self._guard = LoopGuard(self._paging.kind)
         self._from_top = at.cursor is None
-        self._in_flight = False  # a page that cannot be asked for twice is under way, or was lost there
 
     @property
     def report(self) -> Report:
@@ -152,8 +119,8 @@ class Walk(Generic[T]):
             sent=self._counted,
             duplicates=self._duplicates,
             undecodable=self._undecodable,
-            requests=self._requests,
-            retries=self._retries,
+            requests=self._fetcher.requests,
+            retries=self._fetcher.retries,
             restarts=self._restarts,
             ended=self._at_end,
             commit_ids=tuple(self._commit_ids),
@@ -234,7 +201,7 @@ class Walk(Generic[T]):
             self._verify_end()
         finally:
             if self._walker is walker:  # another iteration may have taken over before this one was closed
-                await self._stop_ahead()
+                await self._fetcher.stop_ahead()
 
     async def _turn(self, read_ahead: int) -> Page[T]:
         """Get the next page in hand, by whatever way the caller allows."""
@@ -256,24 +223,23 @@ class Walk(Generic[T]):
     async def _turned(self, read_ahead: int) -> Page[T]:
         """Get the next page in hand. Until it is, nothing of where the walk stands changes."""
         asked = self._next
-        response, attempts = await self._answer()
+        response, attempts = await self._answer(asked)
         try:
             head = self._read(response, attempts, asked)
             ends = _ends(self._paging, head)
-            if read_ahead and self._number and not ends and self._ahead is None:
-                await self._start_ahead(head.cursor)
+            if read_ahead and self._number and not ends:
+                await self._fetcher.get_ahead(head.cursor)
             items, undecodable = self._decoded(head)
             self._check(head, len(items))
             passed = self._passed_over(head, len(items))
             places = self._kept(head, items, passed)
         except LimioError as error:
-            self._arrived = None
-            await self._stop_ahead(keep=False)
-            gone = self._advances and asked is not None and response.status not in _NOT_EXECUTED
+            await self._fetcher.forget()
+            gone = self._fetcher.advances and asked is not None and response.status not in _NOT_EXECUTED
             if gone or isinstance(error, ListingError):
                 self._failed = error
             raise
-        self._arrived = None
+        self._fetcher.taken()
         self._before += self.taken
         self._sent += self._length
         self.taken, self._passed, self._places, self._length = 0, passed, places, len(items)
@@ -294,72 +260,15 @@ class Walk(Generic[T]):
         self._grow()
         return page
 
-    # --- asking
-
-    async def _answer(self) -> _Answer:
-        if self._arrived is not None:  # and whoever was to take it in hand was cancelled
-            return self._arrived
-        ahead, self._ahead = self._ahead, None
-        if ahead is None and self._in_flight:
-            raise self._fails(self._lost("was cut short"))
+    async def _answer(self, asked: Cursor | None) -> Answer:
         try:
-            self._arrived = await (ahead or self._ask(self._next))
+            return await self._fetcher.get(asked)
         except (AnswerLost, DeadlineExceeded, Unreadable) as error:
             given_up = isinstance(error, DeadlineExceeded) and self._options.on_ambiguous == "raise"
-            if self._in_flight and not given_up:
-                raise self._fails(self._lost(f"was lost ({error.said})")) from error
-            raise
-        except asyncio.CancelledError:
-            if ahead is not None and _answered(ahead):  # it came as this was cancelled
-                self._arrived = ahead.result()
-            task = asyncio.current_task()
-            if ahead is not None and task is not None and not task.cancelling():
-                raise ClientClosed("the client was closed during a walk") from None
-            raise
-        return self._arrived
-
-    async def _ask(self, cursor: Cursor | None) -> _Answer:
-        self._in_flight = self._advances and cursor is not None
-        try:
-            answer = await self._sender.send(self._request(cursor), timeout=self._options.timeout)
-        except LimioError as error:
-            self._count(error.attempts)
-            self._in_flight = self._in_flight and isinstance(
-                error, AnswerLost | DeadlineExceeded | Unreadable
-            )
-            raise
-        except Exception:  # of a strategy of the caller's: nothing left
-            self._in_flight = False
-            raise
-        self._count(answer[1])
-        self._in_flight = False
-        return answer
-
-    def _count(self, attempts: Sequence[Attempt]) -> None:
-        self._requests += len(attempts)
-        self._retries += max(0, len(attempts) - 1)
-
-    async def _start_ahead(self, cursor: Cursor | None) -> None:
-        if self._in_flight:  # the page after this one was lost already; it will be said when its turn comes
-            return
-        self._ahead = asyncio.create_task(self._ask(cursor))
-        self._sender.start(self._ahead)
-        await asyncio.sleep(0)  # let it reach the wire before the items of this page are decoded
-
-    async def _stop_ahead(self, *, keep: bool = True) -> None:
-        """End the read-ahead; with *keep*, an answer that is already here waits for whoever iterates next."""
-        ahead = self._ahead
-        if ahead is None or (keep and _answered(ahead)):
-            return
-        self._ahead = None
-        ahead.cancel()
-        await asyncio.gather(ahead, return_exceptions=True)
-
-    def _request(self, cursor: Cursor | None) -> Request:
-        query = page_query(self._paging, self._size, cursor)
-        retry = self._endpoint.retry if cursor is not None else "safe"
-        headers = self._sender.headers
-        return build_request(self._endpoint, self._args, query=query, retry=retry, headers=headers)
+            if not self._fetcher.lost or given_up:
+                raise
+            self._failed = self._lost(f"was lost ({error.said})")
+            raise self._failed from error
 
     # --- what an answer means
 
@@ -368,12 +277,12 @@ class Walk(Generic[T]):
             try:
                 return read_head(self._endpoint.operation, self._paging, response.body)
             except Unreadable as unreadable:
-                if self._advances and asked is not None:
+                if self._fetcher.advances and asked is not None:
                     raise self._lost(f"could not be read ({unreadable.said})") from unreadable
                 raise
         error = error_for(self._endpoint.operation, response)
         error.attempts = attempts
-        if self._advances and asked is not None:
+        if self._fetcher.advances and asked is not None:
             if response.status in _GONE:
                 raise CursorExpired(f"{error.said}: walk again from the top", **self._where()) from error
             if response.status >= 500 or response.status in _TOO_LARGE:
@@ -464,10 +373,6 @@ class Walk(Generic[T]):
             **self._where(),
         )
 
-    def _fails(self, error: ListingError) -> ListingError:
-        self._failed = error
-        return error
-
     def _where(self) -> dict[str, Any]:
         return {"operation": self._endpoint.operation, "checkpoint": self.checkpoint()}
 
@@ -484,12 +389,13 @@ class Walk(Generic[T]):
         if self._paging.kind == "scroll":
             possible = known is not None or not isinstance(error, SnapshotChanged)
         else:
-            possible = self._advances and known is not None and self._options.resume is None
+            possible = self._fetcher.advances and known is not None and self._options.resume is None
         if not allowed.get(type(error)) or not possible or self._restarts >= self._options.restarts:
             return False
         _log.info("%s; starting again at the top", error)
         self._resumed = at = self.checkpoint()
         self._restarts += 1
+        self._fetcher.lost = False
         self._before, self.taken, self._failed = at.items, 0, None
         if known is not None:  # what comes is compared by id: its order may be another
             known.look_up()
@@ -503,14 +409,14 @@ class Walk(Generic[T]):
         too_large = isinstance(error, Unreadable) and error.too_large
         if isinstance(error, ApiError):
             too_large = error.status in _TOO_LARGE
-        size = self._size or _SERVERS_PAGE_SIZE
-        again = not self._advances or self._next is None
+        size = self._fetcher.size or _SERVERS_PAGE_SIZE
+        again = not self._fetcher.advances or self._next is None
         if not (too_large and again and self._paging.page_size and size > 1):
             return False
         self._wanted_size = self._wanted_size or size
-        self._size = self._sender.page_sizes[self._endpoint.operation] = size // 2
+        self._fetcher.size = self._sender.page_sizes[self._endpoint.operation] = size // 2
         self._good_pages = 0
-        _log.info("%s; asking for pages of %d", error, self._size)
+        _log.info("%s; asking for pages of %d", error, self._fetcher.size)
         return True
 
     def _grow(self) -> None:
@@ -518,13 +424,13 @@ class Walk(Generic[T]):
         self._good_pages += 1
         wanted = self._wanted_size
         if (
-            self._size
+            self._fetcher.size
             and wanted
-            and self._size < wanted
+            and self._fetcher.size < wanted
             and self._good_pages >= _GROWS_AFTER
-            and not self._advances
+            and not self._fetcher.advances
         ):
-            self._size = min(wanted, self._size * 2)
+            self._fetcher.size = min(wanted, self._fetcher.size * 2)
             self._good_pages = 0
 
     def _size_to_begin_with(self) -> int | None:
@@ -532,10 +438,6 @@ class Walk(Generic[T]):
         if worked is None:
             return self._wanted_size
         return min(worked, self._wanted_size or worked)
-
-
-def _answered(task: asyncio.Task[_Answer]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _ends(paging: Paging, head: Head) -> bool:
