@@ -9,6 +9,9 @@ Where to look:
     catalog.py    offers, products, campaigns, ...: filters and scroll cursors
                   seed.py makes the items, templates.py says what they look like
     store.py      the objects that were created or changed, above those of records.py
+    relations.py  what belongs together, read off the ids in objects
+    orders.py     orders, queued or done at once, and previews
+                  order_effects.py does what they ask for, pricing.py knows what it costs
     agenda.py     what happens later on the clock
     objects.py    subscriptions, customers, orders, ...: key cursors and single objects
                   records.py makes their content

@@ -10,7 +10,17 @@ import msgspec
 
 from limio_async.emulator.messages import Call, Refused
 
-__all__ = ["Data", "as_list", "as_object", "cookie", "is_list", "is_object", "json_object", "require"]
+__all__ = [
+    "Data",
+    "as_list",
+    "as_object",
+    "cookie",
+    "is_list",
+    "is_object",
+    "json_object",
+    "objects_in",
+    "require",
+]
 
 Data = dict[str, Any]
 
@@ -33,6 +43,11 @@ def as_object(value: object) -> Data:
 def as_list(value: object) -> list[Any]:
     """*value* if it is a JSON array, otherwise an empty one."""
     return value if is_list(value) else []
+
+
+def objects_in(value: object) -> list[Data]:
+    """The objects of an array, without whatever else is in it."""
+    return [one for one in as_list(value) if is_object(one)]
 
 
 def json_object(call: Call, *, status: int = 400) -> Data:

@@ -90,8 +90,11 @@ class Relations:
         if record["record_type"] != "subscription":
             return []
         first = self._store.get(str(record.get("ref", "")).partition("/")[0])
-        later = [other for other in self._store.linked(record["id"]) if other["record_type"] == "order"]
-        return ([first] if first else []) + later
+        orders = {first["id"]: first} if first else {}
+        for other in self._store.linked(record["id"]):
+            if other["record_type"] == "order":
+                orders[other["id"]] = other
+        return list(orders.values())
 
     def _as_related(self, record: Data, other: Data) -> Data:
         relation = self._relation(record, other)

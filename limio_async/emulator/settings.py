@@ -61,6 +61,8 @@ class Settings:
     """Seconds after its last read that a scroll is forgotten."""
     empty_page_every: int = 7
     """Before every n-th page of an object list comes an empty one; 0 for never."""
+    order_delay: float = 60.0
+    """Seconds that an order waits in the queue if it is not to be processed immediately."""
     page_bytes_limit: int = 6_291_556
     """Larger answers become a 502, as AWS Lambda does it."""
 

@@ -16,16 +16,22 @@ from limio_async.core.wire import Endpoint, Request, Response
 from limio_async.emulator.agenda import Agenda
 from limio_async.emulator.catalog import Catalog, Scroll
 from limio_async.emulator.catalog_admin import CatalogAdmin
+from limio_async.emulator.checkout import Checkout
 from limio_async.emulator.delivery import Delivery
 from limio_async.emulator.faults import Faults
 from limio_async.emulator.journeys import Journeys
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.oauth import OAuth
 from limio_async.emulator.objects import Objects
+from limio_async.emulator.order_effects import Effects
+from limio_async.emulator.orders import Orders
+from limio_async.emulator.pricing import Offers
 from limio_async.emulator.records import PATH_TYPES, Records
 from limio_async.emulator.routes import Routes
+from limio_async.emulator.session import Session
 from limio_async.emulator.settings import Settings
 from limio_async.emulator.store import Store
+from limio_async.emulator.subscription_checkout import SubscriptionCheckout
 
 __all__ = ["Keeper", "Received", "Scripted", "World"]
 
@@ -88,11 +94,19 @@ class World(Settings):
         self.agenda = Agenda(self)
         self.store = Store(self, Records(self, self._catalog.shelves["offers"]))
         self._objects = Objects(self, self.store)
+        checkout = Checkout(self, self._catalog, self.store)
+        offers = Offers(self._catalog)
+        effects = Effects(self, self.store, offers)
+        self.orders = Orders(self, self.store, self.agenda, effects)
         areas = (
             self._oauth,
             self._catalog,
             CatalogAdmin(self, self._catalog, self.agenda),
             self._objects,
+            checkout,
+            SubscriptionCheckout(self._catalog, self.store, checkout),
+            Session(self.store),
+            self.orders,
             Journeys(self, self._catalog),
         )
         self._keepers = [part for part in (self.agenda, self.store, *areas) if isinstance(part, Keeper)]
@@ -209,6 +223,16 @@ class World(Settings):
         if name in self._catalog.shelves:
             return self._catalog.ids(name)
         return (record["id"] for record in self.store.every(PATH_TYPES.get(name, name)))
+
+    def environ(self, host: str) -> dict[str, str]:
+        """What a client of this world finds in its environment; *host* is where it is served."""
+        return {
+            "LIMIO_HOST": host,
+            "LIMIO_API_KEY": self.api_key,
+            "LIMIO_CLIENT_ID": self.client_id,
+            "LIMIO_CLIENT_SECRET": self.client_secret,
+            "LIMIO_SESSION_TOKEN": self.session_token,
+        }
 
     def rebuild_index(self) -> None:
         """Index the catalog anew: `commitId` changes."""
