@@ -166,10 +166,15 @@ class Catalog:
                 return Spot(name, number)
         return None
 
+    def holds(self, spot: Spot) -> bool:
+        """Whether an item stands there now."""
+        number = spot.number
+        return number is not None and self._edited[spot.shelf].facts(number, self._edition) is not None
+
     def whole(self, spot: Spot) -> Data:
         """The item that stands there now."""
-        if spot.number is None:
-            raise LookupError(f"nothing stands at the next free place of {spot.shelf}")
+        if spot.number is None or not self.holds(spot):
+            raise LookupError(f"nothing stands at {spot}")
         item: Data = msgspec.json.decode(self._edited[spot.shelf].item(spot.number, self._edition))
         return item
 

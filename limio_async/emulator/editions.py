@@ -74,7 +74,7 @@ class EditedShelf:
         """What searches look at; None if there is no such item."""
         copy = self._copy(number, edition)
         if copy is None:
-            return self._made.facts(number) if number < self.size(edition) else None
+            return self._made.facts(number) if 0 <= number < self.size(edition) else None
         return None if copy.item is None else copy.facts
 
     def with_id(self, wanted: str, edition: int) -> Sequence[int]:
