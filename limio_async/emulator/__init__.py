@@ -12,6 +12,9 @@ Where to look:
     relations.py  what belongs together, read off the ids in objects
     orders.py     orders, queued or done at once, and previews
                   order_effects.py does what they ask for, pricing.py knows what it costs
+    subscriptions.py  those of a Salesforce contact, timelines, news from Zuora
+    identities.py     external identities and changes of owner
+    partners.py       partner organisations, their users and customers
     agenda.py     what happens later on the clock
     objects.py    subscriptions, customers, orders, ...: key cursors and single objects
                   records.py makes their content

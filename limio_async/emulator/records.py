@@ -104,8 +104,8 @@ class Records:
         }
 
     def size(self, record_type: str) -> int:
-        """How many objects of this type there are."""
-        return self._sizes[record_type]
+        """How many objects of this type there are; none of a type that is never generated."""
+        return self._sizes.get(record_type, 0)
 
     def id(self, record_type: str, number: int) -> str:
         """The id of an object."""
@@ -142,7 +142,7 @@ class Records:
             number = int(last[4:]) if re.fullmatch(r"SAVE[0-9]{4,9}", last) else None
         else:
             number = number_in(last)
-        if number is None or not 0 <= number < self._sizes[record_type]:
+        if number is None or not 0 <= number < self.size(record_type):
             return None
         return number if self.id(record_type, number) == id else None
 

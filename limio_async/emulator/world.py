@@ -19,12 +19,14 @@ from limio_async.emulator.catalog_admin import CatalogAdmin
 from limio_async.emulator.checkout import Checkout
 from limio_async.emulator.delivery import Delivery
 from limio_async.emulator.faults import Faults
+from limio_async.emulator.identities import Identities
 from limio_async.emulator.journeys import Journeys
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.oauth import OAuth
 from limio_async.emulator.objects import Objects
 from limio_async.emulator.order_effects import Effects
 from limio_async.emulator.orders import Orders
+from limio_async.emulator.partners import Partners
 from limio_async.emulator.pricing import Offers
 from limio_async.emulator.records import PATH_TYPES, Records
 from limio_async.emulator.routes import Routes
@@ -32,6 +34,7 @@ from limio_async.emulator.session import Session
 from limio_async.emulator.settings import Settings
 from limio_async.emulator.store import Store
 from limio_async.emulator.subscription_checkout import SubscriptionCheckout
+from limio_async.emulator.subscriptions import Subscriptions
 
 __all__ = ["Keeper", "Received", "Scripted", "World"]
 
@@ -107,6 +110,9 @@ class World(Settings):
             SubscriptionCheckout(self._catalog, self.store, checkout),
             Session(self.store),
             self.orders,
+            Subscriptions(self, self.store, effects, self._catalog),
+            Identities(self, self.store, effects),
+            Partners(self, self.store),
             Journeys(self, self._catalog),
         )
         self._keepers = [part for part in (self.agenda, self.store, *areas) if isinstance(part, Keeper)]
