@@ -79,7 +79,7 @@ class Scroll(msgspec.Struct, kw_only=True):
 
 
 class _Identified(msgspec.Struct):
-    id: str
+    id: str = ""
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -187,6 +187,10 @@ class Catalog:
                 edited.put(spot.number, item, self._edition)
             elif spot.number is not None:
                 edited.remove(spot.number, self._edition)
+
+    def load(self, shelf: str, items: Iterable[Mapping[str, Any]]) -> None:
+        """Let there be these items: each in place of the one that has its path, or at the end."""
+        self.change((self.locate(str(item.get("path")), shelf) or Spot(shelf), item) for item in items)
 
     def snapshot(self) -> Data:
         """The edition and what was changed until then, fit for JSON."""

@@ -14,7 +14,6 @@ from limio_async.emulator.store import Store
 __all__ = ["SubscriptionCheckout"]
 
 _ACTIONS = {"add", "remove", "update"}
-_UNFINISHED = {"pending", "queued", "processing"}
 
 
 class SubscriptionCheckout:
@@ -81,10 +80,10 @@ class SubscriptionCheckout:
 
     def _is_pending(self, subscription: Data) -> bool:
         """Whether a change of *subscription* was accepted and has not happened yet."""
+        if subscription["status"] == "pending" or as_object(subscription.get("data")).get("pendingChange"):
+            return True
         linked = self._store.linked(subscription["id"])
-        return subscription["status"] == "pending" or any(
-            other["record_type"] == "order" and other["status"] in _UNFINISHED for other in linked
-        )
+        return any(other["record_type"] == "order" and other["status"] == "pending" for other in linked)
 
     def _checked(self, actions: object) -> list[Data]:
         """*actions*, if each is one and names something that exists."""

@@ -14,6 +14,7 @@ import msgspec
 
 from limio_async.core.wire import Endpoint, Request, Response
 from limio_async.emulator.agenda import Agenda
+from limio_async.emulator.builds import Builds
 from limio_async.emulator.catalog import Catalog, Scroll
 from limio_async.emulator.catalog_admin import CatalogAdmin
 from limio_async.emulator.checkout import Checkout
@@ -21,6 +22,7 @@ from limio_async.emulator.delivery import Delivery
 from limio_async.emulator.faults import Faults
 from limio_async.emulator.identities import Identities
 from limio_async.emulator.journeys import Journeys
+from limio_async.emulator.loading import Loading
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.oauth import OAuth
 from limio_async.emulator.objects import Objects
@@ -28,6 +30,7 @@ from limio_async.emulator.order_effects import Effects
 from limio_async.emulator.orders import Orders
 from limio_async.emulator.partners import Partners
 from limio_async.emulator.pricing import Offers
+from limio_async.emulator.promo_codes import PromoCodes
 from limio_async.emulator.records import PATH_TYPES, Records
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.session import Session
@@ -101,6 +104,10 @@ class World(Settings):
         offers = Offers(self._catalog)
         effects = Effects(self, self.store, offers)
         self.orders = Orders(self, self.store, self.agenda, effects)
+        promo_codes = PromoCodes(self, self.store)
+        self.orders.listeners += [checkout.ordered, promo_codes.ordered]
+        journeys, self.builds = Journeys(self, self._catalog), Builds(self, self._catalog)
+        self._loading = Loading(self._catalog, self.store, journeys, self.builds)
         areas = (
             self._oauth,
             self._catalog,
@@ -113,9 +120,12 @@ class World(Settings):
             Subscriptions(self, self.store, effects, self._catalog),
             Identities(self, self.store, effects),
             Partners(self, self.store),
-            Journeys(self, self._catalog),
+            promo_codes,
+            journeys,
+            self.builds,
         )
-        self._keepers = [part for part in (self.agenda, self.store, *areas) if isinstance(part, Keeper)]
+        parts = (self.agenda, self.store, *areas, self._loading)
+        self._keepers = [part for part in parts if isinstance(part, Keeper)]
         self._handlers: Mapping[str, Handler] = {
             operation: handler for area in areas for operation, handler in area.operations.items()
         }
@@ -220,6 +230,17 @@ class World(Settings):
             if keeper.name in state:
                 keeper.restore(state[keeper.name])
 
+    def load(self, operation: str, payload: object, **path: str) -> None:
+        """Let *operation*, with these path parameters or any, answer *payload*.
+
+        What a list, an object, a journey or a build holds is in the world from then on, and everything acts on
+        it; a list is answered exactly as it came until the world changes. Of other operations every answer is
+        *payload*.
+        """
+        if operation not in self._operations:
+            raise ValueError(f"no operation is called {operation}")
+        self._loading.load(operation, payload, path)
+
     def add_offers(self, count: int) -> list[str]:
         """Put *count* new offers at the end of the catalog, which is indexed anew; their ids."""
         return self._catalog.add("offers", count)
@@ -264,7 +285,12 @@ class World(Settings):
             headers=headers,
             body=request.body or b"",
         )
-        return self._handlers.get(endpoint.operation, _not_yet)(call)
+        if (loaded := self._loading.answer(call)) is not None:
+            return loaded
+        response = self._handlers.get(endpoint.operation, _not_yet)(call)
+        if endpoint.method != "GET" and endpoint.operation != "createToken":
+            self._loading.note_write()
+        return response
 
     def _authorize(self, endpoint: Endpoint[Any], authorization: str | None) -> None:
         """Refuses whoever does not show one of the credentials that *endpoint* takes."""
