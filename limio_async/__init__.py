@@ -4,28 +4,32 @@
 in `limio_async.models`, and every exception in `limio_async.errors`.
 """
 
-from limio_async import errors
-from limio_async.api import models
-from limio_async.auth import (
-    ApiKey,
-    AuthorizationCode,
-    BearerToken,
-    ChainedAuth,
-    ClientCredentials,
-    FileTokenStore,
-    MemoryTokenStore,
-    NoAuth,
-    SessionToken,
-    SignedIn,
-    SignIn,
-    StoredToken,
-    TokenStore,
-)
-from limio_async.client import Limio
-from limio_async.core.listing import Checkpoint, Listing, Page, Report
-from limio_async.core.ports import Auth, Exchange, Transport
-from limio_async.core.wire import Credential, Endpoint, Redirect, Request, Response
-from limio_async.version import __version__
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from limio_async import errors
+    from limio_async.api import models
+    from limio_async.auth import (
+        ApiKey,
+        AuthorizationCode,
+        BearerToken,
+        ChainedAuth,
+        ClientCredentials,
+        FileTokenStore,
+        MemoryTokenStore,
+        NoAuth,
+        SessionToken,
+        SignedIn,
+        SignIn,
+        StoredToken,
+        TokenStore,
+    )
+    from limio_async.client import Limio
+    from limio_async.core.listing import Checkpoint, Listing, Page, Report
+    from limio_async.core.ports import Auth, Exchange, Transport
+    from limio_async.core.wire import Credential, Endpoint, Redirect, Request, Response
+    from limio_async.version import __version__
 
 __all__ = [
     "ApiKey",
@@ -58,3 +62,21 @@ __all__ = [
     "errors",
     "models",
 ]
+
+_HOMES = ("version", "client", "auth", "core.listing", "core.ports", "core.wire", "api")
+
+if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
+
+    def __getattr__(name):
+        """What is asked for the first time: importing the package alone is quick, as pytest does it for its plugin."""
+        if name == "errors":
+            return import_module("limio_async.errors")
+        for home in _HOMES if name in __all__ else ():
+            module = import_module(f"limio_async.{home}")
+            if hasattr(module, name):
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
