@@ -51,9 +51,9 @@ class Partners:
         return reply(_organisation(self._store.create("partner_org", name=body["name"], data=data)))
 
     def _create_user(self, call: Call) -> Response:
-        organisation = self._store.get(call.path["partnerOrganisationId"])
+        organisation = self._store.get(call.path["partner_organisation_id"])
         if organisation is None or organisation["record_type"] != "partner_org":
-            raise Refused(404, f"No partner organisation {call.path['partnerOrganisationId']}")
+            raise Refused(404, f"No partner organisation {call.path['partner_organisation_id']}")
         email = json_object(call).get("email")
         if not isinstance(email, str) or "@" not in email:
             raise Refused(400, "email must be an e-mail address")

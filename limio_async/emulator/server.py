@@ -9,9 +9,10 @@ from time import monotonic
 
 from aiohttp import web
 
-from limio_async.core.wire import Request
+from limio_async.core.wire import Request, Response
+from limio_async.emulator.sending import send
+from limio_async.emulator.window import PREFIX, Window
 from limio_async.emulator.world import World
-from limio_async.errors import TransportError
 
 __all__ = ["run_server", "serve"]
 
@@ -20,14 +21,20 @@ _LARGEST_BODY = 10 * 2**20
 
 @asynccontextmanager
 async def serve(
-    world: World, host: str = "127.0.0.1", port: int = 8642, *, real_time: bool = False
+    world: World,
+    host: str = "127.0.0.1",
+    port: int = 8642,
+    *,
+    real_time: bool = False,
+    window: bool = False,
 ) -> AsyncGenerator[str]:
     """Answer for *world* as long as the block runs; gives the base URL. Port 0 takes any free one.
 
-    With *real_time* the world's clock runs by itself.
+    With *real_time* the world's clock runs by itself; with *window* there is a page to look through at
+    `/_emulator/`.
     """
     app = web.Application(client_max_size=_LARGEST_BODY)
-    app.router.add_route("*", "/{path:.*}", _Door(world, real_time=real_time).answer)
+    app.router.add_route("*", "/{path:.*}", _Door(world, real_time=real_time, window=window).answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -46,7 +53,7 @@ async def run_server(
     ready: Callable[[str], object] | None = None,
 ) -> None:
     """Serve *world* in real time until cancelled; calls *ready* with the base URL once it listens."""
-    async with serve(world, host, port, real_time=True) as url:
+    async with serve(world, host, port, real_time=True, window=True) as url:
         if ready is not None:
             ready(url)
         await asyncio.Event().wait()
@@ -55,12 +62,13 @@ async def run_server(
 class _Door:
     """Lets requests in to the world and its answers out."""
 
-    def __init__(self, world: World, *, real_time: bool) -> None:
+    def __init__(self, world: World, *, real_time: bool, window: bool) -> None:
         self._world = world
+        self._window = Window(world, running=real_time) if window else None
         self._real_time = real_time
         self._last = monotonic()
 
-    async def answer(self, incoming: web.Request) -> web.Response:
+    async def answer(self, incoming: web.Request) -> web.StreamResponse:
         if self._real_time:
             before, self._last = self._last, monotonic()
             self._world.advance(self._last - before)
@@ -71,10 +79,10 @@ class _Door:
             headers={name.lower(): value for name, value in incoming.headers.items()},
             body=await incoming.read() if incoming.body_exists else None,
         )
-        try:
-            response = self._world.answer(request)
-        except TransportError:  # the client sees its connection break, whichever way the script meant it
-            if incoming.transport is not None:
-                incoming.transport.abort()
-            return web.Response(status=502)
-        return web.Response(status=response.status, headers=response.headers, body=response.body)
+        if self._window is not None and incoming.path.startswith(PREFIX):
+            return _sent(self._window.answer(request, peer=incoming.remote))
+        return await send(incoming, self._world.deliver(request))
+
+
+def _sent(response: Response) -> web.Response:
+    return web.Response(status=response.status, headers=response.headers, body=response.body)
