@@ -76,11 +76,10 @@ class Checkout:
         """A basket that holds *order*; one that has this id already is begun anew."""
         own = id or self.baskets.new_id()
         old = self.baskets.get(own) or {}
-        now = self._store.stamp()
         basket: Data = {
             "id": own,
-            "created": old.get("created", now),
-            "touched": now,
+            "created": old.get("created") or self._store.stamp(),
+            "touched": instant(self._settings.now()),
             "order": {"external_id": own.removeprefix("basket-"), **order, "checkoutId": own},
             "entry": "/checkout",
             "completed": False,
@@ -92,7 +91,7 @@ class Checkout:
 
     def touch(self, basket: Data, order: Data) -> Data:
         """Let *basket* hold *order*; whoever owns it is there."""
-        changed = {**basket, "order": order, "touched": self._store.stamp()}
+        changed = {**basket, "order": order, "touched": instant(self._settings.now())}
         self.baskets.put(changed)
         return changed
 

@@ -15,7 +15,7 @@ from .visitor import Visitor
 
 
 class Clerk(Visitor):
-    """Paths are whole; *who* is `bearer`, `session`, `key` or nobody."""
+    """Paths are whole; *who* is `bearer`, `session`, `key` or nobody. Tokens that expired are renewed."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -32,6 +32,8 @@ class Clerk(Visitor):
         cookie: str | None = None,
         who: str = "bearer",
     ) -> Response:
+        if self.bearer.removeprefix("Bearer ") not in self.world.good_tokens():
+            self.token()
         credentials = {
             "bearer": self.bearer,
             "session": f"Bearer {self.world.session_token}",
