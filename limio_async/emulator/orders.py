@@ -278,11 +278,11 @@ def _checked(body: Data, *, status: int = 400) -> str:
     _check_items(body, status)
     _check_updates(body)
     payment = body.get("payment", {"type": "zuora"})
-    _expect(payment.get("type") in _PAYMENTS, f"payment.type must be one of {', '.join(sorted(_PAYMENTS))}")
+    _expect(payment.get("type") in list(_PAYMENTS), f"payment.type must be one of {', '.join(sorted(_PAYMENTS))}")
     for name in ("effectiveDate", "cancelDate"):
         _moment(body.get(name))
     if order_type == "change_address":
-        _expect(body["type"] in {"billing", "delivery"}, "type must be billing or delivery")
+        _expect(body["type"] in ("billing", "delivery"), "type must be billing or delivery")
     return order_type
 
 
@@ -303,7 +303,7 @@ def _check_items(body: Data, status: int) -> None:
 
 def _check_updates(body: Data) -> None:
     for update in body.get("updates", []):
-        _expect(is_object(update) and update.get("type") in {"add", "remove"}, "an update must add or remove")
+        _expect(is_object(update) and update.get("type") in ("add", "remove"), "an update must add or remove")
         _expect(isinstance(update.get("id"), str), "an update needs an id")
         _expect(_counts(update.get("quantity")), "quantity must be a positive number")
         _moment(update.get("effective_date"))

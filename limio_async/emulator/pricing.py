@@ -38,7 +38,7 @@ class Offers:
         """The item in this version, or in any if none is named; refuses what is not published."""
         spot = self._catalog.locate_id(id, kind)
         item = None if spot is None else self._catalog.whole(spot)
-        if item is None or item.get("status") != "active" or version not in {None, item.get("version")}:
+        if item is None or item.get("status") != "active" or version not in (None, item.get("version")):
             raise Refused(404, f"No published version {version} of {kind} {id}")
         return item
 

@@ -42,6 +42,17 @@ _CHOICES: Mapping[str, list[str]] = {
     "redirect_uri": ["http://127.0.0.1:8765/callback", "https://elsewhere.example/"],
     "recover": ["true", "checkout"],
 }
+_REFERENCES: Mapping[str, str] = {
+    "forSubscription.id": "subscriptions",
+    "forSubscription.name": "subscriptions named",
+    "subscriptionId": "subscriptions",
+    "offer.id": "v2",
+    "sourceId": "identities",
+    "destinationId": "identities",
+    "owner": "identities",
+    "basket": "id",
+}
+"""Where a body names a thing: what it is then."""
 _ODD: list[Any] = [None, "", 0, -1, True, [], {}, "\u0000", "é" * 40, 1e300, [None], {"id": None}]
 
 
@@ -83,6 +94,7 @@ class Walker:
         self.world = world
         self.known: defaultdict[str, list[str]] = defaultdict(list)
         self.cursors: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
+        self.cookies: dict[str, str] = {}
         self.token = ""
 
     def ask(self, operation: str, random: Random, *, odd: float = 0.1) -> Response:
@@ -164,7 +176,7 @@ class Walker:
             return random.choice(_CHOICES[name])
         if name == "client_id":
             return self.world.client_id
-        known = self.known.get(name) or self.known.get("id")
+        known = self.known.get(_REFERENCES.get(name, name)) or self.known.get("id")
         if name == "itemPath":
             return random.choice(self.known.get("path") or ["/offers2/x"]).lstrip("/")
         if name == "journeyName":
@@ -176,9 +188,8 @@ class Walker:
     def _header(self, parameter: Parameter) -> str:
         if parameter.name != "Cookie":
             return "test" if parameter.name == "x-limio-mode" else "limio.emulated"
-        return (
-            f"lmo_session={self.world.session_token}; lmo_basket={(self.known['basketId'] or ['none'])[-1]}"
-        )
+        jar = {"lmo_session": self.world.session_token, "lmo_uid": "visitor-1", **self.cookies}
+        return "; ".join(f"{name}={value}" for name, value in jar.items())
 
     def _body(self, described: Operation, random: Random, odd: float) -> bytes:
         if random.random() < odd / 4:
@@ -196,18 +207,23 @@ class Walker:
         match value:
             case dict():
                 return {
-                    name: self._changed(part, random, odd, name)
+                    name: self._changed(
+                        part, random, odd, f"{key}.{name}" if name in {"id", "name"} else name
+                    )
                     for name, part in value.items()
                     if random.random() >= odd
                 }
             case list():
                 return [self._changed(part, random, odd, key) for part in value]
-            case str() if self.known.get(key) and random.random() < 0.7:
-                return random.choice(self.known[key])
+            case str() if (known := self.known.get(_REFERENCES.get(key, key))) and random.random() < 0.7:
+                return random.choice(known)
             case _:
                 return value
 
     def _learn(self, operation: str, target: str, response: Response) -> None:
+        if kept := response.headers.get("set-cookie"):
+            name, _, value = kept.partition(";")[0].partition("=")
+            self.cookies[name] = value
         if response.status != 200 or not response.body.startswith((b"{", b"[")):
             return
         answer = json.loads(response.body)
@@ -219,10 +235,12 @@ class Walker:
             case _:
                 pass
         self._collect(answer)
-        if operation in {"listObjects", "createObject"}:
+        if operation in {"listObjects", "createObject", "listOffersV2"}:
             kind = target.partition("?")[0].rpartition("/")[2]
             for item in answer.get("items", [answer])[:5]:
                 self.known[kind] = [*self.known[kind][-20:], item["id"]]
+                if isinstance(item.get("name"), str):
+                    self.known[f"{kind} named"] = [*self.known[f"{kind} named"][-20:], item["name"]]
 
     def _remember_cursor(self, operation: str, cursor: Mapping[str, str]) -> None:
         self.cursors[operation] = [*self.cursors[operation][-3:], cursor]
