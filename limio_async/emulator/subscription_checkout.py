@@ -90,7 +90,7 @@ class SubscriptionCheckout:
         if not is_list(actions) or not all(is_object(action) for action in actions):
             raise Refused(502, "order.orderItems must be a list of actions")
         for action in actions:
-            if action.get("orderItemActionType") not in _ACTIONS:
+            if action.get("orderItemActionType") not in list(_ACTIONS):
                 raise Refused(502, "orderItemActionType must be add, remove or update")
             wanted = as_object(action.get("offer")).get("id")
             if not isinstance(wanted, str):
