@@ -29,7 +29,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
 
 _KEPT_BODY = 2048

@@ -9,7 +9,14 @@ from typing import Any
 import msgspec
 
 from limio_async.core.wire import Attempt, Request, Response
-from limio_async.errors import ClientClosed, DeadlineExceeded, LimioError, TransportError, UnknownOutcome
+from limio_async.errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    LimioError,
+    TransportError,
+    UnknownOutcome,
+    Unreadable,
+)
 
 __all__ = ["Life", "Sending", "unknown"]
 
@@ -40,7 +47,7 @@ class Sending:
         """The request leaves."""
         self._in_flight = True
 
-    def came_to(self, outcome: Response | TransportError) -> None:
+    def came_to(self, outcome: Response | TransportError | Unreadable) -> None:
         """This is what came of it."""
         self._in_flight = False
         status = outcome.status if isinstance(outcome, Response) else None

@@ -29,6 +29,7 @@ from limio_async.errors import (
     TooManyRequests,
     TransportError,
     UnknownOutcome,
+    Unreadable,
 )
 
 __all__ = ["CallOptions", "ListOptions", "Resource", "Session"]
@@ -237,7 +238,10 @@ class Session:
                 raise
             error: LimioError = sending.ended_by_deadline(limit)
         except AnswerLost as lost:
-            error = unknown(request, lost.said) if request.retry == "once" else lost
+            if request.retry == "once":
+                error = unknown(request, lost.said)
+            else:
+                error = sending.ended_by_deadline(limit) if scope.expired() else lost
         except LimioError as failed:
             error = failed
         else:
@@ -307,6 +311,9 @@ class Session:
             sending.begins()
             outcome = await self._on_the_wire(request, sending.time_left(self._timeout))
             self._limiter.learn(outcome, _asked_to_wait(outcome))
+        except Unreadable as error:  # too large to be read
+            sending.came_to(error)
+            raise
         except asyncio.CancelledError:
             if not sending.has_time_until(asyncio.get_running_loop().time()):
                 self._limiter.learn(AnswerLost("cut by the deadline"), None)
