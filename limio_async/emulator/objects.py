@@ -110,7 +110,7 @@ class Objects:
         if call.path["record_type"] not in {"identity", "identities"}:
             raise Refused(502, f"A {call.path['record_type']} cannot be related, only an identity")
         identity, service = body.get("id"), body.get("service", "limio")
-        if not isinstance(identity, str) or service not in _SERVICES:
+        if not isinstance(identity, str) or service not in tuple(_SERVICES):
             raise Refused(502, "id must be a string and service limio, zuora or salesforce")
         self._relations.relate(record, identity, service)
         return reply(None)

@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from limio_async.emulator.ids import fingerprint, uuid
-from limio_async.emulator.payload import Data, as_object, is_list, is_object, objects_in
+from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object, objects_in
 from limio_async.emulator.pricing import (
     Line,
     Offers,
     attributes,
+    decimal,
     payments,
     price,
     products,
@@ -122,7 +123,7 @@ class Effects:
 
     def person(self, details: Mapping[str, Any]) -> tuple[Data, Data]:
         """A new identity and its customer."""
-        email = details.get("email")
+        email = details["email"] if isinstance(details.get("email"), str) else None
         own = self._store.new_id("identity")
         identity = self._store.create(
             "identity", id=own, owner=own, name=email, data={"email": email} if email else {}
@@ -239,8 +240,8 @@ class Effects:
         add_on = line.item.get("record_type") == "add_on"
         child = self._store.create(
             "subscription_add_on" if add_on else "subscription_offer",
-            owner=subscription["owner"],
-            customer=subscription["owner"],  # the identity's id, as live records have it
+            owner=subscription.get("owner"),
+            customer=subscription.get("owner"),  # the identity's id, as live records have it
             related=subscription["id"],
             ref=subscription.get("ref") if order is None else f"{order['id']}/{order['id']}",
             data={
@@ -251,12 +252,12 @@ class Effects:
         )
         if add_on:
             entry = {"id": child["id"], "add_on": _short(line.item), "quantity": line.quantity}
-            self._set(subscription, addOns=[*subscription["data"].get("addOns", []), entry])
+            self._set(subscription, addOns=[*as_list(subscription["data"].get("addOns")), entry])
         return child
 
     def _detach(self, subscription: Data, child: Data) -> None:
         self._store.change(child, status="cancelled")
-        kept = [one for one in subscription["data"].get("addOns", []) if _id_of(one) != child["id"]]
+        kept = [one for one in as_list(subscription["data"].get("addOns")) if _id_of(one) != child["id"]]
         self._set(subscription, addOns=kept)
 
     def _set(self, subscription: Data, **data: Any) -> None:
@@ -274,8 +275,8 @@ class Effects:
             "schedule",
             id=own,
             status=status,
-            owner=subscription["owner"],
-            customer=subscription["customer"],
+            owner=subscription.get("owner"),
+            customer=subscription.get("customer"),
             related=subscription["id"],
             process_key=f"{status}/{payment['date'][:10]}/limio/{own}",
             data=payment,
@@ -323,7 +324,7 @@ class Effects:
                     self._store.change(gift, data={**gift["data"], "redeemed": True})
 
     def _of_subscription(self, subscription: Data, record_type: str, **fields: Any) -> None:
-        owner, customer = subscription["owner"], subscription["customer"]
+        owner, customer = subscription.get("owner"), subscription.get("customer")
         self._store.create(record_type, owner=owner, customer=customer, related=subscription["id"], **fields)
 
     def _children(self, subscription: Data, record_type: str) -> Iterator[Data]:
@@ -377,15 +378,15 @@ class Effects:
             self._store.change(method, status="inactive")
 
     def _update_customer_details(self, order: Data, subscription: Data) -> None:
-        customer = self._store.get(subscription["customer"])
+        customer = self._store.get(str(subscription.get("customer")))
         if customer is not None:
             details = order["data"]["customerDetails"]
             self._store.change(customer, data={**customer["data"], **details})
 
     def _pay_invoice(self, order: Data, subscription: Data) -> None:
         items = order["data"]["invoice"].get("items")
-        rows = items if is_list(items) else [items]
-        amount = sum((Decimal(str(row.get("amount") or 0)) for row in rows if is_object(row)), Decimal())
+        rows = objects_in(items if is_list(items) else [items])
+        amount = sum((decimal(row.get("amount")) for row in rows), Decimal())
         paid = refund(-amount, _currency_of(subscription), self.today, "Invoice")
         self._charge(subscription, {**paid, "type": "payment"}, "active")
 
@@ -400,7 +401,7 @@ class Effects:
 
     def _refund(self, subscription: Data, share: Decimal) -> Data:
         paid = as_object(subscription["data"].get("price"))
-        amount = Decimal(str(paid.get("amount") or 0)) * share
+        amount = decimal(paid.get("amount")) * share
         return refund(amount, _currency_of(subscription), self.today, "Refund")
 
     def _unused(self, subscription: Data) -> Decimal:
@@ -416,7 +417,7 @@ class Effects:
 def quantity(value: object) -> int:
     """How many of an item; one if nothing sensible is told."""
     text = str(value).removesuffix(".0")
-    return max(int(text), 1) if text.isascii() and text.isdigit() else 1
+    return max(int(text), 1) if text.isascii() and text.isdigit() and len(text) < 10 else 1
 
 
 def day_of(value: object) -> date | None:

@@ -63,8 +63,9 @@ _OBJECTS = (
     "forPartner",
     "orderDiscount",
 )
+_STRINGS = ("country", "external_id", "checkoutId", "owner", "source", "subscriptionId", "customerId")
 _LISTS = ("orderItems", "updates")
-_PAYMENTS = {"zuora", "invoice", "stripe", "paypal", "direct_debit", "google__pay", "gift_code"}
+_PAYMENTS = ("zuora", "invoice", "stripe", "paypal", "direct_debit", "google__pay", "gift_code")
 _WHEN = {"change_offer": "effectiveDate", "add_offer": "effectiveDate", "cancel_subscription": "cancelDate"}
 """Where the order says when it takes effect; `update_subscription` says it in each of its updates."""
 
@@ -273,12 +274,14 @@ def _checked(body: Data, *, status: int = 400) -> str:
     require(body, _REQUIRED[order_type], status=status)
     for name in _OBJECTS:
         _expect(is_object(body.get(name, {})), f"{name} must be an object")
+    for name in _STRINGS:
+        _expect(isinstance(body.get(name, ""), str), f"{name} must be a string")
     for name in _LISTS:
         _expect(is_list(body.get(name, [])), f"{name} must be an array")
     _check_items(body, status)
     _check_updates(body)
     payment = body.get("payment", {"type": "zuora"})
-    _expect(payment.get("type") in list(_PAYMENTS), f"payment.type must be one of {', '.join(sorted(_PAYMENTS))}")
+    _expect(payment.get("type") in list(_PAYMENTS), f"payment.type must be one of {', '.join(_PAYMENTS)}")
     for name in ("effectiveDate", "cancelDate"):
         _moment(body.get(name))
     if order_type == "change_address":
@@ -313,7 +316,7 @@ def _counts(value: object) -> bool:
     """Whether *value* is a quantity, as a number or a text, or is not there."""
     text = str(value).removesuffix(".0")
     return value is None or (
-        not isinstance(value, bool) and text.isascii() and text.isdigit() and int(text) > 0
+        not isinstance(value, bool) and text.isascii() and text.isdigit() and 0 < int(text[:10]) < 10**9
     )
 
 
@@ -328,9 +331,9 @@ def _moment(value: object) -> float:
         return 0.0
     try:
         moment = datetime.fromisoformat(str(value))
-    except ValueError:
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).timestamp()
+    except (ValueError, OverflowError):
         raise Refused(502, f"{value} is no date") from None
-    return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
 
 
 def _source(body: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,18 @@ from limio_async.emulator.catalog import Catalog
 from limio_async.emulator.messages import Refused
 from limio_async.emulator.payload import Data, is_list, is_object
 
-__all__ = ["Line", "Offers", "attributes", "payments", "price", "products", "refund", "shift", "term_end"]
+__all__ = [
+    "Line",
+    "Offers",
+    "attributes",
+    "decimal",
+    "payments",
+    "price",
+    "products",
+    "refund",
+    "shift",
+    "term_end",
+]
 
 _MOST_PAYMENTS = 12  # of a charge without an end, as far as a schedule looks ahead
 _DAYS = {"days": 1, "weeks": 7}
@@ -145,8 +156,8 @@ def _amount(charge: Data, quantity: int) -> Decimal:
     if is_list(tiers):
         for tier in tiers:
             if is_object(tier) and quantity <= (_whole(tier.get("ending_unit")) or quantity):
-                return _decimal(tier.get("price"))  # a flat fee
-    return _decimal(charge.get("value")) * quantity
+                return decimal(tier.get("price"))  # a flat fee
+    return decimal(charge.get("value")) * quantity
 
 
 def _currency(charge: Data) -> str:
@@ -164,8 +175,8 @@ def _discounted(amount: Decimal, discount: Mapping[str, Any], day: date, today: 
     if length and day >= shift(today, length, str(overrides.get("durationType", "Months"))):
         return amount
     if overrides.get("discountType", "DiscountPercentage") == "DiscountPercentage":
-        return amount - amount * _decimal(overrides.get("percentageDiscount")) / 100
-    return max(amount - _decimal(overrides.get("amountDiscount")), Decimal())
+        return amount - amount * decimal(overrides.get("percentageDiscount")) / 100
+    return max(amount - decimal(overrides.get("amountDiscount")), Decimal())
 
 
 def _line_item(line: Line, charge: Data, amount: Decimal) -> Data:
@@ -178,7 +189,7 @@ def _line_item(line: Line, charge: Data, amount: Decimal) -> Data:
         "quantity": line.quantity,
         "chargeName": label,
         "chargeDescription": label,
-        "productName": line.item["name"],
+        "productName": str(line.item.get("name")),
     }
 
 
@@ -204,10 +215,12 @@ def _payment(day: date, currency: str, items: list[Data]) -> Data:
 
 def _whole(value: object) -> int:
     """*value*, a number or the text of one; 0 if it is neither."""
-    return int(str(value)) if str(value).isascii() and str(value).isdigit() else 0
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _decimal(value: object) -> Decimal:
+def decimal(value: object) -> Decimal:
+    """*value*, a number or the text of one; 0 if it is neither."""
     try:
         number = Decimal(str(value))
     except InvalidOperation:  # priced outside Limio

@@ -22,7 +22,7 @@ from limio_async.emulator.store import Store
 __all__ = ["Subscriptions"]
 
 _PAGE = 20  # of a Salesforce contact
-_FIELD_TYPES = {"string", "date", "currency", "number", "boolean", "json"}
+_FIELD_TYPES = ("string", "date", "currency", "number", "boolean", "json")
 _TIMELINES = {"subscriptions": "subscription", "customers": "customer"}
 
 
@@ -76,7 +76,7 @@ class Subscriptions:
         require(body, ["forSubscription", "name", "type"])
         fields = body.get("fields", [])
         if not is_list(fields) or not all(_is_field(field) for field in fields):
-            kinds = ", ".join(sorted(_FIELD_TYPES))
+            kinds = ", ".join(_FIELD_TYPES)
             raise Refused(400, f"fields must be an array of objects with label and type: {kinds}")
         subscription = self._pointed_at(as_object(body["forSubscription"]))
         told = {name: body[name] for name in ("source", "fields") if name in body}
