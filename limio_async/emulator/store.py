@@ -223,7 +223,8 @@ class Store:
         self, record_type: str, service: str, place: Place, *, whole: bool
     ) -> Iterator[tuple[Place, Data]]:
         """What is there behind *place*, each with the place behind it."""
-        generated, added, end = place.generated, place.added, self.end(record_type, service)
+        end = self.end(record_type, service)
+        generated, added = min(place.generated, end.generated), min(place.added, end.added)
         keys = self._keys.get(record_type, [])
         while generated < end.generated or added < end.added:
             row: Data | None
