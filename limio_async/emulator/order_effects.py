@@ -95,8 +95,8 @@ class Effects:
     def subscribe(self, order: Data) -> Data:
         """Everything that comes of a `new` order; gives the subscription."""
         body = order["data"]
+        lines = self.lines(body["orderItems"])  # first: what is refused has no effect
         owner, customer = self._customer(body)
-        lines = self.lines(body["orderItems"])
         order |= {"owner": owner["id"], "customer": customer["id"]}
         subscription = self._subscription(order, lines)
         for line in lines:

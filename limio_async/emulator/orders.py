@@ -80,7 +80,7 @@ class Orders:
         self._effects = effects
         self.listeners: list[Callable[[Data], object]] = []
         """Each is told of every order that was accepted."""
-        agenda.on("orders.process", self._process)
+        agenda.on("orders.process", self._leave_queue)
         agenda.on("orders.take_effect", self._take_effect)
         self.operations: Mapping[str, Handler] = {
             "submitOrder": self._submit,
@@ -101,7 +101,7 @@ class Orders:
         for listener in self.listeners:
             listener(order)
         if body.get("process_immediately") is True:
-            return self._process(order["id"])
+            return self._process(order)
         self._agenda.later(self._settings.order_delay, "orders.process", order=order["id"])
         return order
 
@@ -205,11 +205,17 @@ class Orders:
     def _item_id(self, number: int) -> str:
         return uuid(fingerprint(self._store.new_reference(), number, length=32))
 
-    def _process(self, order: str) -> Data:
-        """Let an order leave the queue."""
+    def _leave_queue(self, order: str) -> None:
         record = self._store.get(order)
         if record is None:
-            raise LookupError(f"the order {order} was removed")
+            return
+        try:
+            self._process(record)
+        except Refused:  # what was ordered is no longer there
+            self._store.change(record, status="failed")
+
+    def _process(self, record: Data) -> Data:
+        """Let an order have its effects; the order as it is then."""
         body = record["data"]
         if body["order_type"] == "new":
             subscription = self._effects.subscribe(record)
@@ -218,8 +224,9 @@ class Orders:
             return self._store.change(
                 record, status="pending-payment"
             )  # the person is at the payment provider
+        record = self._store.change(record, status="complete")
         self._begin(record)
-        return self._store.change(record, status="complete")
+        return self._store.get(record["id"]) or record
 
     def _begin(self, order: Data) -> None:
         """Let an order take effect now, or at the time that it says."""
@@ -281,7 +288,7 @@ def _checked(body: Data, *, status: int = 400) -> str:
     _check_items(body, status)
     _check_updates(body)
     payment = body.get("payment", {"type": "zuora"})
-    _expect(payment.get("type") in list(_PAYMENTS), f"payment.type must be one of {', '.join(_PAYMENTS)}")
+    _expect(payment.get("type") in _PAYMENTS, f"payment.type must be one of {', '.join(_PAYMENTS)}")
     for name in ("effectiveDate", "cancelDate"):
         _moment(body.get(name))
     if order_type == "change_address":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -87,6 +88,23 @@ def test_an_order_in_the_queue_has_its_effects_when_the_clock_advances(
     world.advance(1)
     assert shopper.get("orders", answer["id"])["status"] == "complete"
     assert world.store.count("subscription") == before + 1
+
+
+def test_an_order_fails_in_the_queue_when_its_offer_is_no_longer_there(
+    shopper: Shopper, world: World
+) -> None:
+    subscription = shopper.subscribe()
+    change = {"order_type": "change_offer", "offer": reference(shopper.offers[3]), **pointer(subscription)}
+    waiting = [
+        shopper.do("submitOrder", "POST", "/order", body)
+        for body in (new(shopper.offers[3]), change | {"effectiveDate": "2025-01-01"})
+    ]
+    path = quote(shopper.offers[3]["path"][1:], safe="")
+    answer = shopper.ask(f"/limio/catalogs/1/items/{path}", method="DELETE", authorization=shopper.bearer)
+    assert answer.status == 200
+    world.advance(world.order_delay)
+    assert [shopper.get("orders", one["id"])["status"] for one in waiting] == ["failed", "failed"]
+    assert shopper.get("subscriptions", subscription["id"])["data"]["offer"]["id"] == shopper.offers[0]["id"]
 
 
 def test_orders_leave_the_queue_each_at_its_own_time(shopper: Shopper, world: World) -> None:
