@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from limio_async.cli.failures import Code, Failure, tell
 
+if TYPE_CHECKING:  # --help does without an emulator
+    from limio_async.cli.kept import Kept
+    from limio_async.emulator import World
+
 __all__ = ["command"]
 
 _PORT = 8642
+_PATH = click.Path(path_type=Path)
+_BETWEEN_SAVES = 3.0
 
 
 @click.command("emulate")
@@ -20,7 +30,28 @@ _PORT = 8642
 @click.option("--offers", type=click.IntRange(min=0), default=20_000, show_default=True)
 @click.option("--subscriptions", type=click.IntRange(min=0), default=2_000, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Equal seeds and sizes: equal answers.")
-def command(host: str, port: int, offers: int, subscriptions: int, seed: int) -> None:
+@click.option("--faults", type=_PATH, metavar="FILE", help="Let go wrong what this TOML file says.")
+@click.option("--control", is_flag=True, help="Let programs of this machine arm faults, advance the clock, …")
+@click.option("--data", type=_PATH, metavar="DIR", help="Serve what limio … --to DIR/offers.ndjson exported.")
+@click.option("--state", type=_PATH, metavar="FILE", help="Keep what changes in a SQLite file.")
+@click.option(
+    "--record",
+    type=(str, _PATH),
+    metavar="HOST DIR",
+    help="Pass on to a real tenant instead and keep its answers in DIR, names and the like masked.",
+)
+def command(
+    host: str,
+    port: int,
+    offers: int,
+    subscriptions: int,
+    seed: int,
+    faults: Path | None,
+    control: bool,
+    data: Path | None,
+    state: Path | None,
+    record: tuple[str, Path] | None,
+) -> None:
     """Emulate a Limio tenant over HTTP until Ctrl-C.
 
     Says on stderr how to reach it; the lines can be pasted into a shell.
@@ -29,23 +60,71 @@ def command(host: str, port: int, offers: int, subscriptions: int, seed: int) ->
         raise Failure(
             f"--host {host}: the emulator serves this machine only; use 127.0.0.1, ::1 or localhost"
         )
+    if record is not None:
+        if faults or control or data or state:
+            raise click.UsageError("--record goes without --faults, --control, --data and --state")
+        _run(_recording(*record, host, port), host, port)
+        return
     from limio_async.emulator import World
-    from limio_async.emulator.server import run_server
 
     world = World(offers=offers, subscriptions=subscriptions, seed=seed)
+    if data is not None:
+        world.read_data(data)
+    if faults is not None:
+        world.faults.read(faults)
+    with _kept(world, state) as kept:
+        _run(_emulating(world, host, port, control=control, kept=kept), host, port)
+
+
+async def _emulating(world: World, host: str, port: int, *, control: bool, kept: Kept | None) -> None:
+    from limio_async.emulator.server import run_server
 
     def ready(url: str) -> None:
         tell(f"emulating at {url}, Ctrl-C ends it")
-        for name, value in {
-            "HOST": url,
-            "API_KEY": world.api_key,
-            "CLIENT_ID": world.client_id,
-            "CLIENT_SECRET": world.client_secret,
-        }.items():
-            click.echo(f"export LIMIO_{name}={value}", err=True)
+        for name, value in world.environ(url).items():
+            click.echo(f"export {name}={value}", err=True)
 
+    saving = asyncio.create_task(_save_now_and_then(kept)) if kept else None
     try:
-        asyncio.run(run_server(world, host=host, port=port, ready=ready))
+        await run_server(world, host=host, port=port, control=control, ready=ready)
+    finally:
+        if saving is not None:
+            saving.cancel()
+
+
+async def _recording(tenant: str, directory: Path, host: str, port: int) -> None:
+    from limio_async.cli.recording import record
+
+    def ready(url: str) -> None:
+        tell(f"recording {tenant} to {directory} at {url}, Ctrl-C ends it")
+        click.echo(f"export LIMIO_HOST={url}", err=True)
+
+    await record(tenant, directory, host=host, port=port, ready=ready)
+
+
+async def _save_now_and_then(kept: Kept) -> None:
+    while True:
+        await asyncio.sleep(_BETWEEN_SAVES)
+        kept.save_if_changed()
+
+
+@contextmanager
+def _kept(world: World, file: Path | None) -> Generator[Kept | None]:
+    if file is None:
+        yield None
+        return
+    from limio_async.cli.kept import Kept
+
+    kept = Kept(world, file)
+    try:
+        yield kept
+    finally:
+        kept.close()
+
+
+def _run(serving: Coroutine[Any, Any, None], host: str, port: int) -> None:
+    try:
+        asyncio.run(serving)
     except OSError as error:
         raise Failure(f"cannot serve at {host}:{port}: {_reason(error)}", Code.API) from None
 

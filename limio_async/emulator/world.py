@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hmac import compare_digest
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
@@ -29,6 +30,7 @@ from limio_async.emulator.objects import Objects
 from limio_async.emulator.order_effects import Effects
 from limio_async.emulator.orders import Orders
 from limio_async.emulator.partners import Partners
+from limio_async.emulator.own_data import OwnData
 from limio_async.emulator.pricing import Offers
 from limio_async.emulator.promo_codes import PromoCodes
 from limio_async.emulator.records import PATH_TYPES, Records
@@ -250,6 +252,16 @@ class World(Settings):
         if name in self._catalog.shelves:
             return self._catalog.ids(name)
         return (record["id"] for record in self.store.every(PATH_TYPES.get(name, name)))
+
+    def read_data(self, directory: str | Path) -> None:
+        """Serve the lists that NDJSON files hold, such as `offers.ndjson`, byte for byte instead of generated ones.
+
+        Raises `ConfigurationError` naming the file and the line.
+        """
+        from limio_async.api import ENDPOINTS, VIEWS  # only such a world needs their names
+
+        own = OwnData(Path(directory), [*ENDPOINTS.values(), *VIEWS], self._handlers)
+        self._handlers = {**self._handlers, **own.operations}
 
     def environ(self, host: str) -> dict[str, str]:
         """What a client of this world finds in its environment; *host* is where it is served."""

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
 import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from limio_async import Limio
+from limio_async.cli.recording import Recorder
+from limio_async.client import auth_from
+from limio_async.emulator import InMemoryTransport, World
+from limio_async.emulator.server import serve_answers
 from tests.cli.conftest import Run, command_line
 
 
@@ -14,7 +27,7 @@ def test_what_it_says_is_all_that_a_client_needs(limio: Run) -> None:
     command = command_line("emulate", "--port", "0", "--offers", "8", "--subscriptions", "3")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        said = [process.stderr.readline() for _ in range(5)]
+        said = [process.stderr.readline() for _ in range(6)]
         try:
             assert said[0].startswith("limio: emulating at http://127.0.0.1:")
             env = dict(re.findall(r"^export (LIMIO_\w+)=(.*)$", "".join(said), re.MULTILINE))
@@ -43,3 +56,109 @@ def test_other_machines_are_not_served(limio: Run) -> None:
         result = limio("emulate", "--host", host)
         assert result.exit_code == 2
         assert "this machine only" in result.stderr
+
+
+@contextmanager
+def emulating(*args: str) -> Iterator[dict[str, str]]:
+    """What `limio emulate` says that a client needs, as long as the block runs."""
+    sizes = ("--port", "0", "--offers", "30", "--subscriptions", "3")
+    command = command_line("emulate", *sizes, *args)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = [process.stderr.readline() for _ in range(6)]
+        try:
+            yield dict(re.findall(r"^export (LIMIO_\w+)=(.*)$", "".join(said), re.MULTILINE))
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+
+
+def controlled(env: dict[str, str], action: dict[str, Any]) -> Any:
+    """What the control endpoint answers."""
+    asked = urllib.request.Request(  # noqa: S310
+        f"{env['LIMIO_HOST']}/_emulator/control",
+        data=json.dumps(action).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def test_faults_come_from_a_file_and_from_programs_of_this_machine(limio: Run, tmp_path: Path) -> None:
+    file = tmp_path / "faults.toml"
+    file.write_text('[[fault]]\non = "listOffers"\ndo = "status"\ncode = 403\n', encoding="utf-8")
+    with emulating("--faults", str(file), "--control") as env:
+        assert "403" in limio("offers", "list", env=env).stderr
+        controlled(env, {"action": "clear_faults"})
+        assert limio("offers", "list", env=env).exit_code == 0
+
+
+def test_what_was_exported_is_served(limio: Run, tmp_path: Path) -> None:
+    with emulating() as env:
+        assert limio("offers", "list", "--to", "offers.ndjson", env=env).exit_code == 0
+    exported = Path("offers.ndjson").read_bytes()
+    Path("offers.ndjson").write_bytes(exported.replace(b'"version"', b'"own" : 1.50, "version"'))
+    with emulating("--data", ".") as env:
+        result = limio("offers", "list", env=env)
+    assert result.stdout.encode() == Path("offers.ndjson").read_bytes()
+
+
+def test_state_outlives_a_restart_and_is_held_by_one_process(limio: Run, tmp_path: Path) -> None:
+    state = str(tmp_path / "world.sqlite")
+    with emulating("--state", state, "--control") as env:
+        controlled(env, {"action": "add_offers", "count": 2})
+        taken = limio("emulate", "--state", state, "--offers", "30", "--subscriptions", "3")
+    assert taken.exit_code == 2
+    assert taken.stderr == f"limio: --state {state}: another process uses it\n"
+    with emulating("--state", state) as env:
+        assert limio("offers", "list", env=env).stdout.count("\n") == 32
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--faults", "none.toml"], "none.toml: no such file or directory"),
+        (["--faults", "bad.ndjson"], "bad.ndjson: not TOML: "),
+        (["--data", "."], "bad.ndjson: named after no resource"),
+        (["--data", "none"], "none: no such file or directory"),
+        (["--state", "bad.ndjson"], "--state bad.ndjson: not a state file"),
+        (["--state", "none/state"], "--state none/state: unable to open database file"),
+        (["--record", "acme.prod.limio.com", "."], "--record: . is not empty"),
+        (["--record", "acme.prod.limio.com", "x", "--control"], "--record goes without"),
+        (["--record", "http://acme.prod.limio.com", "x"], "plain http is for this machine only"),
+    ],
+)
+def test_what_cannot_be_used_is_named_in_one_line(limio: Run, args: list[str], said: str) -> None:
+    Path("bad.ndjson").write_bytes(b'{"id":\n' * 100)
+    result = limio("emulate", "--port", "0", *args)
+    assert result.exit_code != 0
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+async def test_a_recording_is_masked_and_can_be_served(tmp_path: Path) -> None:
+    tenant, directory = World(offers=3, subscriptions=4), tmp_path / "recorded"
+    recorder = Recorder(InMemoryTransport(tenant), directory)
+    async with (
+        serve_answers(recorder.answer, "127.0.0.1", 0) as url,
+        Limio.from_env(tenant.environ(url)) as limio,
+    ):
+        assert len(await limio.customers.list().collect(limit=9)) == 3
+        assert len(await limio.offers.list().collect(limit=9)) == 3
+        assert len(await limio.offers.list().collect(limit=9)) == 3
+        first = await limio.customers.list().first()
+        assert first is not None
+        assert (await limio.customers.get(first.id or "")).id == first.id
+    kept = b"".join(file.read_bytes() for file in directory.iterdir())
+    for secret in (b"first.last", b"First Last", b"Last1", tenant.client_secret.encode(), b"eyJ"):
+        assert secret not in kept
+    assert sorted(one.name for one in directory.iterdir()) == [
+        "answers.jsonl",
+        "customers.ndjson",
+        "offers.ndjson",
+    ]
+    world = World()
+    world.read_data(directory)
+    async with Limio("x", auth=auth_from(world.environ("x")), transport=InMemoryTransport(world)) as limio:
+        assert len(await limio.offers.list().collect(limit=9)) == 3
+        assert (await limio.customers.get(first.id or "")).id == first.id
