@@ -74,6 +74,16 @@ def test_an_owner_who_is_known_gets_another_subscription(shopper: Shopper) -> No
     assert shopper.refused(**new(shopper.offers[0]), owner="id-unknown") == 404
 
 
+def test_who_is_signed_in_owns_what_is_ordered(shopper: Shopper, world: World) -> None:
+    shopper.bearer = f"Bearer {world.session_token}"
+    answer = shopper.submit(**new(shopper.offers[0]))
+    mine = shopper.do("listMmaSubscriptions", "GET", "/mma/subscriptions")
+    shopper.token()
+    [subscription] = [one for one in world.store.linked(answer["id"]) if one["record_type"] == "subscription"]
+    assert subscription["owner"] == answer["owner"] == world.store.records.id("identity", 0)
+    assert subscription["id"] in str(mine)
+
+
 def test_an_order_in_the_queue_has_its_effects_when_the_clock_advances(
     shopper: Shopper, world: World
 ) -> None:
