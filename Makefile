@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+WIREMOCK := wiremock@3.13.2
+WIREMOCK_STAMP := .cache/wiremock/.$(WIREMOCK)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check unit generate format bench clean
+.PHONY: help demo test lint types check unit wiremock generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +25,7 @@ demo: $(STAMP) ## stream 20,000 offers, the products and the subscriptions of an
 	done
 	@echo && wc -l demo/*.ndjson && echo "Look inside: head -n 1 demo/offers.ndjson | $(BIN)/python -m json.tool"
 
-test: lint types check unit ## all checks: lint, types, freshness of the generated code, tests
+test: lint types check unit wiremock ## all checks: lint, types, freshness of the generated code, tests
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -39,6 +41,15 @@ check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 unit: $(STAMP)
 	$(BIN)/python -m pytest
 
+wiremock: $(STAMP) $(WIREMOCK_STAMP) ## let WireMock break connections and look in its journal; needs Java and npm, is skipped without
+	$(BIN)/python -m pytest -rs -m judge tests/judges/test_wiremock.py
+
+# Without npm there is no stamp, and the test says what is missing.
+$(WIREMOCK_STAMP):
+	@mkdir -p $(@D)
+	@command -v npm >/dev/null || exit 0; \
+	npm install --prefix $(@D) --no-save --no-audit --no-fund --ignore-scripts --loglevel=error $(WIREMOCK) && touch $@
+
 generate: $(STAMP) ## write limio_async/api from openapi/
 	$(BIN)/python -m codegen
 
@@ -51,4 +62,4 @@ bench: $(STAMP) ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.faults
 
 clean: ## remove .venv and everything made
-	rm -rf .venv demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,13 +8,18 @@ proxies and passwords from the environment, inflate a body without limit.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 from aiohttp.client_middlewares import ClientHandlerType
+from aiohttp.connector import Connection
 from yarl import URL
 
-from limio_async.core.wire import Request, Response
+from limio_async.core.codec import UNDECODABLE
+from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import (
     AnswerLost,
     ClientClosed,
@@ -30,6 +35,11 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST_CONNECT = 10.0
 _LARGEST_BODY = 32 * 1024 * 1024
 _CHUNK = 256 * 1024
+_MOMENT = 0.1
+_LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
+"""Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
+request leaves; then nobody knows whether it was read, which costs a scroll its page and an order its answer."""
+_SKIM: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
 
 
 def origin_of(host: str) -> str:
@@ -63,7 +73,7 @@ def origin_of(host: str) -> str:
 
 
 class AiohttpTransport:
-    """Sends requests to one origin over connections that are kept and shared.
+    """Sends requests to one origin over connections that are kept and shared, but those of a `once` request.
 
     *largest_body* limits the bytes of an answer, after decompression. Connections open with the first
     request, in the loop that sends it.
@@ -73,7 +83,7 @@ class AiohttpTransport:
         self._origin = origin
         self._user_agent = user_agent
         self._largest_body = largest_body
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
         self._closed = False
 
     @property
@@ -84,7 +94,10 @@ class AiohttpTransport:
     async def send(self, request: Request, *, timeout: float | None) -> Response:
         """Send once and read the whole answer."""
         try:
-            return await self._sent(request, timeout)
+            async with asyncio.timeout(
+                timeout
+            ):  # not aiohttp's, which takes the caller's own for it when both end
+                return await self._sent(request, timeout)
         except (aiohttp.ClientError, TimeoutError) as error:
             ours = _translated(error, request.operation)
         except TransportError as error:  # from the middleware, which does not know the operation
@@ -94,59 +107,141 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close the connections."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
+        while self._sessions:
+            _, session = self._sessions.popitem()
             await session.close()
 
     async def _sent(self, request: Request, timeout: float | None) -> Response:
-        async with self._opened().request(
+        async with self._opened(request.retry).request(
             request.method,
             URL(self._origin + request.target, encoded=True),
             headers=request.headers,
             data=request.body,
             allow_redirects=False,
-            timeout=_within(timeout),
+            timeout=_connecting_within(timeout),
         ) as answer:
-            return Response(
+            response = Response(
                 status=answer.status,
                 headers={name.lower(): value for name, value in answer.headers.items()},
                 body=await self._body(answer, request.operation),
             )
+        if _is_cut_short(response):
+            raise AnswerLost("the answer's body broke off")
+        return response
 
     async def _body(self, answer: aiohttp.ClientResponse, operation: str) -> bytes:
         chunks: list[bytes] = []
         left = self._largest_body
-        async for chunk in answer.content.iter_chunked(_CHUNK):
-            left -= len(chunk)
-            if left < 0:
-                answer.close()
-                raise Unreadable(
-                    f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages",
-                    operation=operation,
-                    status=answer.status,
-                    too_large=True,
-                )
-            chunks.append(chunk)
+        with _ends_with_its_connection(answer):
+            async for chunk in answer.content.iter_chunked(_CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    answer.close()
+                    raise Unreadable(
+                        f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages",
+                        operation=operation,
+                        status=answer.status,
+                        too_large=True,
+                    )
+                chunks.append(chunk)
         return b"".join(chunks)
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _opened(self, retry: Retry) -> aiohttp.ClientSession:
         if self._closed:
             raise ClientClosed("this client was closed; open a new one")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the session above holds the concurrency ceiling
+        idle = _LONGEST_IDLE[retry]
+        if idle not in self._sessions:
+            self._sessions[idle] = aiohttp.ClientSession(
+                connector=_connector(idle),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"user-agent": self._user_agent},
                 middlewares=(_no_hidden_resend,),
+                request_class=_OnCleanConnections,
                 trust_env=False,
             )
-        return self._session
+        return self._sessions[idle]
 
 
-def _within(timeout: float | None) -> aiohttp.ClientTimeout:
+def _connector(idle: float) -> aiohttp.TCPConnector:
+    """Without a limit of its own: the session above holds the concurrency ceiling."""
+    if not idle:
+        return aiohttp.TCPConnector(limit=0, force_close=True)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=idle)
+
+
+def _is_cut_short(response: Response) -> bool:
+    """Whether JSON ends too early in an answer whose end is only told by the end of the connection."""
+    headers = response.headers
+    told = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
+    if told or not 200 <= response.status < 300 or response.status == 204:
+        return False
+    try:
+        _SKIM.decode(response.body)
+    except UNDECODABLE as error:
+        return "truncated" in str(error) or str(error).endswith(f"(byte {len(response.body)})")
+    return False
+
+
+@contextmanager
+def _ends_with_its_connection(answer: aiohttp.ClientResponse) -> Generator[None]:
+    """Let nobody wait for a body whose connection is gone: aiohttp 3.14 does, after a chunk that is malformed."""
+    connection, content = answer.connection, answer.content
+    if connection is None or connection.protocol is None:  # all of it is here
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    checks: list[asyncio.TimerHandle] = []
+
+    def check_soon(_: object = None) -> None:
+        checks[:] = [loop.call_later(_MOMENT, check, content.total_bytes)]
+
+    def check(before: int) -> None:
+        if content.is_eof() or content.exception() is not None:
+            return
+        if content.total_bytes > before:  # what was received is still being decompressed
+            check_soon()
+        else:
+            content.set_exception(aiohttp.ClientPayloadError())
+
+    closed = connection.protocol.closed
+    if closed is None:
+        check_soon()
+    else:
+        closed.remove_done_callback(_noticed)  # one for all answers of a connection
+        closed.add_done_callback(_noticed)
+        closed.add_done_callback(check_soon)
+    try:
+        yield
+    finally:
+        if closed is not None:
+            closed.remove_done_callback(check_soon)
+        for one in checks:
+            one.cancel()
+
+
+def _noticed(closed: asyncio.Future[None]) -> None:
+    """Look at its error, lest asyncio complain that nobody did."""
+    if not closed.cancelled():
+        closed.exception()
+
+
+def _connecting_within(timeout: float | None) -> aiohttp.ClientTimeout:
     """Half of the time for connecting, so that a failure to connect is known as one: nothing was sent."""
     connect = _LONGEST_CONNECT if timeout is None else min(_LONGEST_CONNECT, timeout / 2)
-    return aiohttp.ClientTimeout(total=timeout, connect=connect)
+    return aiohttp.ClientTimeout(total=None, connect=connect)
+
+
+class _Unclean(aiohttp.ClientConnectionError):
+    """Not used: something had come on a kept connection that nobody asked for."""
+
+
+class _OnCleanConnections(aiohttp.ClientRequest):
+    """Does not take what an idle connection has received for its answer: https://github.com/aio-libs/aiohttp/issues/13656."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if conn.protocol is None or conn.protocol.should_close:
+            raise _Unclean
+        return await super().send(conn)
 
 
 async def _no_hidden_resend(
@@ -165,6 +260,8 @@ def _translated(error: aiohttp.ClientError | TimeoutError, operation: str) -> Tr
     match error:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.InvalidURL():
             return NeverSent(f"could not connect: {_reason(error)}", operation=operation)
+        case _Unclean():
+            return NeverSent("a kept connection could not be used", operation=operation)
         case aiohttp.ServerDisconnectedError():
             return AnswerLost("the server hung up without an answer", operation=operation)
         case aiohttp.ClientPayloadError():

@@ -37,6 +37,31 @@ async def silence(writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
+def broken(*parts: bytes, end: Callable[[asyncio.StreamWriter], Awaitable[None]] = hang_up) -> Behaviour:
+    """Say *parts*, then *end* the connection."""
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+        await end(writer)
+
+    return say
+
+
+def slow(*parts: bytes, pause: float) -> Behaviour:
+    """Say *parts* with a *pause* before each."""
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            await asyncio.sleep(pause)
+            writer.write(part)
+            await writer.drain()
+
+    return say
+
+
 class RawServer:
     """Answers requests from a script, in order; the last behaviour repeats."""
 
@@ -44,10 +69,19 @@ class RawServer:
         self.script = list(script)
         self.requests: list[bytes] = []
         self.connections = 0
+        self.open = 0
+        """Connections that neither side has closed."""
         self.url = ""
+        self.stop: Callable[[], None] = lambda: None
+        """Take no connection more; those that are open stay."""
+
+    def sent(self, target: str) -> list[bytes]:
+        """The requests whose path and query contain *target*."""
+        return [request for request in self.requests if target.encode() in request.partition(b"\r\n")[0]]
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         try:
             while head := await self._request(reader):
                 self.requests.append(head)
@@ -62,6 +96,7 @@ class RawServer:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open -= 1
             writer.close()
 
     async def _request(self, reader: asyncio.StreamReader) -> bytes:
@@ -90,6 +125,7 @@ async def raw_server(*script: Behaviour) -> AsyncIterator[RawServer]:
             writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    served.stop = server.close
     served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield served

@@ -1254,7 +1254,7 @@ async def test_this_is_what_aiohttp_is_told_to_send(row: Row) -> None:
             assert exactly(json.loads(body)) == exactly(row.body)
             assert headers["content-type"] == "application/json"
     assert call.kwargs["allow_redirects"] is False
-    assert call.kwargs["timeout"].total == 60.0
+    assert call.kwargs["timeout"].connect == 10.0
 
 
 async def test_a_list_is_walked_page_by_page_through_aiohttp() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import time
 import traceback
 import tracemalloc
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from limio_async import errors
 from limio_async.core.wire import Request
 from limio_async.transport import AiohttpTransport, origin_of
-from tests.wire.rawserver import RawServer, hang_up, http, raw_server, reset, silence
+from tests.wire.rawserver import RawServer, broken, hang_up, http, raw_server, reset, silence, slow
 
 CANARY = "canary-secret-value"
 
@@ -169,6 +170,31 @@ async def test_a_compressed_answer_arrives_decoded() -> None:
     body = gzip.compress(b'{"ok":true}')
     async with raw_server(http(body, "200 OK", "content-encoding: gzip")) as server:
         assert (await send(server)).body == b'{"ok":true}'
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks", "close"])
+async def test_a_large_answer_arrives_whole_also_if_its_connection_ends_with_it(framing: str) -> None:
+    body = b"[" + b"0," * 10_000_000 + b"0]"
+    packed = gzip.compress(body, 1)
+    said = {
+        "length": http(packed, "200 OK", "content-encoding: gzip"),
+        "chunks": b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n"
+        + b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed),
+        "close": http(packed, "200 OK", "content-encoding: gzip", close=True),
+    }[framing]
+    async with raw_server(broken(said)) as server:
+        assert (await send(server)).body == body
+
+
+@pytest.mark.parametrize("parts", [[b"zz\r\n{}\r\n"], [b"2\r\n{}\r\n", b"-1\r\n"], [b"2\r\n{", b"}XX"]])
+async def test_a_malformed_chunk_is_noticed_also_when_it_comes_after_the_head(parts: list[bytes]) -> None:
+    async with raw_server(
+        slow(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", *parts, pause=0.01)
+    ) as server:
+        begun = time.monotonic()
+        with pytest.raises(errors.AnswerLost, match="body broke off"):
+            await send(server, timeout=60)
+        assert time.monotonic() - begun < 5
 
 
 async def test_a_gzip_bomb_stops_at_the_limit() -> None:
