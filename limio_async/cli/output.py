@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from limio_async.cli.failures import Code, Failure, printable
-from limio_async.core.walk import RAW_ITEMS
 
 __all__ = [
     "JsonArray",
@@ -137,7 +136,7 @@ def show_table(answer: bytes) -> None:
     """Print one answer: an object as names and values, a list as rows."""
     value = msgspec.json.decode(answer)
     if isinstance(value, list) and value:
-        TableOfItems().add([bytes(one) for one in RAW_ITEMS.decode(answer) or ()])
+        TableOfItems().add([bytes(one) for one in msgspec.json.decode(answer, type=list[msgspec.Raw])])
     elif isinstance(value, dict) and value:
         table = _table(header=False)
         table.add_column(no_wrap=True)

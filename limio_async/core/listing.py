@@ -11,8 +11,8 @@ import msgspec
 from limio_async.core.codec import decode, items_decoder
 from limio_async.core.fetch import Sender
 from limio_async.core.page import BadItem, Options, Page, Report, Verify
-from limio_async.core.paging import Checkpoint, digest
-from limio_async.core.walk import RAW_ITEMS, TWO_WALKERS, Walk
+from limio_async.core.paging import Checkpoint, digest, raw_items
+from limio_async.core.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import IncompleteListing, InvalidArgument
 
@@ -62,7 +62,8 @@ class Listing(Generic[T]):
 
     def raw(self) -> Listing[bytes]:
         """The same listing, each item its exact bytes: nothing decoded, nothing lost."""
-        return self._with(lambda items: [bytes(item) for item in RAW_ITEMS.decode(items) or ()])
+        operation, paging = self._endpoint.operation, _paging(self._endpoint)
+        return self._with(lambda items: [bytes(item) for item in raw_items(operation, paging, items)])
 
     def into(self, kind: type[S]) -> Listing[S]:
         """The same listing, each item decoded to the caller's own msgspec type: what it lacks is skipped."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
-from limio_async.core.codec import UNDECODABLE, decode, decoder_for
+from limio_async.core.codec import UNDECODABLE, decode, decoder_for, items_decoder
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import ForeignCheckpoint, Unreadable
 
@@ -22,6 +22,7 @@ __all__ = [
     "digest",
     "last_id",
     "page_query",
+    "raw_items",
     "read_head",
 ]
 
@@ -151,6 +152,11 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
         cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
         commit_id=_first_found(operation, paging.commit_id, page),
     )
+
+
+def raw_items(operation: str, paging: Paging, items: msgspec.Raw) -> list[msgspec.Raw]:
+    """The items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
+    return decode(operation, items, items_decoder(msgspec.Raw), at=f"$.{paging.items}") or []
 
 
 def page_query(paging: Paging, size: int | None, cursor: Cursor | None = None) -> dict[str, str]:

@@ -11,7 +11,7 @@ import msgspec
 from limio_async.core.codec import error_for
 from limio_async.core.fetch import Answer, Fetcher, Sender
 from limio_async.core.page import BadItem, Options, Page, Report
-from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id, read_head
+from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id, raw_items, read_head
 from limio_async.core.wire import Attempt, Endpoint, Paging, Response
 from limio_async.errors import (
     AnswerLost,
@@ -26,12 +26,9 @@ from limio_async.errors import (
     Unreadable,
 )
 
-__all__ = ["RAW_ITEMS", "TWO_WALKERS", "Walk"]
+__all__ = ["TWO_WALKERS", "Walk"]
 
 T = TypeVar("T")
-
-RAW_ITEMS: msgspec.json.Decoder[list[msgspec.Raw] | None] = msgspec.json.Decoder(list[msgspec.Raw] | None)
-"""Splits the items of a page without decoding them."""
 
 TWO_WALKERS = "another iteration is walking this listing; give each a listing of its own"
 
@@ -178,8 +175,11 @@ class Walk(Generic[T]):
             return None
         if not self._raw_in_hand:
             head = read_head(self._endpoint.operation, self._paging, page.body)
-            self._raw_in_hand = RAW_ITEMS.decode(head.items) or []
+            self._raw_in_hand = self._raw(head)
         return last_id(self._raw_in_hand[place - 1])
+
+    def _raw(self, head: Head) -> list[msgspec.Raw]:
+        return raw_items(self._endpoint.operation, self._paging, head.items)
 
     async def in_hand(self) -> Page[T]:
         """The page in hand; at the beginning, the first."""
@@ -309,7 +309,7 @@ class Walk(Generic[T]):
         except Unreadable:
             if self._options.on_bad_item == "raise":
                 raise
-        items = [self._decoded_one(item) for item in RAW_ITEMS.decode(head.items) or ()]
+        items = [self._decoded_one(item) for item in self._raw(head)]
         return cast("list[T]", items), sum(isinstance(item, BadItem) for item in items)
 
     def _decoded_one(self, item: msgspec.Raw) -> T | BadItem:
@@ -322,7 +322,7 @@ class Walk(Generic[T]):
         """How many items of this page an earlier walk has handed out."""
         if not self._to_skip:
             return 0
-        ids = [last_id(item) for item in RAW_ITEMS.decode(head.items) or ()]
+        ids = [last_id(item) for item in self._raw(head)]
         last = self._resumed.last
         passed = min(self._to_skip, length)
         if self._paging.kind != "scroll":  # one page is concerned; if it has changed, rather twice than never
@@ -341,7 +341,7 @@ class Walk(Generic[T]):
             places = [place for place in places if not isinstance(items[place], BadItem)]
         if self._seen is None:
             return places
-        raw = RAW_ITEMS.decode(head.items) or []
+        raw = self._raw(head)
         self._seen.fresh([last_id(item) for item in raw[:passed]])
         fresh = self._seen.fresh([last_id(raw[place]) for place in places])
         self._duplicates += len(places) - len(fresh)
