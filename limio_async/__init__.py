@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from limio_async.core.listing import Checkpoint, Listing, Page, Report
     from limio_async.core.ports import Auth, Exchange, Transport
     from limio_async.core.wire import Credential, Endpoint, Redirect, Request, Response
-    from limio_async.version import __version__
+    from limio_async.transport import AiohttpTransport
+from limio_async.version import __version__
 
 __all__ = [
+    "AiohttpTransport",
     "ApiKey",
     "Auth",
     "AuthorizationCode",

@@ -18,7 +18,6 @@ from limio_async.core.session import CallOptions, ListOptions, Resource, Session
 from limio_async.core.wire import Endpoint
 from limio_async.errors import ConfigurationError
 from limio_async.transport import AiohttpTransport, origin_of
-from limio_async.version import __version__
 
 __all__ = ["Limio", "auth_from"]
 
@@ -29,12 +28,13 @@ P = ParamSpec("P")
 class Limio(Resources):
     """A client of one Limio tenant; one for a whole process, shared by all its tasks.
 
-    *host* is the tenant's host name or a base URL (plain `http://` for this machine only). *auth* is a
+    *host* is the tenant's host name or a base URL (plain `http://` for this machine only, or with
+    *plain_http*, which sends credentials for anyone to read). *auth* is a
     strategy of `limio_async.auth`, or several, of which each operation gets the first that it accepts.
     *timeout* is the deadline of a call in seconds, all its attempts and waits included; *attempts* how often
     a request is sent at most; *max_concurrency* how many are on the wire at once, at most: fewer while the
     server is overloaded; *requests_per_second* how many leave. *transport* replaces the network, such as by
-    an emulator.
+    an emulator, or by an `AiohttpTransport` over an `aiohttp.ClientSession` of your own.
 
     Making one does no I/O. Connections open with the first call and close with `aclose()` or the end of
     `async with`.
@@ -49,11 +49,12 @@ class Limio(Resources):
         attempts: int = 3,
         max_concurrency: int = 16,
         requests_per_second: float | None = None,
+        plain_http: bool = False,
         transport: Transport | None = None,
     ) -> None:
         _check(timeout=timeout, attempts=attempts, max_concurrency=max_concurrency, rate=requests_per_second)
         self._transport = transport or AiohttpTransport(
-            origin_of(host), user_agent=f"limio_async/{__version__}"
+            origin_of(host, plain_http=plain_http),
         )
         self._session = Session(
             self._transport,

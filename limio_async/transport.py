@@ -8,6 +8,8 @@ proxies and passwords from the environment, inflate a body without limit.
 from __future__ import annotations
 
 import asyncio
+import io
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -28,6 +30,7 @@ from limio_async.errors import (
     TransportError,
     Unreadable,
 )
+from limio_async.version import __version__
 
 __all__ = ["AiohttpTransport", "origin_of"]
 
@@ -35,6 +38,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST_CONNECT = 10.0
 _LARGEST_BODY = 32 * 1024 * 1024
 _CHUNK = 256 * 1024
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _MOMENT = 0.1
 _LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
 """Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
@@ -42,11 +47,11 @@ request leaves; then nobody knows whether it was read, which costs a scroll its 
 _SKIM: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
 
 
-def origin_of(host: str) -> str:
+def origin_of(host: str, *, plain_http: bool = False) -> str:
     """The origin meant by a tenant's host name or a base URL; a trailing `/api` is taken as said twice.
 
-    Raises `ConfigurationError` for anything else, and for `http://` to another machine than this one:
-    credentials travel only over TLS.
+    Raises `ConfigurationError` for anything else, and without *plain_http* for `http://` to another machine
+    than this one: credentials travel only over TLS.
     """
     try:
         url = urlsplit(host if "://" in host else f"https://{host}")
@@ -54,7 +59,7 @@ def origin_of(host: str) -> str:
     except ValueError as error:  # a port that is no number, half an IPv6 address
         raise ConfigurationError(f"the host cannot be read: {error}") from None
     name = url.hostname or ""
-    if not name or any(character.isspace() or not character.isprintable() for character in host):
+    if not (_HOST.fullmatch(name) or ":" in name) or port == 0 or not host.isprintable():
         raise ConfigurationError(f"host {host!r} is neither a host name nor a URL")
     if (
         url.username
@@ -64,7 +69,7 @@ def origin_of(host: str) -> str:
         or url.path not in {"", "/", "/api", "/api/"}
     ):
         raise ConfigurationError(f"host {name!r}: give the host name only, such as acme.prod.limio.com")
-    if url.scheme == "http" and name not in _LOOPBACK:
+    if url.scheme == "http" and name not in _LOOPBACK and not plain_http:
         raise ConfigurationError(f"host {name!r}: plain http is for this machine only; use https")
     if url.scheme not in {"http", "https"}:
         raise ConfigurationError(f"host {name!r}: https, not {url.scheme}")
@@ -76,13 +81,22 @@ class AiohttpTransport:
     """Sends requests to one origin over connections that are kept and shared, but those of a `once` request.
 
     *largest_body* limits the bytes of an answer, after decompression. Connections open with the first
-    request, in the loop that sends it.
+    request, in the loop that sends it. A *session* of the caller's is used for everything and never closed;
+    its cookies, its proxies and how long it keeps connections are the caller's business then.
     """
 
-    def __init__(self, origin: str, *, user_agent: str, largest_body: int = _LARGEST_BODY) -> None:
+    def __init__(
+        self,
+        origin: str,
+        *,
+        user_agent: str = f"limio_async/{__version__}",
+        largest_body: int = _LARGEST_BODY,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
         self._origin = origin
         self._user_agent = user_agent
         self._largest_body = largest_body
+        self._borrowed = session
         self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
         self._closed = False
 
@@ -94,9 +108,7 @@ class AiohttpTransport:
     async def send(self, request: Request, *, timeout: float | None) -> Response:
         """Send once and read the whole answer."""
         try:
-            async with asyncio.timeout(
-                timeout
-            ):  # not aiohttp's, which takes the caller's own for it when both end
+            async with asyncio.timeout(timeout):  # aiohttp's own is mistaken for the caller's when both end
                 return await self._sent(request, timeout)
         except (aiohttp.ClientError, TimeoutError) as error:
             ours = _translated(error, request.operation)
@@ -115,10 +127,11 @@ class AiohttpTransport:
         async with self._opened(request.retry).request(
             request.method,
             URL(self._origin + request.target, encoded=True),
-            headers=request.headers,
-            data=request.body,
+            headers={"user-agent": self._user_agent, **request.headers},
+            data=_data(request.body),
             allow_redirects=False,
             timeout=_connecting_within(timeout),
+            middlewares=(_no_hidden_resend,),
         ) as answer:
             response = Response(
                 status=answer.status,
@@ -149,17 +162,22 @@ class AiohttpTransport:
     def _opened(self, retry: Retry) -> aiohttp.ClientSession:
         if self._closed:
             raise ClientClosed("this client was closed; open a new one")
+        if self._borrowed is not None:
+            return self._borrowed
         idle = _LONGEST_IDLE[retry]
         if idle not in self._sessions:
             self._sessions[idle] = aiohttp.ClientSession(
                 connector=_connector(idle),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"user-agent": self._user_agent},
-                middlewares=(_no_hidden_resend,),
                 request_class=_OnCleanConnections,
                 trust_env=False,
             )
         return self._sessions[idle]
+
+
+def _data(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body as aiohttp wants it: in pieces, so that others are not kept waiting."""
+    return io.BytesIO(body) if body is not None and len(body) > _CHUNK else body
 
 
 def _connector(idle: float) -> aiohttp.TCPConnector:

@@ -10,6 +10,7 @@ import traceback
 import tracemalloc
 from typing import Any
 
+import aiohttp
 import pytest
 
 from limio_async import errors
@@ -221,6 +222,27 @@ async def test_no_error_holds_a_credential_not_even_in_its_causes(fault: Any) ->
     assert CANARY not in shown
 
 
+async def test_a_borrowed_session_is_used_and_left_open() -> None:
+    async with raw_server(http(b"{}"), hang_up, http(b"{}")) as server, aiohttp.ClientSession() as session:
+        transport = AiohttpTransport(server.url, session=session)
+        assert (await transport.send(request(), timeout=5)).status == 200
+        with pytest.raises(errors.AnswerLost):  # no hidden resend there either
+            await transport.send(request(), timeout=5)
+        await transport.aclose()
+        assert not session.closed
+        with pytest.raises(errors.ClientClosed):
+            await transport.send(request(), timeout=5)
+    assert len(server.requests) == 2
+    assert b"user-agent: limio_async/" in server.requests[0].lower()
+
+
+async def test_a_large_body_is_sent_whole_and_without_a_warning() -> None:
+    body = b'{"a":"' + b"x" * (3 * 1024 * 1024) + b'"}'
+    async with raw_server(http(b"{}")) as server:
+        await send(server, request("PUT", body=body))
+    assert server.requests[0].endswith(body)
+
+
 async def test_a_closed_transport_says_so() -> None:
     transport = AiohttpTransport("http://127.0.0.1:1", user_agent="x")
     await transport.aclose()
@@ -245,6 +267,10 @@ def test_hosts_and_base_urls(host: str, origin: str) -> None:
     assert origin_of(host) == origin
 
 
+def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
+    assert origin_of("http://limio.internal:8080", plain_http=True) == "http://limio.internal:8080"
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -262,6 +288,11 @@ def test_hosts_and_base_urls(host: str, origin: str) -> None:
         "https://acme.prod.limio.com:99999",
         "https://",
         "[",
+        ".",
+        "-",
+        "a..b",
+        "x" * 300,
+        "acme.prod.limio.com:0",
         "https://[::1",
     ],
 )
