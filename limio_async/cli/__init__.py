@@ -8,5 +8,6 @@ output.py      NDJSON, a JSON array, a table           target.py    a file that 
 settings.py    flags, environment, profiles            progress.py  how far a listing is
 failures.py    one line and one exit code for whatever went wrong
 login.py       signing in with a browser           logout.py    and out
-operations.py, emulate.py, completion.py   the other commands
+emulate.py     a tenant on this machine: kept.py its state, recording.py what a real one answers, masking.py without names
+operations.py, completion.py   the other commands
 """

@@ -19,10 +19,14 @@ Where to look:
     objects.py    subscriptions, customers, orders, ...: key cursors and single objects
                   records.py makes their content
     journeys.py   cancellation journeys
+    faults.py     what goes wrong, when and how often
+                  mishaps.py has the kinds, delivery.py how an answer travels, walks.py which page it is
+    own_data.py   lists that were exported from a tenant
     messages.py   what an area is asked and what it answers
     ids.py        ids that look random, follow from the seed and can be read back
     memory.py     InMemoryTransport
-    server.py     the same World over HTTP
+    server.py     the same World over HTTP; sending.py lets faults happen on the socket
+    control.py    /_emulator/control, for programs in other languages
 
 Each area is a class with `operations`, from operation id to a method; an operation in no area answers 501.
 """

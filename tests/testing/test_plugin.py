@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import tomllib
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-Project = Callable[..., "subprocess.CompletedProcess[str]"]
+from .conftest import ROOT, Project
 
 SCOPE = 'asyncio_default_fixture_loop_scope = "function"'
 MARKS = {
@@ -76,42 +71,19 @@ class TestOverridden:
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """Runs pytest in a project beside which this package is installed."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    [(name, module)] = declared["project"]["entry-points"]["pytest11"].items()
-    installed = tmp_path / "installed/limio_async-0.0.0.dist-info"
-    installed.mkdir(parents=True)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: limio_async\nVersion: 0.0.0\n")
-    (installed / "entry_points.txt").write_text(f"[pytest11]\n{name} = {module}\n")
-
-    def run(tests: str, ini: str = "", *args: str) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "test_shop.py").write_text(tests, encoding="utf-8")
-        (tmp_path / "pyproject.toml").write_text(
-            f'[tool.pytest.ini_options]\nfilterwarnings = ["error"]\n{ini}\n', encoding="utf-8"
-        )
-        path = os.pathsep.join([str(installed.parent), str(ROOT)])
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args]
-        environ = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
-
-
 @pytest.mark.parametrize("mode", MARKS)
 def test_a_users_tests_run(project: Project, mode: str) -> None:
     plugin, ini, mark = MARKS[mode]
     other = {"asyncio": "anyio", "anyio": "asyncio"}[plugin]
-    result = project(TESTS.format(mark=mark), ini, "-p", f"no:{other}")
+    result = project({"test_shop.py": TESTS.format(mark=mark)}, ini, "-p", f"no:{other}")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "6 passed" in result.stdout
 
 
 def test_the_plugin_can_be_switched_off(project: Project) -> None:
-    result = project("def test_it(limio_world): ...", "", "-p", "no:limio_async", "-p", "no:asyncio")
+    result = project(
+        {"test_shop.py": "def test_it(limio_world): ..."}, "", "-p", "no:limio_async", "-p", "no:asyncio"
+    )
     assert result.returncode == 1
     assert "fixture 'limio_world' not found" in result.stdout
 
@@ -124,7 +96,7 @@ def test_it():
     assert "limio_async.testing" in sys.modules
     assert not {"aiohttp", "msgspec", "limio_async.client", "limio_async.emulator"} & set(sys.modules)
 """
-    result = project(tests, "", "-p", "no:asyncio", "-p", "no:anyio")
+    result = project({"test_shop.py": tests}, "", "-p", "no:asyncio", "-p", "no:anyio")
     assert result.returncode == 0, result.stdout + result.stderr
 
 
