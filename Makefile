@@ -4,9 +4,13 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 WIREMOCK := wiremock@3.13.2
 WIREMOCK_STAMP := .cache/wiremock/.$(WIREMOCK)
+PRISM := @stoplight/prism-cli@5.16.0
+PRISM_STAMP := .cache/prism/.5.16.0
+SCHEMATHESIS := schemathesis==4.32.5
+SCHEMATHESIS_STAMP := .cache/schemathesis/.$(SCHEMATHESIS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check unit wiremock generate format bench clean
+.PHONY: help demo test lint types check unit judges wiremock prism schemathesis window generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,7 +29,7 @@ demo: $(STAMP) ## stream 20,000 offers, the products and the subscriptions of an
 	done
 	@echo && wc -l demo/*.ndjson && echo "Look inside: head -n 1 demo/offers.ndjson | $(BIN)/python -m json.tool"
 
-test: lint types check unit wiremock ## all checks: lint, types, freshness of the generated code, tests
+test: lint types check unit judges ## all checks: lint, types, freshness of the generated code, tests
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -41,6 +45,8 @@ check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 unit: $(STAMP)
 	$(BIN)/python -m pytest
 
+judges: wiremock prism schemathesis window ## programs of others on the client and the emulator
+
 wiremock: $(STAMP) $(WIREMOCK_STAMP) ## let WireMock break connections and look in its journal; needs Java and npm, is skipped without
 	$(BIN)/python -m pytest -rs -m judge tests/judges/test_wiremock.py
 
@@ -49,6 +55,26 @@ $(WIREMOCK_STAMP):
 	@mkdir -p $(@D)
 	@command -v npm >/dev/null || exit 0; \
 	npm install --prefix $(@D) --no-save --no-audit --no-fund --ignore-scripts --loglevel=error $(WIREMOCK) && touch $@
+
+prism: $(STAMP) $(PRISM_STAMP) ## call every operation through Prism, which compares all with the spec; needs npm, is skipped without
+	$(BIN)/python -m pytest -rs -m judge tests/judges/test_prism.py
+
+$(PRISM_STAMP):
+	@mkdir -p $(@D)
+	@command -v npm >/dev/null || exit 0; \
+	npm install --prefix $(@D) --no-save --no-audit --no-fund --ignore-scripts --loglevel=error $(PRISM) && touch $@
+
+schemathesis: $(STAMP) $(SCHEMATHESIS_STAMP) ## ask the emulator whatever the spec allows and more, for two minutes at most
+	$(BIN)/python -m tests.judges.run_schemathesis .cache/schemathesis/bin/schemathesis 5
+
+# An environment of its own: it needs many packages that nothing else does.
+$(SCHEMATHESIS_STAMP):
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(SCHEMATHESIS)
+	@touch $@
+
+window: $(STAMP) ## click through the emulator's window in Chromium; is skipped without
+	$(BIN)/python -m pytest -rs -m judge tests/judges/test_window.py
 
 generate: $(STAMP) ## write limio_async/api from openapi/
 	$(BIN)/python -m codegen
@@ -60,6 +86,7 @@ format: $(STAMP) ## format the code
 bench: $(STAMP) ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.emulator
 
 clean: ## remove .venv and everything made
 	rm -rf .venv .cache demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -80,7 +80,7 @@ async def _emulating(world: World, host: str, port: int, *, control: bool, kept:
     from limio_async.emulator.server import run_server
 
     def ready(url: str) -> None:
-        tell(f"emulating at {url}, Ctrl-C ends it")
+        tell(f"emulating at {url}, Ctrl-C ends it; look in at {url}/_emulator/")
         for name, value in world.environ(url).items():
             click.echo(f"export {name}={value}", err=True)
 

@@ -40,6 +40,7 @@ _EXAMPLES: Mapping[str, Mapping[str, Mapping[str, object]]] = {
         "502 with HTML": {"code": 502, "html": True},
         "503": {"code": 503},
     },
+    "wrong_hits": {"of 1": {"to": 1}},
     "delay": {"3 s": {"seconds": 3}},
     "slow_body": {"3 s": {"seconds": 3}},
 }
@@ -188,12 +189,19 @@ def _admit(request: Request, peer: str | None) -> None:
     headers = {name.lower(): value for name, value in request.headers.items()}
     host = headers.get("host", "")
     origin = headers.get("origin")
-    if not _is_loopback(peer or "") or not _is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if not _is_loopback(peer or "") or not _is_loopback(_name_of(host)):
         raise Refused(403, "This page is for this machine only")
     if origin is not None and origin != f"http://{host}":
         raise Refused(403, "This page answers to itself only")
     if request.method == "POST" and _HEADER not in headers:
         raise Refused(403, f"A POST needs the header {_HEADER}")
+
+
+def _name_of(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # such as an unclosed bracket
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,6 +5,7 @@ It shares nothing with codegen and nothing with the client.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -19,7 +20,7 @@ from referencing.jsonschema import DRAFT202012
 
 from limio_async.core.wire import Response
 
-__all__ = ["FILE", "OPERATIONS", "Operation", "Parameter", "complaints"]
+__all__ = ["FILE", "OPERATIONS", "Operation", "Parameter", "complaints", "for_server"]
 
 FILE = Path(__file__).parents[2] / "openapi" / "limio.yaml"
 _URI = "urn:limio"
@@ -76,6 +77,39 @@ def complaints(operation: str, response: Response) -> list[str]:
         f"{operation} {status}: {error.json_path}: {error.message[:300]}"
         for error in _validator(pointer).iter_errors(value)
     ]
+
+
+def for_server(url: str) -> dict[str, Any]:
+    """The description of the one server at *url*, for programs that do not know servers of single operations.
+
+    An example that holds data called `$ref`, which is no reference, is left out.
+    """
+    spec: dict[str, Any] = copy.deepcopy(_SPEC)
+    paths = spec.pop("paths")
+    spec["servers"] = [{"url": url}]
+    spec["paths"] = {}
+    for path, item in paths.items():
+        own = item.pop("servers", None)
+        for method in filter(item.__contains__, _METHODS):
+            servers = item[method].pop("servers", None) or own or _SPEC["servers"]
+            prefix = urlsplit(servers[0]["url"]).path.rstrip("/")
+            spec["paths"].setdefault(prefix + path, {})[method] = item[method]
+    without: dict[str, Any] = _without_odd_examples(spec)
+    return without
+
+
+def _without_odd_examples(value: Any) -> Any:
+    match value:
+        case dict():
+            return {
+                name: _without_odd_examples(part)
+                for name, part in value.items()
+                if not (name in {"example", "examples"} and '"$ref"' in json.dumps(part, default=str))
+            }
+        case list():
+            return [_without_odd_examples(part) for part in value]
+        case _:
+            return value
 
 
 @cache

@@ -125,9 +125,10 @@ class Walker:
             case "sessionAuth":
                 return {"authorization": f"Bearer {self.world.session_token}"}
             case _:
-                return {"authorization": f"Bearer {self._good_token()}"}
+                return {"authorization": f"Bearer {self.good_token()}"}
 
-    def _good_token(self) -> str:
+    def good_token(self) -> str:
+        """A token that is good now."""
         if self.token not in self.world.good_tokens():
             form = {
                 "grant_type": "client_credentials",
