@@ -29,8 +29,8 @@ from limio_async.emulator.oauth import OAuth
 from limio_async.emulator.objects import Objects
 from limio_async.emulator.order_effects import Effects
 from limio_async.emulator.orders import Orders
-from limio_async.emulator.partners import Partners
 from limio_async.emulator.own_data import OwnData
+from limio_async.emulator.partners import Partners
 from limio_async.emulator.pricing import Offers
 from limio_async.emulator.promo_codes import PromoCodes
 from limio_async.emulator.records import PATH_TYPES, Records
