@@ -40,7 +40,8 @@ _EXAMPLES: Mapping[str, Mapping[str, Mapping[str, object]]] = {
         "502 with HTML": {"code": 502, "html": True},
         "503": {"code": 503},
     },
-    "wrong_hits": {"of 1": {"to": 1}},
+    "change_cursor": {"to a strange one": {"to": "%é+ /="}},
+    "wrong_hits": {"of 1": {"hits": 1}},
     "delay": {"3 s": {"seconds": 3}},
     "slow_body": {"3 s": {"seconds": 3}},
 }
