@@ -8,6 +8,11 @@ Where to look:
     oauth.py      GET /oauth2/authorize, POST /oauth2/token
     catalog.py    offers, products, campaigns, ...: filters and scroll cursors
                   seed.py makes the items, templates.py says what they look like
+                  editions.py keeps what was changed, catalog_admin.py changes it
+    checkout.py   baskets, which baskets.py keeps; subscription_checkout.py changes a subscription
+    session.py    what the signed-in user sees
+    promo_codes.py, builds.py  what their names say
+    loading.py    payloads that somebody put into a world
     store.py      the objects that were created or changed, above those of records.py
     relations.py  what belongs together, read off the ids in objects
     orders.py     orders, queued or done at once, and previews

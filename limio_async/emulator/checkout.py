@@ -186,7 +186,7 @@ class Checkout:
         item = self._item(offer)
         if item is None:
             return {"id": line.get("id"), "message": f"No offer {offer.get('id')}"}
-        if offer.get("version") not in {None, item.get("version")} or item.get("status") == "draft":
+        if offer.get("version") not in (None, item.get("version")) or item.get("status") == "draft":
             return {"id": line.get("id"), "message": f"Version {offer.get('version')} is not published"}
         return None
 
@@ -239,7 +239,7 @@ def actions_in(call: Call) -> Sequence[Data]:
     if not is_list(actions) or not all(is_object(action) for action in actions):
         raise Refused(502, "orderItemActions must be a list of objects")
     for action in actions:
-        if action.get("orderItemActionType") not in {"add", "remove", "update"}:
+        if action.get("orderItemActionType") not in ("add", "remove", "update"):
             raise Refused(502, "orderItemActionType must be add, remove or update")
         if not isinstance(as_object(action.get("offer")).get("id"), str):
             raise Refused(502, "offer.id is required")
@@ -258,17 +258,17 @@ def _changed(lines: list[Data], action: Data) -> list[Data]:
     content = {name: value for name, value in action.items() if name != "orderItemActionType"}
     if action["orderItemActionType"] == "add":
         return [*lines, line_of(content, len(lines))]
-    hit = {wanted} & {name for line in lines for name in (line.get("id"), _offer_id(line))}
-    if not hit:
+    if not any(wanted in _names(line) for line in lines):
         raise Refused(502, f"The basket does not hold {wanted}")
     if action["orderItemActionType"] == "remove":
-        return [line for line in lines if wanted not in {line.get("id"), _offer_id(line)}]
+        return [line for line in lines if wanted not in _names(line)]
     quantity = {"quantity": action["quantity"]} if "quantity" in action else {}
-    return [line | quantity if wanted in {line.get("id"), _offer_id(line)} else line for line in lines]
+    return [line | quantity if wanted in _names(line) else line for line in lines]
 
 
-def _offer_id(line: Data) -> object:
-    return as_object(line.get("offer")).get("id")
+def _names(line: Data) -> Sequence[object]:
+    """What a line may be called: its own id or that of its offer."""
+    return line.get("id"), as_object(line.get("offer")).get("id")
 
 
 def _wanted_id(order: Data) -> str | None:

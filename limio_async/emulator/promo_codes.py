@@ -16,7 +16,7 @@ __all__ = ["PromoCodes"]
 
 _TYPE = "promo_code_v2"
 _REQUIRED = ("applicationLevel", "promoCode", "status", "productDetails", "discount")
-_LEVELS = {"wholeBasket", "selectedItems"}
+_LEVELS = ("wholeBasket", "selectedItems")
 
 
 class PromoCodes:
@@ -31,8 +31,9 @@ class PromoCodes:
         """Let there be one less of the code that an order uses, where its number is limited."""
         body = order["data"]
         discount = as_object(body.get("orderDiscount"))
-        for name in {body.get("promoCode"), discount.get("promoCode"), discount.get("name")}:
-            code = self._store.get(f"{_TYPE}-{name}") if isinstance(name, str) else None
+        given = (body.get("promoCode"), discount.get("promoCode"), discount.get("name"))
+        for name in dict.fromkeys(name for name in given if isinstance(name, str)):
+            code = self._store.get(f"{_TYPE}-{name}")
             if code is not None:
                 self._use(code)
 

@@ -447,7 +447,7 @@ def _cut(value: Any) -> Any:
         return [_cut(one) for one in value]
     if not is_object(value):
         return value
-    if value.get("record_type") in {"offer", "add_on"} and "data" in value:
+    if value.get("record_type") in ("offer", "add_on") and "data" in value:
         return {**value, "data": dict(_INNER_NULLS)}
     return {**value, "offer": _cut(value["offer"])} if "offer" in value else value
 

@@ -13,7 +13,7 @@ from limio_async.emulator.store import Store
 
 __all__ = ["SubscriptionCheckout"]
 
-_ACTIONS = {"add", "remove", "update"}
+_ACTIONS = ("add", "remove", "update")
 
 
 class SubscriptionCheckout:
@@ -45,7 +45,9 @@ class SubscriptionCheckout:
             "forSubscription": {"id": subscription["id"]},
             "orderItems": _merged([], actions),
         }
-        basket = self._checkout.begin(given, tracking=as_object(body.get("tracking")), entry="/mma")
+        basket = self._checkout.begin(
+            given, kind="subscription", tracking=as_object(body.get("tracking")), entry="/mma"
+        )
         return self._shown(basket)
 
     def _get(self, call: Call) -> Response:
@@ -61,7 +63,7 @@ class SubscriptionCheckout:
 
     def _in_cookie(self, call: Call) -> Data:
         basket = self._checkout.in_cookie(call)
-        if basket is None or basket["order"].get("order_type") != "update_subscription":
+        if basket is None or basket.get("kind") != "subscription":
             raise Refused(404, "The cookie limio_state names no subscription checkout")
         return basket
 
