@@ -184,7 +184,9 @@ class Subscriptions:
 
 
 def _is_field(field: object) -> bool:
-    return is_object(field) and isinstance(field.get("label"), str) and field.get("type") in list(_FIELD_TYPES)
+    return (
+        is_object(field) and isinstance(field.get("label"), str) and field.get("type") in list(_FIELD_TYPES)
+    )
 
 
 def _heard(call: Call) -> Data:
