@@ -104,6 +104,8 @@ class Limio(Resources):
         interactive ones, which go first when both wait.
         """
         _check(timeout=timeout, attempts=attempts)
+        if lane not in {None, "interactive", "background"}:
+            raise ConfigurationError(f"there is no lane {lane!r}, only interactive and background")
         view = copy.copy(self)
         view._session = self._session.with_options(
             timeout=timeout, attempts=attempts, headers=headers, lane=lane
@@ -129,6 +131,8 @@ class Limio(Resources):
             stand_in._session = explainer
         else:
             raise TypeError("explain() takes a method of a resource, such as limio.orders.submit")
+        if isinstance(owner, Limio) and call.__name__ not in {"request", "listing"}:
+            raise TypeError(f"{call.__name__} sends nothing that could be explained")
         explained = getattr(stand_in, call.__name__)(*args, **kwargs)
         if isinstance(explained, Explanation):
             return explained

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import os
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,4 +139,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _reason(error: OSError) -> str:
+    if error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno).lower()
     return (error.strerror or type(error).__name__).rpartition(": ")[2]  # asyncio puts the address before it

@@ -25,12 +25,16 @@ class Kept:
         self._file = file
         try:
             self._connection = sqlite3.connect(file, timeout=0, isolation_level=None)
+        except sqlite3.Error as error:
+            raise Failure(f"--state {file}: {_reason(error)}") from None
+        try:
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._connection.execute("BEGIN EXCLUSIVE")
             self._connection.execute(_TABLE)
             self._connection.execute("COMMIT")  # the lock stays until the connection is closed
             row = self._connection.execute("SELECT state FROM world").fetchone()
         except sqlite3.Error as error:
+            self._connection.close()
             raise Failure(f"--state {file}: {_reason(error)}") from None
         if row is not None:
             self._restore(row[0])

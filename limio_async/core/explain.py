@@ -15,7 +15,7 @@ from limio_async.core.wire import Endpoint, Scheme
 
 __all__ = ["Explainer", "Explanation"]
 
-_SECRET_HEADERS = frozenset({"authorization", "cookie"})
+_SHOWN_HEADERS = frozenset({"accept", "content-type", "x-limio-mode"})
 _SECRET_FIELDS = frozenset({"client_secret", "code", "code_verifier"})
 _SHOWN: dict[Scheme, str] = {"key": "***", "bearer": "Bearer ***", "session": "Bearer ***"}
 
@@ -77,7 +77,7 @@ class Explainer:
         query = page_query(paging, size or paging.default_page_size) if paging else None
         request = build_request(endpoint, args, body, query=query, headers=self._headers)
         schemes: list[Scheme] = [one for one in endpoint.auth if one in self._offers] or [*endpoint.auth]
-        shown = {name: "***" if name in _SECRET_HEADERS else value for name, value in request.headers.items()}
+        shown = {name: value if name in _SHOWN_HEADERS else "***" for name, value in request.headers.items()}
         if schemes:
             shown["authorization"] = _SHOWN[schemes[0]]
         return Explanation(

@@ -80,6 +80,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Items that the server sent since the walk last began at the top, dropped ones included."""
     duplicates: int
     """Items dropped because their id had come before; counted with `unique=True` and after a restart."""
+    repeated: int
+    """Items handed out twice because a whole page came twice in a row; without `unique=True` all that is noticed."""
     undecodable: int
     """Items that could not be decoded and were skipped or yielded as `BadItem`."""
     requests: int
@@ -101,4 +103,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def counted_right(self) -> bool:
         """Whether as many items came as `hits` promised, or at least as many where it is a lower bound."""
+        if self.repeated:
+            return False
         return self.hits is None or (self.sent == self.hits if self.exact else self.sent >= self.hits)

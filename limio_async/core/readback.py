@@ -31,6 +31,6 @@ def _fields(body: object) -> Mapping[str, Any]:
     try:
         raw = body if isinstance(body, bytes | msgspec.Raw) else msgspec.json.encode(body)
         fields = msgspec.json.decode(raw)
-    except (TypeError, msgspec.MsgspecError):
+    except (TypeError, msgspec.MsgspecError, UnicodeError, RecursionError):
         return {}
     return cast("dict[str, Any]", fields) if isinstance(fields, dict) else {}

@@ -147,6 +147,13 @@ class Session:
         except UnknownOutcome as error:
             error.read_back = self._reader(endpoint, args, body, error.body)
             raise
+        except Unreadable as error:
+            if endpoint.retry != "once":
+                raise
+            outcome = unknown(request, error.said)
+            outcome.status, outcome.body, outcome.attempts = error.status, error.body, error.attempts
+            outcome.read_back = self._reader(endpoint, args, body, error.body)
+            raise outcome from error
 
     async def _called(
         self, endpoint: Endpoint[T], request: Request, timeout: float | None, trace: _Attempts | None

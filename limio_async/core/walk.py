@@ -115,6 +115,7 @@ class Walk(Generic[T]):
             exact=self._exact,
             sent=self._counted,
             duplicates=self._duplicates,
+            repeated=0 if self._options.unique else self._guard.repeated,
             undecodable=self._undecodable,
             requests=self._fetcher.requests,
             retries=self._fetcher.retries,
@@ -159,7 +160,7 @@ class Walk(Generic[T]):
     @property
     def _counted(self) -> int:
         """Items that the server sent since the top, not counting what certainly came twice."""
-        twice = self._duplicates if self._options.unique and not self._restarts else self._guard.repeated
+        twice = self._duplicates if self._options.unique and not self._restarts else 0
         return self._sent + self._length - twice
 
     @property
@@ -352,7 +353,8 @@ class Walk(Generic[T]):
             raise SnapshotChanged("the list is shorter than what was walked before", **self._where())
         if self.report.counted_right:
             return
-        message = f"the walk ended after {self._counted} items, {self._hits} were promised"
+        twice = f", {self.report.repeated} of them twice" if self.report.repeated else ""
+        message = f"the walk ended after {self._counted} items{twice}, {self._hits} were promised"
         if self._paging.kind == "scroll":
             self._complain(
                 IncompleteListing(message, expected=self._hits, seen=self._counted, **self._where())
@@ -420,24 +422,28 @@ class Walk(Generic[T]):
         return True
 
     def _grow(self) -> None:
-        """Try larger pages again after some that were no problem; a scroll keeps the size it began with."""
+        """Try larger pages again after some that were no problem; a scroll keeps its size, the next may be larger."""
         self._good_pages += 1
-        wanted = self._wanted_size
-        if (
-            self._fetcher.size
-            and wanted
-            and self._fetcher.size < wanted
-            and self._good_pages >= _GROWS_AFTER
-            and not self._fetcher.advances
-        ):
-            self._fetcher.size = min(wanted, self._fetcher.size * 2)
-            self._good_pages = 0
+        size, wanted = self._fetcher.size, self._wanted_size
+        if not size or not wanted or size >= wanted:
+            return
+        if self._good_pages < _GROWS_AFTER and not self._ended:
+            return
+        self._good_pages = 0
+        larger = min(wanted, size * 2)
+        if not self._fetcher.advances:
+            self._fetcher.size = larger
+        if larger < wanted:
+            self._sender.page_sizes[self._endpoint.operation] = larger
+        else:
+            self._sender.page_sizes.pop(self._endpoint.operation, None)
 
     def _size_to_begin_with(self) -> int | None:
         worked = self._sender.page_sizes.get(self._endpoint.operation)
         if worked is None:
             return self._wanted_size
-        return min(worked, self._wanted_size or worked)
+        self._wanted_size = self._wanted_size or _SERVERS_PAGE_SIZE
+        return min(worked, self._wanted_size)
 
 
 def _ends(paging: Paging, head: Head) -> bool:

@@ -273,6 +273,9 @@ class Orders:
         if is_object(pending) and pending.get("order") == order:
             del subscription["data"]["pendingChange"]
             self._store.change(subscription)
+        if subscription["status"] == "cancelled" and record["data"]["order_type"] != "renew":
+            self._store.change(record, status="failed")
+            return
         try:
             if update is None:
                 self._effects.by_type[record["data"]["order_type"]](record, subscription)

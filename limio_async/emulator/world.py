@@ -47,6 +47,7 @@ Scripted = Response | Literal["lost", "refused"] | None
 """What shall come of one call: this answer and no effect, an effect whose answer is lost, nothing at all
 because it never arrives, or (None) what always comes of it."""
 
+_END_OF_TIME = 253_370_764_800.0  # the year 9999
 _SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization"}
 _SECRET_BODIES = {"createToken"}
 _LOGGED_BODY = 65_536
@@ -227,7 +228,18 @@ class World(Settings):
         """Be as the world was that gave *state*; ValueError if its seed or sizes were others."""
         if state["sizes"] != self.sizes():
             raise ValueError(f"the snapshot is of a world with {state['sizes']}, this one has {self.sizes()}")
-        self._now = state["clock"]
+        clock = state["clock"]
+        if not isinstance(clock, int | float) or not 0 <= clock < _END_OF_TIME:
+            raise ValueError("its clock is no time")
+        before = self.snapshot()
+        try:
+            self._put_back(state)
+        except Exception as error:  # whatever a part makes of it, half of it shall not stay
+            self._put_back(before)
+            raise ValueError(f"it cannot be read: {error}") from None
+
+    def _put_back(self, state: Mapping[str, Any]) -> None:
+        self._now = float(state["clock"])
         for keeper in self._keepers:
             if keeper.name in state:
                 keeper.restore(state[keeper.name])

@@ -72,6 +72,7 @@ def test_no_explanation_shows_a_secret() -> None:
         limio.explain(limio.oauth.create_token, body),
         limio.explain(limio.checkout.get_subscription, cookie=SECRET),
         limio.explain(limio.session.entitlements),
+        limio.explain(limio.with_options(headers={"X-Api-Key": SECRET}).session.entitlements),
     ]
     for said in shown:
         assert SECRET not in str(said) + repr(said)

@@ -414,7 +414,7 @@ async def test_a_page_that_stands_in_for_another_is_noticed_although_the_count_i
         scroll_page(hits=3),
     ]
     listing, _ = walk(SCROLL, *script)
-    with pytest.raises(errors.IncompleteListing, match="after 2 items, 3 were promised"):
+    with pytest.raises(errors.IncompleteListing, match="after 3 items, 1 of them twice, 3 were promised"):
         await ids(listing)
 
 
@@ -473,9 +473,16 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones_that_grow_b
     sizes = sizes_of(transport)
     assert sizes[:3] == [10, 5, 2]
     assert sizes[-1] == 10
-    again = session.list(listing_of(KEY), {}, page_size=10, read_ahead=0)
-    await again.first()
-    assert sizes_of(transport)[len(sizes) :] == [2]  # what worked is remembered
+
+
+async def test_what_worked_is_remembered_and_forgotten_again_when_all_goes_well(virtual_time: Any) -> None:
+    fine = scroll_page("1"), scroll_page()
+    transport = ScriptedTransport(answer({}, 502), answer({}, 502), *fine, *fine * 4)
+    session = Session(transport, NoAuth(), attempts=1)
+    for _ in range(5):
+        await ids(session.list(listing_of(SCROLL), {}, page_size=40, read_ahead=0))
+    sizes = [one.target.partition("opt.pageSize=")[2].partition("&")[0] for one in transport.requests]
+    assert sizes == ["40", "20", "10", "10", "20", "20", "40", "40", "40", "40", "40", "40"]
 
 
 async def test_the_first_page_of_a_scroll_is_made_smaller_too() -> None:

@@ -121,7 +121,7 @@ UNKNOWN = Outcome(1, errors.UnknownOutcome)
 
 AMBIGUOUS = always(2, scroll=LOST_PAGE, once=UNKNOWN)  # it may have been executed
 NOT_EXECUTED = always(2, once=Outcome(1, errors.TooManyRequests))
-UNREADABLE = always(1, errors.Unreadable, scroll=LOST_PAGE)
+UNREADABLE = always(1, errors.Unreadable, scroll=LOST_PAGE, once=UNKNOWN)
 TOO_LATE = always(1, errors.DeadlineExceeded, once=UNKNOWN)
 
 
@@ -511,8 +511,11 @@ SCROLLS: Mapping[str, ListFault] = {
         options={"unique": True},
         report={"duplicates": 2, "complete": True},
     ),
-    "a duplicated page, duplicates wanted": ListFault(
-        [page(*"ab"), page(*"ab"), page(*"cd"), page()], "ababcd", report={"duplicates": 0, "complete": True}
+    "a duplicated page, duplicates handed out": ListFault(
+        [page(*"ab"), page(*"ab"), page(*"cd"), page()],
+        "ababcd",
+        errors.IncompleteListing,
+        report={"repeated": 2, "duplicates": 0, "complete": False},
     ),
     "a duplicated page instead of another": ListFault(
         [page(*"ab"), page(*"ab"), page()], "abab", errors.IncompleteListing
