@@ -13,11 +13,10 @@ import click
 import msgspec
 
 from limio_async.cli.settings import Flags
-from limio_async.core.wire import Endpoint, Param, Retry, Scheme
+from limio_async.core.wire import SCHEMES, Endpoint, Param, Retry
 
-__all__ = ["SCHEMES", "command_for", "hyphens"]
+__all__ = ["command_for", "hyphens"]
 
-SCHEMES: dict[Scheme, str] = {"key": "an API key", "bearer": "a bearer token", "session": "a session token"}
 _RESENT: dict[Retry, str] = {
     "safe": "Sent again whenever that may help.",
     "scroll": "A page is asked for again only if the server did not read it.",

@@ -17,7 +17,7 @@ from limio_async.core.listing import Checkpoint, Listing, Options, Verify
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.readback import read_back_args
 from limio_async.core.sending import Life, Sending, unknown
-from limio_async.core.wire import Attempt, Credential, Endpoint, Request, Response, Scheme
+from limio_async.core.wire import SCHEMES, Attempt, Credential, Endpoint, Request, Response, Scheme
 from limio_async.errors import (
     AnswerLost,
     ApiError,
@@ -383,8 +383,5 @@ def _closed_too_long(request: Request, opens_at: float) -> TooManyRequests:
     )
 
 
-_NAMES = {"key": "an API key", "bearer": "a bearer token", "session": "a session token"}
-
-
 def _listed(schemes: Collection[Scheme]) -> str:
-    return " or ".join(_NAMES[scheme] for scheme in sorted(schemes)) or "no credentials"
+    return " or ".join(SCHEMES[scheme] for scheme in sorted(schemes)) or "no credentials"

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 __all__ = [
+    "SCHEMES",
     "Attempt",
     "Credential",
     "Endpoint",
@@ -26,6 +27,13 @@ T_co = TypeVar("T_co", covariant=True)
 
 Scheme = Literal["key", "bearer", "session"]
 """What `Authorization` carries: the bare publishable key, a client's token, a signed-in user's token."""
+
+SCHEMES: Mapping[Scheme, str] = {
+    "key": "an API key",
+    "bearer": "a bearer token",
+    "session": "a session token",
+}
+"""The schemes as a sentence names them."""
 
 Retry = Literal["safe", "scroll", "idempotent", "once"]
 """When a request may be sent again; `core.retry` holds the rules.
