@@ -22,6 +22,9 @@ LimioError
 │   ├── CursorLoop        the server repeats itself
 │   ├── SnapshotChanged   the index was rebuilt during the walk
 │   └── IncompleteListing fewer items than promised, or a page that cannot be asked for again
+├── JobError              a sync job cannot begin or go on; what it has saved stays saved
+│   ├── SinkError         the target (a database, a directory) cannot be used
+│   └── TargetBusy        another run writes to the target
 ├── ForeignCheckpoint     the checkpoint belongs to another listing
 ├── InvalidArgument       raised before anything is sent: a value cannot be put on the wire
 ├── MissingCredentials    raised before anything is sent: the operation takes X, the client has Y
@@ -51,6 +54,7 @@ __all__ = [
     "ForeignCheckpoint",
     "IncompleteListing",
     "InvalidArgument",
+    "JobError",
     "LimioError",
     "ListingError",
     "Locked",
@@ -58,7 +62,9 @@ __all__ = [
     "NeverSent",
     "NotFound",
     "ServerError",
+    "SinkError",
     "SnapshotChanged",
+    "TargetBusy",
     "TooManyRequests",
     "TransportError",
     "Unauthorized",
@@ -248,6 +254,18 @@ class IncompleteListing(ListingError):
         super().__init__(message, operation=operation, checkpoint=checkpoint)
         self.expected = expected
         self.seen = seen
+
+
+class JobError(LimioError):
+    """A sync job cannot begin or go on. What it has written and saved stays: the same job goes on from there."""
+
+
+class SinkError(JobError):
+    """The target of a sync job cannot be used: the message says why and what to do."""
+
+
+class TargetBusy(JobError):
+    """Another run writes to the same target."""
 
 
 class ForeignCheckpoint(LimioError):

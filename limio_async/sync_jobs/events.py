@@ -1,0 +1,109 @@
+"""What a job tells while it runs and when it ends: reports, one for each stream, and the events that carry them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+__all__ = ["JobReport", "Mode", "Status", "StreamReport", "SyncEvent"]
+
+Mode = Literal["full", "incremental", "append"]
+"""What a run does with a stream; `sync_jobs.job.Job` tells what each means."""
+
+Status = Literal["running", "complete", "incomplete", "failed", "interrupted"]
+"""`incomplete`: the end was reached, but something is missing, as `error` says. `failed`: it was not reached."""
+
+
+class StreamReport(msgspec.Struct, kw_only=True):
+    """What a run has done with one stream, the time before an interruption included. Also a row of `_limio_runs`."""
+
+    run: str
+    """Names the run; sorts by time."""
+    stream: str
+    table_name: str
+    mode: Mode
+    status: Status = "running"
+    expected: int | None = None
+    """Items that the server promised (`hits`); None where it does not say."""
+    seen: int = 0
+    """Different items that the walk has seen."""
+    listed: int = 0
+    """Items that the server sent, those that came twice included."""
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    """Rows that were marked as deleted because a complete walk did not see them."""
+    quarantined: int = 0
+    """Items that could not be decoded, stored or fetched whole; their bytes are in `_limio_quarantine`."""
+    requests: int = 0
+    retries: int = 0
+    """Requests that were sent again."""
+    restarts: int = 0
+    """How often the walk began again at the top."""
+    pages: int = 0
+    received: int = 0
+    """Bytes of items."""
+    started: datetime
+    ended: datetime | None = None
+    network_seconds: float = 0.0
+    """Spent waiting for answers, of listing and hydration."""
+    decode_seconds: float = 0.0
+    write_seconds: float = 0.0
+    """Spent in the sink."""
+    commit_id: str | None = None
+    """The catalog's snapshot."""
+    watermark: datetime | None = None
+    """Where the next incremental run begins, less its overlap."""
+    error: str | None = None
+    delivered: int = 0
+    """The last spooled page whose items are in the target."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all there is was seen and is in the target or in quarantine."""
+        return self.status == "complete"
+
+    @property
+    def written(self) -> int:
+        """Items that were handed to the sink."""
+        return self.inserted + self.updated + self.unchanged
+
+    def seconds(self, now: datetime) -> float:
+        """How long it took; until *now*, if it has not ended."""
+        return ((self.ended or now) - self.started).total_seconds()
+
+
+class JobReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has done, stream by stream."""
+
+    target: str
+    streams: tuple[StreamReport, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stream is complete."""
+        return all(stream.complete for stream in self.streams)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was asked to stop before it was done."""
+        return any(stream.status == "interrupted" for stream in self.streams)
+
+    def to_json(self) -> bytes:
+        """The report as JSON."""
+        return msgspec.json.encode({"complete": self.complete, **msgspec.to_builtins(self)})
+
+
+class SyncEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened to a stream."""
+
+    kind: Literal["started", "listed", "written", "restarted", "ended"]
+    """`listed`: a page arrived; `written`: a batch is in the target; `restarted`: the walk began again at the top."""
+    at: datetime
+    report: StreamReport
+    """How the stream stands; it changes as the stream goes on."""
+    message: str = ""
+    """Why, of a restart."""

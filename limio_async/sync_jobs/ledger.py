@@ -1,0 +1,117 @@
+"""The tables beside those of the streams: runs, watermarks, quarantine, drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from limio_async.sync_jobs.events import StreamReport
+from limio_async.sync_jobs.tables import Column, Row, Table
+
+__all__ = [
+    "DRIFT",
+    "LEDGER",
+    "QUARANTINE",
+    "RUNS",
+    "STREAMS",
+    "quarantine_row",
+    "report_of",
+    "run_row",
+    "stream_row",
+]
+
+_INTEGERS = ("expected seen listed inserted updated unchanged deleted quarantined requests retries restarts"
+             " pages received delivered").split()  # fmt: skip
+
+RUNS = Table(
+    name="_limio_runs",
+    columns=(
+        Column("id"),
+        *(Column(name) for name in ("run", "stream", "table_name", "mode", "status")),
+        Column("started", "time"),
+        Column("ended", "time"),
+        *(Column(name, "integer") for name in _INTEGERS),
+        *(Column(name, "number") for name in ("network_seconds", "decode_seconds", "write_seconds")),
+        Column("commit_id"),
+        Column("watermark", "time"),
+        Column("error"),
+    ),
+    published=False,
+)
+"""One row for each run of each stream: its report."""
+
+STREAMS = Table(
+    name="_limio_streams",
+    columns=(
+        Column("id"),
+        Column("origin"),
+        Column("run"),
+        Column("mode"),
+        Column("watermark", "time"),
+        Column("ended", "time"),
+        Column("seen", "integer"),
+        Column("commit_id"),
+    ),
+    published=False,
+)
+"""One row for each stream that was ever complete: its name, its tenant, its last complete run, its watermark."""
+
+QUARANTINE = Table(
+    name="_limio_quarantine",
+    columns=(
+        Column("id"),
+        *(Column(name) for name in ("run", "stream", "item_id", "reason")),
+        Column("quarantined_at", "time"),
+        Column("raw", "bytes"),
+    ),
+    published=False,
+)
+"""Items that are not in their stream's table, with the reason and their exact bytes."""
+
+DRIFT = Table(
+    name="_limio_drift",
+    columns=(
+        Column("id"),
+        *(Column(name) for name in ("run", "stream", "model", "path", "kind", "found")),
+        Column("count", "integer"),
+        Column("example"),
+    ),
+    published=False,
+)
+"""What items hold that the models do not know, counted by stream; of the stream's last run that saw it."""
+
+LEDGER = (RUNS, STREAMS, QUARANTINE, DRIFT)
+
+
+def run_row(report: StreamReport) -> Row:
+    """The report as a row of `RUNS`."""
+    return _run_id(report.run, report.stream), *(getattr(report, one.name) for one in RUNS.columns[1:])
+
+
+def report_of(row: Mapping[str, Any]) -> StreamReport:
+    """The report that a row of `RUNS` holds."""
+    return msgspec.convert({name: value for name, value in row.items() if name != "id"}, StreamReport)
+
+
+def stream_row(report: StreamReport, *, origin: str) -> Row:
+    """What is remembered of a stream that is complete."""
+    values: dict[str, Any] = {"id": report.stream, "origin": origin}
+    return tuple(values.get(one.name, getattr(report, one.name, None)) for one in STREAMS.columns)
+
+
+def quarantine_row(report: StreamReport, item_id: str, reason: str, raw: bytes, now: datetime) -> Row:
+    """An item that is not in its stream's table."""
+    return (f"{report.stream}/{item_id}", report.run, report.stream, item_id, reason, now, raw)
+
+
+def unfinished(rows: Iterable[Mapping[str, Any]], run: str, stream: str) -> StreamReport | None:
+    """The report of a run that was begun, if the target has it."""
+    wanted = _run_id(run, stream)
+    return next((report_of(row) for row in rows if row["id"] == wanted), None)
+
+
+def _run_id(run: str, stream: str) -> str:
+    return f"{run}/{stream}"
