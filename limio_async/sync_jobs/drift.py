@@ -1,0 +1,342 @@
+"""What items hold that the models do not know, counted. Pure.
+
+Every JSON object is looked up by its shape (its names and the types of their values); what a shape means is
+worked out once, so that an item of a known shape costs a few lookups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType
+from typing import Any, Literal
+
+import msgspec
+from msgspec import inspect
+
+from limio_async.sync_jobs.ledger import DRIFT
+from limio_async.sync_jobs.tables import Row
+
+__all__ = ["Drift", "Finding", "Kind"]
+
+_MOST_NAMES = 100
+_MOST_VALUES = 50
+_MOST_FINDINGS = 1_000
+_MOST_SHAPES = 4_096
+
+_KINDS: Mapping[type, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    NoneType: "null",
+    list: "array",
+    dict: "object",
+}
+_NAME = re.compile(r"(?!.*\d{4})[A-Za-z_$][\w$-]{0,63}", re.ASCII)
+_TOKEN = re.compile(r"(?!.*\d{4})[A-Za-z][\w-]{0,31}", re.ASCII)
+_STATUSES = re.compile(r"Known status values:\s+([\w-]+(?:,\s+[\w-]+)*)")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+Kind = Literal["field", "type", "value"]
+"""`field`: a name that the model does not have; `type`: not of the type it says; `value`: none of those documented."""
+
+_See = Callable[[Any], None]
+_Key = tuple[str, str, Kind, str]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that items hold and a model does not know. Holds no values, except words such as `paused`."""
+
+    model: str
+    """The class that would have to change."""
+    path: str
+    """Where it stands in an item: `$.data.price[].value`; `{}` stands for any name."""
+    kind: Kind
+    found: str
+    """The JSON type, of a field or where another one is expected; the value that is none of the known."""
+    count: int
+    """How often it was seen; more than once in an item, if it is there more than once."""
+    example: str
+    """What the first one looked like."""
+
+
+class _Count:
+    """How often one thing was found."""
+
+    __slots__ = ("example", "seen")
+
+    def __init__(self, example: str, seen: int = 0) -> None:
+        self.example = example
+        self.seen = seen
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """A spot that items have: whose field it is, its path, and the type that the model says."""
+
+    model: str
+    path: str
+    type: inspect.Type
+
+    def named(self, model: str, name: str, type: inspect.Type) -> _Place:
+        return _Place(model, f"{self.path}.{name}", type)
+
+    def inside(self, mark: str, type: inspect.Type) -> _Place:
+        return _Place(self.model, self.path + mark, type)
+
+
+class Drift:
+    """Counts what items hold beyond *model*: names, types, and values of fields whose values are documented.
+
+    Bounded: of more than 100 unknown names in an object, 50 unknown values of a field or 1,000 findings, the
+    rest is counted together, as `{}` and `(other values)` and `(other findings)`. So are names and values that
+    might be somebody's or something's own.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._counts = _Counts(getattr(model, "__name__", str(model)))
+        self._see = _fitting(_Place(self._counts.model, "$", inspect.type_info(model)), self._counts)
+
+    def see(self, item: Any) -> None:
+        """Count what is in a decoded item."""
+        self._see(item)
+
+    def findings(self) -> list[Finding]:
+        """What was found, those loaded included, by model and path."""
+        return self._counts.findings()
+
+    def load(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Go on from rows of `DRIFT`, before anything is seen."""
+        self._counts.load(rows)
+
+    @staticmethod
+    def to_row(finding: Finding, run: str, stream: str) -> Row:
+        """The finding as a row of `DRIFT`."""
+        spot = (finding.kind, finding.model, finding.path, finding.found)
+        held = {"id": "/".join((stream, *spot)), "run": run, "stream": stream, **msgspec.to_builtins(finding)}
+        return tuple(held[column.name] for column in DRIFT.columns)
+
+
+class _Counts:
+    """All that was found, and no more of it than there is room for."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self._found: dict[_Key, _Count] = {}
+        self._distinct: Counter[tuple[str, str]] = Counter()
+        self._shapes = 0
+
+    def field(self, above: str, model: str, name: str, value: Any) -> _Count:
+        key: _Key = (model, f"{above}.{name}", "field", _kind(value))
+        named = _NAME.fullmatch(name) and (key in self._found or self._distinct["field", above] < _MOST_NAMES)
+        return self._at(key if named else (model, f"{above}.{{}}", "field", key[3]), value)
+
+    def type(self, place: _Place, value: Any) -> _Count:
+        return self._at((place.model, place.path, "type", _kind(value)), value)
+
+    def value(self, place: _Place, value: str) -> _Count:
+        key: _Key = (place.model, place.path, "value", value)
+        room = key in self._found or self._distinct["value", place.path] < _MOST_VALUES
+        named = _TOKEN.fullmatch(value) and room
+        return self._at(key if named else (place.model, place.path, "value", "(other values)"), value)
+
+    def has_room_for_a_shape(self) -> bool:
+        self._shapes += 1
+        return self._shapes <= _MOST_SHAPES
+
+    def load(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._put(
+                (row["model"], row["path"], row["kind"], row["found"]),
+                _Count(row["example"] or "", int(row["count"])),
+            )
+
+    def findings(self) -> list[Finding]:
+        return [
+            Finding(model=model, path=path, kind=kind, found=found, count=count.seen, example=count.example)
+            for (model, path, kind, found), count in sorted(self._found.items())
+        ]
+
+    def _at(self, key: _Key, value: Any) -> _Count:
+        if key not in self._found and len(self._found) >= _MOST_FINDINGS:
+            key = (self.model, "$", key[2], "(other findings)")
+        found = self._found.get(key)
+        return self._put(key, _Count(_looks(value))) if found is None else found
+
+    def _put(self, key: _Key, count: _Count) -> _Count:
+        self._found[key] = count
+        _, path, kind, _ = key
+        self._distinct[kind, path.rpartition(".")[0] if kind == "field" else path] += 1
+        return count
+
+
+# --- what sees a value of a type
+
+
+def _fitting(place: _Place, counts: _Counts) -> _See:
+    """What sees values at a place, whatever they are."""
+    fits, deeper = _fits(place.type), _deeper(place, counts)
+
+    def see(value: Any) -> None:
+        kind = value.__class__
+        if kind in deeper:
+            deeper[kind](value)
+        elif fits is not None and kind not in fits:
+            counts.type(place, value).seen += 1
+
+    return see
+
+
+def _fits(expected: inspect.Type) -> frozenset[type] | None:
+    """The Python types that a decoded value may have; None where all may."""
+    match expected:
+        case inspect.UnionType(types):
+            members = [_fits(one) for one in types]
+            return None if None in members else frozenset[type]().union(*(one for one in members if one))
+        case inspect.StrType() | inspect.LiteralType():
+            return frozenset({str})
+        case inspect.IntType():
+            return frozenset({int})
+        case inspect.FloatType():
+            return frozenset({float, int})
+        case inspect.BoolType():
+            return frozenset({bool})
+        case inspect.NoneType():
+            return frozenset({NoneType})
+        case inspect.ListType():
+            return frozenset({list})
+        case inspect.StructType() | inspect.DictType():
+            return frozenset({dict})
+        case _:
+            return None
+
+
+def _deeper(place: _Place, counts: _Counts) -> dict[type, _See]:
+    """What looks into values of a type, for the types that there is something to look into."""
+    members = place.type.types if isinstance(place.type, inspect.UnionType) else (place.type,)
+    found: dict[type, _See] = {}
+    for member in members:
+        match member:
+            case inspect.StructType():
+                found[dict] = _Object(place, member, counts).see
+            case inspect.DictType(value_type=held) if _fits(held) is not None:
+                found[dict] = _values(place.inside("{}", held), counts)
+            case inspect.ListType(item_type=held) if _fits(held) is not None:
+                found[list] = _elements(place.inside("[]", held), counts)
+            case inspect.LiteralType(values):
+                found[str] = _words(place, frozenset(map(str, values)), counts)
+            case _:
+                pass
+    return found
+
+
+def _elements(place: _Place, counts: _Counts) -> _See:
+    fits, deeper, fitting = _fits(place.type) or frozenset(), _deeper(place, counts), _fitting(place, counts)
+
+    def see(values: list[Any]) -> None:
+        if deeper or not fits.issuperset(map(type, values)):
+            for value in values:
+                fitting(value)
+
+    return see
+
+
+def _values(place: _Place, counts: _Counts) -> _See:
+    elements = _elements(place, counts)
+
+    def see(values: dict[str, Any]) -> None:
+        elements(list(values.values()))
+
+    return see
+
+
+def _words(place: _Place, known: frozenset[str], counts: _Counts) -> _See:
+    def see(value: str) -> None:
+        if value not in known:
+            counts.value(place, value).seen += 1
+
+    return see
+
+
+class _Object:
+    """Sees the objects at one place."""
+
+    def __init__(self, place: _Place, model: inspect.StructType, counts: _Counts) -> None:
+        self._place = place
+        self._name = model.cls.__name__
+        self._fields = {field.encode_name: field.type for field in model.fields}
+        self._statuses = _known_statuses(model.cls)
+        self._counts = counts
+        self._below: dict[tuple[str, type[Any]], _See | None] = {}
+        self._shapes: dict[tuple[Any, ...], tuple[list[_Count], list[tuple[str, _See]]]] = {}
+
+    def see(self, item: dict[str, Any]) -> None:
+        shape = (*item, *map(type, item.values()))
+        meaning = self._shapes.get(shape)
+        if meaning is None:
+            meaning = self._meaning(item)
+            if self._counts.has_room_for_a_shape():
+                self._shapes[shape] = meaning
+        found, below = meaning
+        for count in found:
+            count.seen += 1
+        for name, see in below:
+            see(item[name])
+
+    def _meaning(self, item: dict[str, Any]) -> tuple[list[_Count], list[tuple[str, _See]]]:
+        """What objects of this shape have that the model does not know, and where to look further."""
+        found: list[_Count] = []
+        below: list[tuple[str, _See]] = []
+        for name, value in item.items():
+            expected = self._fields.get(name)
+            if expected is None:
+                found.append(self._counts.field(self._place.path, self._name, name, value))
+                continue
+            place = self._place.named(self._name, name, expected)
+            fits = _fits(expected)
+            if fits is not None and type(value) not in fits:
+                found.append(self._counts.type(place, value))
+            elif see := self._looking(place, name, value.__class__):
+                below.append((name, see))
+        return found, below
+
+    def _looking(self, place: _Place, name: str, kind: type[Any]) -> _See | None:
+        if (name, kind) not in self._below:  # made when needed: models may hold themselves
+            if name == "status" and kind is str and self._statuses:
+                self._below[name, kind] = _words(place, self._statuses, self._counts)
+            else:
+                self._below[name, kind] = _deeper(place, self._counts).get(kind)
+        return self._below[name, kind]
+
+
+def _known_statuses(model: type) -> frozenset[str]:
+    """The values that a model's docstring tells of its status; empty where it tells none."""
+    match = _STATUSES.search(model.__doc__ or "")
+    return frozenset(re.split(r",\s+", match[1])) if match else frozenset()
+
+
+def _kind(value: Any) -> str:
+    kind = value.__class__
+    return _KINDS.get(kind, kind.__name__)
+
+
+def _looks(value: Any) -> str:
+    """What a value looks like, without what it says."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case "":
+            return "an empty string"
+        case str() if _DATE.match(value):
+            return "a date" if len(value) == 10 else "a date and time"
+        case str():
+            return f"a string of {len(value):,} characters" + (", all digits" if value.isdecimal() else "")
+        case _ if _kind(value) == "array":
+            return f"a list of {len(value):,}"
+        case _:
+            return f"an object of {len(value):,} members"
