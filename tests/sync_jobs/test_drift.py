@@ -185,7 +185,10 @@ def test_documented_payloads_have_no_other_types(sample: str) -> None:
 
 async def test_what_the_emulator_serves_has_no_other_types_and_values() -> None:
     world = World(offers=60, subscriptions=40)
-    auth = [ApiKey(world.api_key), ClientCredentials(world.client_id, world.client_secret)]
+    auth: list[ApiKey | ClientCredentials] = [
+        ApiKey(world.api_key),
+        ClientCredentials(world.client_id, world.client_secret),
+    ]
     async with Limio("limio.emulated", auth=auth, transport=InMemoryTransport(world)) as limio:
         for listing, model, most in (
             (limio.offers.list(), Offer, 60),
