@@ -1,0 +1,283 @@
+"""What the databases have in common: their tables, and which rows an `apply` or a `mark_unseen` changes."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import islice
+from typing import Any, ClassVar
+
+import msgspec
+
+from limio_async.errors import JobError, SinkError
+from limio_async.sync_jobs.sinks.values import by_column, refusal
+from limio_async.sync_jobs.tables import Change, Column, Kind, Row, Table, Unseen, Written
+
+__all__ = ["Shape", "SqlSink", "quoted", "upsert"]
+
+_VERSION = 1
+_META = "_limio_meta"
+_SEEN = "_limio_seen"
+_AT_ONCE = 10_000
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A table that is there."""
+
+    columns: Sequence[str]
+    key: Sequence[str]
+
+
+class SqlSink(ABC):
+    """A `Sink` that is a database. A subclass connects, and says how its database takes rows and gives them back."""
+
+    types: ClassVar[Mapping[Kind, str]]
+    """What columns are declared as."""
+    mark: ClassVar[str] = "?"
+    """Where a statement takes a value."""
+    begin: ClassVar[str] = "BEGIN"
+    errors: ClassVar[tuple[type[Exception], ...]]
+    """What the database's library raises."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._target_id = ""
+
+    @property
+    def target_id(self) -> str:
+        """Names this very target, at random, from its first `prepare` on."""
+        return self._target_id
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect, and see that the target can be written to."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the target."""
+
+    def prepare(self, tables: Sequence[Table]) -> None:
+        """Make the tables that are missing, add the columns that are missing."""
+        with self._transaction():
+            is_new = self._take_up()
+            for table in tables:
+                self._prepare(table, self._shape(table.name), is_new)
+
+    def refusal(self, table: Table, row: Row) -> str | None:
+        """Why the target cannot hold *row*; None if it can."""
+        return refusal(table, row)
+
+    def apply(
+        self,
+        changes: Sequence[Change],
+        *,
+        then: Callable[[Sequence[Written]], Sequence[Change]] | None = None,
+    ) -> list[Written]:
+        """Write all changes in one transaction."""
+        with self._transaction():
+            written = [self._write(change) for change in changes]
+            for change in then(written) if then else ():
+                self._write(change)
+        return written
+
+    def mark_unseen(
+        self, table: Table, seen: Iterable[str], *, deleted_at: datetime, most: float | None
+    ) -> Unseen:
+        """Set `deleted_at` in the rows whose `id` is not among *seen*."""
+        rest = iter(seen)
+        unseen = (
+            f'"deleted_at" IS NULL AND NOT EXISTS'
+            f' (SELECT 1 FROM "{_SEEN}" WHERE "{_SEEN}"."id" = {quoted(table.name)}."id")'
+        )
+        with self._transaction():
+            self._run(f'CREATE TEMPORARY TABLE "{_SEEN}" ("id" {self.types["text"]} PRIMARY KEY)')
+            while some := list(islice(rest, _AT_ONCE)):
+                self._add_seen(_SEEN, some)
+            ((live, missing),) = self._ask(
+                f'SELECT (SELECT count(*) FROM {quoted(table.name)} WHERE "deleted_at" IS NULL),'
+                f" (SELECT count(*) FROM {quoted(table.name)} WHERE {unseen})"
+            )
+            deletes = bool(missing) and (most is None or missing <= most * live)
+            if deletes:
+                self._run(
+                    f'UPDATE {quoted(table.name)} SET "deleted_at" = {self.mark} WHERE {unseen}',
+                    self._time(deleted_at),
+                )
+                self._changed(table)
+            self._run(f'DROP TABLE "{_SEEN}"')
+        return Unseen(live=live, unseen=missing, deleted=missing if deletes else 0)
+
+    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
+        """All rows of a table, as dicts by column, over a connection of their own."""
+        with self._failures():
+            shape = self._shape(table.name)
+        if shape is None:
+            return
+        names = [column.name for column in table.columns]
+        parsers = [self._parser(column) for column in table.columns]
+        wanted = (
+            self._selected(column) if column.name in shape.columns else "NULL" for column in table.columns
+        )
+        with self._failures():
+            for values in self._read(f"SELECT {', '.join(wanted)} FROM {quoted(table.name)}"):
+                parsed = (
+                    parse(value) if parse and value is not None else value
+                    for parse, value in zip(parsers, values, strict=True)
+                )
+                yield dict(zip(names, parsed, strict=True))
+
+    def publish(self, table: Table) -> None:  # noqa: B027  # nothing to do: what is committed is to be seen
+        """Let others see the table."""
+
+    # --- what the databases do in their own ways
+
+    @abstractmethod
+    def _run(self, statement: str, *values: Any) -> int:
+        """How many rows a statement has changed."""
+
+    @abstractmethod
+    def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of an answer that is short."""
+
+    @abstractmethod
+    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of an answer that may be long."""
+
+    @abstractmethod
+    def _shape(self, name: str) -> Shape | None:
+        """The table of this name; None if there is none."""
+
+    @abstractmethod
+    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
+        """Write rows with different keys. How many of the keys were there, how many rows were changed or added."""
+
+    @abstractmethod
+    def _add_seen(self, name: str, ids: Sequence[str]) -> None:
+        """Add ids to a temporary table where they are not in it yet."""
+
+    @abstractmethod
+    def _failure(self, error: Exception) -> JobError:
+        """What an error of the library means to the user."""
+
+    def _selected(self, column: Column) -> str:
+        return quoted(column.name)
+
+    def _parser(self, column: Column) -> Callable[[Any], Any] | None:
+        return str.encode if column.kind == "json" else None
+
+    def _time(self, moment: datetime) -> Any:
+        return moment
+
+    def _changed(self, table: Table) -> None:  # noqa: B027  # for sinks that keep more than tables
+        """The transaction under way changes rows of a table."""
+
+    # --- what they do alike
+
+    def _take_up(self) -> bool:
+        """See that the target is ours, and whether it is new."""
+        shape = self._shape(_META)
+        if shape is None:
+            self._target_id = secrets.token_hex(16)
+            self._run(
+                f'CREATE TABLE "{_META}" ("key" {self.types["text"]} PRIMARY KEY, "value" {self.types["text"]})'
+            )
+            for key, value in (("version", str(_VERSION)), ("target", self._target_id)):
+                self._run(
+                    f'INSERT INTO "{_META}" ("key", "value") VALUES ({self.mark}, {self.mark})', key, value
+                )
+            return True
+        meta = {}
+        if {"key", "value"} <= {*shape.columns}:
+            meta = dict(self._ask(f'SELECT "key", "value" FROM "{_META}"'))
+        version, target = str(meta.get("version")), meta.get("target")
+        if not version.isdecimal() or not target:
+            raise SinkError(
+                f"{self.name}: its table {_META} is not one that limio made; choose another target"
+            )
+        if int(version) > _VERSION:
+            raise SinkError(
+                f"{self.name} was made by a newer release of limio_async (version {version} of its tables, this"
+                f" one knows {_VERSION}): update limio_async"
+            )
+        self._target_id = target
+        return False
+
+    def _prepare(self, table: Table, shape: Shape | None, is_new: bool) -> None:
+        if shape is None:
+            declared = [f"{quoted(column.name)} {self.types[column.kind]}" for column in table.columns]
+            key = ", ".join(map(quoted, table.key))
+            self._run(f"CREATE TABLE {quoted(table.name)} ({', '.join(declared)}, PRIMARY KEY ({key}))")
+            return
+        needed = [
+            name for name in ("raw", *table.key) if any(name == column.name for column in table.columns)
+        ]
+        if is_new or {*shape.key} != {*table.key} or not {*needed} <= {*shape.columns}:
+            raise SinkError(
+                f"{self.name} has a table {table.name} that limio did not make; choose another target,"
+                " or rename that table"
+            )
+        for column in table.columns:
+            if column.name not in shape.columns:
+                added = f"{quoted(column.name)} {self.types[column.kind]}"
+                self._run(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {added}")
+
+    def _write(self, change: Change) -> Written:
+        columns = by_column(change)
+        count = len(columns[0])
+        if not count:
+            return Written()
+        there, changed = self._upsert(change.table, columns)
+        if changed:
+            self._changed(change.table)
+        inserted = count - there
+        return Written(inserted=inserted, updated=changed - inserted, unchanged=count - changed)
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        with self._failures():
+            self._run(self.begin)
+            try:
+                yield
+                self._run("COMMIT")
+            except BaseException:
+                with suppress(*self.errors):  # some failures have ended it already
+                    self._run("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _failures(self) -> Generator[None]:
+        try:
+            yield
+        except self.errors as error:
+            raise self._failure(error) from error
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it, reserved words too."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def upsert(table: Table, source: str, *, differs: str) -> str:
+    """The statement that writes rows of *source*, for SQLite and PostgreSQL; *differs* is how each compares with NULL."""
+    names = ", ".join(quoted(column.name) for column in table.columns)
+    key = ", ".join(map(quoted, table.key))
+    return f"INSERT INTO {quoted(table.name)} ({names}) {source} ON CONFLICT ({key}) DO {_on_conflict(table, differs)}"
+
+
+def _on_conflict(table: Table, differs: str) -> str:
+    if table.keeps:
+        return "NOTHING"
+    names = [column.name for column in table.columns]
+    sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name not in table.key)
+    if not sets:
+        return "NOTHING"
+    if table.compared is None:
+        return f"UPDATE SET {sets}"
+    own, compared = quoted(table.name), quoted(table.compared)
+    changed = f"{own}.{compared} {differs} excluded.{compared}"
+    if "deleted_at" in names:
+        changed += f' OR {own}."deleted_at" IS NOT NULL'
+    return f"UPDATE SET {sets} WHERE {changed}"

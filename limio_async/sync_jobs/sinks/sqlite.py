@@ -1,0 +1,133 @@
+"""A target that is a SQLite file; the standard library's driver is all it needs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from limio_async.errors import JobError, SinkError, TargetBusy
+from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
+from limio_async.sync_jobs.tables import Column, Kind, Table
+
+__all__ = ["SqliteSink"]
+
+_WAIT = 10.0  # seconds for another program to end its transaction
+_SETTINGS = (
+    "PRAGMA page_size = 16384",  # several rows of 3 kB a page; only a new file takes it
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # what is committed is on the disk
+    "PRAGMA cache_size = -65536",
+)
+
+
+class SqliteSink(SqlSink):
+    """Tables in *file*. Times are ISO 8601 in UTC with microseconds, which sorts; JSON is text, byte for byte."""
+
+    types: ClassVar[Mapping[Kind, str]] = {
+        "text": "TEXT",
+        "number": "REAL",
+        "integer": "INTEGER",
+        "boolean": "INTEGER",
+        "time": "TEXT",
+        "json": "TEXT",
+        "bytes": "BLOB",
+    }
+    begin: ClassVar[str] = "BEGIN IMMEDIATE"
+    errors: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, OSError)
+
+    def __init__(self, file: Path, *, name: str) -> None:
+        super().__init__(name)
+        self._file = file
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Make the file if it is missing, and see that it can be written to."""
+        with self._failures():
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = self._connected()
+            for setting in _SETTINGS:
+                self._connection.execute(setting)
+        with self._transaction():
+            pass
+
+    def close(self) -> None:
+        """Close the file; what waits in its journal moves into it."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._file, timeout=_WAIT, check_same_thread=False, isolation_level=None)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._connection is not None  # noqa: S101  # used between `open` and `close`
+        return self._connection
+
+    def _run(self, statement: str, *values: Any) -> int:
+        return self._db.execute(statement, values).rowcount
+
+    def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._db.execute(statement, values).fetchall()
+
+    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        with closing(self._connected()) as own:
+            yield from own.execute(statement)
+
+    def _shape(self, name: str) -> Shape | None:
+        found = self._ask("SELECT name, pk FROM pragma_table_info(?)", name)
+        return Shape([name for name, _ in found], [name for name, key in found if key]) if found else None
+
+    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
+        keys = list(zip(*(columns[table.at(name)] for name in table.key), strict=True))
+        same = " AND ".join(
+            f"{quoted(table.name)}.{quoted(name)} = json_extract(sent.value, '$[{number}]')"
+            for number, name in enumerate(table.key)
+        )
+        ((there,),) = self._ask(
+            f"SELECT count(*) FROM json_each(?) AS sent CROSS JOIN {quoted(table.name)} WHERE {same}",
+            msgspec.json.encode(keys).decode(),
+        )
+        stored = (
+            [value and self._time(value) for value in values] if column.kind == "time" else values
+            for column, values in zip(table.columns, columns, strict=True)
+        )
+        marks = ", ".join("?" for _ in table.columns)
+        statement = upsert(table, f"VALUES ({marks})", differs="IS NOT")
+        changed = self._db.executemany(statement, zip(*stored, strict=True)).rowcount
+        return there, changed
+
+    def _add_seen(self, name: str, ids: Sequence[str]) -> None:
+        self._db.executemany(f"INSERT OR IGNORE INTO {quoted(name)} VALUES (?)", zip(ids, strict=True))
+
+    def _parser(self, column: Column) -> Callable[[Any], Any] | None:
+        match column.kind:
+            case "time":
+                return datetime.fromisoformat
+            case "boolean":
+                return bool
+            case _:
+                return super()._parser(column)
+
+    def _time(self, moment: datetime) -> str:
+        return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
+
+    def _failure(self, error: Exception) -> JobError:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if "locked" in reason:
+            return TargetBusy(f"{self.name}: another program is writing to it; wait for it, or stop it")
+        hints = {
+            "not a database": "choose another file, or move this one away",
+            "unable to open": "is there a directory in its place, or may you not write there?",
+            "readonly": "you may not write to it: give yourself the right, or choose another file",
+            "full": "make room on the disk; what was written before is there",
+            "disk I/O error": "is the disk full, or a limit on the size of files reached? What was written before is there",
+        }
+        hint = next((f" ({hint})" for known, hint in hints.items() if known in reason), "")
+        return SinkError(f"{self.name}: {reason}{hint}")
