@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
 
@@ -15,7 +15,7 @@ from limio_async.core.limiter import Lane
 from limio_async.core.listing import Listing
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.session import CallOptions, ListOptions, Resource, Session
-from limio_async.core.wire import Endpoint
+from limio_async.core.wire import Endpoint, Scheme
 from limio_async.errors import ConfigurationError
 from limio_async.transport import AiohttpTransport, origin_of
 
@@ -162,6 +162,11 @@ class Limio(Resources):
     def origin(self) -> str:
         """Scheme, host and port that all requests go to."""
         return self._session.origin
+
+    @property
+    def schemes(self) -> Collection[Scheme]:
+        """The kinds of credentials that this client has."""
+        return self._session.schemes
 
     async def aclose(self) -> None:
         """End read-ahead and close the connections; may be called more than once."""

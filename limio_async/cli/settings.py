@@ -36,14 +36,16 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool = False
 
 
-def open_client(flags: Flags) -> Limio:
-    """A client of the tenant that is meant, or of an emulator in this process."""
+def open_client(flags: Flags, *, concurrency: int = 16) -> Limio:
+    """A client of the tenant that is meant, or of an emulator in this process; *concurrency* requests at once."""
     if flags.emulated:
-        return _emulated(flags.timeout)
+        return _emulated(flags.timeout, concurrency)
     found = settings(flags, os.environ)
     origin = tenant(found, os.environ)
     auth = _auth(found, origin, token_file(origin, flags, os.environ))
-    return Limio(found["host"], auth=auth, timeout=_seconds(found.get("timeout")))
+    return Limio(
+        found["host"], auth=auth, timeout=_seconds(found.get("timeout")), max_concurrency=concurrency
+    )
 
 
 def tenant(found: Mapping[str, str], environ: Mapping[str, str]) -> str:
@@ -94,7 +96,7 @@ def _may_exist(file: Path) -> bool:
         return True
 
 
-def _emulated(timeout: float | None) -> Limio:
+def _emulated(timeout: float | None, concurrency: int) -> Limio:
     from limio_async.emulator import InMemoryTransport, World  # a client of a tenant does not need it
 
     world = World()
@@ -106,7 +108,11 @@ def _emulated(timeout: float | None) -> Limio:
     }
     transport = InMemoryTransport(world)
     return Limio(
-        transport.origin, auth=auth_from(credentials), timeout=timeout or _seconds(None), transport=transport
+        transport.origin,
+        auth=auth_from(credentials),
+        timeout=timeout or _seconds(None),
+        max_concurrency=concurrency,
+        transport=transport,
     )
 
 

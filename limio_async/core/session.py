@@ -217,6 +217,11 @@ class Session:
         return self._transport.origin
 
     @property
+    def schemes(self) -> Collection[Scheme]:
+        """The kinds of credentials that there are."""
+        return self._auth.offers
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """Headers that every request carries."""
         return self._headers

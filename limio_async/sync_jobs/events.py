@@ -38,6 +38,10 @@ class StreamReport(msgspec.Struct, kw_only=True):
     """Rows that were marked as deleted because a complete walk did not see them."""
     quarantined: int = 0
     """Items that could not be decoded, stored or fetched whole; their bytes are in `_limio_quarantine`."""
+    missing: int = 0
+    """What was there and could not be had just now; the next run asks again."""
+    passed: int = 0
+    """Items that an incremental run did not look at, as they say themselves that they have not changed."""
     requests: int = 0
     retries: int = 0
     """Requests that were sent again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,12 +19,12 @@ __all__ = [
     "STREAMS",
     "quarantine_row",
     "report_of",
+    "run_id",
     "run_row",
     "stream_row",
 ]
 
-_INTEGERS = ("expected seen listed inserted updated unchanged deleted quarantined requests retries restarts"
-             " pages received delivered").split()  # fmt: skip
+_INTEGERS = ["expected", "seen", "listed", "inserted", "updated", "unchanged", "deleted", "quarantined", "requests", "retries", "restarts", "pages", "received", "delivered"]  # fmt: skip
 
 RUNS = Table(
     name="_limio_runs",
@@ -47,6 +47,7 @@ STREAMS = Table(
     name="_limio_streams",
     columns=(
         Column("id"),
+        Column("stream"),
         Column("origin"),
         Column("run"),
         Column("mode"),
@@ -57,7 +58,7 @@ STREAMS = Table(
     ),
     published=False,
 )
-"""One row for each stream that was ever complete: its name, its tenant, its last complete run, its watermark."""
+"""One row for each table that was ever complete: its stream and tenant, its last complete run, its watermark."""
 
 QUARANTINE = Table(
     name="_limio_quarantine",
@@ -88,7 +89,7 @@ LEDGER = (RUNS, STREAMS, QUARANTINE, DRIFT)
 
 def run_row(report: StreamReport) -> Row:
     """The report as a row of `RUNS`."""
-    return _run_id(report.run, report.stream), *(getattr(report, one.name) for one in RUNS.columns[1:])
+    return run_id(report.run, report.stream), *(getattr(report, one.name) for one in RUNS.columns[1:])
 
 
 def report_of(row: Mapping[str, Any]) -> StreamReport:
@@ -98,7 +99,7 @@ def report_of(row: Mapping[str, Any]) -> StreamReport:
 
 def stream_row(report: StreamReport, *, origin: str) -> Row:
     """What is remembered of a stream that is complete."""
-    values: dict[str, Any] = {"id": report.stream, "origin": origin}
+    values: dict[str, Any] = {"id": report.table_name, "origin": origin}
     return tuple(values.get(one.name, getattr(report, one.name, None)) for one in STREAMS.columns)
 
 
@@ -107,11 +108,6 @@ def quarantine_row(report: StreamReport, item_id: str, reason: str, raw: bytes, 
     return (f"{report.stream}/{item_id}", report.run, report.stream, item_id, reason, now, raw)
 
 
-def unfinished(rows: Iterable[Mapping[str, Any]], run: str, stream: str) -> StreamReport | None:
-    """The report of a run that was begun, if the target has it."""
-    wanted = _run_id(run, stream)
-    return next((report_of(row) for row in rows if row["id"] == wanted), None)
-
-
-def _run_id(run: str, stream: str) -> str:
+def run_id(run: str, stream: str) -> str:
+    """The id of a row of `RUNS`."""
     return f"{run}/{stream}"

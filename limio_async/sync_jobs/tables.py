@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -84,6 +84,12 @@ class Sink(Protocol):
         """The target as it may be shown and logged: no password."""
         ...
 
+    @property
+    def target_id(self) -> str:
+        """Names this very target, at random, from its first `prepare` on: one that was deleted and made again has
+        another. A job's own state belongs to it."""
+        ...
+
     def open(self) -> None:
         """Connect, and see that no other run writes to the target. Raises `TargetBusy` if one does."""
         ...
@@ -96,8 +102,15 @@ class Sink(Protocol):
         """Why the target cannot hold *row*; None if it can. Refused rows are quarantined by the job."""
         ...
 
-    def apply(self, changes: Sequence[Change]) -> list[Written]:
+    def apply(
+        self,
+        changes: Sequence[Change],
+        *,
+        then: Callable[[Sequence[Written]], Sequence[Change]] | None = None,
+    ) -> list[Written]:
         """Write all changes, in one transaction where there are transactions; on return they are durable.
+
+        *then* is told what became of them and says what else belongs to the same transaction.
 
         A row whose key is there replaces the one that is there unless their `compared` values are equal and
         the old one is not marked as deleted; in a table that `keeps`, it changes nothing.

@@ -1,0 +1,136 @@
+"""Fetching many things with a fixed pool of workers: bounded concurrency, bounded memory, results in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+import anyio
+import msgspec
+
+from limio_async.errors import LimioError
+
+__all__ = ["Hydrated", "hydrated"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class Hydrated(msgspec.Struct, Generic[S, T], frozen=True):
+    """A summary and the whole thing it stands for, or why that could not be had."""
+
+    summary: S
+    full: T | None = None
+    error: LimioError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it could be had."""
+        return self.error is None
+
+
+@asynccontextmanager
+async def hydrated(
+    summaries: Iterable[S],
+    fetch: Callable[[S], Awaitable[T]],
+    *,
+    workers: int = 16,
+    key: Callable[[S], Hashable] | None = None,
+) -> AsyncGenerator[AsyncIterator[Hydrated[S, T]]]:
+    """Fetch for each summary, *workers* at once; gives the results in the order of *summaries*.
+
+        async with hydrated(page.items, lambda one: limio.subscriptions.get(one.id)) as results:
+            async for result in results: ...
+
+    A `LimioError` becomes the result's `error` and ends nothing; any other exception ends the block. Summaries
+    of one *key* that are under way at the same time are fetched once. No more than two rounds of results wait
+    for the caller. Leaving the block ends what is under way.
+    """
+    pool = _Pool(summaries, fetch, workers=workers, key=key)
+    failed: Exception | None = None
+    async with anyio.create_task_group() as group:
+        for _ in range(workers):
+            group.start_soon(pool.work)
+        try:
+            yield pool.results()
+        except Exception as error:
+            failed = error
+        group.cancel_scope.cancel()
+    if failed is not None:  # by itself, not in a group
+        raise failed
+
+
+class _Pool(Generic[S, T]):
+    """The summaries that are under way, in order, each with the future of its result."""
+
+    def __init__(
+        self,
+        summaries: Iterable[S],
+        fetch: Callable[[S], Awaitable[T]],
+        *,
+        workers: int,
+        key: Callable[[S], Hashable] | None,
+    ) -> None:
+        self._source = iter(summaries)
+        self._fetch = fetch
+        self._key = key
+        self._most = 2 * workers
+        self._waiting: deque[tuple[S, asyncio.Future[T | LimioError]]] = deque()
+        self._flights: dict[Hashable, asyncio.Future[T | LimioError]] = {}
+        self._exhausted = False
+        self._moved = asyncio.Event()  # something was claimed, or there is room again
+
+    async def work(self) -> None:
+        """Fetch one after another until there is none left."""
+        while not self._exhausted:
+            if len(self._waiting) >= self._most:
+                await self._wait()
+                continue
+            try:
+                summary = next(self._source)
+            except StopIteration:
+                self._exhausted = True
+                self._moved.set()
+                return
+            await self._fly(summary)
+
+    async def results(self) -> AsyncIterator[Hydrated[S, T]]:
+        """What was fetched, in order."""
+        while self._waiting or not self._exhausted:
+            if not self._waiting:
+                await self._wait()
+                continue
+            summary, flight = self._waiting[0]
+            result = await flight
+            self._waiting.popleft()
+            self._moved.set()
+            if isinstance(result, LimioError):
+                yield Hydrated(summary, error=result)
+            else:
+                yield Hydrated(summary, full=result)
+
+    async def _fly(self, summary: S) -> None:
+        key = self._key(summary) if self._key else None
+        if key is not None and (flight := self._flights.get(key)) is not None:
+            self._waiting.append((summary, flight))
+            return
+        flight = asyncio.get_running_loop().create_future()
+        self._waiting.append((summary, flight))
+        if key is not None:
+            self._flights[key] = flight
+        self._moved.set()
+        try:
+            flight.set_result(await self._fetch(summary))
+        except LimioError as error:
+            flight.set_result(error)
+        except Exception as error:
+            flight.set_exception(error)
+        finally:
+            self._flights.pop(key, None)
+
+    async def _wait(self) -> None:
+        self._moved.clear()
+        await self._moved.wait()

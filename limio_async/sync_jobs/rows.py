@@ -1,0 +1,189 @@
+"""Items to rows: their columns, whether they have changed, and why one cannot be a row. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import msgspec
+
+from limio_async.core.codec import UNDECODABLE, decoder_for
+from limio_async.core.paging import last_id
+from limio_async.sync_jobs.drift import Drift
+from limio_async.sync_jobs.events import Mode
+from limio_async.sync_jobs.streams import Spot, Stream
+from limio_async.sync_jobs.tables import Column, Kind, Row, Table
+
+__all__ = ["Item", "Reader", "Summary", "moment", "summary_of", "table_of"]
+
+_ANY = decoder_for(Any)
+_LARGEST = 2**63 - 1
+_TIMES = ("updated", "modified", "created")
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a walk looks at in an item."""
+
+    id: str
+    content: bytes
+    """16 bytes that tell whether its bytes are others."""
+    changed: datetime | None
+    """When it was changed last, by its own account."""
+
+
+class _Times(msgspec.Struct):
+    id: Any = None
+    updated: Any = None
+    modified: Any = None
+    created: Any = None
+
+
+def summary_of(raw: bytes | msgspec.Raw) -> Summary:
+    """What a walk looks at in an item; of one without id, a hash of its bytes stands for it."""
+    content = hashlib.blake2b(raw, digest_size=16).digest()
+    try:
+        found = decoder_for(_Times).decode(raw)
+    except UNDECODABLE:
+        return Summary(last_id(raw), content, None)
+    changed = moment(found.updated) or moment(found.modified) or moment(found.created)
+    return Summary(last_id(raw) if found.id is None else str(found.id), content, changed)
+
+
+class Item(msgspec.Struct, frozen=True):
+    """An item on its way to the target."""
+
+    raw: bytes | msgspec.Raw
+    id: str
+    head: Mapping[str, Any] = {}
+    """What its answer said beside the items."""
+    parent: str | None = None
+    """The object it is a child of."""
+
+
+def table_of(stream: Stream, mode: Mode) -> Table:
+    """The table of a stream; appended versions have one of their own, `…_history`."""
+    appends = mode == "append"
+    columns = (
+        Column("id"),
+        *((Column("parent_id"),) if stream.parent else ()),
+        *(Column(spot.name, spot.kind) for spot in stream.spots),
+        *(Column(name) for name in stream.heads),
+        Column("updated", "time"),
+        Column("deleted_at", "time"),
+        Column("hash"),
+        Column("raw", "json"),
+    )
+    return Table(
+        name=f"{stream.table}_history" if appends else stream.table,
+        columns=columns,
+        key=("id", "hash") if appends else ("id",),
+        compared="hash",
+        keeps=appends,
+    )
+
+
+class Reader:
+    """Makes rows of a stream's items, and counts what its model does not know."""
+
+    def __init__(self, stream: Stream, mode: Mode) -> None:
+        self.table = table_of(stream, mode)
+        self.drift = Drift(stream.endpoint.returns)
+        self._stream = stream
+        self._decoder: msgspec.json.Decoder[Any] = decoder_for(stream.endpoint.returns)
+        self._salt = repr(self.table.columns).encode()  # rows are written anew when there are other columns
+
+    def row(self, item: Item) -> Row | str:
+        """The row of an item; where it is none, the reason."""
+        try:
+            found = _ANY.decode(item.raw)
+            self._decoder.decode(item.raw)
+        except UNDECODABLE as error:
+            return f"{self._stream.endpoint.operation}: {error}"
+        if not isinstance(found, dict):
+            return f"{self._stream.endpoint.operation}: an item is an object, not {type(found).__name__}"
+        held = cast("dict[str, Any]", found)
+        self.drift.see(held)
+        heads = [_text(item.head.get(name)) for name in self._stream.heads]
+        return (
+            item.id,
+            *((item.parent,) if self._stream.parent else ()),
+            *(value_at(held, spot) for spot in self._stream.spots),
+            *heads,
+            next((at for name in _TIMES if (at := moment(held.get(name)))), None),
+            None,
+            self._hash(item, heads),
+            bytes(item.raw),
+        )
+
+    def _hash(self, item: Item, heads: list[str | None]) -> str:
+        digest = hashlib.blake2b(self._salt, digest_size=16)
+        digest.update(item.raw)
+        if heads:
+            digest.update(repr(heads).encode())
+        return digest.hexdigest()
+
+
+def value_at(item: Mapping[str, Any], spot: Spot) -> Any:
+    """The value of a column; None where there is none of its kind."""
+    for path in spot.paths:
+        found: Any = item
+        for part in path:
+            found = _inside(found, part)
+        value = None if found is None else _CONVERTERS[spot.kind](found)
+        if value is not None:
+            return value
+    return None
+
+
+def _inside(holder: Any, part: str | int) -> Any:
+    if isinstance(part, str):
+        return cast("dict[str, Any]", holder).get(part) if isinstance(holder, dict) else None
+    items = cast("list[Any]", holder) if isinstance(holder, list) else []
+    return items[part] if part < len(items) else None
+
+
+def moment(value: Any) -> datetime | None:
+    """A date or a date and time (ISO 8601; without a zone, UTC), in UTC; None for anything else."""
+    if not isinstance(value, str) or len(value) < 10:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bool) or value is None:
+        return None if value is None else str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _integer(value: Any) -> int | None:
+    number = value if isinstance(value, int) and not isinstance(value, bool) else _number(value)
+    return int(number) if number is not None and abs(number) <= _LARGEST and number == int(number) else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+_CONVERTERS: Mapping[Kind, Any] = {
+    "text": _text,
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "time": moment,
+}

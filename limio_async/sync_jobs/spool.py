@@ -1,0 +1,345 @@
+"""What was listed and is not in the target yet: a job's own state, a SQLite file beside the target.
+
+A scroll is listed into it as fast as the server gives pages, so that no slow target holds it open. It also keeps
+which items a walk has seen, and where a walk can go on. Losing it loses nothing: streams are then listed anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from limio_async.core.paging import Checkpoint
+from limio_async.errors import JobError, SinkError, TargetBusy
+from limio_async.sync_jobs.rows import Summary, summary_of
+
+__all__ = ["Added", "Spool", "SpooledPage", "Walk"]
+
+_VERSION = "1"
+_LONGEST_PAUSE = timedelta(days=1)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE IF NOT EXISTS walks (
+    id INTEGER PRIMARY KEY, stream TEXT UNIQUE, bound TEXT, walk BLOB, seen INTEGER NOT NULL DEFAULT 0,
+    epoch INTEGER NOT NULL DEFAULT 1, forgotten INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS pages (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, walk INTEGER, items BLOB, count INTEGER, head BLOB, parent TEXT
+);
+CREATE INDEX IF NOT EXISTS pages_of_walk ON pages (walk, seq);
+CREATE TABLE IF NOT EXISTS seen (
+    walk INTEGER, id TEXT, content BLOB, epoch INTEGER, spooled INTEGER, PRIMARY KEY (walk, id)
+) WITHOUT ROWID;
+"""
+_Known = dict[str, tuple[bytes, int, int]]
+
+
+class Walk(msgspec.Struct, kw_only=True):
+    """How far a stream's list was walked; saved with each page."""
+
+    run: str
+    started: datetime
+    listed: bool = False
+    """Whether the end was reached."""
+    checkpoint: Checkpoint | None = None
+    """Where the walk can go on; None where it has to begin at the top."""
+    after: str = ""
+    """The last object whose children were listed."""
+    parent_run: str = ""
+    """The run whose objects these are children of."""
+    expected: int | None = None
+    commit_id: str | None = None
+    newest: datetime | None = None
+    """The latest change that an item told of."""
+    items: int = 0
+    pages: int = 0
+    received: int = 0
+    requests: int = 0
+    retries: int = 0
+    restarts: int = 0
+    passed: int = 0
+    """Items that have not changed since the last run by their own account."""
+    missing: int = 0
+    """Objects whose children could not be had."""
+    network_seconds: float = 0.0
+
+
+class Added(msgspec.Struct, frozen=True):
+    """What became of the items of a page."""
+
+    spooled: int
+    """Bytes that now wait for the target."""
+    seen: int
+    """Different items that the walk has seen until now."""
+
+
+class SpooledPage(msgspec.Struct, frozen=True):
+    """Items that wait for the target."""
+
+    seq: int
+    items: bytes
+    """A JSON array of them."""
+    head: Any
+    parent: str | None
+
+
+class Spool:
+    """The state of a job, in *file*. Called from one thread at a time; only `seen_ids` opens a connection of its own."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._open: sqlite3.Connection | None = None
+        self._lock: sqlite3.Connection | None = None
+
+    def open(self, *, target: str, origin: str) -> None:
+        """Lock the target and take up what is left of earlier runs, if it belongs to it.
+
+        Raises `TargetBusy` where another run has it, `JobError` where it belongs to another tenant.
+        """
+        with self._failures():
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = sqlite3.connect(
+                f"{self._file}.lock", check_same_thread=False, timeout=0, isolation_level=None
+            )
+            try:
+                self._lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                raise TargetBusy(
+                    f"another run is writing to the target (it holds {self._file}.lock); wait for it, or stop it"
+                ) from None
+            self._open = self._opened()
+            self._bind(target, origin)
+
+    def close(self) -> None:
+        """Let go of the target; may be called more than once."""
+        for connection in (self._open, self._lock):
+            if connection is not None:
+                connection.close()
+        self._open = self._lock = None
+
+    # --- one stream's walk
+
+    def begin(self, stream: str, bound: str, fresh: Walk) -> tuple[Walk, int, int]:
+        """The walk that was left unfinished, if it is still worth going on with, else *fresh*.
+
+        *bound* says with which mode and arguments. Also: how many items it has seen, the last page whose
+        items the target was said to have.
+        """
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT id, bound, walk, seen, forgotten FROM walks WHERE stream = ?", (stream,)
+            ).fetchone()
+            if row is not None and row[1] == bound:
+                walk = msgspec.json.decode(row[2], type=Walk)
+                if fresh.started - walk.started < _LONGEST_PAUSE and walk.parent_run == fresh.parent_run:
+                    return walk, row[3], row[4]
+            if row is not None:
+                self._drop(db, row[0])
+            db.execute(
+                "INSERT INTO walks (stream, bound, walk) VALUES (?, ?, ?)",
+                (stream, bound, msgspec.json.encode(fresh)),
+            )
+            return fresh, 0, 0
+
+    def last_page(self) -> int:
+        """The number of the last page that was ever spooled."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'pages'").fetchone()
+        return row[0] if row else 0
+
+    def add(
+        self,
+        stream: str,
+        walk: Walk,
+        items: Sequence[bytes],
+        *,
+        head: Any = None,
+        parent: str | None = None,
+        since: datetime | None = None,
+    ) -> Added:
+        """Spool those of a page's items that were not spooled before as they are now, and save the walk.
+
+        What says that it was not changed after *since* is only noted as seen.
+        """
+        with self._transaction() as db:
+            number, seen, epoch = db.execute(
+                "SELECT id, seen, epoch FROM walks WHERE stream = ?", (stream,)
+            ).fetchone()
+            prefix = "" if parent is None else f"{parent}/"
+            summaries = {prefix + one.id: (one, raw) for raw in items for one in (summary_of(raw),)}
+            known = _known(db, number, list(summaries))
+            notes: list[tuple[int, str, bytes, int, int]] = []
+            waiting: list[bytes] = []
+            for key, (summary, raw) in summaries.items():
+                content, last, spooled = known.get(key, (b"", 0, 0))
+                seen += last != epoch
+                if content != summary.content:
+                    spooled = int(not _is_old(summary, since))
+                    walk.passed += not spooled
+                    if spooled:
+                        waiting.append(raw)
+                if summary.changed and (walk.newest is None or summary.changed > walk.newest):
+                    walk.newest = summary.changed
+                notes.append((number, key, summary.content, epoch, spooled))
+            db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", notes)
+            size = 0
+            if waiting:
+                packed = b"[%b]" % b",".join(waiting)
+                size = len(packed)
+                db.execute(
+                    "INSERT INTO pages (walk, items, count, head, parent) VALUES (?, ?, ?, ?, ?)",
+                    (number, packed, len(waiting), msgspec.json.encode(head), parent),
+                )
+            db.execute(
+                "UPDATE walks SET seen = ?, walk = ? WHERE id = ?", (seen, msgspec.json.encode(walk), number)
+            )
+        return Added(size, seen)
+
+    def save(self, stream: str, walk: Walk) -> None:
+        """Save how far the walk is."""
+        with self._transaction() as db:
+            db.execute("UPDATE walks SET walk = ? WHERE stream = ?", (msgspec.json.encode(walk), stream))
+
+    def restart(self, stream: str, walk: Walk) -> None:
+        """The walk begins again at the top: what it has seen until now counts only when it comes again."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE walks SET walk = ?, seen = 0, epoch = epoch + 1 WHERE stream = ?",
+                (msgspec.json.encode(walk), stream),
+            )
+
+    def next_batch(self, stream: str, after: int, *, items: int, size: int) -> list[SpooledPage]:
+        """The pages after page *after*, about *items* items and *size* bytes of them, at least one page if there is one."""
+        with self._failures():
+            rows = self._db.execute(
+                "SELECT seq, items, head, parent, count FROM pages WHERE walk = (SELECT id FROM walks WHERE stream = ?)"
+                " AND seq > ? ORDER BY seq",
+                (stream, after),
+            )
+            batch: list[SpooledPage] = []
+            with closing(rows):
+                for seq, packed, head, parent, count in rows:
+                    items, size = items - count, size - len(packed)
+                    if batch and (items < 0 or size < 0):
+                        break
+                    batch.append(SpooledPage(seq, packed, msgspec.json.decode(head), parent))
+        return batch
+
+    def forget(self, stream: str, upto: int, gone: Sequence[str] = ()) -> None:
+        """The target has the items up to this page. *gone* are ids that turned out not to be there any more."""
+        with self._transaction() as db:
+            (number,) = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
+            db.execute("DELETE FROM pages WHERE walk = ? AND seq <= ?", (number, upto))
+            db.executemany(
+                "UPDATE seen SET epoch = 0 WHERE walk = ? AND id = ?", [(number, one) for one in gone]
+            )
+            db.execute("UPDATE walks SET forgotten = ? WHERE id = ?", (upto, number))
+
+    def seen_ids(self, stream: str) -> Iterator[str]:
+        """The ids that the walk has seen since it last began at the top, over a connection of its own."""
+        with self._failures(), closing(sqlite3.connect(self._file, check_same_thread=False)) as own:
+            for (one,) in own.execute(
+                "SELECT seen.id FROM seen JOIN walks ON walks.id = seen.walk AND walks.epoch = seen.epoch"
+                " WHERE walks.stream = ?",
+                (stream,),
+            ):
+                yield one
+
+    def objects(self, stream: str, after: str, *, changed: bool, most: int) -> list[str]:
+        """The next *most* ids after *after*, in their order, that a walk has seen; only those that it spooled if *changed*."""
+        with self._failures():
+            return [
+                one
+                for (one,) in self._db.execute(
+                    "SELECT seen.id FROM seen JOIN walks ON walks.id = seen.walk AND walks.epoch = seen.epoch"
+                    " WHERE walks.stream = ? AND seen.id > ? AND seen.spooled >= ? ORDER BY seen.id LIMIT ?",
+                    (stream, after, int(changed), most),
+                )
+            ]
+
+    def drop(self, stream: str) -> None:
+        """The run is done with this stream."""
+        with self._transaction() as db:
+            row = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
+            if row is not None:
+                self._drop(db, row[0])
+
+    # --- the file
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._open is not None  # noqa: S101  # used between `open` and `close`
+        return self._open
+
+    def _opened(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # what a power failure takes back is noticed by page numbers
+        db.execute("PRAGMA cache_size = -16000")
+        db.executescript(_SCHEMA)
+        return db
+
+    def _bind(self, target: str, origin: str) -> None:
+        meta = dict(self._db.execute("SELECT key, value FROM meta"))
+        if meta.get("target") == target and meta.get("version") == _VERSION:
+            if meta.get("origin") != origin:
+                raise JobError(other_tenant(meta.get("origin", ""), origin))
+            return
+        with self._transaction() as db:  # of another target, or of another release: nothing of it can be used
+            for table in ("walks", "pages", "seen", "meta"):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
+            values = {"target": target, "origin": origin, "version": _VERSION}
+            db.executemany("INSERT INTO meta VALUES (?, ?)", list(values.items()))
+
+    @staticmethod
+    def _drop(db: sqlite3.Connection, number: int) -> None:
+        for table in ("pages", "seen"):
+            db.execute(f"DELETE FROM {table} WHERE walk = ?", (number,))  # noqa: S608  # our own names
+        db.execute("DELETE FROM walks WHERE id = ?", (number,))
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        with self._failures():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _failures(self) -> Generator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            raise SinkError(f"the state of the job, {self._file}: {reason}") from None
+
+
+def other_tenant(there: str, here: str) -> str:
+    """What is wrong where a target belongs to another tenant."""
+    return f"the target holds {there}, this client asks {here}: use another target for it"
+
+
+def _known(db: sqlite3.Connection, walk: int, ids: list[str]) -> _Known:
+    found = db.execute(
+        "SELECT seen.id, content, epoch, spooled FROM json_each(?) AS wanted CROSS JOIN seen"
+        " ON seen.walk = ? AND seen.id = wanted.value",
+        (msgspec.json.encode(ids).decode(), walk),
+    )
+    return {one: (content, epoch, spooled) for one, content, epoch, spooled in found}
+
+
+def _is_old(summary: Summary, since: datetime | None) -> bool:
+    return since is not None and summary.changed is not None and summary.changed < since

@@ -1,0 +1,567 @@
+"""One run of one stream: list into the spool, deliver from it to the target, and come to an honest end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from typing import Any, Literal, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from limio_async.client import Limio
+from limio_async.core.codec import items_decoder
+from limio_async.core.page import Page
+from limio_async.core.wire import Attempt
+from limio_async.errors import (
+    ApiError,
+    CursorExpired,
+    Forbidden,
+    IncompleteListing,
+    JobError,
+    LimioError,
+    ListingError,
+    MissingCredentials,
+    NotFound,
+    SnapshotChanged,
+    TooManyRequests,
+    TransportError,
+    Unauthorized,
+)
+from limio_async.sync_jobs.drift import Drift
+from limio_async.sync_jobs.events import Mode, Status, StreamReport, SyncEvent
+from limio_async.sync_jobs.hydrate import Hydrated, hydrated
+from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, quarantine_row, run_row, stream_row
+from limio_async.sync_jobs.rows import Item, Reader, summary_of
+from limio_async.sync_jobs.spool import Spool, SpooledPage, Walk
+from limio_async.sync_jobs.streams import Stream
+from limio_async.sync_jobs.tables import Change, Row, Sink, Written
+
+__all__ = ["Choices", "StreamRun", "Workshop", "first_error", "now"]
+
+T = TypeVar("T")
+
+_RESTARTS = 3
+_BATCH_ITEMS = 5_000
+_BATCH_BYTES = 4 * 1024 * 1024
+_HYDRATED_AT_ONCE = 500
+_SPOOLED_AT_MOST = 64 * 1024 * 1024
+_PARENTS_AT_ONCE = 256
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_HOPELESS = (Unauthorized, Forbidden, MissingCredentials)
+_SPLIT = items_decoder(msgspec.Raw)
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller of a job may choose; `Job` tells what each means."""
+
+    mode: Mode = "full"
+    hydrate: bool = False
+    since: datetime | None = None
+    overlap: timedelta = timedelta(hours=1)
+    concurrency: int = 8
+    page_size: int | None = None
+    most_deleted: float | None = 0.2
+
+
+class Workshop:
+    """What the streams of a job share: client, target and spool, of which each is used by one thread at a time."""
+
+    def __init__(
+        self, limio: Limio, sink: Sink, spool: Spool, tell: Callable[[SyncEvent], object] | None
+    ) -> None:
+        self.limio = limio
+        self.sink = sink
+        self.spool = spool
+        self.stopping = anyio.Event()
+        """Set when the job shall come to an end early."""
+        self._tell = tell
+        self._sink_turn = anyio.CapacityLimiter(1)
+        self._spool_turn = anyio.CapacityLimiter(1)
+
+    async def in_sink(self, work: Callable[[], T]) -> T:
+        """Do what concerns the target, in a worker thread, one after another."""
+        return await anyio.to_thread.run_sync(work, limiter=self._sink_turn)
+
+    async def in_spool(self, work: Callable[[], T]) -> T:
+        """Do what concerns the spool, likewise."""
+        return await anyio.to_thread.run_sync(work, limiter=self._spool_turn)
+
+    def tell(
+        self,
+        kind: Literal["started", "listed", "written", "restarted", "ended"],
+        report: StreamReport,
+        message: str = "",
+    ) -> None:
+        """Let the caller know."""
+        if self._tell is not None:
+            self._tell(SyncEvent(kind=kind, at=now(), report=report, message=message))
+
+
+class StreamRun:
+    """One stream of a job, from where an earlier run of it left off, if it did.
+
+    *watermark* is where the last complete run stood; *left* finds the report of a run that the target knows, by
+    the run's name; *parent* is the report of the stream whose objects this one's items are children of.
+    *is_parent* keeps what was seen for such streams.
+    """
+
+    def __init__(
+        self,
+        shop: Workshop,
+        stream: Stream,
+        choices: Choices,
+        *,
+        run: str,
+        watermark: datetime | None,
+        left: Callable[[str], StreamReport | None],
+        parent: StreamReport | None = None,
+        is_parent: bool = False,
+    ) -> None:
+        self._shop = shop
+        self._stream = stream
+        self._choices = choices
+        self._watermark = watermark
+        self._since = _since(choices, watermark)
+        self._left = left
+        self._is_parent = is_parent
+        self._parent_complete = parent is None or parent.complete
+        self._reader = Reader(stream, choices.mode)
+        self._args = _args(stream, self._since)
+        self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent else "")
+        self.report = StreamReport(
+            run=run,
+            stream=stream.name,
+            table_name=self._reader.table.name,
+            mode=choices.mode,
+            started=self._walk.started,
+        )
+        self._emptied = False  # all that was spooled is in the target
+        self._miscounted: str | None = None
+        self._waiting = 0  # bytes in the spool
+        self._over = False  # nothing more will be spooled
+        self._more = (
+            asyncio.Event()
+        )  # something was spooled since the spool was last asked, or nothing more will be
+        self._less = asyncio.Event()  # the target has taken something
+
+    async def run(self) -> None:
+        """Do all of it. What goes wrong with the stream is told by `report`; a `JobError` ends the job."""
+        try:
+            await self._begin()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._list)
+                tasks.start_soon(self._deliver)
+        except LimioError as error:
+            self._failed(error)
+        except ExceptionGroup as group:
+            if (ours := first_error(group)) is None:
+                raise
+            self._failed(ours)
+        await self._conclude()
+
+    # --- beginning
+
+    async def _begin(self) -> None:
+        """Take up the walk that was left, if the target knows it just as well."""
+        spool, name = self._shop.spool, self._stream.name
+        bound = repr(
+            (
+                self._choices.mode,
+                self._choices.hydrate,
+                sorted(self._args.items()),
+                self._stream.endpoint.path,
+            )
+        )
+        walk, seen, forgotten = await self._shop.in_spool(lambda: spool.begin(name, bound, self._walk))
+        if walk is not self._walk:
+            left = self._left(walk.run)
+            last = await self._shop.in_spool(spool.last_page)
+            if left is None or not forgotten <= left.delivered <= last:  # one of them is older than the other
+                await self._shop.in_spool(lambda: spool.drop(name))
+                await self._shop.in_spool(lambda: spool.begin(name, bound, self._walk))
+            else:
+                self._walk = walk
+                self.report = left
+                self.report.status, self.report.error, self.report.ended = "running", None, None
+                self.report.seen = seen
+                await self._shop.in_sink(self._load_drift)
+        self._note()
+        await self._shop.in_sink(lambda: self._shop.sink.apply([Change(RUNS, [run_row(self.report)])]))
+        self._shop.tell("started", self.report)
+
+    def _load_drift(self) -> None:
+        rows = self._shop.sink.rows(DRIFT)
+        self._reader.drift.load(
+            row for row in rows if row["run"] == self.report.run and row["stream"] == self.report.stream
+        )
+
+    # --- listing
+
+    async def _list(self) -> None:
+        try:
+            if not self._walk.listed:
+                await (self._list_children() if self._stream.parent else self._list_pages())
+        finally:
+            self._over = True
+            self._more.set()
+
+    async def _list_pages(self) -> None:
+        while True:
+            try:
+                await self._walk_pages()
+            except (CursorExpired, SnapshotChanged, IncompleteListing) as error:
+                if self._walk.restarts < _RESTARTS:
+                    await self._restart(error)
+                    continue
+                if not isinstance(error, IncompleteListing) or error.expected is None:
+                    raise
+                self._miscounted = error.said  # it came to its end, and says that it is not all
+                await self._save_end()
+            return
+
+    async def _restart(self, error: ListingError) -> None:
+        self._walk.restarts += 1
+        self._walk.checkpoint, self._walk.commit_id = None, None
+        await self._shop.in_spool(lambda: self._shop.spool.restart(self._stream.name, self._walk))
+        self.report.seen = 0
+        self._note()
+        self._shop.tell("restarted", self.report, str(error))
+
+    async def _walk_pages(self) -> None:
+        walk = self._walk
+        listing = self._shop.limio.listing(
+            self._stream.endpoint, self._args, page_size=self._choices.page_size, resume=walk.checkpoint
+        ).raw()
+        requests, retries = walk.requests, walk.retries
+        async with aclosing(listing.pages()) as pages:
+            while not self._shop.stopping.is_set():
+                begun = perf_counter()
+                page = await anext(pages, None)
+                walk.network_seconds += perf_counter() - begun
+                report = listing.report
+                walk.requests, walk.retries = requests + report.requests, retries + report.retries
+                if page is None:
+                    await self._save_end()
+                    return
+                walk.expected = report.hits if report.exact else None
+                walk.commit_id = page.commit_id or walk.commit_id
+                if self._resumable:
+                    walk.checkpoint = listing.checkpoint()
+                await self._add(page)
+                await self._has_room()
+
+    @property
+    def _resumable(self) -> bool:
+        return self._kind == "key"
+
+    @property
+    def _kind(self) -> str:
+        assert self._stream.endpoint.paging is not None  # noqa: S101  # a stream is a list
+        return self._stream.endpoint.paging.kind
+
+    async def _add(self, page: Page[bytes]) -> None:
+        walk = self._walk
+        head = page.read(dict[str, Any]) if self._stream.heads else {}
+        walk.pages += 1
+        walk.items += len(page.items)
+        walk.received += sum(map(len, page.items))
+        kept = {name: head.get(name) for name in self._stream.heads}
+        since = None if self._stream.newer_than else self._since
+        await self._spooled(page.items, head=kept, since=since)
+
+    async def _spooled(
+        self,
+        items: Sequence[bytes],
+        *,
+        head: Any = None,
+        parent: str | None = None,
+        since: datetime | None = None,
+    ) -> None:
+        spool, name, walk = self._shop.spool, self._stream.name, self._walk
+        added = await self._shop.in_spool(
+            lambda: spool.add(name, walk, items, head=head, parent=parent, since=since)
+        )
+        self._waiting += added.spooled
+        self.report.seen = added.seen
+        self._note()
+        self._more.set()
+        self._shop.tell("listed", self.report)
+
+    async def _save_end(self) -> None:
+        self._walk.listed = True
+        await self._shop.in_spool(lambda: self._shop.spool.save(self._stream.name, self._walk))
+        self._note()
+
+    async def _has_room(self) -> None:
+        """Let the target catch up, where waiting costs the list nothing: a scroll would expire."""
+        if self._kind in {"key", "whole"}:
+            while self._waiting > _SPOOLED_AT_MOST and not self._shop.stopping.is_set():
+                self._less.clear()
+                await self._less.wait()
+
+    async def _list_children(self) -> None:
+        walk, parent = self._walk, self._stream.parent or ""
+        changed = self._choices.mode != "full"
+        while not self._shop.stopping.is_set():
+            ids = await self._shop.in_spool(
+                lambda: self._shop.spool.objects(parent, walk.after, changed=changed, most=_PARENTS_AT_ONCE)
+            )
+            if not ids:
+                await self._save_end()
+                return
+            begun = perf_counter()
+            async with hydrated(ids, self._children_of, workers=self._choices.concurrency) as results:
+                async for result in results:
+                    walk.network_seconds += perf_counter() - begun
+                    await self._add_children(result)
+                    begun = perf_counter()
+            await self._has_room()
+
+    async def _children_of(self, parent: str) -> Page[bytes]:
+        listing = self._shop.limio.listing(self._stream.endpoint, {**self._args, "id": parent}).raw()
+        try:
+            return await listing
+        finally:
+            self._walk.requests += listing.report.requests
+            self._walk.retries += listing.report.retries
+
+    async def _add_children(self, result: Hydrated[str, Page[bytes]]) -> None:
+        walk = self._walk
+        walk.after = result.summary
+        items = result.full.items if result.full is not None else []
+        if isinstance(result.error, _HOPELESS):
+            raise result.error
+        if result.error is not None and not isinstance(
+            result.error, NotFound
+        ):  # an object that is gone has none
+            walk.missing += 1
+        walk.pages += 1
+        walk.items += len(items)
+        walk.received += sum(map(len, items))
+        await self._spooled(items, parent=result.summary)
+
+    # --- delivering
+
+    async def _deliver(self) -> None:
+        items = _HYDRATED_AT_ONCE if self._hydrates else _BATCH_ITEMS
+        while True:
+            self._more.clear()  # before the spool is asked: a last page may come meanwhile
+            over = self._over
+            batch = await self._shop.in_spool(
+                lambda: self._shop.spool.next_batch(
+                    self._stream.name, self.report.delivered, items=items, size=_BATCH_BYTES
+                )
+            )
+            if batch:
+                await self._deliver_batch(batch)
+            elif over:
+                self._emptied = True
+                return
+            else:
+                await self._more.wait()
+            if self._shop.stopping.is_set():
+                self._less.set()
+                return
+
+    @property
+    def _hydrates(self) -> bool:
+        return self._choices.hydrate and self._stream.hydrates is not None
+
+    async def _deliver_batch(self, batch: list[SpooledPage]) -> None:
+        items = [item for page in batch for item in _items(page)]
+        lost: list[tuple[Item, LimioError]] = []
+        if self._hydrates:
+            items, lost = await self._whole(items)
+        gone = [item.id for item, error in lost if isinstance(error, NotFound)]
+        await self._shop.in_sink(lambda: self._write(items, lost, batch[-1].seq))
+        name, last = self._stream.name, batch[-1].seq
+        await self._shop.in_spool(lambda: self._shop.spool.forget(name, last, gone))
+        self._waiting -= sum(len(page.items) for page in batch)
+        self.report.seen -= len(gone)
+        self._less.set()
+        self._shop.tell("written", self.report)
+
+    async def _whole(self, summaries: list[Item]) -> tuple[list[Item], list[tuple[Item, LimioError]]]:
+        """The objects that these are summaries of, and those that could not be had."""
+        whole: list[Item] = []
+        lost: list[tuple[Item, LimioError]] = []
+        begun = perf_counter()
+        async with hydrated(
+            summaries, self._get_whole, workers=self._choices.concurrency, key=lambda item: item.id
+        ) as results:
+            async for result in results:
+                if isinstance(result.error, _HOPELESS):
+                    raise result.error
+                if result.error is not None:
+                    lost.append((result.summary, result.error))
+                elif result.full is not None:
+                    whole.append(msgspec.structs.replace(result.summary, raw=result.full))
+        self._walk.network_seconds += perf_counter() - begun
+        return whole, lost
+
+    async def _get_whole(self, item: Item) -> bytes:
+        assert self._stream.hydrates is not None  # noqa: S101  # `_hydrates` has looked
+        endpoint = msgspec.structs.replace(self._stream.hydrates, returns=msgspec.Raw)
+        args = {name: value for name, value in self._args.items() if name in {"service", "path_type"}}
+        trace: list[Attempt] = []
+        try:
+            return bytes(await self._shop.limio.request(endpoint, {**args, "id": item.id}, trace=trace))
+        finally:
+            self._walk.requests += len(trace)
+            self._walk.retries += max(0, len(trace) - 1)
+
+    def _write(self, items: Sequence[Item], lost: Sequence[tuple[Item, LimioError]], last: int) -> None:
+        """Write a batch and what is remembered of it, in the sink's thread."""
+        begun = perf_counter()
+        at, sink, report, table = now(), self._shop.sink, self.report, self._reader.table
+        rows: list[Row] = []
+        bad = [quarantine_row(report, item.id, str(error), bytes(item.raw), at) for item, error in lost]
+        for item in items:
+            row = self._reader.row(item)
+            reason = row if isinstance(row, str) else sink.refusal(table, row)
+            if isinstance(row, str) or reason:
+                bad.append(quarantine_row(report, item.id, str(reason), bytes(item.raw), at))
+            else:
+                rows.append(row)
+        decoded = perf_counter()
+
+        def remembered(written: Sequence[Written]) -> list[Change]:
+            report.inserted += written[0].inserted
+            report.updated += written[0].updated
+            report.unchanged += written[0].unchanged
+            report.quarantined += len(bad)
+            report.missing += sum(_may_come_later(error) for _, error in lost)
+            report.decode_seconds += decoded - begun
+            report.write_seconds += perf_counter() - decoded
+            report.delivered = last
+            self._note()
+            return [Change(RUNS, [run_row(report)])]
+
+        drift = [Drift.to_row(one, report.run, report.stream) for one in self._reader.drift.findings()]
+        sink.apply([Change(table, rows), Change(QUARANTINE, bad), Change(DRIFT, drift)], then=remembered)
+
+    # --- the end
+
+    def _failed(self, error: LimioError) -> None:
+        if isinstance(error, JobError):
+            raise error
+        self.report.status, self.report.error = "failed", str(error)
+
+    async def _conclude(self) -> None:
+        """Say how it ended; where it is complete, mark what is gone and move the watermark."""
+        report, name = self.report, self._stream.name
+        if report.status == "running":
+            report.status, report.error = self._judged()
+        if report.complete and self._choices.mode == "full":
+            await self._shop.in_sink(self._mark_unseen)
+        if report.complete:
+            report.watermark = _watermark(self._walk, before=self._watermark)
+            await self._shop.in_sink(lambda: self._shop.sink.publish(self._reader.table))
+        report.ended = now()
+        changes = [Change(RUNS, [run_row(report)])]
+        if report.complete:
+            changes.append(Change(STREAMS, [stream_row(report, origin=self._shop.limio.origin)]))
+        await self._shop.in_sink(lambda: self._shop.sink.apply(changes))
+        if report.status in {"complete", "incomplete"} and not self._is_parent:
+            await self._shop.in_spool(lambda: self._shop.spool.drop(name))
+        self._shop.tell("ended", report)
+
+    def _judged(self) -> tuple[Status, str | None]:
+        report = self.report
+        if not (self._walk.listed and self._emptied):
+            return "interrupted", None
+        if report.missing:
+            return (
+                "incomplete",
+                f"{report.missing:,} could not be had and are asked for again by the next run",
+            )
+        if self._miscounted:
+            return "incomplete", self._miscounted
+        if self._walk.expected not in {None, report.seen} and self._kind == "scroll":
+            return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
+        if not self._parent_complete:
+            return "incomplete", f"{self._stream.parent} is not complete"
+        return "complete", None
+
+    def _mark_unseen(self) -> None:
+        report, most = self.report, self._choices.most_deleted
+        seen = self._shop.spool.seen_ids(report.stream)
+        found = self._shop.sink.mark_unseen(self._reader.table, seen, deleted_at=now(), most=most)
+        report.deleted += found.deleted
+        if found.unseen > found.deleted and most is not None:
+            report.status = "incomplete"
+            report.error = (
+                f"{found.unseen:,} of {found.live:,} rows were not seen, more than {most:.0%}:"
+                " none was marked as deleted; allow it if so many are really gone"
+            )
+
+    def _note(self) -> None:
+        """Tell in the report how far the walk is."""
+        walk, report = self._walk, self.report
+        report.expected, report.listed, report.pages = walk.expected, walk.items, walk.pages
+        report.received, report.requests, report.retries = walk.received, walk.requests, walk.retries
+        report.restarts, report.commit_id = walk.restarts, walk.commit_id
+        report.network_seconds, report.passed = walk.network_seconds, walk.passed
+        if self._stream.parent:
+            report.missing = walk.missing
+
+
+def _items(page: SpooledPage) -> Iterator[Item]:
+    prefix = f"{page.parent}/" if page.parent else ""
+    for raw in _SPLIT.decode(page.items) or []:
+        yield Item(raw, prefix + summary_of(raw).id, page.head or {}, page.parent)
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def _since(choices: Choices, watermark: datetime | None) -> datetime | None:
+    """The time before which changes are not asked for; a full run asks for everything."""
+    if choices.mode == "full":
+        return None
+    return choices.since or (watermark - choices.overlap if watermark is not None else None)
+
+
+def _args(stream: Stream, since: datetime | None) -> dict[str, Any]:
+    """The arguments of its list; `created_after` is one that must be given."""
+    args = dict(stream.args)
+    if stream.newer_than and since is not None:
+        args[stream.newer_than] = since
+    elif stream.newer_than == "created_after":
+        args["created_after"] = _EARLIEST
+    return args
+
+
+def _watermark(walk: Walk, *, before: datetime | None) -> datetime | None:
+    """Before when all changes were seen: not after the walk began, lest one be missed that came meanwhile."""
+    reached = min(walk.started, walk.newest) if walk.newest else None
+    return max((one for one in (reached, before) if one is not None), default=None)
+
+
+def _may_come_later(error: LimioError) -> bool:
+    return isinstance(error, TransportError | TooManyRequests) or (
+        isinstance(error, ApiError) and error.status >= 500
+    )
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> LimioError | None:
+    """The error of a group that says most: what ends the job before what ends a stream; None if another is among them."""
+    leaves: list[BaseException] = []
+    groups: list[BaseExceptionGroup[BaseException]] = [group]
+    while groups:
+        for one in groups.pop().exceptions:
+            if isinstance(one, BaseExceptionGroup):
+                groups.append(cast("BaseExceptionGroup[BaseException]", one))
+            else:
+                leaves.append(one)
+    ours = [one for one in leaves if isinstance(one, LimioError)]
+    if len(ours) < len(leaves):
+        return None
+    return next((one for one in ours if isinstance(one, JobError)), ours[0])

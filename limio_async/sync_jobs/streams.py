@@ -1,0 +1,298 @@
+"""What can be synced: a stream for each list, its arguments, and the columns of its table."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.api.models import Journey
+from limio_async.core.wire import Endpoint, Paging, Scheme
+from limio_async.errors import ConfigurationError
+from limio_async.sync_jobs.tables import Kind
+
+__all__ = ["Spot", "Stream", "known_streams", "stream", "streams_for", "with_parents"]
+
+_CHILDREN = ("events", "related", "children")
+_NOT_BY_DEFAULT = {
+    "journeys",
+    "offers_v2",
+    "partner_organisations",
+}  # what others hold too, what few tenants have
+_NAME = re.compile(r"(?P<base>\w+)(:(?P<value>[\w-]+))?(\.(?P<child>\w+))?(@(?P<service>\w+))?", re.ASCII)
+_JOURNEYS = Paging(kind="whole", items="journeys")
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """A column, and where in an item its value stands: the first of *paths* that leads to one."""
+
+    name: str
+    paths: tuple[tuple[str | int, ...], ...]
+    kind: Kind = "text"
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """One list of a tenant, and what of its items gets a column."""
+
+    name: str
+    """As it is called on the command line: `offers`, `subscriptions@zuora`, `subscriptions.events`."""
+    endpoint: Endpoint[Any]
+    """Lists it; of a child stream, the children of one object."""
+    args: Mapping[str, Any] = {}
+    spots: tuple[Spot, ...] = ()
+    heads: tuple[str, ...] = ()
+    """Fields of the answer, beside its items, that become columns of each item."""
+    hydrates: Endpoint[Any] | None = None
+    """Gets one of its objects whole, by `id`; the list holds summaries."""
+    parent: str | None = None
+    """The stream whose objects have these items as children."""
+    newer_than: Literal["modified_after", "created_after"] | None = None
+    """The argument by which the server leaves out what is older."""
+
+    @property
+    def table(self) -> str:
+        """The name of its table."""
+        return re.sub(r"\W+", "_", self.name.lower())
+
+
+def streams_for(names: Collection[str], offers: Collection[Scheme]) -> tuple[list[Stream], dict[str, str]]:
+    """The streams of these names; without names, all that belong to a whole tenant and can be asked for.
+
+    *offers* are the credentials there are; of the whole tenant, the second part tells which streams are left
+    out and why. Raises `ConfigurationError` for a name that is not known.
+    """
+    if names:
+        return [stream(name) for name in dict.fromkeys(names)], {}
+    everything = [one for name, one in _lists().items() if name not in _NOT_BY_DEFAULT]
+    left_out = {
+        one.name: f"takes {' or '.join(one.endpoint.auth)} credentials, the client has none of them"
+        for one in everything
+        if not set(one.endpoint.auth) & set(offers)
+    }
+    return [one for one in everything if one.name not in left_out], left_out
+
+
+def with_parents(streams: Collection[Stream]) -> list[Stream]:
+    """*streams*, and those whose objects they need; parents come first."""
+    found: dict[str, Stream] = {}
+    for one in streams:
+        if one.parent is not None:
+            found.setdefault(one.parent, stream(one.parent))
+    found.update({one.name: one for one in streams if one.parent is None})
+    found.update({one.name: one for one in streams})
+    return list(found.values())
+
+
+def known_streams() -> list[str]:
+    """The names of all streams that take no further word."""
+    return sorted(_lists())
+
+
+def stream(name: str) -> Stream:
+    """The stream called *name*: `LIST`, `LIST:VALUE`, each with `.CHILD` and `@SERVICE` where the list has them.
+
+    `objects:PATH_TYPE` is any object list, `catalog_items:RECORD_TYPE` and `published_catalog_items:RECORD_TYPE`
+    are lists of the admin and the published catalog; `.events`, `.related` and `.children` are those of every object of the list.
+    """
+    match = _NAME.fullmatch(name)
+    found = _found(match["base"], match["value"]) if match else None
+    if match is None or found is None:
+        raise ConfigurationError(_unknown(name))
+    if match["service"]:
+        if "service" not in {param.name for param in found.endpoint.params}:
+            raise ConfigurationError(f"stream {name}: {found.name} is not kept by several services")
+        found = msgspec.structs.replace(found, args={**found.args, "service": match["service"]})
+    if match["child"]:
+        found = _child(found, match["child"], match["service"])
+    return msgspec.structs.replace(found, name=name)
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, known_streams())
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known_streams())}"
+    return f"there is no stream {name}; {hint}"
+
+
+def _found(base: str, value: str | None) -> Stream | None:
+    if value is None:
+        return _lists().get(base)
+    endpoint = {one.resource: one for one in ENDPOINTS.values() if one.name == "list"}.get(base)
+    takes = {"objects": "path_type", "catalog_items": "record_type", "published_catalog_items": "record_type"}
+    if endpoint is None or base not in takes:
+        return None
+    getter = ENDPOINTS["getObject"] if base == "objects" else None
+    args = {takes[base]: value}
+    return _listed(endpoint, name=f"{base}:{value}", args=args, getter=getter)
+
+
+def _lists() -> dict[str, Stream]:
+    """Every stream that needs no further word, by name, in the order of the API."""
+    return {one.name: one for one in _all_lists()}
+
+
+def _all_lists() -> Iterator[Stream]:
+    getters = {one.resource: one for one in VIEWS if one.operation == "getObject"}
+    for endpoint in (*ENDPOINTS.values(), *VIEWS):
+        match endpoint.operation:
+            case "listJourneys" | "listJourneysV2":
+                listed = msgspec.structs.replace(endpoint, returns=Journey, paging=_JOURNEYS)
+                yield Stream(
+                    name=endpoint.resource, endpoint=listed, heads=("starting_point", "fallback_tag")
+                )
+            case "listAbandonedBaskets":
+                yield _listed(endpoint, name="abandoned_baskets")
+            case _ if endpoint.name == "list" and endpoint.paging and not _asks(endpoint):
+                yield _listed(endpoint, name=endpoint.resource, getter=getters.get(endpoint.resource))
+            case _:
+                pass
+
+
+def _listed(
+    endpoint: Endpoint[Any],
+    *,
+    name: str,
+    args: Mapping[str, Any] | None = None,
+    getter: Endpoint[Any] | None = None,
+) -> Stream:
+    params = {param.name for param in endpoint.params}
+    return Stream(
+        name=name,
+        endpoint=endpoint,
+        args=args or {},
+        spots=_spots(name.partition(":")[0], endpoint),
+        hydrates=getter,
+        newer_than=(
+            "modified_after"
+            if "modified_after" in params
+            else "created_after"
+            if "created_after" in params
+            else None
+        ),
+    )
+
+
+def _child(parent: Stream, child: str, service: str | None) -> Stream:
+    of_one = {
+        one.name: one
+        for one in (*VIEWS, *ENDPOINTS.values())
+        if one.resource == parent.endpoint.resource and one.name in _CHILDREN
+    }
+    if child not in of_one:
+        has = f"it has {', '.join(sorted(of_one))}" if of_one else "it has none"
+        raise ConfigurationError(f"stream {parent.name}.{child}: no such children of {parent.name}; {has}")
+    return Stream(
+        name=parent.name,
+        endpoint=of_one[child],
+        args=parent.args,
+        spots=_spots("", of_one[child]),
+        parent=f"{parent.name}@{service}" if service else parent.name,
+    )
+
+
+def _asks(endpoint: Endpoint[Any]) -> bool:
+    """Whether it needs an argument that nobody has given."""
+    return any(
+        param.required and param.default is None and param.name not in endpoint.bound
+        for param in endpoint.params
+    )
+
+
+# --- columns
+
+
+def _at(name: str, *paths: str, kind: Kind = "text") -> Spot:
+    """The column *name*; a path is dotted, a number in it is a position in a list."""
+    split = (
+        tuple(int(part) if part.isdigit() else part for part in path.split(".")) for path in paths or (name,)
+    )
+    return Spot(name, tuple(split), kind)
+
+
+def _spots(name: str, endpoint: Endpoint[Any]) -> tuple[Spot, ...]:
+    own = _OWN.get(name, ())
+    if endpoint.paging and endpoint.paging.kind == "scroll" and endpoint.paging.commit_id:
+        return (*_CATALOG, *own)
+    return (*own, _CREATED) if name == "abandoned_baskets" else (*_OBJECT, *own)
+
+
+_CREATED = _at("created", kind="time")
+_CATALOG = (
+    *(_at(name) for name in ("name", "path", "parent_path", "record_type", "record_subtype")),
+    *(_at(name) for name in ("status", "service", "mode", "version")),
+    _CREATED,
+)
+_OBJECT = (
+    *(_at(name) for name in ("name", "reference", "record_type", "record_subtype", "service", "status")),
+    *(_at(name) for name in ("mode", "owner", "customer", "related")),
+    _CREATED,
+)
+_CHARGES = ("data.attributes.price__limio.0", "data.price.0", "data.attributes.price.0")
+"""Where the first charge of an offer's price may stand, as `OfferData` says."""
+_PRICE = (
+    _at("price_amount", *(f"{charge}.value" for charge in _CHARGES), kind="number"),
+    _at(
+        "price_currency",
+        *(f"{charge}.currencyCode" for charge in _CHARGES),
+        *(f"{charge}.currency.id" for charge in _CHARGES),
+    ),
+    _at("repeat_interval", *(f"{charge}.repeat_interval" for charge in _CHARGES), kind="integer"),
+    _at("repeat_interval_type", *(f"{charge}.repeat_interval_type" for charge in _CHARGES)),
+    _at("renewal_type", "data.attributes.term__limio.renewal_type"),
+    _at(
+        "term_length",
+        "data.attributes.initial_term__limio.length",
+        "data.attributes.term__limio.length",
+        kind="integer",
+    ),
+    _at("term_type", "data.attributes.initial_term__limio.type", "data.attributes.term__limio.type"),
+)
+_AMOUNT = (
+    _at("price_amount", "data.price.amount", kind="number"),
+    _at("price_currency", "data.price.currency"),
+)
+_OWN: Mapping[str, tuple[Spot, ...]] = {
+    "offers": _PRICE,
+    "offers_v2": _PRICE,
+    "add_ons": _PRICE,
+    "products": (_at("product_code", "data.attributes.product_code__limio"),),
+    "campaigns": (_at("valid_from", "data.validFrom"), _at("valid_to", "data.validTo")),
+    "subscriptions": (
+        _at("offer_name", "data.offer.name"),
+        _at("offer_path", "data.offer.path"),
+        *_AMOUNT,
+        _at("quantity", "data.quantity", kind="number"),
+        _at("start_date", "data.startDate", "start"),
+        _at("term_start_date", "data.termStartDate"),
+        _at("term_end_date", "data.termEndDate"),
+    ),
+    "orders": (
+        _at("order_type", "data.order_type"),
+        _at("external_id", "data.external_id"),
+        _at("source", "data.source"),
+        _at("country", "data.country"),
+        _at("total_amount", "data.total.amount", kind="number"),
+        _at("total_currency", "data.total.currency"),
+        _at("order_date", "data.orderDate", kind="time"),
+    ),
+    "schedules": (
+        _at("schedule_date", "data.schedule_date", "data.date", kind="time"),
+        _at("amount", "data.amount", kind="number"),
+        _at("currency", "data.currency"),
+        _at("type", "data.type"),
+    ),
+    "events": (_at("type", "data.type"), _at("message", "data.message")),
+    "promo_codes": (_at("promo_code", "data.promoCode"), _at("application_level", "data.applicationLevel")),
+    "gift_codes": (_at("code", "data.code"),),
+    "payment_methods": (_at("type", "data.type"),),
+    "addresses": (_at("country", "data.country"), _at("postal_code", "data.postalCode")),
+    "abandoned_baskets": (
+        _at("entry"),
+        _at("completed", kind="boolean"),
+        _at("recovery_link", "recoveryLink"),
+        _at("campaign", "tracking.campaign"),
+    ),
+}

@@ -1,0 +1,91 @@
+"""A sink in memory: all that the protocol asks for, in the fewest lines, and what tests look into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from limio_async.errors import SinkError
+from limio_async.sync_jobs.tables import Change, Row, Table, Unseen, Written
+
+
+class MemorySink:
+    """Keeps tables as dicts of dicts; survives `close`, as a database would."""
+
+    name = "memory"
+    target_id = "memory-1"
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
+        self.published: list[str] = []
+        self.applied = 0
+        self.fails_at: int | None = None
+
+    def open(self) -> None: ...
+
+    def prepare(self, tables: Sequence[Table]) -> None:
+        for table in tables:
+            self.tables.setdefault(table.name, {})
+
+    def refusal(self, table: Table, row: Row) -> str | None:
+        return None
+
+    def apply(
+        self,
+        changes: Sequence[Change],
+        *,
+        then: Callable[[Sequence[Written]], Sequence[Change]] | None = None,
+    ) -> list[Written]:
+        self.applied += 1
+        if self.applied == self.fails_at:
+            raise SinkError("the disk is full")
+        written = [self._write(change) for change in changes]
+        for change in then(written) if then else ():
+            self._write(change)
+        return written
+
+    def _write(self, change: Change) -> Written:
+        table, counts = change.table, {"inserted": 0, "updated": 0, "unchanged": 0}
+        names = [column.name for column in table.columns]
+        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for values in change.rows:
+            row = dict(zip(names, values, strict=True))
+            rows[tuple(row[name] for name in table.key)] = row
+        for key, row in rows.items():
+            what = _became(self.tables[table.name].get(key), row, table)
+            counts[what] += 1
+            if what != "unchanged":
+                self.tables[table.name][key] = row
+        return Written(**counts)
+
+    def mark_unseen(
+        self, table: Table, seen: Iterable[str], *, deleted_at: datetime, most: float | None
+    ) -> Unseen:
+        ids = set(seen)
+        live = [row for row in self.tables[table.name].values() if row["deleted_at"] is None]
+        unseen = [row for row in live if row["id"] not in ids]
+        if most is not None and len(unseen) > most * len(live):
+            return Unseen(live=len(live), unseen=len(unseen), deleted=0)
+        for row in unseen:
+            row["deleted_at"] = deleted_at
+        return Unseen(live=len(live), unseen=len(unseen), deleted=len(unseen))
+
+    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
+        yield from list(self.tables.get(table.name, {}).values())
+
+    def publish(self, table: Table) -> None:
+        self.published.append(table.name)
+
+    def close(self) -> None: ...
+
+    def live(self, table: str) -> dict[str, bytes]:
+        """The raw items of a table by id, without the deleted ones."""
+        return {row["id"]: row["raw"] for row in self.tables[table].values() if row["deleted_at"] is None}
+
+
+def _became(before: Mapping[str, Any] | None, row: Mapping[str, Any], table: Table) -> str:
+    if before is None:
+        return "inserted"
+    same = table.compared is not None and before[table.compared] == row[table.compared]
+    return "unchanged" if table.keeps or (same and not before.get("deleted_at")) else "updated"
