@@ -7,13 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import islice
 from typing import Any, ClassVar
 
 import msgspec
 
 from limio_async.errors import JobError, SinkError
-from limio_async.sync_jobs.sinks.values import by_column, refusal
+from limio_async.sync_jobs.sinks.values import by_column, refusal, stored_keys
 from limio_async.sync_jobs.tables import Change, Column, Kind, Row, Table, Unseen, Written
 
 __all__ = ["Shape", "SqlSink", "quoted", "upsert"]
@@ -21,7 +20,6 @@ __all__ = ["Shape", "SqlSink", "quoted", "upsert"]
 _VERSION = 1
 _META = "_limio_meta"
 _SEEN = "_limio_seen"
-_AT_ONCE = 10_000
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -29,6 +27,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     columns: Sequence[str]
     key: Sequence[str]
+    """The columns of its primary key."""
 
 
 class SqlSink(ABC):
@@ -39,6 +38,8 @@ class SqlSink(ABC):
     mark: ClassVar[str] = "?"
     """Where a statement takes a value."""
     begin: ClassVar[str] = "BEGIN"
+    keyed: ClassVar[bool] = True
+    """Whether tables have a primary key."""
     errors: ClassVar[tuple[type[Exception], ...]]
     """What the database's library raises."""
 
@@ -87,15 +88,12 @@ class SqlSink(ABC):
         self, table: Table, seen: Iterable[str], *, deleted_at: datetime, most: float | None
     ) -> Unseen:
         """Set `deleted_at` in the rows whose `id` is not among *seen*."""
-        rest = iter(seen)
         unseen = (
             f'"deleted_at" IS NULL AND NOT EXISTS'
             f' (SELECT 1 FROM "{_SEEN}" WHERE "{_SEEN}"."id" = {quoted(table.name)}."id")'
         )
         with self._transaction():
-            self._run(f'CREATE TEMPORARY TABLE "{_SEEN}" ("id" {self.types["text"]} PRIMARY KEY)')
-            while some := list(islice(rest, _AT_ONCE)):
-                self._add_seen(_SEEN, some)
+            self._note_seen(_SEEN, stored_keys(seen))
             ((live, missing),) = self._ask(
                 f'SELECT (SELECT count(*) FROM {quoted(table.name)} WHERE "deleted_at" IS NULL),'
                 f" (SELECT count(*) FROM {quoted(table.name)} WHERE {unseen})"
@@ -155,12 +153,15 @@ class SqlSink(ABC):
         """Write rows with different keys. How many of the keys were there, how many rows were changed or added."""
 
     @abstractmethod
-    def _add_seen(self, name: str, ids: Sequence[str]) -> None:
-        """Add ids to a temporary table where they are not in it yet."""
+    def _note_seen(self, name: str, ids: Iterable[str]) -> None:
+        """Make a temporary table with the column `id`, and fill it."""
 
     @abstractmethod
     def _failure(self, error: Exception) -> JobError:
         """What an error of the library means to the user."""
+
+    def _declared(self, column: Column) -> str:
+        return f"{quoted(column.name)} {self.types[column.kind]}"
 
     def _selected(self, column: Column) -> str:
         return quoted(column.name)
@@ -207,22 +208,23 @@ class SqlSink(ABC):
 
     def _prepare(self, table: Table, shape: Shape | None, is_new: bool) -> None:
         if shape is None:
-            declared = [f"{quoted(column.name)} {self.types[column.kind]}" for column in table.columns]
-            key = ", ".join(map(quoted, table.key))
-            self._run(f"CREATE TABLE {quoted(table.name)} ({', '.join(declared)}, PRIMARY KEY ({key}))")
+            declared = [self._declared(column) for column in table.columns]
+            if self.keyed:
+                declared.append(f"PRIMARY KEY ({', '.join(map(quoted, table.key))})")
+            self._run(f"CREATE TABLE {quoted(table.name)} ({', '.join(declared)})")
             return
         needed = [
             name for name in ("raw", *table.key) if any(name == column.name for column in table.columns)
         ]
-        if is_new or {*shape.key} != {*table.key} or not {*needed} <= {*shape.columns}:
+        key = {*table.key} if self.keyed else set[str]()
+        if is_new or {*shape.key} != key or not {*needed} <= {*shape.columns}:
             raise SinkError(
                 f"{self.name} has a table {table.name} that limio did not make; choose another target,"
                 " or rename that table"
             )
         for column in table.columns:
             if column.name not in shape.columns:
-                added = f"{quoted(column.name)} {self.types[column.kind]}"
-                self._run(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {added}")
+                self._run(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {self._declared(column)}")
 
     def _write(self, change: Change) -> Written:
         columns = by_column(change)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -103,8 +103,9 @@ class SqliteSink(SqlSink):
         changed = self._db.executemany(statement, zip(*stored, strict=True)).rowcount
         return there, changed
 
-    def _add_seen(self, name: str, ids: Sequence[str]) -> None:
-        self._db.executemany(f"INSERT OR IGNORE INTO {quoted(name)} VALUES (?)", zip(ids, strict=True))
+    def _note_seen(self, name: str, ids: Iterable[str]) -> None:
+        self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db.executemany(f"INSERT OR IGNORE INTO {quoted(name)} VALUES (?)", ((one,) for one in ids))
 
     def _parser(self, column: Column) -> Callable[[Any], Any] | None:
         match column.kind:
@@ -119,6 +120,8 @@ class SqliteSink(SqlSink):
         return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
 
     def _failure(self, error: Exception) -> JobError:
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            return SinkError(f"{self.name}: {error.filename} is a file, where a directory is needed")
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if "locked" in reason:
             return TargetBusy(f"{self.name}: another program is writing to it; wait for it, or stop it")

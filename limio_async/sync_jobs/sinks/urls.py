@@ -3,43 +3,166 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Collection, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qsl, quote, urlencode
 
 from limio_async.errors import ConfigurationError
 from limio_async.sync_jobs.tables import Sink
 
-__all__ = ["open_sink", "state_file"]
+if TYPE_CHECKING:
+    from limio_async.sync_jobs.sinks.files import Compression
+    from limio_async.sync_jobs.sinks.postgres import PostgresSink
 
-_EXAMPLES = {"sqlite": "sqlite:///limio.db"}
+__all__ = ["open_sink", "state_file"]
 
 
 def open_sink(url: str) -> Sink:
     """The sink that *url* names; constructed only, nothing is read or written before its `open`.
 
-    Raises `ConfigurationError` where the URL names none.
+    Raises `ConfigurationError` where the URL names none, or where the library that it needs is not installed.
     """
-    from limio_async.sync_jobs.sinks.sqlite import SqliteSink
-
-    _scheme_of(url)
-    return SqliteSink(_file_of(url), name=url)
+    return _SCHEMES[_scheme_of(url)](url)
 
 
 def state_file(url: str) -> Path:
-    """Where a job into this target keeps its own state: beside the file."""
-    file = _file_of(url)
-    return file.with_name(f"{file.name}.state")
+    """Where a job into this target keeps its own state: beside the file, in the directory, or, of a server, among
+    the user's files of that kind.
+    """
+    match scheme := _scheme_of(url):
+        case "sqlite" | "duckdb":
+            file = _file_of(url, scheme)
+            return file.with_name(f"{file.name}.state")
+        case "postgresql" | "postgres":
+            return _postgres(url).state_file
+        case _:
+            directory, _ = _directory_of(url, scheme)
+            return directory / "_limio" / "state.db"
+
+
+# --- one function a scheme
+
+
+def _sqlite(url: str) -> Sink:
+    from limio_async.sync_jobs.sinks.sqlite import SqliteSink
+
+    return SqliteSink(_file_of(url, "sqlite"), name=url)
+
+
+def _duckdb(url: str) -> Sink:
+    file = _file_of(url, "duckdb")
+    _need("duckdb", "duckdb", "pyarrow")
+    from limio_async.sync_jobs.sinks.duckdb import DuckdbSink
+
+    return DuckdbSink(file, name=url)
+
+
+def _postgres(url: str) -> PostgresSink:
+    _need("postgres", "psycopg", "platformdirs")
+    from limio_async.sync_jobs.sinks.postgres import PostgresSink
+
+    base, _, query = url.partition("?")
+    options = parse_qsl(query, keep_blank_values=True)
+    schema = dict(options).get("schema") or "public"
+    others = urlencode([(key, value) for key, value in options if key != "schema"], quote_via=quote)
+    return PostgresSink(f"{base}?{others}" if others else base, schema=schema)
+
+
+def _ndjson(url: str) -> Sink:
+    directory, options = _directory_of(url, "ndjson", "compress")
+    compression = options.get("compress")
+    if compression not in {None, "gzip", "zstd"}:
+        raise ConfigurationError(f"compress is gzip or zstd, not {compression!r}")
+    if compression == "zstd":
+        _need("zstd", "zstandard")
+    from limio_async.sync_jobs.sinks.files import NdjsonSink
+
+    return NdjsonSink(directory, name=url, compression=cast("Compression | None", compression))
+
+
+def _csv(url: str) -> Sink:
+    directory, options = _directory_of(url, "csv", "columns")
+    from limio_async.sync_jobs.sinks.files import CsvSink
+
+    columns = options["columns"].split(",") if "columns" in options else None
+    return CsvSink(directory, name=url, columns=columns)
+
+
+def _parquet(url: str) -> Sink:
+    directory, _ = _directory_of(url, "parquet")
+    _need("parquet", "pyarrow")
+    from limio_async.sync_jobs.sinks.parquet import ParquetSink
+
+    return ParquetSink(directory, name=url)
+
+
+_SCHEMES: Mapping[str, Callable[[str], Sink]] = {
+    "sqlite": _sqlite,
+    "duckdb": _duckdb,
+    "postgresql": _postgres,
+    "postgres": _postgres,
+    "parquet": _parquet,
+    "ndjson": _ndjson,
+    "csv": _csv,
+}
+_EXAMPLES = {
+    "sqlite": "sqlite:///limio.db",
+    "duckdb": "duckdb:///limio.duckdb",
+    "postgresql": "postgresql://USER@HOST/DATABASE",
+    "parquet": "parquet:DIR",
+    "ndjson": "ndjson:DIR",
+    "csv": "csv:DIR",
+}
+
+
+# --- parts of URLs
 
 
 def _scheme_of(url: str) -> str:
-    scheme = url.partition(":")[0]
-    if scheme not in _EXAMPLES:
-        near = difflib.get_close_matches(scheme, list(_EXAMPLES))
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    scheme = url.partition(":")[0]  # never the rest: it may hold a password
+    if ":" not in url or scheme not in _SCHEMES:
         raise ConfigurationError(
-            f"no target is called {scheme}:{hint} Known are {', '.join(_EXAMPLES.values())}"
+            f"{scheme!r} is no kind of target{_near(scheme, _SCHEMES)}; targets are {', '.join(_EXAMPLES.values())}"
         )
     return scheme
 
 
-def _file_of(url: str) -> Path:
-    return Path(url.partition(":///")[2]).expanduser()
+def _file_of(url: str, scheme: str) -> Path:
+    _, slashes, path = url.partition(":///")
+    if not slashes or not path or path.endswith("/") or path == ":memory:":
+        raise ConfigurationError(
+            f"{url} names no file: {_EXAMPLES[scheme]} is one in the working directory, {scheme}:////var/lib/limio.db"
+            " one anywhere"
+        )
+    if "?" in path:
+        raise ConfigurationError(f"{scheme}: takes no options, and no ? in the name of the file")
+    return Path(path).expanduser()
+
+
+def _directory_of(url: str, scheme: str, *known: str) -> tuple[Path, dict[str, str]]:
+    path, _, query = url.partition(":")[2].partition("?")
+    if not path or path.startswith("//"):
+        raise ConfigurationError(
+            f"{url} names no directory: write {_EXAMPLES[scheme]}, or {scheme}:/var/lib/limio"
+        )
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for option in options:
+        if option not in known:
+            there = f"its option is {', '.join(known)}" if known else "it takes none"
+            raise ConfigurationError(f"{scheme}: has no option {option!r}{_near(option, known)}; {there}")
+    return Path(path).expanduser(), options
+
+
+def _near(given: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(given, known, n=2)
+    return f", did you mean {' or '.join(near)}?" if near else ""
+
+
+def _need(extra: str, *modules: str) -> None:
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise ConfigurationError(
+            f"this target needs {' and '.join(missing)}: pip install 'limio_async[{extra}]'"
+        )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from limio_async.sync_jobs.tables import Change, Kind, Row, Table
 
-__all__ = ["by_column", "refusal"]
+__all__ = ["by_column", "halved_pair", "refusal", "stored_keys"]
 
 _LONGEST_KEY = 600  # characters: the index of PostgreSQL holds 2,704 bytes
 _LARGEST = 2**63
 _ODD = re.compile("[\0\ud800-\udfff]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def refusal(table: Table, row: Row) -> str | None:
@@ -70,6 +73,22 @@ def by_column(change: Change) -> list[Sequence[Any]]:
     if len(last) < len(change.rows):
         columns = [[values[number] for number in last.values()] for values in columns]
     return columns
+
+
+def stored_keys(ids: Iterable[str]) -> Iterator[str]:
+    """Keys as `by_column` has them."""
+    return (_shortened(_ODD.sub(_escaped, one)) for one in ids)
+
+
+def halved_pair(raw: bytes) -> bool:
+    r"""Whether JSON holds half a surrogate pair, such as `\ud800` alone."""
+    if not _SURROGATE.search(raw):
+        return False
+    try:
+        msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return True
+    return False
 
 
 def _as_it_is(values: Sequence[Any]) -> Sequence[Any]:

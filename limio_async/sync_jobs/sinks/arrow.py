@@ -1,0 +1,39 @@
+"""Rows as Arrow tables, for the targets that take them. The only importer of pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+import pyarrow.parquet  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+
+from limio_async.sync_jobs.tables import Kind, Table
+
+__all__ = ["arrow_table", "parquet_writer"]
+
+_arrow: Any = pyarrow  # it tells no types
+_TYPES: Mapping[Kind, Any] = {
+    "text": _arrow.string(),
+    "number": _arrow.float64(),
+    "integer": _arrow.int64(),
+    "boolean": _arrow.bool_(),
+    "time": _arrow.timestamp("us", "UTC"),
+    "json": _arrow.string(),
+    "bytes": _arrow.binary(),
+}
+
+
+def arrow_table(table: Table, columns: Sequence[Sequence[Any]]) -> Any:
+    """Values, column by column, as a `pyarrow.Table`."""
+    schema = _schema(table)
+    arrays = [_arrow.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
+    return _arrow.Table.from_arrays(arrays, schema=schema)
+
+
+def parquet_writer(table: Table, to: BinaryIO) -> Any:
+    """A `pyarrow.parquet.ParquetWriter` of tables of this kind; a context manager."""
+    return _arrow.parquet.ParquetWriter(to, _schema(table), compression="zstd")
+
+
+def _schema(table: Table) -> Any:
+    return _arrow.schema([(column.name, _TYPES[column.kind]) for column in table.columns])

@@ -1,0 +1,162 @@
+"""A target that is a DuckDB file. Batches go in as Arrow tables; needs duckdb and pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import duckdb
+
+from limio_async.errors import JobError, SinkError, TargetBusy
+from limio_async.sync_jobs.sinks.arrow import arrow_table
+from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted
+from limio_async.sync_jobs.sinks.values import halved_pair
+from limio_async.sync_jobs.tables import Column, Kind, Row, Table
+
+__all__ = ["DuckdbSink"]
+
+_BATCH = "_limio_batch"
+_AT_ONCE = 50_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "512MB",
+    "checkpoint_threshold": "128MB",  # a checkpoint writes the last row group anew
+    "autoinstall_known_extensions": False,  # a target needs no network
+}
+
+
+class DuckdbSink(SqlSink):
+    """Tables in *file*. They have no primary key: its index would have to fit into memory, and `MERGE` needs none."""
+
+    types: ClassVar[Mapping[Kind, str]] = {
+        "text": "VARCHAR",
+        "number": "DOUBLE",
+        "integer": "BIGINT",
+        "boolean": "BOOLEAN",
+        "time": "TIMESTAMPTZ",
+        "json": "JSON",
+        "bytes": "BLOB",
+    }
+    keyed: ClassVar[bool] = False
+    errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error, OSError)
+
+    def __init__(self, file: Path, *, name: str) -> None:
+        super().__init__(name)
+        self._file = file
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def open(self) -> None:
+        """Make the file if it is missing, and lock it: DuckDB lets one process in."""
+        with self._failures():
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = duckdb.connect(self._file, config=_SETTINGS)
+
+    def close(self) -> None:
+        """Close the file; what waits in its journal moves into it."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def refusal(self, table: Table, row: Row) -> str | None:
+        """Why the target cannot hold *row*; None if it can."""
+        for column, value in zip(table.columns, row, strict=True):
+            if column.kind == "json" and value is not None and halved_pair(value):
+                return f"{column.name}: DuckDB holds no half of a surrogate pair in JSON"
+        return super().refusal(table, row)
+
+    @property
+    def _db(self) -> duckdb.DuckDBPyConnection:
+        assert self._connection is not None  # noqa: S101  # used between `open` and `close`
+        return self._connection
+
+    def _run(self, statement: str, *values: Any) -> int:
+        done = self._db.execute(statement, values).fetchone()
+        return done[0] if done and isinstance(done[0], int) else 0
+
+    def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._db.execute(statement, values).fetchall()
+
+    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        with closing(self._db.cursor()) as own:
+            own.execute(statement)
+            while some := own.fetchmany(1000):
+                yield from some
+
+    def _shape(self, name: str) -> Shape | None:
+        found = self._ask(
+            "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database()"
+            " AND schema_name = current_schema() AND table_name = ?",
+            name,
+        )
+        keys = self._ask(
+            "SELECT unnest(constraint_column_names) FROM duckdb_constraints()"
+            " WHERE database_name = current_database() AND schema_name = current_schema() AND table_name = ?"
+            " AND constraint_type = 'PRIMARY KEY'",
+            name,
+        )
+        return Shape([column for (column,) in found], [column for (column,) in keys]) if found else None
+
+    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
+        own, batch = quoted(table.name), quoted(_BATCH)
+        same = " AND ".join(f"{own}.{quoted(name)} = {batch}.{quoted(name)}" for name in table.key)
+        self._db.register(_BATCH, arrow_table(table, columns))
+        try:
+            ((there,),) = self._ask(f"SELECT count(*) FROM {batch} JOIN {own} ON {same}")
+            return there, self._run(_merge(table, f"MERGE INTO {own} USING {batch} ON {same}"))
+        finally:
+            self._db.unregister(_BATCH)
+
+    def _note_seen(self, name: str, ids: Iterable[str]) -> None:
+        self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id VARCHAR)")
+        rest, seen = iter(ids), Table(name=name, columns=(Column("id"),))
+        while some := list(islice(rest, _AT_ONCE)):
+            self._db.register(_BATCH, arrow_table(seen, [some]))
+            try:
+                self._run(f"INSERT INTO {quoted(name)} SELECT id FROM {quoted(_BATCH)}")
+            finally:
+                self._db.unregister(_BATCH)
+
+    def _selected(self, column: Column) -> str:
+        return f"epoch_us({quoted(column.name)})" if column.kind == "time" else super()._selected(column)
+
+    def _parser(self, column: Column) -> Callable[[Any], Any] | None:
+        return _moment if column.kind == "time" else super()._parser(column)
+
+    def _failure(self, error: Exception) -> JobError:
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            return SinkError(f"{self.name}: {error.filename} is a file, where a directory is needed")
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+        if "Could not set lock" in reason:
+            return TargetBusy(f"{self.name}: another program has it open; DuckDB lets one in at a time")
+        hints = {
+            "not a valid DuckDB": "choose another file, or move this one away",
+            "Cannot open file": "is there a directory in its place, or may you not write there?",
+            "Could not read from file": "is there a directory in its place?",
+            "write": "is the disk full? What was written before is there",
+        }
+        hint = next((f" ({hint})" for known, hint in hints.items() if known in reason), "")
+        return SinkError(f"{self.name}: {reason}{hint}")
+
+
+def _merge(table: Table, into: str) -> str:
+    batch, own = quoted(_BATCH), quoted(table.name)
+    names = [column.name for column in table.columns]
+    sets = ", ".join(f"{quoted(name)} = {batch}.{quoted(name)}" for name in names if name not in table.key)
+    values = ", ".join(f"{batch}.{quoted(name)}" for name in names)
+    adds = f"WHEN NOT MATCHED THEN INSERT ({', '.join(map(quoted, names))}) VALUES ({values})"
+    if table.keeps or not sets:
+        return f"{into} {adds}"
+    condition = ""
+    if table.compared is not None:
+        compared = quoted(table.compared)
+        condition = f" AND ({own}.{compared} IS DISTINCT FROM {batch}.{compared}"
+        condition += f' OR {own}."deleted_at" IS NOT NULL)' if "deleted_at" in names else ")"
+    return f"{into} WHEN MATCHED{condition} THEN UPDATE SET {sets} {adds}"
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,208 @@
+"""Targets that are directories of files, one a table: NDJSON and CSV. What there is is kept in a SQLite store beside."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+import re
+from abc import abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Literal, cast
+
+from limio_async.errors import ConfigurationError, JobError, SinkError
+from limio_async.sync_jobs.sinks.sql import quoted
+from limio_async.sync_jobs.sinks.sqlite import SqliteSink
+from limio_async.sync_jobs.tables import Column, Table
+
+__all__ = ["Compression", "CsvSink", "FileSink", "NdjsonSink"]
+
+Compression = Literal["gzip", "zstd"]
+
+_ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SHORT_OF_A_READER = ("raw", "hash", "deleted_at")
+
+
+class FileSink(SqliteSink):
+    """Writes DIR/TABLE.… from DIR/_limio/store.db when a table is published: the rows not marked as deleted, by key.
+
+    A file is there whole or not at all, and stays untouched where nothing has changed since it was written.
+    """
+
+    def __init__(self, directory: Path, *, name: str) -> None:
+        super().__init__(directory / "_limio" / "store.db", name=name)
+        self._directory = directory
+
+    def publish(self, table: Table) -> None:
+        """Write the file of a table, unless it is as it would be written."""
+        if not table.published:
+            return
+        file = self._directory / self._file_name(table)
+        with self._failures():
+            changes = self._meta(f"changes {table.name}")
+            written = f"{changes} {self._layout(table)}"
+            if file.exists() and self._meta(f"written {file.name}") == written:
+                return
+            with _replacing(file) as part:
+                self._write_file(table, part)
+        with self._transaction():
+            self._set_meta(f"written {file.name}", written)
+
+    @abstractmethod
+    def _file_name(self, table: Table) -> str:
+        """What the file is called."""
+
+    @abstractmethod
+    def _write_file(self, table: Table, part: BinaryIO) -> None:
+        """Write all of it."""
+
+    def _layout(self, table: Table) -> str:
+        """What a file depends on beside its rows."""
+        return ",".join(column.name for column in table.columns)
+
+    def _live(self, table: Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The rows that are not marked as deleted, by key; *columns* are SQL."""
+        names = {column.name for column in table.columns}
+        live = 'WHERE "deleted_at" IS NULL' if "deleted_at" in names else ""
+        key = ", ".join(map(quoted, table.key))
+        return self._read(f"SELECT {', '.join(columns)} FROM {quoted(table.name)} {live} ORDER BY {key}")
+
+    def _changed(self, table: Table) -> None:
+        key = f"changes {table.name}"
+        self._set_meta(key, str(int(self._meta(key) or "0") + 1))
+
+    def _meta(self, key: str) -> str | None:
+        return next(
+            (value for (value,) in self._ask('SELECT "value" FROM _limio_meta WHERE "key" = ?', key)), None
+        )
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._run("INSERT OR REPLACE INTO _limio_meta VALUES (?, ?)", key, value)
+
+    def _failure(self, error: Exception) -> JobError:
+        if isinstance(error, OSError) and not isinstance(error, FileExistsError):
+            spot = error.filename or self._directory
+            return SinkError(
+                f"{self.name}: {spot}: {error.strerror or error}; what was there before is untouched"
+            )
+        return super()._failure(error)
+
+
+class NdjsonSink(FileSink):
+    """DIR/TABLE.ndjson: one raw item a line, as it came; only line breaks between its tokens are spaces there."""
+
+    def __init__(self, directory: Path, *, name: str, compression: Compression | None = None) -> None:
+        super().__init__(directory, name=name)
+        self._compression: Compression | None = compression
+
+    def _file_name(self, table: Table) -> str:
+        return f"{table.name}.ndjson" + {None: "", "gzip": ".gz", "zstd": ".zst"}[self._compression]
+
+    def _write_file(self, table: Table, part: BinaryIO) -> None:
+        with _compressed(part, self._compression) as lines:
+            for (raw,) in self._live(table, ['CAST("raw" AS BLOB)']):
+                lines.write(raw.translate(_ON_ONE_LINE) if b"\n" in raw or b"\r" in raw else raw)
+                lines.write(b"\n")
+
+
+class CsvSink(FileSink):
+    """DIR/TABLE.csv with a header. Cells that a spreadsheet would run as formulas begin with an apostrophe.
+
+    *columns* are those to write, in this order; a table has those of them that it has. None: all but what only
+    programs read.
+    """
+
+    def __init__(self, directory: Path, *, name: str, columns: Sequence[str] | None = None) -> None:
+        super().__init__(directory, name=name)
+        self._columns = columns
+
+    def prepare(self, tables: Sequence[Table]) -> None:
+        """Make the tables that are missing, add the columns that are missing."""
+        known = {column.name for table in tables if table.published for column in table.columns}
+        if known and (unknown := [name for name in self._columns or () if name not in known]):
+            raise ConfigurationError(
+                f"no table of this job has a column {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            )
+        super().prepare(tables)
+
+    def publish(self, table: Table) -> None:
+        """Write the file of a table that has chosen columns, unless it is as it would be written."""
+        if self._chosen(table):
+            super().publish(table)
+
+    def _chosen(self, table: Table) -> list[Column]:
+        if self._columns is None:
+            return [column for column in table.columns if column.name not in _SHORT_OF_A_READER]
+        return [column for name in self._columns for column in table.columns if column.name == name]
+
+    def _file_name(self, table: Table) -> str:
+        return f"{table.name}.csv"
+
+    def _layout(self, table: Table) -> str:
+        return ",".join(column.name for column in self._chosen(table))
+
+    def _write_file(self, table: Table, part: BinaryIO) -> None:
+        chosen = self._chosen(table)
+        text = io.TextIOWrapper(part, encoding="utf-8", newline="")
+        try:
+            cells = csv.writer(text)
+            cells.writerow([column.name for column in chosen])
+            booleans = [column.kind == "boolean" for column in chosen]
+            for row in self._live(table, [quoted(column.name) for column in chosen]):
+                cells.writerow(map(_cell, row, booleans))
+        finally:
+            text.detach()
+
+
+@contextmanager
+def _replacing(file: Path) -> Generator[BinaryIO]:
+    """A file to write to that takes the place of *file* once all of it is on the disk."""
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with part.open("wb") as opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.replace(file)
+        _sync_directory(file.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _sync_directory(directory: Path) -> None:
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def _compressed(part: BinaryIO, compression: Compression | None) -> Generator[IO[bytes]]:
+    match compression:
+        case None:
+            yield part
+        case "gzip":
+            with gzip.GzipFile(filename="", mode="wb", fileobj=part, compresslevel=6, mtime=0) as packed:
+                yield cast("IO[bytes]", packed)
+        case "zstd":
+            import zstandard
+
+            with zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(
+                part, closefd=False
+            ) as packed:
+                yield cast("IO[bytes]", packed)
+
+
+def _cell(value: Any, is_boolean: bool) -> Any:
+    if is_boolean and value is not None:
+        return "true" if value else "false"
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value

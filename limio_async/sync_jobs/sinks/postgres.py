@@ -1,0 +1,237 @@
+"""A target that is a schema of a PostgreSQL database; needs psycopg 3."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import platformdirs
+import psycopg
+from psycopg import conninfo, pq
+
+from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
+from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
+from limio_async.sync_jobs.sinks.values import halved_pair
+from limio_async.sync_jobs.tables import Change, Column, Kind, Row, Table, Written
+
+__all__ = ["PostgresSink"]
+
+_NEW = "_limio_new"
+_BUSY = {"55P03", "40P01"}  # a lock is not to be had, a deadlock
+_HINTS = {
+    "42501": "grant the user the right to it, or name another schema with ?schema=",
+    "25006": "a standby or a read-only session: use the primary server",
+    "53100": "make room on the server's disk; what was committed is there",
+}
+_DEFAULTS = {"connect_timeout": "15", "keepalives_idle": "30", "application_name": "limio"}
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_TINY = (re.compile(rb"e-0*[1-9]\d{4}"), re.compile(rb"E-0*[1-9]\d{4}"))  # numeric ends at 16,383 digits
+
+
+class PostgresSink(SqlSink):
+    """Tables in *schema* of the database that *url* names, as libpq reads it."""
+
+    types: ClassVar[Mapping[Kind, str]] = {
+        "text": "text",
+        "number": "double precision",
+        "integer": "bigint",
+        "boolean": "boolean",
+        "time": "timestamptz",
+        "json": "jsonb",
+        "bytes": "bytea",
+    }
+    mark: ClassVar[str] = "%s"
+    errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error,)
+
+    def __init__(self, url: str, *, schema: str) -> None:
+        try:
+            given = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
+        except psycopg.Error:  # quotes parts of the URL, the password too
+            raise ConfigurationError(
+                "PostgreSQL's library cannot read this URL; it is postgresql://USER@HOST:PORT/DATABASE, and what is"
+                " special in a part of it is %-encoded"
+            ) from None
+        self._conninfo = conninfo.make_conninfo("", **{**_DEFAULTS, **given})
+        self._schema = schema
+        self._spot = _spot(given)
+        self._connection: psycopg.Connection | None = None
+        host, port, database, _ = self._spot
+        super().__init__(f"postgresql://{host}:{port}/{database}?schema={schema}")
+
+    @property
+    def state_file(self) -> Path:
+        """Where a job keeps its own state: among the user's files of that kind, named after the target."""
+        name = hashlib.sha256("\0".join((*self._spot, self._schema)).encode()).hexdigest()[:16]
+        return platformdirs.user_state_path("limio", appauthor=False) / "sync" / f"{name}.db"
+
+    def open(self) -> None:
+        """Connect, lock the schema, and make it if it is missing."""
+        with self._failures():
+            self._connection = self._locked()
+            if not self._ask("SELECT 1 FROM pg_namespace WHERE nspname = %s", self._schema):
+                self._run(f"CREATE SCHEMA {quoted(self._schema)}")
+
+    def close(self) -> None:
+        """Disconnect, which unlocks the schema."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def refusal(self, table: Table, row: Row) -> str | None:
+        """Why the target cannot hold *row*; None if it can."""
+        for column, value in zip(table.columns, row, strict=True):
+            if column.kind == "json" and value is not None and (reason := _refused(value)):
+                return f"{column.name}: PostgreSQL holds no {reason}"
+        return super().refusal(table, row)
+
+    def apply(
+        self,
+        changes: Sequence[Change],
+        *,
+        then: Callable[[Sequence[Written]], Sequence[Change]] | None = None,
+    ) -> list[Written]:
+        """Write all changes in one transaction; again, if the connection broke before anything could be committed."""
+        told = False
+
+        def tell(written: Sequence[Written]) -> Sequence[Change]:
+            nonlocal told
+            told = True
+            return then(written) if then else ()
+
+        try:
+            return super().apply(changes, then=tell)
+        except SinkError:
+            if told or not self._db.closed:
+                raise
+        return super().apply(changes, then=then)
+
+    # --- connections
+
+    @property
+    def _db(self) -> psycopg.Connection:
+        assert self._connection is not None  # noqa: S101  # used between `open` and `close`
+        return self._connection
+
+    def _connected(self) -> psycopg.Connection:
+        connection = psycopg.connect(self._conninfo, autocommit=True)
+        try:
+            connection.execute(b"SET search_path TO " + quoted(self._schema).encode())
+            connection.execute("SET client_encoding TO 'UTF8'")
+            connection.execute("SET TIME ZONE 'UTC'")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _locked(self) -> psycopg.Connection:
+        connection = self._connected()
+        try:
+            self._lock(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _lock(self, connection: psycopg.Connection) -> None:
+        if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+            raise SinkError(f"{self.name}: its encoding is {encoding}, a database with UTF8 is needed")
+        answer = connection.execute(
+            "SELECT pg_try_advisory_lock(hashtextextended('limio_async ' || %s, 0))", (self._schema,)
+        ).fetchone()
+        if answer != (True,):
+            raise TargetBusy(f"{self.name}: another run is writing to this schema; wait for it, or stop it")
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        if self._db.closed:  # it broke
+            with self._failures():
+                self._connection = self._locked()
+        with super()._transaction():
+            yield
+
+    # --- statements
+
+    def _run(self, statement: str, *values: Any) -> int:
+        return self._db.execute(statement.encode(), values or None).rowcount
+
+    def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._db.execute(statement.encode(), values or None).fetchall()
+
+    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        with self._connected() as own, own.transaction(), own.cursor(name="limio_rows") as cursor:
+            cursor.itersize = 1000
+            yield from cursor.execute(statement.encode())
+
+    def _shape(self, name: str) -> Shape | None:
+        table = f"{quoted(self._schema)}.{quoted(name)}"
+        found = self._ask(
+            "SELECT attname, coalesce(attnum = ANY (indkey), false) FROM pg_attribute"
+            " LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary"
+            " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            table,
+        )
+        return (
+            Shape([column for column, _ in found], [column for column, key in found if key])
+            if found
+            else None
+        )
+
+    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
+        own, new = quoted(table.name), quoted(_NEW)
+        same = " AND ".join(f"{own}.{quoted(name)} = {new}.{quoted(name)}" for name in table.key)
+        names = ", ".join(quoted(column.name) for column in table.columns)
+        self._run(f"CREATE TEMPORARY TABLE {new} ({', '.join(map(self._declared, table.columns))})")
+        self._copy(f"COPY {new} ({names}) FROM STDIN", zip(*columns, strict=True))
+        ((there,),) = self._ask(f"SELECT count(*) FROM {new} JOIN {own} ON {same}")
+        changed = self._run(upsert(table, f"SELECT {names} FROM {new}", differs="IS DISTINCT FROM"))
+        self._run(f"DROP TABLE {new}")
+        return there, changed
+
+    def _note_seen(self, name: str, ids: Iterable[str]) -> None:
+        self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id text)")
+        self._copy(f"COPY {quoted(name)} FROM STDIN", ((one,) for one in ids))
+        self._run(f"ANALYZE {quoted(name)}")
+
+    def _copy(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with self._db.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def _selected(self, column: Column) -> str:
+        return f"{quoted(column.name)}::text" if column.kind == "json" else super()._selected(column)
+
+    def _failure(self, error: Exception) -> JobError:
+        reason = " ".join(str(error).split())
+        state = getattr(error, "sqlstate", None) or ""
+        if state in _BUSY:
+            return TargetBusy(f"{self.name}: {reason}; wait for what holds it, or stop it")
+        if self._connection is not None and self._connection.closed:
+            hint = "the connection broke; what was committed is there, run again"
+        else:
+            hint = _HINTS.get(state, "")
+        return SinkError(f"{self.name}: {reason}" + (f" ({hint})" if hint else ""))
+
+
+def _spot(given: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """Host, port, database and user, as libpq finds them: in the URL, in the environment, else its defaults."""
+    known = {
+        one.keyword.decode(): one.val.decode() for one in pq.Conninfo.get_defaults() if one.val is not None
+    }
+    known.update(given)
+    user = known.get("user", "")
+    return known.get("host", "localhost"), known.get("port", "5432"), known.get("dbname", user), user
+
+
+def _refused(raw: bytes) -> str | None:
+    if b"\\u" in raw and _NUL.search(raw):
+        return r"\u0000 in JSON"
+    if halved_pair(raw):
+        return "half of a surrogate pair in JSON"
+    if any(one.search(raw) for one in _TINY) and any(one.search(_STRING.sub(b"", raw)) for one in _TINY):
+        return "number with so low an exponent"
+    return None
