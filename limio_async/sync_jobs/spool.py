@@ -235,12 +235,21 @@ class Spool:
     def forget(self, stream: str, upto: int, gone: Sequence[str] = ()) -> None:
         """The target has the items up to this page. *gone* are ids that turned out not to be there any more."""
         with self._transaction() as db:
-            (number,) = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
+            number, epoch = db.execute("SELECT id, epoch FROM walks WHERE stream = ?", (stream,)).fetchone()
             db.execute("DELETE FROM pages WHERE walk = ? AND seq <= ?", (number, upto))
-            db.executemany(
-                "UPDATE seen SET epoch = 0 WHERE walk = ? AND id = ?", [(number, one) for one in gone]
+            unseen = sum(
+                db.execute(
+                    "UPDATE seen SET epoch = 0 WHERE walk = ? AND id = ? AND epoch = ?", (number, one, epoch)
+                ).rowcount
+                for one in gone
             )
-            db.execute("UPDATE walks SET forgotten = ? WHERE id = ?", (upto, number))
+            db.execute("UPDATE walks SET forgotten = ?, seen = seen - ? WHERE id = ?", (upto, unseen, number))
+
+    def seen(self, stream: str) -> int:
+        """How many different items the walk has seen since it last began at the top."""
+        with self._failures():
+            row = self._db.execute("SELECT seen FROM walks WHERE stream = ?", (stream,)).fetchone()
+            return row[0] if row else 0
 
     def seen_ids(self, stream: str) -> Iterator[str]:
         """The ids that the walk has seen since it last began at the top, over a connection of its own."""

@@ -142,6 +142,7 @@ class StreamRun:
         )
         self._emptied = False  # all that was spooled is in the target
         self._miscounted: str | None = None
+        self._leads_nowhere = False  # going on with the walk would fail again
         self._waiting = 0  # bytes in the spool
         self._over = False  # nothing more will be spooled
         self._more = (
@@ -382,7 +383,6 @@ class StreamRun:
         name, last = self._stream.name, batch[-1].seq
         await self._shop.in_spool(lambda: self._shop.spool.forget(name, last, gone))
         self._waiting -= sum(len(page.items) for page in batch)
-        self.report.seen -= len(gone)
         self._less.set()
         self._shop.tell("written", self.report)
 
@@ -451,10 +451,12 @@ class StreamRun:
         if isinstance(error, JobError):
             raise error
         self.report.status, self.report.error = "failed", str(error)
+        self._leads_nowhere = isinstance(error, ListingError)
 
     async def _conclude(self) -> None:
         """Say how it ended; where it is complete, mark what is gone and move the watermark."""
         report, name = self.report, self._stream.name
+        report.seen = await self._shop.in_spool(lambda: self._shop.spool.seen(name))
         if report.status == "running":
             report.status, report.error = self._judged()
         if report.complete and self._choices.mode == "full":
@@ -467,7 +469,8 @@ class StreamRun:
         if report.complete:
             changes.append(Change(STREAMS, [stream_row(report, origin=self._shop.limio.origin)]))
         await self._shop.in_sink(lambda: self._shop.sink.apply(changes))
-        if report.status in {"complete", "incomplete"} and not self._is_parent:
+        ended = report.status in {"complete", "incomplete"} and not self._is_parent
+        if ended or self._leads_nowhere:
             await self._shop.in_spool(lambda: self._shop.spool.drop(name))
         self._shop.tell("ended", report)
 

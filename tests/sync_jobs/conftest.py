@@ -1,0 +1,55 @@
+"""A tenant to sync, a target in memory, and one way to run a job on them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limio_async import Limio
+from limio_async.emulator import InMemoryTransport, World
+from limio_async.sync_jobs import Job, JobReport, StreamReport
+from tests.flows.conftest import all_credentials
+from tests.sync_jobs.memory_sink import MemorySink
+
+RunJob = Callable[..., Awaitable[JobReport]]
+
+
+@pytest.fixture
+def world() -> World:
+    return World(offers=250, subscriptions=120)
+
+
+@pytest.fixture
+def sink() -> MemorySink:
+    return MemorySink()
+
+
+@pytest.fixture
+def client(world: World) -> Limio:
+    return Limio("limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world))
+
+
+@pytest.fixture
+def make_job(client: Limio, sink: MemorySink, tmp_path: Path) -> Callable[..., Job]:
+    def make(*streams: str, attempts: int = 3, **options: Any) -> Job:
+        limio = client.with_options(attempts=attempts)
+        return Job(limio, to=sink, state=tmp_path / "state", streams=streams, **options)
+
+    return make
+
+
+@pytest.fixture
+def run_job(make_job: Callable[..., Job]) -> RunJob:
+    async def run(*streams: str, **options: Any) -> JobReport:
+        return await make_job(*streams, **options).run()
+
+    return run
+
+
+def only(report: JobReport) -> StreamReport:
+    """The report of the only stream."""
+    (one,) = report.streams
+    return one

@@ -1,0 +1,120 @@
+"""Whatever call a job dies at, and whatever the network does meanwhile: run again, it ends with the tenant's content."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from limio_async import Limio, errors
+from limio_async.emulator import InMemoryTransport, World
+from limio_async.sync_jobs import Job
+from limio_async.sync_jobs.ledger import RUNS
+from limio_async.sync_jobs.spool import Spool
+from tests.flows.conftest import all_credentials
+from tests.sync_jobs.memory_sink import MemorySink
+
+STREAMS = ("offers", "subscriptions", "subscriptions.events")
+CALLS = ("begin", "add", "save", "restart", "next_batch", "forget", "seen", "drop")
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+class Fate:
+    """Ends everything at the call that was drawn, before or after it took effect."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._left = rng.randrange(1, 60)
+        self._after = rng.random() < 0.5
+
+    def wrap(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **named: Any) -> Any:
+            self._left -= 1
+            if self._left < 0 or (self._left == 0 and not self._after):
+                raise Died  # and nothing works any more
+            result = call(*args, **named)
+            if self._left == 0:
+                raise Died
+            return result
+
+        return called
+
+
+def faults(world: World, rng: random.Random) -> None:
+    on = world.faults.on
+    on("listOffers", probability=0.05, seed=rng.randrange(1000), times=3).lose_answer()
+    on("listOffers", probability=0.05, seed=rng.randrange(1000), times=2).expire_scroll()
+    on("listObjects", probability=0.1, seed=rng.randrange(1000), times=4).status(500)
+    on("getObject", probability=0.02, seed=rng.randrange(1000)).lose_answer()
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_job_that_dies_at_any_call_ends_with_the_content_of_the_tenant(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(seed)
+    world, sink = World(offers=60, subscriptions=25), MemorySink()
+    client = Limio(
+        "limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world), attempts=4
+    )
+    monkeypatch.setattr("limio_async.core.retry._BASE", 0.0001)
+    faults(world, rng)
+
+    def job() -> Job:
+        return Job(
+            client,
+            to=sink,
+            state=tmp_path / "state",
+            streams=STREAMS,
+            hydrate=seed % 2 == 0,
+            page_size=7,
+            most_deleted=None,
+        )
+
+    died = 0
+    for _ in range(12):
+        fate = Fate(rng)
+        with monkeypatch.context() as patch:
+            for name in CALLS:
+                patch.setattr(Spool, name, fate.wrap(getattr(Spool, name)))
+            patch.setattr(MemorySink, "apply", fate.wrap(MemorySink.apply))
+            patch.setattr(MemorySink, "mark_unseen", fate.wrap(MemorySink.mark_unseen))
+            try:
+                await job().run()
+            except (ExceptionGroup, Died):
+                died += 1
+        if rng.random() < 0.3:
+            world.add_offers(rng.choice([-3, 5]))
+    assert died
+
+    world.faults.clear()
+    while not (await job().run()).complete:  # what the faults left is walked anew
+        pass
+    assert (await job().run()).complete  # a walk that was gone on with has seen the tenant as it was then
+    offers = [raw async for raw in client.offers.list().raw()]
+    assert sink.live("offers") == {msgspec.json.decode(raw)["id"]: raw for raw in offers}
+    assert set(sink.live("subscriptions")) == set(world.ids("subscriptions"))
+    for some in list(world.ids("subscriptions"))[:3]:
+        events = [raw async for raw in client.subscriptions.events(some).raw()]
+        rows = sink.tables["subscriptions_events"].values()
+        assert sorted(row["raw"] for row in rows if row["parent_id"] == some) == sorted(events)
+    for name in ("offers", "subscriptions", "subscriptions_events"):
+        told = sum(row["inserted"] for row in sink.rows(RUNS) if row["table_name"] == name)
+        assert told == len(sink.tables[name]), "the reports tell of every row once"
+
+
+async def test_a_foreign_error_ends_the_job_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise errors.SinkError("the database went away")
+
+    world, sink = World(offers=60, subscriptions=0), MemorySink()
+    client = Limio("limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world))
+    monkeypatch.setattr(sink, "mark_unseen", broken)
+    with pytest.raises(errors.SinkError, match="the database went away"):
+        await Job(client, to=sink, state=tmp_path / "state", streams=["offers"]).run()

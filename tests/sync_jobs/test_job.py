@@ -1,0 +1,486 @@
+"""What a job promises: nothing lost, nothing twice, deletions only after a complete walk, going on after anything."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from limio_async import ApiKey, Limio, errors, models
+from limio_async.emulator import InMemoryTransport, World
+from limio_async.sync_jobs import Job, SyncEvent
+from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS
+from tests.sync_jobs.conftest import RunJob, only
+from tests.sync_jobs.memory_sink import MemorySink
+
+
+async def everything(client: Limio, name: str) -> dict[str, bytes]:
+    """What the tenant holds, by id, as its list sends it."""
+    listing = getattr(client, name).list(page_size=500).raw()
+    return {_id(raw): raw async for raw in listing}
+
+
+def _id(raw: bytes) -> str:
+    return str(msgspec.json.decode(raw)["id"])
+
+
+# --- full
+
+
+async def test_a_full_run_mirrors_the_tenant(client: Limio, sink: MemorySink, run_job: RunJob) -> None:
+    report = await run_job("offers", "subscriptions")
+    assert report.complete
+    for name in ("offers", "subscriptions"):
+        assert sink.live(name) == await everything(client, name)
+    offers, subscriptions = report.streams
+    assert (offers.expected, offers.seen, offers.inserted) == (250, 250, 250)
+    assert (subscriptions.expected, subscriptions.seen, subscriptions.inserted) == (None, 120, 120)
+    assert sink.published == ["offers", "subscriptions"] or sink.published == ["subscriptions", "offers"]
+
+
+async def test_the_whole_tenant_needs_no_names(world: World, sink: MemorySink, run_job: RunJob) -> None:
+    report = await run_job()
+    assert report.complete
+    assert {"offers", "products", "abandoned_baskets", "journeys_v2", "orders"} <= {
+        one.stream for one in report.streams
+    }
+    assert len(sink.live("products")) == len(list(world.ids("products")))
+
+
+async def test_a_second_run_changes_nothing(sink: MemorySink, run_job: RunJob) -> None:
+    await run_job("offers")
+    before = dict(sink.tables["offers"])
+    again = only(await run_job("offers"))
+    assert (again.inserted, again.updated, again.unchanged, again.deleted) == (0, 0, 250, 0)
+    assert sink.tables["offers"] == before
+
+
+async def test_the_useful_columns_are_typed(sink: MemorySink, run_job: RunJob) -> None:
+    await run_job("offers", "subscriptions", "journeys_v2")
+    offer = next(iter(sink.tables["offers"].values()))
+    assert (offer["name"], offer["price_amount"], offer["price_currency"]) == (
+        "Digital Monthly 000000",
+        1.99,
+        "GBP",
+    )
+    assert (offer["repeat_interval"], offer["term_length"], offer["term_type"]) == (1, 52, "weeks")
+    assert offer["updated"] == datetime(2024, 1, 1, 10, tzinfo=UTC)
+    subscription = next(iter(sink.tables["subscriptions"].values()))
+    assert (subscription["status"], subscription["price_amount"], subscription["start_date"]) == (
+        "active",
+        75.0,
+        "2024-03-01",
+    )
+    assert next(iter(sink.tables["journeys_v2"].values()))["starting_point"] == "/cancel-now/"
+
+
+async def test_what_is_gone_is_marked_and_comes_back(
+    world: World, client: Limio, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    world.add_offers(-20)
+    assert only(await run_job("offers")).deleted == 20
+    assert sink.live("offers") == await everything(client, "offers")
+    assert len(sink.tables["offers"]) == 250
+    world.add_offers(20)
+    back = only(await run_job("offers"))
+    assert (back.updated, back.deleted) == (20, 0)
+    assert sink.live("offers") == await everything(client, "offers")
+
+
+async def test_more_than_a_fifth_is_not_deleted_unless_allowed(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    world.add_offers(-100)
+    refused = only(await run_job("offers"))
+    assert (refused.status, refused.deleted) == ("incomplete", 0)
+    assert refused.error is not None
+    assert "100 of 250 rows" in refused.error
+    assert len(sink.live("offers")) == 250
+    assert only(await run_job("offers", most_deleted=None)).deleted == 100
+    assert len(sink.live("offers")) == 150
+
+
+# --- walks that are not smooth
+
+
+async def test_a_catalog_that_is_rebuilt_meanwhile_is_walked_again(
+    world: World, client: Limio, sink: MemorySink, run_job: RunJob
+) -> None:
+    world.faults.on("listOffers", page=3).change_commit_id()
+    report = only(await run_job("offers"))
+    assert (report.status, report.restarts, report.seen) == ("complete", 1, 250)
+    assert sink.live("offers") == await everything(client, "offers")
+
+
+async def test_a_lost_page_of_a_scroll_is_not_lost(
+    world: World, client: Limio, sink: MemorySink, run_job: RunJob
+) -> None:
+    world.faults.on("listOffers", page=2).lose_answer()
+    world.faults.on("listOffers", page=4).reset()
+    report = only(await run_job("offers"))
+    assert (report.status, report.restarts) == ("complete", 2)
+    assert sink.live("offers") == await everything(client, "offers")
+
+
+async def test_what_was_delivered_before_a_restart_is_not_delivered_again(
+    world: World, run_job: RunJob
+) -> None:
+    world.faults.on("listOffers", page=5).lose_answer()
+    report = only(await run_job("offers"))
+    assert report.written == 250
+    assert report.listed == 450
+
+
+async def test_a_walk_that_never_comes_out_right_deletes_nothing(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    world.add_offers(-10)
+    world.faults.on("listOffers").wrong_hits(245)
+    report = only(await run_job("offers"))
+    assert (report.status, report.deleted, report.restarts) == ("incomplete", 0, 3)
+    assert report.error is not None
+    assert "245 were promised" in report.error
+    assert len(sink.live("offers")) == 250
+
+
+async def test_items_that_come_twice_are_no_substitute_for_those_that_are_missing(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    world.faults.on("listOffers", page=2, times=9).drop_items(1)
+    world.faults.on("listOffers", page=3, times=9).duplicate_items(1)
+    report = only(await run_job("offers"))
+    assert (report.status, report.seen, report.deleted) == ("incomplete", 249, 0)
+    assert len(sink.live("offers")) == 250
+
+
+async def test_one_stream_that_fails_ends_no_other(world: World, sink: MemorySink, run_job: RunJob) -> None:
+    world.faults.on("listProducts").status(403)
+    report = await run_job("offers", "products", "segments")
+    by_name = {one.stream: one for one in report.streams}
+    assert by_name["offers"].complete
+    assert by_name["segments"].complete
+    assert by_name["products"].status == "failed"
+    assert "listProducts" in str(by_name["products"].error)
+    assert not report.complete
+
+
+# --- incremental and append
+
+
+async def test_an_incremental_run_asks_for_what_has_changed(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    (stream,) = sink.rows(STREAMS)
+    newest = max(row["updated"] for row in sink.tables["offers"].values())
+    assert stream["watermark"] == newest
+    report = only(await run_job("offers", mode="incremental", overlap=timedelta(hours=2)))
+    asked = world.requests("listOffers")[-1].query["opt.modifiedAfter"]
+    assert datetime.fromisoformat(asked) == newest - timedelta(hours=2)
+    assert 0 < report.seen < 20
+    assert (report.status, report.deleted) == ("complete", 0)
+    assert len(sink.live("offers")) == 250
+
+
+async def test_where_the_server_does_not_filter_old_items_are_passed_over(
+    sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("subscriptions")
+    report = only(await run_job("subscriptions", mode="incremental", overlap=timedelta(minutes=1)))
+    assert report.seen == 120
+    assert report.passed > 100
+    assert report.passed + report.unchanged == 120
+
+
+async def test_the_watermark_moves_only_after_a_complete_walk(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    world.faults.on("listOffers").wrong_hits(251)
+    await run_job("offers", mode="incremental")
+    assert list(sink.rows(STREAMS)) == []
+    world.faults.clear()
+    await run_job("offers", mode="incremental")
+    (stream,) = sink.rows(STREAMS)
+    assert stream["watermark"] is not None
+
+
+async def test_append_keeps_every_version_once(
+    world: World, client: Limio, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("subscriptions", mode="append")
+    first = next(iter(sink.tables["subscriptions_history"].values()))["id"]
+    await client.subscriptions.update(first, {"data": {"quantity": 3}})
+    for _ in range(2):
+        await run_job("subscriptions", mode="append")
+    versions = [row for row in sink.tables["subscriptions_history"].values() if row["id"] == first]
+    assert [row["quantity"] for row in versions] == [1.0, 3.0]
+    assert len(sink.tables["subscriptions_history"]) == 121
+
+
+# --- hydration
+
+
+async def test_objects_are_fetched_whole(client: Limio, sink: MemorySink, run_job: RunJob) -> None:
+    await run_job("promo_codes", hydrate=True)
+    for one, raw in sink.live("promo_codes").items():
+        assert msgspec.json.decode(raw, type=models.LimioObject) == await client.promo_codes.get(one)
+    assert len(sink.live("promo_codes")) == 12
+
+
+async def test_an_object_that_is_gone_meanwhile_does_not_stop_the_job(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("subscriptions", hydrate=True)
+    world.faults.on("getObject", call=7).status(404)
+    report = only(await run_job("subscriptions", hydrate=True))
+    assert (report.status, report.quarantined, report.deleted, report.seen) == ("complete", 1, 1, 119)
+    (one,) = sink.rows(QUARANTINE)
+    assert "404" in one["reason"]
+    assert b'"record_type":"subscription"' in one["raw"]
+    assert only(await run_job("subscriptions", hydrate=True)).updated == 1
+
+
+async def test_what_cannot_be_fetched_now_is_asked_for_again_by_the_next_run(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    unlucky = list(world.ids("subscriptions"))[7]
+    world.faults.on("getObject", where={"id": unlucky}).status(503)
+    report = only(await run_job("subscriptions", hydrate=True, attempts=1))
+    assert (report.status, report.missing, report.quarantined, report.deleted) == ("incomplete", 1, 1, 0)
+    assert list(sink.rows(STREAMS)) == []
+    assert unlucky not in sink.live("subscriptions")
+    world.faults.clear()
+    assert only(await run_job("subscriptions", hydrate=True)).complete
+    assert unlucky in sink.live("subscriptions")
+
+
+async def test_credentials_that_are_refused_end_the_stream(world: World, run_job: RunJob) -> None:
+    world.faults.on("getObject").status(403)
+    report = only(await run_job("subscriptions", hydrate=True))
+    assert report.status == "failed"
+    assert world.count("getObject") < 20
+
+
+# --- children
+
+
+async def test_events_and_related_records_of_every_object(
+    client: Limio, sink: MemorySink, run_job: RunJob
+) -> None:
+    report = await run_job("subscriptions.events", "subscriptions.related")
+    assert [one.stream for one in report.streams] == [
+        "subscriptions",
+        "subscriptions.events",
+        "subscriptions.related",
+    ]
+    assert report.complete
+    some = next(iter(sink.live("subscriptions")))
+    events = [raw async for raw in client.subscriptions.events(some).raw()]
+    kept = [row["raw"] for row in sink.tables["subscriptions_events"].values() if row["parent_id"] == some]
+    assert sorted(kept) == sorted(events)
+    assert len(sink.tables["subscriptions_related"]) > 120
+
+
+async def test_an_incremental_run_asks_only_for_children_of_what_has_changed(
+    world: World, client: Limio, run_job: RunJob
+) -> None:
+    await run_job("subscriptions.events")
+    before = world.count("listObjectEvents")
+    report = await run_job("subscriptions.events", mode="incremental", overlap=timedelta(minutes=1))
+    assert report.complete
+    assert world.count("listObjectEvents") - before < 10
+
+
+# --- quarantine
+
+
+async def test_an_item_that_cannot_be_decoded_is_quarantined_with_its_bytes(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    world.faults.on("listOffers", page=1).bad_item(at=3, field="name", value=["odd"])
+    report = only(await run_job("offers"))
+    assert (report.status, report.quarantined, report.seen, report.inserted) == ("complete", 1, 250, 249)
+    (one,) = sink.rows(QUARANTINE)
+    assert b'"name":["odd"]' in one["raw"].replace(b" ", b"")
+    assert "$.name" in one["reason"]
+
+
+async def test_what_the_target_cannot_hold_is_quarantined(
+    sink: MemorySink, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwanted = "Digital Monthly 000000"
+    monkeypatch.setattr(sink, "refusal", lambda table, row: "no digits" if unwanted in row else None)
+    report = only(await run_job("offers"))
+    assert (report.quarantined, report.inserted) == (1, 249)
+    assert [row["reason"] for row in sink.rows(QUARANTINE)] == ["no digits"]
+
+
+# --- going on
+
+
+@pytest.mark.parametrize("fails_at", [2, 3, 5])
+async def test_a_target_that_fails_ends_the_job_and_the_next_goes_on(
+    world: World, client: Limio, sink: MemorySink, run_job: RunJob, fails_at: int
+) -> None:
+    sink.fails_at = fails_at
+    with pytest.raises(errors.SinkError, match="the disk is full"):
+        await run_job("subscriptions", hydrate=True, page_size=5)
+    report = only(await run_job("subscriptions", hydrate=True, page_size=5))
+    assert report.complete
+    assert report.inserted == 120
+    assert len(sink.live("subscriptions")) == 120
+    assert len(list(sink.rows(RUNS))) == 1
+
+
+async def test_a_stopped_job_says_so_and_goes_on_in_the_middle(
+    world: World, client: Limio, sink: MemorySink, make_job: Callable[..., Job]
+) -> None:
+    def stop_soon(event: SyncEvent) -> None:
+        if event.kind == "listed" and event.report.pages == 3:
+            job.stop()
+
+    job = make_job("subscriptions", page_size=10, on_event=stop_soon)
+    report = await job.run()
+    assert report.interrupted
+    assert only(report).status == "interrupted"
+    asked = world.count("listObjects")
+    again = only(await make_job("subscriptions", page_size=10).run())
+    assert (again.status, again.inserted, again.run) == ("complete", 120, only(report).run)
+    assert "queryMore" in world.requests("listObjects")[asked].query  # not from the top
+    assert sink.live("subscriptions") == await everything(client, "subscriptions")
+
+
+async def test_a_stopped_scroll_begins_at_the_top_and_delivers_nothing_twice(
+    world: World, client: Limio, sink: MemorySink, make_job: Callable[..., Job]
+) -> None:
+    def stop_soon(event: SyncEvent) -> None:
+        if event.kind == "written":
+            job.stop()
+
+    job = make_job("offers", page_size=20, on_event=stop_soon)
+    first = only(await job.run())
+    assert first.status == "interrupted"
+    again = only(await make_job("offers", page_size=20).run())
+    assert (again.status, again.inserted, again.unchanged) == ("complete", 250, 0)
+    assert sink.live("offers") == await everything(client, "offers")
+
+
+async def test_a_target_that_was_replaced_gets_everything(
+    sink: MemorySink, make_job: Callable[..., Job]
+) -> None:
+    job = make_job(
+        "subscriptions", page_size=10, on_event=lambda event: job.stop() if event.kind == "written" else None
+    )
+    assert (await job.run()).interrupted
+    sink.tables.clear()
+    sink.target_id = "memory-2"
+    report = only(await make_job("subscriptions", page_size=10).run())
+    assert (report.status, report.inserted) == ("complete", 120)
+    assert len(sink.live("subscriptions")) == 120
+
+
+async def test_a_target_that_was_put_back_to_an_older_state_gets_everything(
+    sink: MemorySink, make_job: Callable[..., Job]
+) -> None:
+    job = make_job(
+        "subscriptions", page_size=10, on_event=lambda event: job.stop() if event.kind == "written" else None
+    )
+    assert (await job.run()).interrupted
+    for table in sink.tables.values():  # as a backup from before the run
+        table.clear()
+    report = only(await make_job("subscriptions", page_size=10).run())
+    assert (report.status, report.inserted) == ("complete", 120)
+
+
+async def test_a_slow_target_does_not_hold_a_scroll_open(
+    sink: MemorySink, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = threading.Event()
+    apply = sink.apply
+
+    def slow(changes: Any, *, then: Any = None) -> Any:
+        if any(change.table.name == "offers" and change.rows for change in changes):
+            assert listed.wait(10)  # gives nothing back before the whole list is in the spool
+        return apply(changes, then=then)
+
+    def watch(event: SyncEvent) -> None:
+        if event.report.listed == 250:
+            listed.set()
+
+    monkeypatch.setattr(sink, "apply", slow)
+    assert (await make_job("offers", page_size=10, on_event=watch).run()).complete
+
+
+# --- bad input
+
+
+async def test_two_runs_on_one_target_refuse_each_other(make_job: Callable[..., Job]) -> None:
+    other: list[BaseException] = []
+
+    async def start_another() -> None:
+        try:
+            await make_job("products").run()
+        except errors.TargetBusy as error:
+            other.append(error)
+
+    tasks: list[asyncio.Task[None]] = []
+    first = make_job(
+        "offers", on_event=lambda _: tasks or tasks.append(asyncio.ensure_future(start_another()))
+    )
+    assert (await first.run()).complete
+    await asyncio.gather(*tasks)
+    assert "another run is writing" in str(other[0])
+
+
+async def test_a_target_of_another_tenant_is_refused(
+    world: World, sink: MemorySink, run_job: RunJob, tmp_path: Path
+) -> None:
+    await run_job("products")
+    elsewhere = InMemoryTransport(world, origin="https://other.limio.emulated")
+    client = Limio("limio.emulated", transport=elsewhere)
+    with pytest.raises(
+        errors.JobError, match=r"holds https://limio\.emulated, this client asks https://other"
+    ):
+        await Job(client, to=sink, state=tmp_path / "state", streams=["products"]).run()
+    assert len(sink.live("products")) == 40
+
+
+async def test_a_clock_that_was_moved_back_is_told(sink: MemorySink, run_job: RunJob) -> None:
+    await run_job("products")
+    for row in sink.tables[RUNS.name].values():
+        row["started"] = row["started"] + timedelta(days=3)
+    with pytest.raises(errors.JobError, match="set the clock right; nothing was done"):
+        await run_job("products")
+
+
+async def test_unknown_streams_are_named_with_those_that_are_near(run_job: RunJob) -> None:
+    with pytest.raises(errors.ConfigurationError, match="there is no stream ofers; did you mean offers"):
+        await run_job("ofers")
+    with pytest.raises(errors.ConfigurationError, match="no such children of offers"):
+        await run_job("offers.events")
+    with pytest.raises(errors.ConfigurationError, match="offers is not kept by several services"):
+        await run_job("offers@zuora")
+
+
+async def test_what_the_credentials_cannot_ask_for_is_left_out_of_the_whole_tenant(
+    world: World, sink: MemorySink, tmp_path: Path
+) -> None:
+    client = Limio("limio.emulated", auth=ApiKey(world.api_key), transport=InMemoryTransport(world))
+    job = Job(client, to=sink, state=tmp_path / "state")
+    assert "subscriptions" in job.left_out
+    report = await job.run()
+    assert report.complete
+    assert {one.stream for one in report.streams} >= {"offers", "campaigns"}
+    named = await Job(client, to=sink, state=tmp_path / "state", streams=["subscriptions"]).run()
+    assert only(named).status == "failed"
+    assert "bearer token" in str(only(named).error)
