@@ -140,7 +140,7 @@ def value_at(item: Mapping[str, Any], spot: Spot) -> Any:
 def _inside(holder: Any, part: str | int) -> Any:
     if isinstance(part, str):
         return cast("dict[str, Any]", holder).get(part) if isinstance(holder, dict) else None
-    items = cast("list[Any]", holder) if isinstance(holder, list) else []
+    items: list[Any] = holder if isinstance(holder, list) else []
     return items[part] if part < len(items) else None
 
 

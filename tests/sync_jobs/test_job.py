@@ -378,9 +378,11 @@ async def test_a_stopped_scroll_begins_at_the_top_and_delivers_nothing_twice(
 async def test_a_target_that_was_replaced_gets_everything(
     sink: MemorySink, make_job: Callable[..., Job]
 ) -> None:
-    job = make_job(
-        "subscriptions", page_size=10, on_event=lambda event: job.stop() if event.kind == "written" else None
-    )
+    def stop_soon(event: SyncEvent) -> None:
+        if event.kind == "written":
+            job.stop()
+
+    job = make_job("subscriptions", page_size=10, on_event=stop_soon)
     assert (await job.run()).interrupted
     sink.tables.clear()
     sink.target_id = "memory-2"
@@ -392,9 +394,11 @@ async def test_a_target_that_was_replaced_gets_everything(
 async def test_a_target_that_was_put_back_to_an_older_state_gets_everything(
     sink: MemorySink, make_job: Callable[..., Job]
 ) -> None:
-    job = make_job(
-        "subscriptions", page_size=10, on_event=lambda event: job.stop() if event.kind == "written" else None
-    )
+    def stop_soon(event: SyncEvent) -> None:
+        if event.kind == "written":
+            job.stop()
+
+    job = make_job("subscriptions", page_size=10, on_event=stop_soon)
     assert (await job.run()).interrupted
     for table in sink.tables.values():  # as a backup from before the run
         table.clear()
