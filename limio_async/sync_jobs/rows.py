@@ -138,10 +138,11 @@ def value_at(item: Mapping[str, Any], spot: Spot) -> Any:
 
 
 def _inside(holder: Any, part: str | int) -> Any:
-    if isinstance(part, str):
-        return cast("dict[str, Any]", holder).get(part) if isinstance(holder, dict) else None
-    items: list[Any] = holder if isinstance(holder, list) else []
-    return items[part] if part < len(items) else None
+    """What *holder* has at a key or a position; None where it is of another kind, or shorter."""
+    try:
+        return holder[part]
+    except (LookupError, TypeError):
+        return None
 
 
 def moment(value: Any) -> datetime | None:

@@ -438,10 +438,12 @@ async def test_two_runs_on_one_target_refuse_each_other(make_job: Callable[..., 
             other.append(error)
 
     tasks: list[asyncio.Task[None]] = []
-    first = make_job(
-        "offers", on_event=lambda _: tasks or tasks.append(asyncio.ensure_future(start_another()))
-    )
-    assert (await first.run()).complete
+
+    def once(_: SyncEvent) -> None:
+        if not tasks:
+            tasks.append(asyncio.ensure_future(start_another()))
+
+    assert (await make_job("offers", on_event=once).run()).complete
     await asyncio.gather(*tasks)
     assert "another run is writing" in str(other[0])
 
