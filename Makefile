@@ -10,7 +10,7 @@ SCHEMATHESIS := schemathesis==4.32.5
 SCHEMATHESIS_STAMP := .cache/schemathesis/.$(SCHEMATHESIS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check unit judges wiremock prism schemathesis window generate format bench clean
+.PHONY: help demo test lint types check unit judges wiremock prism schemathesis window report generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,7 +45,7 @@ check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 unit: $(STAMP)
 	$(BIN)/python -m pytest
 
-judges: wiremock prism schemathesis window ## programs of others on the client and the emulator
+judges: wiremock prism schemathesis window report ## programs of others on the client and the emulator
 
 wiremock: $(STAMP) $(WIREMOCK_STAMP) ## let WireMock break connections and look in its journal; needs Java and npm, is skipped without
 	$(BIN)/python -m pytest -rs -m judge tests/judges/test_wiremock.py
@@ -75,6 +75,9 @@ $(SCHEMATHESIS_STAMP):
 
 window: $(STAMP) ## click through the emulator's window in Chromium; is skipped without
 	$(BIN)/python -m pytest -rs -m judge tests/judges/test_window.py
+
+report: $(STAMP) ## look at a page of limio report in Chromium; is skipped without
+	$(BIN)/python -m pytest -rs -m judge tests/judges/test_report.py
 
 generate: $(STAMP) ## write limio_async/api from openapi/
 	$(BIN)/python -m codegen

@@ -105,8 +105,8 @@ class Node(msgspec.Struct, frozen=True):
 
 
 _TAKEN = frozenset({
-    "aclose", "completion", "emulate", "explain", "from_env", "listing", "login", "logout", "models", "operations",
-    "origin", "request", "sync", "warmup", "with_options",
+    "aclose", "completion", "drift", "emulate", "explain", "from_env", "listing", "login", "logout", "models",
+    "operations", "origin", "report", "request", "sync", "warmup", "with_options",
 })  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from limio_async.version import __version__
 
 __all__ = ["app"]
 
-_OWN = ("completion", "emulate", "login", "logout", "operations", "sync")
+_OWN = ("completion", "drift", "emulate", "login", "logout", "operations", "report", "sync")
 
 
 class _Group(click.Group):

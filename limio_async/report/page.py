@@ -1,0 +1,104 @@
+"""The page: one HTML file that asks nobody for anything. The only importer of jinja2."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from limio_async.report.charts import charts
+from limio_async.report.figures import Figures
+from limio_async.report.flow import branches, drawing
+from limio_async.sync_jobs.events import StreamReport
+
+__all__ = ["render", "write"]
+
+_MOST_DRIFT = 200
+_NOTHING = "\N{EN DASH}"
+_HEADS = ("expected", "seen", "inserted", "updated", "unchanged", "deleted", "quarantined", "retries")
+
+
+def render(figures: Figures, *, target: str, now: datetime) -> str:
+    """The page about *target*; every word of it is escaped."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    filters: Any = environment.filters
+    filters.update(
+        number=_number, counted=_counted, moment=_moment, size=_size, seconds=partial(_seconds, now=now)
+    )
+    template = environment.from_string(
+        (files("limio_async.report") / "page.html").read_text(encoding="utf-8")
+    )
+    drawn = charts(figures)
+    page = template.render(
+        figures=figures,
+        tenants=", ".join(one.removeprefix("https://") for one in figures.tenants),
+        target=target,
+        now=now,
+        heads=_HEADS,
+        charts={name: _safe(msgspec.structs.asdict(chart)) for name, chart in drawn.items()},
+        flows=[_flow(one) for one in figures.journeys],
+        live=sum(one.live for one in figures.kept),
+        deleted=sum(one.deleted for one in figures.kept),
+        complete=sum(one.complete for one in figures.last),
+        drift=figures.drift[:_MOST_DRIFT],
+    )
+    return page.lstrip()
+
+
+def write(page: str, file: Path) -> None:
+    """Write a page to a partial file and move it into place, so that whoever looks sees a whole one."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, file)  # noqa: PTH105  # as said: moves it into place
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _safe(chart: dict[str, Any]) -> dict[str, Any]:
+    return {**chart, "wide": Markup(chart["wide"]), "narrow": Markup(chart["narrow"])}  # noqa: S704  # from an XML writer
+
+
+def _flow(journeys: Any) -> dict[str, Any]:
+    svg, left = drawing(journeys)
+    return {
+        "start": journeys.starting_point,
+        "fallback": journeys.fallback,
+        "svg": Markup(svg),  # noqa: S704  # flow.py escapes
+        "left": left,
+        "branches": branches(journeys.journeys),
+    }
+
+
+def _number(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:,}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _moment(value: datetime | None) -> str:
+    return _NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def _size(value: int) -> str:
+    return f"{value:,} bytes" if value < 10_000 else f"{value / 1_000:,.1f} kB"
+
+
+def _seconds(report: StreamReport, now: datetime) -> str:
+    seconds = report.seconds(now)
+    minutes, rest = divmod(round(seconds), 60)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {rest:02} s"
