@@ -6,6 +6,7 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +20,12 @@ from limio_async import ApiKey, ClientCredentials, Limio
 from limio_async.api import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey, Offer, Subscription
 from limio_async.emulator import InMemoryTransport, World
+from limio_async.errors import JobError
 from limio_async.sync_jobs.drift import Drift, Finding
 from limio_async.sync_jobs.ledger import DRIFT
+
+from .conftest import RunJob
+from .memory_sink import MemorySink
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 MODELS = {one.returns.__name__: one.returns for one in (*ENDPOINTS.values(), *VIEWS) if one.paging} | {
@@ -292,3 +297,19 @@ def test_a_row_holds_the_whole_finding() -> None:
     )
     assert row.pop("id") == "offers/field/Offer/$.new/string"
     assert row == {"run": "run-1", "stream": "offers", **msgspec.to_builtins(finding)}
+
+
+@pytest.mark.parametrize("fails_at", [None, 2, 3, 4])
+async def test_a_job_counts_drift_exactly_wherever_it_was_interrupted(
+    world: World, sink: MemorySink, run_job: RunJob, tmp_path: Path, fails_at: int | None
+) -> None:
+    planted = {"loyaltyTier": "gold"}
+    items = [{"id": f"offer-{number}", **(planted if number % 3 == 0 else {})} for number in range(1_500)]
+    (tmp_path / "offers.ndjson").write_bytes(b"\n".join(map(msgspec.json.encode, items)))
+    world.read_data(tmp_path)
+    sink.fails_at = fails_at
+    for _ in range(2):
+        with suppress(JobError):
+            await run_job("offers", page_size=100)
+    rows = list(sink.rows(DRIFT))
+    assert [(row["path"], row["count"]) for row in rows] == [("$.loyaltyTier", 500)]
