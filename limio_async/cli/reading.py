@@ -18,8 +18,8 @@ _ON_DISK = {"sqlite", "duckdb", "parquet", "ndjson", "csv"}
 
 
 @contextmanager
-def target(url: str) -> Generator[Sink]:
-    """The target of a sync, open as long as the block runs; nothing is made where there is none."""
+def target(url: str, *, option: str = "--from") -> Generator[Sink]:
+    """The target of a sync that *option* names, open as long as the block runs; nothing is made where there is none."""
     from limio_async.sync_jobs.ledger import RUNS
     from limio_async.sync_jobs.sinks import open_sink
 
@@ -28,12 +28,12 @@ def target(url: str) -> Generator[Sink]:
     path = Path(place.removeprefix("///")).expanduser()
     if scheme in _ON_DISK and not path.exists():
         raise Failure(
-            f"--from {printable(sink.name)}: there is no {printable(str(path))}; limio sync --to makes it"
+            f"{option} {printable(sink.name)}: there is no {printable(str(path))}; limio sync --to makes it"
         )
     try:
         sink.open()
         if next(sink.rows(RUNS), None) is None:
-            raise Failure(f"--from {printable(sink.name)}: nothing was synced to it by limio sync")
+            raise Failure(f"{option} {printable(sink.name)}: nothing was synced to it by limio sync")
         yield sink
     finally:
         sink.close()

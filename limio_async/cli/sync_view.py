@@ -15,9 +15,9 @@ from rich.table import Table
 
 from limio_async.cli.failures import printable, tell
 from limio_async.cli.output import to_stdout
+from limio_async.cli.reading import target
 from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import RUNS, STREAMS, report_of
-from limio_async.sync_jobs.sinks import open_sink
 
 __all__ = ["closing_table", "show_status", "view"]
 
@@ -146,23 +146,16 @@ def closing_table(report: JobReport, *, as_json: bool) -> None:
 
 def show_status(url: str, *, as_json: bool) -> None:
     """The watermarks and last runs of a target, on stdout."""
-    sink = open_sink(url)
-    sink.open()
-    try:
+    with target(url, option="--to") as sink:
         watermarks = {row["id"]: row for row in sink.rows(STREAMS)}
         last: dict[str, StreamReport] = {}
         for row in sink.rows(RUNS):
             report = report_of(row)
             if report.table_name not in last or last[report.table_name].started < report.started:
                 last[report.table_name] = report
-    finally:
-        sink.close()
     if as_json:
         said = {"target": sink.name, "streams": list(watermarks.values()), "last_runs": list(last.values())}
         to_stdout(msgspec.json.encode(said) + b"\n")
-        return
-    if not last:
-        tell(f"{sink.name} has no runs yet")
         return
     _print(_runs_table(f"{sink.name}: last runs", sorted(last.values(), key=lambda one: one.stream)))
     table = Table(title="watermarks", title_justify="left")

@@ -1,0 +1,185 @@
+"""`limio sync`: a report one can trust on stdout, everything else on stderr, an exit code for whoever sleeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limio_async.emulator import World
+from limio_async.testing import served
+from tests.cli.conftest import Run, command_line
+
+TO = ("--to", "sqlite:///limio.db")
+
+
+def count(table: str, file: str = "limio.db") -> int:
+    with closing(sqlite3.connect(file)) as db:
+        (number,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608  # a name of the test's own
+        return int(number)
+
+
+def environ(world: World, url: str) -> dict[str, str]:
+    return {**os.environ, **world.environ(url)}
+
+
+def test_the_table_is_on_stdout_and_the_news_on_stderr(world: World, limio: Run) -> None:
+    result = limio("sync", "--emulated", "offers", "subscriptions", *TO)
+    assert result.exit_code == 0, result.stderr
+    assert [line.split("│")[1].strip() for line in result.stdout.splitlines() if "│" in line] == [
+        "offers",
+        "subscriptions",
+    ]
+    assert "limio: offers: 120 items, 120 inserted, complete" in result.stderr
+    assert (count("offers"), count("subscriptions"), count("_limio_runs")) == (120, 60, 2)
+
+
+def test_programs_get_events_and_the_report_as_json(world: World, limio: Run) -> None:
+    result = limio("sync", "--emulated", "offers", *TO, "--json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.stderr == ""
+    report = events.pop()
+    assert [events[0]["kind"], events[-1]["kind"]] == ["started", "ended"]
+    assert {event["kind"] for event in events} == {"started", "listed", "written", "ended"}
+    assert report["complete"] is True
+    assert report["streams"][0]["inserted"] == 120
+
+
+def test_quiet_leaves_the_table_only(world: World, limio: Run) -> None:
+    result = limio("-q", "sync", "--emulated", "offers", *TO)
+    assert result.stderr == ""
+    assert "offers" in result.stdout
+
+
+def test_what_is_missing_has_an_exit_code_and_a_reason(world: World, limio: Run) -> None:
+    world.faults.on("listOffers").wrong_hits(121)
+    result = limio("sync", "--emulated", "offers", "products", *TO)
+    assert result.exit_code == 4
+    assert "incomplete" in result.stdout
+    assert "121 were promised" in result.stdout.replace("\n", " ")
+
+
+def test_status_tells_watermarks_and_last_runs(world: World, limio: Run) -> None:
+    assert limio("sync", "--emulated", "offers", *TO).exit_code == 0
+    result = limio("sync", "--status", *TO)
+    assert result.exit_code == 0
+    assert "watermark (UTC)" in result.stdout
+    told = json.loads(limio("sync", "--status", "--json", *TO).stdout)
+    assert told["last_runs"][0]["status"] == "complete"
+    assert told["streams"][0]["watermark"].startswith("2024-12")
+
+
+def test_status_of_nothing_makes_nothing(limio: Run) -> None:
+    result = limio("sync", "--status", *TO)
+    assert result.exit_code == 2
+    assert "there is no limio.db" in result.stderr
+    assert not Path("limio.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["ofers", *TO], 2, "there is no stream ofers; did you mean offers"),
+        (["nonsense", *TO], 2, "known are abandoned_baskets, add_ons"),
+        (["offers", "--to", "mysql://localhost/limio"], 2, "targets are sqlite:///limio.db, duckdb:///"),
+        (["offers", "--to", "limio.db"], 2, "targets are sqlite:///limio.db"),
+        (["offers"], 2, "--to"),
+        (
+            ["offers", *TO, "--since", "yesterday"],
+            2,
+            "neither a date such as 2026-01-31 nor a duration such as 7d",
+        ),
+        (["offers", *TO, "--since", "7d"], 2, "--since goes with --mode incremental or append"),
+        (["offers", *TO, "--every", "soon"], 2, "not a duration such as 90s, 15m"),
+        (["offers", *TO, "--every", "99999999999999d"], 2, "is too long"),
+        (["offers", "--to", "postgresql://127.0.0.1:9/limio"], 1, "127.0.0.1:9"),
+        (["offers", "--to", "sqlite:////proc/limio.db"], 1, "/proc/limio.db"),
+    ],
+)
+def test_mistakes_are_one_line(world: World, limio: Run, args: list[str], code: int, said: str) -> None:
+    result = limio("sync", "--emulated", *args)
+    assert result.exit_code == code, result.stderr
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_client_without_host_is_told_how_to_have_one(limio: Run) -> None:
+    result = limio("sync", "offers", *TO)
+    assert result.exit_code == 2
+    assert "LIMIO_HOST" in result.stderr
+
+
+def test_a_polite_end_saves_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    world = World(offers=2_000, subscriptions=300)
+    world.faults.on("listObjects", from_page=4).delay(0.2)
+    with served(world) as url:
+        command = command_line("sync", "subscriptions", "--page-size", "10", "--json", *TO)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ(world, url)
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if json.loads(line)["kind"] == "written":
+                    process.send_signal(signal.SIGTERM)
+                    break
+            *_, last = process.stdout
+            assert process.wait(20) == 130
+            assert process.stderr is not None
+            said = process.stderr.read()
+        assert "stopping: finishing what is being written" in said
+        assert "the same command goes on from there" in said
+        assert json.loads(last)["streams"][0]["status"] == "interrupted"
+        world.faults.clear()
+        asked = world.count("listObjects")
+        done = subprocess.run(command, capture_output=True, text=True, env=environ(world, url), check=True)
+    report = json.loads(done.stdout.splitlines()[-1])["streams"][0]
+    assert (report["status"], report["inserted"]) == ("complete", 300)
+    assert "queryMore" in world.requests("listObjects")[asked].query
+    assert count("subscriptions") == 300
+
+
+def test_two_runs_refuse_each_other(tmp_path: Path) -> None:
+    world = World(offers=200, subscriptions=0)
+    world.faults.on("listOffers", page=2).delay(3)
+    with served(world) as url:
+        command = command_line("sync", "offers", "--json", *TO)
+        first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ(world, url))
+        with first:
+            assert first.stdout is not None
+            first.stdout.readline()
+            second = subprocess.run(
+                command, capture_output=True, text=True, env=environ(world, url), check=False
+            )
+            assert second.returncode == 1
+            assert "another run is writing to the target" in second.stderr
+            first.stdout.read()
+            assert first.wait(20) == 0
+    assert count("offers") == 200
+
+
+def test_it_runs_again_and_again_until_it_is_stopped(tmp_path: Path) -> None:
+    world = World(offers=60, subscriptions=0)
+    with served(world) as url:
+        command = command_line("sync", "offers", "--every", "1s", "--json", *TO)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ(world, url)
+        ) as process:
+            assert process.stdout is not None
+            ended: list[Any] = []
+            for line in process.stdout:
+                said = json.loads(line)
+                if "complete" in said:
+                    ended.append(said)
+                if len(ended) == 2:
+                    process.send_signal(signal.SIGINT)
+                    break
+            assert process.wait(20) == 130
+    assert [one["streams"][0]["inserted"] for one in ended] == [60, 0]
