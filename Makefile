@@ -22,12 +22,13 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]' --group dev
 	@touch $@
 
-demo: $(STAMP) ## stream 20,000 offers, the products and the subscriptions of an emulator to NDJSON files
-	@mkdir -p demo
-	@for list in offers products subscriptions; do \
-	  $(BIN)/limio --emulated $$list list --to demo/$$list.ndjson --force || exit; \
-	done
-	@echo && wc -l demo/*.ndjson && echo "Look inside: head -n 1 demo/offers.ndjson | $(BIN)/python -m json.tool"
+demo: $(STAMP) ## keep a whole emulated tenant in limio-demo.db
+	$(BIN)/limio sync --emulated --to sqlite:///limio-demo.db
+	@echo
+	@echo "Look inside:"
+	@echo "  $(BIN)/limio report --from sqlite:///limio-demo.db --html limio-demo.html --force"
+	@echo "  $(BIN)/limio sync --status --to sqlite:///limio-demo.db"
+	@echo '  $(BIN)/python -c "import sqlite3; print(*sqlite3.connect(\"limio-demo.db\").execute(\"SELECT name, price_amount FROM offers LIMIT 5\"), sep=chr(10))"'
 
 test: lint types check unit judges ## all checks: lint, types, freshness of the generated code, tests
 
@@ -92,4 +93,4 @@ bench: $(STAMP) ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.emulator
 
 clean: ## remove .venv and everything made
-	rm -rf .venv .cache demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache limio-demo.* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

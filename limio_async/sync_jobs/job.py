@@ -150,6 +150,9 @@ class Job:
                 is_parent=stream.name in self._parents,
             )
             self._reports[stream.name] = run.report
+            if self._shop.stopping.is_set():
+                run.report.status = "interrupted"
+                return
             await run.run()
             self._reports[stream.name] = run.report
 

@@ -96,15 +96,17 @@ class Reader:
 
     def row(self, item: Item) -> Row | str:
         """The row of an item; where it is none, the reason."""
+        operation = self._stream.endpoint.operation
         try:
             found = _ANY.decode(item.raw)
+            if isinstance(found, dict):
+                self.drift.see(cast("dict[str, Any]", found))
             self._decoder.decode(item.raw)
         except UNDECODABLE as error:
-            return f"{self._stream.endpoint.operation}: {error}"
+            return f"{operation}: {error}"
         if not isinstance(found, dict):
-            return f"{self._stream.endpoint.operation}: an item is an object, not {type(found).__name__}"
+            return f"{operation}: an item is an object, not {type(found).__name__}"
         held = cast("dict[str, Any]", found)
-        self.drift.see(held)
         heads = [_text(item.head.get(name)) for name in self._stream.heads]
         return (
             item.id,

@@ -15,7 +15,7 @@ import pytest
 from limio_async import ApiKey, Limio, errors, models
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS
+from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
 
@@ -313,6 +313,8 @@ async def test_an_item_that_cannot_be_decoded_is_quarantined_with_its_bytes(
     (one,) = sink.rows(QUARANTINE)
     assert b'"name":["odd"]' in one["raw"].replace(b" ", b"")
     assert "$.name" in one["reason"]
+    (drift,) = sink.rows(DRIFT)
+    assert (drift["kind"], drift["path"], drift["found"], drift["count"]) == ("type", "$.name", "array", 1)
 
 
 async def test_what_the_target_cannot_hold_is_quarantined(
