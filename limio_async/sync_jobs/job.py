@@ -17,7 +17,7 @@ from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, report_of, run_i
 from limio_async.sync_jobs.rows import table_of
 from limio_async.sync_jobs.sinks import open_sink, state_file
 from limio_async.sync_jobs.spool import Spool, other_tenant
-from limio_async.sync_jobs.stream_run import Choices, StreamRun, Workshop, first_error, now
+from limio_async.sync_jobs.stream_run import Choices, StreamRun, Workshop, main_error, now
 from limio_async.sync_jobs.streams import Stream, streams_for, with_parents
 from limio_async.sync_jobs.tables import Sink
 
@@ -133,9 +133,7 @@ class Job:
                 for one in streams:
                     tasks.start_soon(self._run_one, one, name)
         except ExceptionGroup as group:
-            if (error := first_error(group)) is None:
-                raise
-            raise error from None
+            raise main_error(group) from None
 
     async def _run_one(self, stream: Stream, name: str) -> None:
         async with self._at_once:
@@ -164,6 +162,7 @@ class Job:
 
     def _open(self) -> None:
         self._sink.open()
+        self._spool.lock()
         self._sink.prepare([*LEDGER, *(table_of(one, self._choices.mode) for one in self._streams)])
         for row in self._sink.rows(STREAMS):
             if row["origin"] != self._limio.origin:

@@ -97,11 +97,8 @@ class Spool:
         self._open: sqlite3.Connection | None = None
         self._lock: sqlite3.Connection | None = None
 
-    def open(self, *, target: str, origin: str) -> None:
-        """Lock the target and take up what is left of earlier runs, if it belongs to it.
-
-        Raises `TargetBusy` where another run has it, `JobError` where it belongs to another tenant.
-        """
+    def lock(self) -> None:
+        """See that no other run writes to the target until `close`. Raises `TargetBusy` where one does."""
         with self._failures():
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._lock = sqlite3.connect(
@@ -115,14 +112,25 @@ class Spool:
                 raise TargetBusy(
                     f"another run is writing to the target (it holds {self._file}.lock); wait for it, or stop it"
                 ) from None
+
+    def open(self, *, target: str, origin: str) -> None:
+        """Take up what is left of earlier runs, if it belongs to this target.
+
+        Raises `JobError` where it belongs to another tenant.
+        """
+        with self._failures():
             self._open = self._opened()
             self._bind(target, origin)
 
     def close(self) -> None:
-        """Let go of the target; may be called more than once."""
-        for connection in (self._open, self._lock):
-            if connection is not None:
-                connection.close()
+        """Let go of the target; may be called more than once. A file in which nothing is left is removed."""
+        is_empty = self._open is not None and not self._open.execute("SELECT 1 FROM walks").fetchone()
+        if self._open is not None:
+            self._open.close()
+        if is_empty:
+            self._file.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
         self._open = self._lock = None
 
     # --- one stream's walk

@@ -41,7 +41,7 @@ from limio_async.sync_jobs.spool import Spool, SpooledPage, Walk
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.tables import Change, Row, Sink, Written
 
-__all__ = ["Choices", "StreamRun", "Workshop", "first_error", "now"]
+__all__ = ["Choices", "StreamRun", "Workshop", "main_error", "now"]
 
 T = TypeVar("T")
 
@@ -160,9 +160,7 @@ class StreamRun:
         except LimioError as error:
             self._failed(error)
         except ExceptionGroup as group:
-            if (ours := first_error(group)) is None:
-                raise
-            self._failed(ours)
+            self._failed(main_error(group))
         await self._conclude()
 
     # --- beginning
@@ -447,8 +445,8 @@ class StreamRun:
 
     # --- the end
 
-    def _failed(self, error: LimioError) -> None:
-        if isinstance(error, JobError):
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, JobError) or not isinstance(error, LimioError):
             raise error
         self.report.status, self.report.error = "failed", str(error)
         self._leads_nowhere = isinstance(error, ListingError)
@@ -554,17 +552,14 @@ def _may_come_later(error: LimioError) -> bool:
     )
 
 
-def first_error(group: BaseExceptionGroup[BaseException]) -> LimioError | None:
-    """The error of a group that says most: what ends the job before what ends a stream; None if another is among them."""
-    leaves: list[BaseException] = []
-    groups: list[BaseExceptionGroup[BaseException]] = [group]
+def main_error(group: ExceptionGroup[Exception]) -> Exception:
+    """The error of a group that says most: a bug or somebody's own, then what ends the job, then what ends a stream."""
+    leaves: list[Exception] = []
+    groups = [group]
     while groups:
         for one in groups.pop().exceptions:
-            if isinstance(one, BaseExceptionGroup):
-                groups.append(cast("BaseExceptionGroup[BaseException]", one))
+            if isinstance(one, ExceptionGroup):
+                groups.append(cast("ExceptionGroup[Exception]", one))
             else:
                 leaves.append(one)
-    ours = [one for one in leaves if isinstance(one, LimioError)]
-    if len(ours) < len(leaves):
-        return None
-    return next((one for one in ours if isinstance(one, JobError)), ours[0])
+    return min(leaves, key=lambda one: 2 * isinstance(one, LimioError) - isinstance(one, JobError))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from limio_async import ApiKey, Limio, errors, models
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS
+from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
 
@@ -425,6 +428,30 @@ async def test_a_slow_target_does_not_hold_a_scroll_open(
 
     monkeypatch.setattr(sink, "apply", slow)
     assert (await make_job("offers", page_size=10, on_event=watch).run()).complete
+
+
+async def test_streams_take_turns(world: World, client: Limio, sink: MemorySink, tmp_path: Path) -> None:
+    narrow = Limio(
+        "limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world), max_concurrency=1
+    )
+    await Job(narrow, to=sink, state=tmp_path / "state", streams=["offers", "orders"], page_size=5).run()
+    asked = [one.operation for one in world.requests() if one.operation in {"listOffers", "listObjects"}]
+    shorter = min(asked.count("listOffers"), asked.count("listObjects"))
+    turns = [len(list(run)) for _, run in itertools.groupby(asked[: 2 * shorter - 4])]
+    assert max(turns) <= 4
+
+
+async def test_what_a_callback_raises_comes_out_as_it_is(make_job: Callable[..., Job]) -> None:
+    def broken(_: SyncEvent) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        await make_job("offers", "subscriptions", on_event=broken).run()
+
+
+async def test_a_state_in_which_nothing_is_left_is_removed(run_job: RunJob, tmp_path: Path) -> None:
+    await run_job("products")
+    assert os.listdir(tmp_path) == ["state.lock"]
 
 
 # --- bad input
