@@ -53,3 +53,8 @@ def only(report: JobReport) -> StreamReport:
     """The report of the only stream."""
     (one,) = report.streams
     return one
+
+
+def names_in(directory: Path) -> list[str]:
+    """The names of what a directory holds."""
+    return sorted(one.name for one in directory.iterdir())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,7 @@ from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS
 from tests.flows.conftest import all_credentials
-from tests.sync_jobs.conftest import RunJob, only
+from tests.sync_jobs.conftest import RunJob, names_in, only
 from tests.sync_jobs.memory_sink import MemorySink
 
 
@@ -451,7 +450,7 @@ async def test_what_a_callback_raises_comes_out_as_it_is(make_job: Callable[...,
 
 async def test_a_state_in_which_nothing_is_left_is_removed(run_job: RunJob, tmp_path: Path) -> None:
     await run_job("products")
-    assert os.listdir(tmp_path) == ["state.lock"]
+    assert names_in(tmp_path) == ["state.lock"]
 
 
 # --- bad input
