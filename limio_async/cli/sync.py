@@ -8,6 +8,7 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -25,6 +26,7 @@ __all__ = ["command"]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _EXAMPLES = """\b
+    Examples:
     limio sync --to sqlite:///limio.db
     limio sync offers subscriptions --to postgresql://localhost/limio --hydrate
     limio sync offers --mode incremental --to parquet:lake --every 15m
@@ -78,13 +80,20 @@ class _Wish(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     page_size: int | None
     allow_mass_delete: bool
+    state: Path | None
     every: timedelta | None
     as_json: bool
     quiet: bool
 
 
+def _streams_beginning_with(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from limio_async.sync_jobs.streams import known_streams
+
+    return [name for name in known_streams() if name.startswith(incomplete)]
+
+
 @click.command("sync", epilog=_EXAMPLES)
-@click.argument("streams", nargs=-1, metavar="[STREAM]...")
+@click.argument("streams", nargs=-1, metavar="[STREAM]...", shell_complete=_streams_beginning_with)
 @click.option("--to", required=True, metavar="URL", help="sqlite:///FILE, duckdb:///FILE, postgresql://…, parquet:DIR, ndjson:DIR or csv:DIR.")  # fmt: skip
 @click.option("--mode", type=click.Choice(["full", "incremental", "append"]), default="full", show_default=True, help="Everything, with deletions; what has changed; every version that is seen.")  # fmt: skip
 @click.option("--hydrate", is_flag=True, help="Fetch objects whole; lists hold summaries.")
@@ -96,6 +105,12 @@ class _Wish(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--page-size", type=click.IntRange(min=1), metavar="N", help="Items per page.")
 @click.option(
     "--allow-mass-delete", is_flag=True, help="Mark rows as deleted even if more than a fifth are gone."
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Keep there what is not in the target yet, instead of beside it.",
 )
 @click.option("--every", type=_Duration(), metavar="DURATION", help="Run again and again, until Ctrl-C.")
 @click.option("--status", is_flag=True, help="Show watermarks and last runs of the target, and do nothing.")
@@ -113,6 +128,7 @@ def command(
     concurrency: int,
     page_size: int | None,
     allow_mass_delete: bool,
+    state: Path | None,
     every: timedelta | None,
     status: bool,
     as_json: bool,
@@ -120,9 +136,10 @@ def command(
 ) -> int:
     """Keep lists of the tenant in a database or in files.
 
-    Without STREAM, all lists of the tenant. Known are those of `limio operations` that list, such as offers,
-    products, subscriptions, orders; subscriptions@zuora; subscriptions.events, .related and .children; objects:PATH_TYPE.
-    Killed at any instant, the same command goes on where it was.
+    Without STREAM, all lists of the tenant that the credentials open. A stream is a list such as offers, products,
+    subscriptions or orders; subscriptions@zuora is that of another service, subscriptions.events (.related, .children)
+    what belongs to each object, objects:PATH_TYPE any other list of objects. Killed at any instant, the same command
+    goes on where it was.
 
     Exit codes: 0 complete, 4 something is missing, 130 interrupted.
     """
@@ -145,6 +162,7 @@ def command(
         concurrency=concurrency,
         page_size=page_size,
         allow_mass_delete=allow_mass_delete,
+        state=state,
         every=every,
         as_json=as_json,
         quiet=flags.quiet,
@@ -183,6 +201,7 @@ async def _run_once(client: Limio, wish: _Wish) -> int:
             concurrency=wish.concurrency,
             page_size=wish.page_size,
             most_deleted=None if wish.allow_mass_delete else 0.2,
+            state=wish.state,
             on_event=show,
         )
         for name, reason in job.left_out.items():

@@ -111,6 +111,19 @@ def test_mistakes_are_one_line(world: World, limio: Run, args: list[str], code: 
     assert result.stdout == ""
 
 
+def test_the_state_can_be_kept_elsewhere(world: World, limio: Run) -> None:
+    world.faults.on("listOffers", page=2).status(403)
+    assert limio("sync", "--emulated", "offers", *TO, "--state", "elsewhere/state").exit_code == 4
+    assert Path("elsewhere/state").exists()
+    assert not Path("limio.db.state").exists()
+
+
+def test_the_shell_completes_streams(limio: Run) -> None:
+    env = {"_LIMIO_COMPLETE": "bash_complete", "COMP_WORDS": "limio sync offe", "COMP_CWORD": "2"}
+    completed = limio(env=env, prog_name="limio")
+    assert completed.stdout.splitlines() == ["plain,offers", "plain,offers_v2"]
+
+
 def test_a_client_without_host_is_told_how_to_have_one(limio: Run) -> None:
     result = limio("sync", "offers", *TO)
     assert result.exit_code == 2
