@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
-import pyarrow.parquet  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.parquet as pyarrow_parquet  # pyright: ignore[reportMissingTypeStubs]
 
 from limio_async.sync_jobs.tables import Kind, Table
 
 __all__ = ["arrow_table", "parquet_writer"]
 
 _arrow: Any = pyarrow  # it tells no types
+_parquet: Any = pyarrow_parquet
 _TYPES: Mapping[Kind, Any] = {
     "text": _arrow.string(),
     "number": _arrow.float64(),
@@ -32,7 +34,7 @@ def arrow_table(table: Table, columns: Sequence[Sequence[Any]]) -> Any:
 
 def parquet_writer(table: Table, to: BinaryIO) -> Any:
     """A `pyarrow.parquet.ParquetWriter` of tables of this kind; a context manager."""
-    return _arrow.parquet.ParquetWriter(to, _schema(table), compression="zstd")
+    return _parquet.ParquetWriter(to, _schema(table), compression="zstd")
 
 
 def _schema(table: Table) -> Any:

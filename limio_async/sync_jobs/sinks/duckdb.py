@@ -23,14 +23,18 @@ _BATCH = "_limio_batch"
 _AT_ONCE = 50_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "memory_limit": "512MB",
-    "checkpoint_threshold": "128MB",  # a checkpoint writes the last row group anew
+    "memory_limit": "256MB",
+    "threads": 2,  # each needs memory of its own
+    "checkpoint_threshold": "64MB",  # each writes the last row group anew
     "autoinstall_known_extensions": False,  # a target needs no network
 }
 
 
 class DuckdbSink(SqlSink):
-    """Tables in *file*. They have no primary key: its index would have to fit into memory, and `MERGE` needs none."""
+    """Tables in *file*. They have no primary key, whose index would have to fit into memory: batches are joined.
+
+    What has changed is deleted and inserted anew: DuckDB holds the versions of an update in memory.
+    """
 
     types: ClassVar[Mapping[Kind, str]] = {
         "text": "VARCHAR",
@@ -104,21 +108,26 @@ class DuckdbSink(SqlSink):
         own, batch = quoted(table.name), quoted(_BATCH)
         same = " AND ".join(f"{own}.{quoted(name)} = {batch}.{quoted(name)}" for name in table.key)
         self._db.register(_BATCH, arrow_table(table, columns))
-        try:
-            ((there,),) = self._ask(f"SELECT count(*) FROM {batch} JOIN {own} ON {same}")
-            return there, self._run(_merge(table, f"MERGE INTO {own} USING {batch} ON {same}"))
-        finally:
-            self._db.unregister(_BATCH)
+        ((there,),) = self._ask(f"SELECT count(*) FROM {batch} JOIN {own} ON {same}")
+        changed = len(columns[0]) - there
+        if there and not table.keeps:
+            changed += self._run(f"DELETE FROM {own} USING {batch} WHERE {same}{_differs(table)}")
+        if changed:
+            names = ", ".join(quoted(column.name) for column in table.columns)
+            self._run(
+                f"INSERT INTO {own} ({names}) SELECT {names} FROM {batch}"
+                f" WHERE NOT EXISTS (SELECT 1 FROM {own} WHERE {same})"
+            )
+        self._db.unregister(_BATCH)
+        return there, changed
 
     def _note_seen(self, name: str, ids: Iterable[str]) -> None:
         self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id VARCHAR)")
         rest, seen = iter(ids), Table(name=name, columns=(Column("id"),))
         while some := list(islice(rest, _AT_ONCE)):
             self._db.register(_BATCH, arrow_table(seen, [some]))
-            try:
-                self._run(f"INSERT INTO {quoted(name)} SELECT id FROM {quoted(_BATCH)}")
-            finally:
-                self._db.unregister(_BATCH)
+            self._run(f"INSERT INTO {quoted(name)} SELECT id FROM {quoted(_BATCH)}")
+            self._db.unregister(_BATCH)
 
     def _selected(self, column: Column) -> str:
         return f"epoch_us({quoted(column.name)})" if column.kind == "time" else super()._selected(column)
@@ -128,11 +137,12 @@ class DuckdbSink(SqlSink):
 
     def _failure(self, error: Exception) -> JobError:
         if isinstance(error, FileExistsError | NotADirectoryError):
-            return SinkError(f"{self.name}: {error.filename} is a file, where a directory is needed")
+            return SinkError(f"{self.name}: there is a file where {error.filename} needs a directory")
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         if "Could not set lock" in reason:
             return TargetBusy(f"{self.name}: another program has it open; DuckDB lets one in at a time")
         hints = {
+            'Extension "': "is it a database of another kind? Choose another file",
             "not a valid DuckDB": "choose another file, or move this one away",
             "Cannot open file": "is there a directory in its place, or may you not write there?",
             "Could not read from file": "is there a directory in its place?",
@@ -142,20 +152,14 @@ class DuckdbSink(SqlSink):
         return SinkError(f"{self.name}: {reason}{hint}")
 
 
-def _merge(table: Table, into: str) -> str:
-    batch, own = quoted(_BATCH), quoted(table.name)
-    names = [column.name for column in table.columns]
-    sets = ", ".join(f"{quoted(name)} = {batch}.{quoted(name)}" for name in names if name not in table.key)
-    values = ", ".join(f"{batch}.{quoted(name)}" for name in names)
-    adds = f"WHEN NOT MATCHED THEN INSERT ({', '.join(map(quoted, names))}) VALUES ({values})"
-    if table.keeps or not sets:
-        return f"{into} {adds}"
-    condition = ""
-    if table.compared is not None:
-        compared = quoted(table.compared)
-        condition = f" AND ({own}.{compared} IS DISTINCT FROM {batch}.{compared}"
-        condition += f' OR {own}."deleted_at" IS NOT NULL)' if "deleted_at" in names else ")"
-    return f"{into} WHEN MATCHED{condition} THEN UPDATE SET {sets} {adds}"
+def _differs(table: Table) -> str:
+    if table.compared is None:
+        return ""
+    own, compared = quoted(table.name), quoted(table.compared)
+    condition = f"{own}.{compared} IS DISTINCT FROM {quoted(_BATCH)}.{compared}"
+    if any(column.name == "deleted_at" for column in table.columns):
+        condition += f' OR {own}."deleted_at" IS NOT NULL'
+    return f" AND ({condition})"
 
 
 def _moment(microseconds: int) -> datetime:

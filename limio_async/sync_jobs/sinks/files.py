@@ -85,7 +85,7 @@ class FileSink(SqliteSink):
         self._run("INSERT OR REPLACE INTO _limio_meta VALUES (?, ?)", key, value)
 
     def _failure(self, error: Exception) -> JobError:
-        if isinstance(error, OSError) and not isinstance(error, FileExistsError):
+        if isinstance(error, OSError) and not isinstance(error, FileExistsError | NotADirectoryError):
             spot = error.filename or self._directory
             return SinkError(
                 f"{self.name}: {spot}: {error.strerror or error}; what was there before is untouched"

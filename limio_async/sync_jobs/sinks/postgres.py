@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from psycopg import conninfo, pq
 from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
 from limio_async.sync_jobs.sinks.values import halved_pair
-from limio_async.sync_jobs.tables import Change, Column, Kind, Row, Table, Written
+from limio_async.sync_jobs.tables import Column, Kind, Row, Table
 
 __all__ = ["PostgresSink"]
 
@@ -89,27 +89,6 @@ class PostgresSink(SqlSink):
                 return f"{column.name}: PostgreSQL holds no {reason}"
         return super().refusal(table, row)
 
-    def apply(
-        self,
-        changes: Sequence[Change],
-        *,
-        then: Callable[[Sequence[Written]], Sequence[Change]] | None = None,
-    ) -> list[Written]:
-        """Write all changes in one transaction; again, if the connection broke before anything could be committed."""
-        told = False
-
-        def tell(written: Sequence[Written]) -> Sequence[Change]:
-            nonlocal told
-            told = True
-            return then(written) if then else ()
-
-        try:
-            return super().apply(changes, then=tell)
-        except SinkError:
-            if told or not self._db.closed:
-                raise
-        return super().apply(changes, then=then)
-
     # --- connections
 
     @property
@@ -146,11 +125,18 @@ class PostgresSink(SqlSink):
         if answer != (True,):
             raise TargetBusy(f"{self.name}: another run is writing to this schema; wait for it, or stop it")
 
+    def _reach(self) -> None:
+        """Connect again, if the connection broke while nothing was asked of it."""
+        with suppress(psycopg.OperationalError):
+            self._db.execute("SELECT 1")
+            return
+        self._db.close()
+        self._connection = self._locked()
+
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        if self._db.closed:  # it broke
-            with self._failures():
-                self._connection = self._locked()
+        with self._failures():
+            self._reach()
         with super()._transaction():
             yield
 

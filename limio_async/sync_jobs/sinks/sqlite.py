@@ -121,7 +121,7 @@ class SqliteSink(SqlSink):
 
     def _failure(self, error: Exception) -> JobError:
         if isinstance(error, FileExistsError | NotADirectoryError):
-            return SinkError(f"{self.name}: {error.filename} is a file, where a directory is needed")
+            return SinkError(f"{self.name}: there is a file where {error.filename} needs a directory")
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if "locked" in reason:
             return TargetBusy(f"{self.name}: another program is writing to it; wait for it, or stop it")

@@ -71,7 +71,7 @@ def _postgres(url: str) -> PostgresSink:
 
 
 def _ndjson(url: str) -> Sink:
-    directory, options = _directory_of(url, "ndjson", "compress")
+    directory, options = _directory_of(url, "ndjson")
     compression = options.get("compress")
     if compression not in {None, "gzip", "zstd"}:
         raise ConfigurationError(f"compress is gzip or zstd, not {compression!r}")
@@ -83,7 +83,7 @@ def _ndjson(url: str) -> Sink:
 
 
 def _csv(url: str) -> Sink:
-    directory, options = _directory_of(url, "csv", "columns")
+    directory, options = _directory_of(url, "csv")
     from limio_async.sync_jobs.sinks.files import CsvSink
 
     columns = options["columns"].split(",") if "columns" in options else None
@@ -107,6 +107,7 @@ _SCHEMES: Mapping[str, Callable[[str], Sink]] = {
     "ndjson": _ndjson,
     "csv": _csv,
 }
+_OPTIONS: Mapping[str, Collection[str]] = {"parquet": (), "ndjson": ("compress",), "csv": ("columns",)}
 _EXAMPLES = {
     "sqlite": "sqlite:///limio.db",
     "duckdb": "duckdb:///limio.duckdb",
@@ -141,13 +142,13 @@ def _file_of(url: str, scheme: str) -> Path:
     return Path(path).expanduser()
 
 
-def _directory_of(url: str, scheme: str, *known: str) -> tuple[Path, dict[str, str]]:
+def _directory_of(url: str, scheme: str) -> tuple[Path, dict[str, str]]:
     path, _, query = url.partition(":")[2].partition("?")
     if not path or path.startswith("//"):
         raise ConfigurationError(
             f"{url} names no directory: write {_EXAMPLES[scheme]}, or {scheme}:/var/lib/limio"
         )
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    known, options = _OPTIONS[scheme], dict(parse_qsl(query, keep_blank_values=True))
     for option in options:
         if option not in known:
             there = f"its option is {', '.join(known)}" if known else "it takes none"

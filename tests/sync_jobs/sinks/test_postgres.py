@@ -1,0 +1,155 @@
+"""What only a server can do: be away, go away, forbid."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+import psycopg
+import pytest
+
+from limio_async.errors import SinkError, TargetBusy
+from limio_async.sync_jobs.sinks import open_sink
+from limio_async.sync_jobs.sinks.postgres import PostgresSink
+from limio_async.sync_jobs.tables import Change, Written
+from tests.sync_jobs.sinks.targets import LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
+
+
+@pytest.fixture
+def admin(postgres: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(POSTGRES, autocommit=True) as admin:
+        yield admin
+
+
+def cut(admin: psycopg.Connection) -> None:
+    """End the connections of sinks; returns when they have ended."""
+    ours = "FROM pg_stat_activity WHERE application_name = 'limio' AND datname = current_database()"
+    admin.execute(f"SELECT pg_terminate_backend(pid, 5000) {ours}".encode())
+
+
+def test_two_runs_refuse_each_other(postgres: str) -> None:
+    with opened(postgres, OFFERS):
+        with pytest.raises(
+            TargetBusy, match="another run is writing to this schema; wait for it, or stop it"
+        ):
+            open_sink(postgres).open()
+        with opened(postgres.replace("?schema=", "?schema=other_")) as other:
+            other._run(f'DROP SCHEMA "{other._schema}" CASCADE')  # type: ignore[attr-defined]
+    with opened(postgres, OFFERS):
+        pass
+
+
+def test_a_connection_that_broke_between_two_writes_is_made_again(
+    postgres: str, admin: psycopg.Connection
+) -> None:
+    with opened(postgres, OFFERS) as sink:
+        write(sink, [offer(1)])
+        cut(admin)
+        assert write(sink, [offer(1), offer(2)]) == Written(inserted=1, unchanged=1)
+        with pytest.raises(TargetBusy):
+            open_sink(postgres).open()
+
+
+def test_a_connection_that_breaks_in_a_transaction_is_told_and_made_again(
+    postgres: str, admin: psycopg.Connection
+) -> None:
+    told: list[Written] = []
+
+    def cut_now(written: Sequence[Written]) -> list[Change]:
+        told.extend(written)
+        cut(admin)
+        return []
+
+    with opened(postgres, OFFERS) as sink:
+        with pytest.raises(SinkError, match="the connection broke; what was committed is there, run again"):
+            sink.apply([Change(OFFERS, [offer(1)])], then=cut_now)
+        assert told == [Written(inserted=1)], "told once: who counts must not count twice"
+        assert write(sink, [offer(1)]) == Written(inserted=1)
+        cut(admin)
+        assert sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None).live == 1
+
+
+def test_a_server_that_is_away(postgres: str) -> None:
+    with pytest.raises(
+        SinkError, match=r"^postgresql://127.0.0.1:1/shop\?schema=public: connection failed.*refused"
+    ) as caught:
+        open_sink("postgresql://me:secret@127.0.0.1:1/shop").open()
+    assert "secret" not in repr((caught.value, caught.value.__cause__))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_no_host() -> None:
+    with pytest.raises(SinkError, match="no-such-host.invalid"):
+        open_sink("postgresql://no-such-host.invalid/shop").open()
+
+
+def test_a_database_that_is_not_there(postgres: str) -> None:
+    with pytest.raises(SinkError, match='database "no_such" does not exist'):
+        open_sink(f"{POSTGRES.rpartition('/')[0]}/no_such").open()
+
+
+def test_rights_that_are_missing(postgres: str, admin: psycopg.Connection) -> None:
+    role = f"limio_test_{secrets.token_hex(6)}"
+    admin.execute(f"CREATE ROLE {role} LOGIN".encode())
+    url = (
+        f"{POSTGRES.partition('://')[0]}://{role}@{POSTGRES.rpartition('@')[2]}?{postgres.partition('?')[2]}"
+    )
+    try:
+        with pytest.raises(SinkError, match="permission denied for database .*grant the user"), opened(url):
+            pass
+        with opened(postgres, OFFERS) as sink:
+            write(sink, [offer(1)])
+        with (
+            pytest.raises(SinkError, match="permission denied for schema .*or name another"),
+            opened(url, OFFERS),
+        ):
+            pass
+    finally:
+        admin.execute(f"DROP ROLE {role}".encode())
+
+
+def test_a_database_that_is_not_in_utf8(postgres: str, admin: psycopg.Connection) -> None:
+    name = f"limio_test_{secrets.token_hex(6)}"
+    admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'".encode())
+    try:
+        with pytest.raises(SinkError, match="its encoding is LATIN1, a database with UTF8 is needed"):
+            open_sink(f"{POSTGRES.rpartition('/')[0]}/{name}").open()
+    finally:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def test_a_schema_of_any_name(postgres: str) -> None:
+    url = f"{postgres}_%22A b;"
+    with opened(url, OFFERS) as sink:
+        assert isinstance(sink, PostgresSink)
+        write(sink, [offer(1)])
+        assert list(held(sink)) == ["o-1"]
+        sink._run('DROP SCHEMA "' + sink._schema.replace('"', '""') + '" CASCADE')
+
+
+def test_columns_have_the_types_of_postgresql(postgres: str, admin: psycopg.Connection) -> None:
+    with opened(postgres, OFFERS, NOTES) as sink:
+        write(sink, [offer(1, raw=b'{"b": 1, "a": [true]}')])
+    schema = postgres.rpartition("=")[2]
+    rows = admin.execute(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = %s"
+        " AND table_name <> '_limio_meta' ORDER BY table_name, ordinal_position",
+        (schema,),
+    )
+    assert rows.fetchall() == [
+        ("id", "text"),
+        ("note", "text"),
+        ("raw", "bytea"),
+        ("id", "text"),
+        ("name", "text"),
+        ("price", "double precision"),
+        ("count", "bigint"),
+        ("order", "boolean"),
+        ("updated", "timestamp with time zone"),
+        ("deleted_at", "timestamp with time zone"),
+        ("hash", "text"),
+        ("raw", "jsonb"),
+    ]
+    admin.execute(f"SET search_path TO {schema}".encode())
+    found = admin.execute("SELECT raw -> 'a' -> 0 FROM offers").fetchone()
+    assert found == (True,)
