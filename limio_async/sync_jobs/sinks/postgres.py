@@ -21,6 +21,7 @@ from limio_async.sync_jobs.tables import Column, Kind, Row, Table
 __all__ = ["PostgresSink"]
 
 _NEW = "_limio_new"
+_PATIENCE = "5s"  # a server takes its time to notice that the client of a lock was killed
 _BUSY = {"55P03", "40P01"}  # a lock is not to be had, a deadlock
 _HINTS = {
     "42501": "grant the user the right to it, or name another schema with ?schema=",
@@ -119,11 +120,16 @@ class PostgresSink(SqlSink):
     def _lock(self, connection: psycopg.Connection) -> None:
         if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
             raise SinkError(f"{self.name}: its encoding is {encoding}, a database with UTF8 is needed")
-        answer = connection.execute(
-            "SELECT pg_try_advisory_lock(hashtextextended('limio_async ' || %s, 0))", (self._schema,)
-        ).fetchone()
-        if answer != (True,):
-            raise TargetBusy(f"{self.name}: another run is writing to this schema; wait for it, or stop it")
+        try:
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (_PATIENCE,))
+            connection.execute(
+                "SELECT pg_advisory_lock(hashtextextended('limio_async ' || %s, 0))", (self._schema,)
+            )
+            connection.execute("RESET lock_timeout")
+        except psycopg.errors.LockNotAvailable:
+            raise TargetBusy(
+                f"{self.name}: another run is writing to this schema; wait for it, or stop it"
+            ) from None
 
     def _reach(self) -> None:
         """Connect again, if the connection broke while nothing was asked of it."""

@@ -74,5 +74,5 @@ def schema_of_postgres(name: str) -> Generator[str]:
     except psycopg.OperationalError as error:
         missing(f"PostgreSQL is not at {POSTGRES}, nor where LIMIO_TEST_POSTGRES says: {error}")
     with admin:
-        yield f"{POSTGRES}?schema={name}"
+        yield f"{POSTGRES}?application_name={name}&schema={name}"
         admin.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE'.encode())

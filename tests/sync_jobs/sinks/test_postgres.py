@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 
 from limio_async.errors import SinkError, TargetBusy
 from limio_async.sync_jobs.sinks import open_sink
+from limio_async.sync_jobs.sinks import postgres as sinks_postgres
 from limio_async.sync_jobs.sinks.postgres import PostgresSink
 from limio_async.sync_jobs.tables import Change, Written
 from tests.sync_jobs.sinks.targets import LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
@@ -21,30 +23,44 @@ def admin(postgres: str) -> Iterator[psycopg.Connection]:
         yield admin
 
 
-def cut(admin: psycopg.Connection) -> None:
-    """End the connections of sinks; returns when they have ended."""
-    ours = "FROM pg_stat_activity WHERE application_name = 'limio' AND datname = current_database()"
-    admin.execute(f"SELECT pg_terminate_backend(pid, 5000) {ours}".encode())
+def cut(admin: psycopg.Connection, url: str) -> None:
+    """End the connections of the sink of this URL; returns when they have ended."""
+    name = url.rpartition("=")[2]
+    admin.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s", (name,)
+    )
 
 
-def test_two_runs_refuse_each_other(postgres: str) -> None:
+def test_a_run_waits_a_moment_for_one_that_was_just_killed(postgres: str) -> None:
+    killed, next_one = open_sink(postgres), open_sink(postgres)
+    killed.open()
+    timer = threading.Timer(0.2, killed.close)
+    timer.start()
+    next_one.open()
+    timer.join()
+    next_one.close()
+
+
+def test_two_runs_refuse_each_other(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinks_postgres, "_PATIENCE", "10ms")
     with opened(postgres, OFFERS):
         with pytest.raises(
             TargetBusy, match="another run is writing to this schema; wait for it, or stop it"
         ):
             open_sink(postgres).open()
-        with opened(postgres.replace("?schema=", "?schema=other_")) as other:
+        with opened(postgres.replace("&schema=", "&schema=other_")) as other:
             other._run(f'DROP SCHEMA "{other._schema}" CASCADE')  # type: ignore[attr-defined]
     with opened(postgres, OFFERS):
         pass
 
 
 def test_a_connection_that_broke_between_two_writes_is_made_again(
-    postgres: str, admin: psycopg.Connection
+    postgres: str, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sinks_postgres, "_PATIENCE", "10ms")
     with opened(postgres, OFFERS) as sink:
         write(sink, [offer(1)])
-        cut(admin)
+        cut(admin, postgres)
         assert write(sink, [offer(1), offer(2)]) == Written(inserted=1, unchanged=1)
         with pytest.raises(TargetBusy):
             open_sink(postgres).open()
@@ -57,7 +73,7 @@ def test_a_connection_that_breaks_in_a_transaction_is_told_and_made_again(
 
     def cut_now(written: Sequence[Written]) -> list[Change]:
         told.extend(written)
-        cut(admin)
+        cut(admin, postgres)
         return []
 
     with opened(postgres, OFFERS) as sink:
@@ -65,7 +81,7 @@ def test_a_connection_that_breaks_in_a_transaction_is_told_and_made_again(
             sink.apply([Change(OFFERS, [offer(1)])], then=cut_now)
         assert told == [Written(inserted=1)], "told once: who counts must not count twice"
         assert write(sink, [offer(1)]) == Written(inserted=1)
-        cut(admin)
+        cut(admin, postgres)
         assert sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None).live == 1
 
 
