@@ -31,7 +31,7 @@ def target(url: str, *, option: str = "--from") -> Generator[Sink]:
             f"{option} {printable(sink.name)}: there is no {printable(str(path))}; limio sync --to makes it"
         )
     try:
-        sink.open()
+        sink.open(to_read=True)
         if next(sink.rows(RUNS), None) is None:
             raise Failure(f"{option} {printable(sink.name)}: nothing was synced to it by limio sync")
         yield sink

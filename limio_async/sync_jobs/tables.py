@@ -90,8 +90,11 @@ class Sink(Protocol):
         another. A job's own state belongs to it."""
         ...
 
-    def open(self) -> None:
-        """Connect, and see that no other run writes to the target. Raises `TargetBusy` if one does."""
+    def open(self, *, to_read: bool = False) -> None:
+        """Connect, and see that no other run writes to the target. Raises `TargetBusy` if one does.
+
+        With *to_read* nothing is made, locked or changed; only `rows` is called then.
+        """
         ...
 
     def prepare(self, tables: Sequence[Table]) -> None:

@@ -196,3 +196,16 @@ def test_it_runs_again_and_again_until_it_is_stopped(tmp_path: Path) -> None:
                     break
             assert process.wait(20) == 130
     assert [one["streams"][0]["inserted"] for one in ended] == [60, 0]
+
+
+def test_somebody_elses_database_is_only_looked_at(limio: Run) -> None:
+    with closing(sqlite3.connect("theirs.db")) as db:
+        db.execute("CREATE TABLE theirs (id TEXT)")
+        db.commit()
+    before = Path("theirs.db").read_bytes()
+    for command in (["sync", "--status", "--to"], ["drift", "--from"]):
+        result = limio(*command, "sqlite:///theirs.db")
+        assert result.exit_code == 2
+        assert "nothing was synced to it" in result.stderr
+    assert Path("theirs.db").read_bytes() == before
+    assert [one.name for one in Path().iterdir()] == ["theirs.db"]

@@ -22,7 +22,7 @@ class MemorySink:
         self.applied = 0
         self.fails_at: int | None = None
 
-    def open(self) -> None: ...
+    def open(self, *, to_read: bool = False) -> None: ...
 
     def prepare(self, tables: Sequence[Table]) -> None:
         for table in tables:

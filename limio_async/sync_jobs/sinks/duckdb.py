@@ -53,11 +53,12 @@ class DuckdbSink(SqlSink):
         self._file = file
         self._connection: duckdb.DuckDBPyConnection | None = None
 
-    def open(self) -> None:
+    def open(self, *, to_read: bool = False) -> None:
         """Make the file if it is missing, and lock it: DuckDB lets one process in."""
         with self._failures():
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = duckdb.connect(self._file, config=_SETTINGS)
+            if not to_read:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = duckdb.connect(self._file, read_only=to_read, config=_SETTINGS)
 
     def close(self) -> None:
         """Close the file; what waits in its journal moves into it."""

@@ -70,9 +70,12 @@ class PostgresSink(SqlSink):
         name = hashlib.sha256("\0".join((*self._spot, self._schema)).encode()).hexdigest()[:16]
         return platformdirs.user_state_path("limio", appauthor=False) / "sync" / f"{name}.db"
 
-    def open(self) -> None:
-        """Connect, lock the schema, and make it if it is missing."""
+    def open(self, *, to_read: bool = False) -> None:
+        """Connect; unless *to_read*, lock the schema, and make it if it is missing."""
         with self._failures():
+            if to_read:
+                self._connection = self._connected()
+                return
             self._connection = self._locked()
             if not self._ask("SELECT 1 FROM pg_namespace WHERE nspname = %s", self._schema):
                 self._run(f"CREATE SCHEMA {quoted(self._schema)}")

@@ -53,8 +53,8 @@ class SqlSink(ABC):
         return self._target_id
 
     @abstractmethod
-    def open(self) -> None:
-        """Connect, and see that the target can be written to."""
+    def open(self, *, to_read: bool = False) -> None:
+        """Connect; unless *to_read*, see that the target can be written to."""
 
     @abstractmethod
     def close(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -45,10 +46,15 @@ class SqliteSink(SqlSink):
         super().__init__(name)
         self._file = file
         self._connection: sqlite3.Connection | None = None
+        self._to_read = False
 
-    def open(self) -> None:
+    def open(self, *, to_read: bool = False) -> None:
         """Make the file if it is missing, and see that it can be written to."""
+        self._to_read = to_read
         with self._failures():
+            if to_read:
+                self._connection = self._connected()
+                return
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._connected()
             for setting in _SETTINGS:
@@ -63,7 +69,8 @@ class SqliteSink(SqlSink):
         self._connection = None
 
     def _connected(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._file, timeout=_WAIT, check_same_thread=False, isolation_level=None)
+        place = f"file:{quote(str(self._file.absolute()))}?mode={'ro' if self._to_read else 'rwc'}"
+        return sqlite3.connect(place, uri=True, timeout=_WAIT, check_same_thread=False, isolation_level=None)
 
     @property
     def _db(self) -> sqlite3.Connection:

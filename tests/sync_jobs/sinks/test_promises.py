@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from limio_async.errors import SinkError
+from limio_async.errors import JobError, SinkError
 from limio_async.sync_jobs.ledger import QUARANTINE
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.tables import Change, Row, Unseen, Written
@@ -287,3 +287,19 @@ def test_seen_ids_may_be_odd(url: str) -> None:
 
 def test_closing_what_was_never_open_is_nothing(url: str) -> None:
     open_sink(url).close()
+
+
+def test_looking_needs_no_lock_and_makes_nothing(url: str) -> None:
+    with opened(url, OFFERS) as sink:
+        write(sink, [offer(1)])
+        if url.startswith("duckdb"):  # lets one process in; it may be this one
+            sink.close()
+        look = open_sink(url)
+        try:
+            look.open(to_read=True)
+            assert [row["id"] for row in look.rows(OFFERS)] == ["o-1"]
+            assert list(look.rows(NOTES)) == []
+            with pytest.raises(JobError):
+                look.apply([Change(NOTES, [("n", "note", b"")])])
+        finally:
+            look.close()
