@@ -23,13 +23,16 @@ _A_MOMENT = 0.01
 
 async def send(incoming: web.Request, delivery: Delivery) -> web.StreamResponse:
     """Answer *incoming*, if the delivery lets it come to that."""
-    match delivery.way:
-        case "slow":
-            return await _slowly(incoming, delivery)
-        case "gzip bomb":
-            return await _inflating(incoming, delivery)
-        case _:
-            await asyncio.sleep(delivery.delay)
+    try:
+        match delivery.way:
+            case "slow":
+                return await _slowly(incoming, delivery)
+            case "gzip bomb":
+                return await _inflating(incoming, delivery)
+            case _:
+                await asyncio.sleep(delivery.delay)
+    except ConnectionResetError:  # the client did not wait for all of it
+        return web.Response(status=500)
     if delivery.way == "whole":
         answer = delivery.answer
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)

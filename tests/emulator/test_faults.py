@@ -306,6 +306,20 @@ async def test_an_answer_that_is_late_but_in_time_arrives_whole(world: World, ov
         await transport.aclose()
 
 
+async def test_a_client_that_hangs_up_within_a_slow_body_is_no_error_of_the_server(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.faults.on("listSegments").slow_body(0.2)
+    async with serve(world, port=0) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(
+            f"GET /api/segments HTTP/1.1\r\nhost: x\r\nauthorization: {world.api_key}\r\n\r\n".encode()
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+    assert not caplog.records
+
+
 # ---- as data
 
 SCRIPT = """\
