@@ -55,8 +55,10 @@ class StreamReport(msgspec.Struct, kw_only=True):
     network_seconds: float = 0.0
     """Spent waiting for answers, of listing and hydration."""
     decode_seconds: float = 0.0
+    spool_seconds: float = 0.0
+    """Spent in the job's own state."""
     write_seconds: float = 0.0
-    """Spent in the sink."""
+    """Spent in the sink, marking and publishing included."""
     commit_id: str | None = None
     """The catalog's snapshot."""
     watermark: datetime | None = None

@@ -34,7 +34,7 @@ RUNS = Table(
         Column("started", "time"),
         Column("ended", "time"),
         *(Column(name, "integer") for name in _INTEGERS),
-        *(Column(name, "number") for name in ("network_seconds", "decode_seconds", "write_seconds")),
+        *(Column(f"{name}_seconds", "number") for name in ("network", "decode", "spool", "write")),
         Column("commit_id"),
         Column("watermark", "time"),
         Column("error"),
@@ -93,8 +93,9 @@ def run_row(report: StreamReport) -> Row:
 
 
 def report_of(row: Mapping[str, Any]) -> StreamReport:
-    """The report that a row of `RUNS` holds."""
-    return msgspec.convert({name: value for name, value in row.items() if name != "id"}, StreamReport)
+    """The report that a row of `RUNS` holds; what an older release did not write is as in a new report."""
+    told = {name: value for name, value in row.items() if name != "id" and value is not None}
+    return msgspec.convert(told, StreamReport)
 
 
 def stream_row(report: StreamReport, *, origin: str) -> Row:

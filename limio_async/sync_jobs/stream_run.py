@@ -187,6 +187,10 @@ class StreamRun:
                 self._walk = walk
                 self.report = left
                 self.report.status, self.report.error, self.report.ended = "running", None, None
+                if not (walk.listed or walk.checkpoint or self._stream.parent):
+                    # from the top: what is gone since then must not count as seen
+                    await self._shop.in_spool(lambda: spool.restart(name, walk))
+                    seen = 0
                 self.report.seen = seen
                 await self._shop.in_sink(self._load_drift)
         self._note()
@@ -282,7 +286,7 @@ class StreamRun:
         since: datetime | None = None,
     ) -> None:
         spool, name, walk = self._shop.spool, self._stream.name, self._walk
-        added = await self._shop.in_spool(
+        added = await self._in_spool(
             lambda: spool.add(name, walk, items, head=head, parent=parent, since=since)
         )
         self._waiting += added.spooled
@@ -290,6 +294,15 @@ class StreamRun:
         self._note()
         self._more.set()
         self._shop.tell("listed", self.report)
+
+    async def _in_spool(self, work: Callable[[], T]) -> T:
+        def timed() -> T:
+            begun = perf_counter()
+            done = work()
+            self.report.spool_seconds += perf_counter() - begun
+            return done
+
+        return await self._shop.in_spool(timed)
 
     async def _save_end(self) -> None:
         self._walk.listed = True
@@ -351,7 +364,7 @@ class StreamRun:
         while True:
             self._more.clear()  # before the spool is asked: a last page may come meanwhile
             over = self._over
-            batch = await self._shop.in_spool(
+            batch = await self._in_spool(
                 lambda: self._shop.spool.next_batch(
                     self._stream.name, self.report.delivered, items=items, size=_BATCH_BYTES
                 )
@@ -379,7 +392,7 @@ class StreamRun:
         gone = [item.id for item, error in lost if isinstance(error, NotFound)]
         await self._shop.in_sink(lambda: self._write(items, lost, batch[-1].seq))
         name, last = self._stream.name, batch[-1].seq
-        await self._shop.in_spool(lambda: self._shop.spool.forget(name, last, gone))
+        await self._in_spool(lambda: self._shop.spool.forget(name, last, gone))
         self._waiting -= sum(len(page.items) for page in batch)
         self._less.set()
         self._shop.tell("written", self.report)
@@ -457,11 +470,10 @@ class StreamRun:
         report.seen = await self._shop.in_spool(lambda: self._shop.spool.seen(name))
         if report.status == "running":
             report.status, report.error = self._judged()
-        if report.complete and self._choices.mode == "full":
-            await self._shop.in_sink(self._mark_unseen)
+        if report.complete:
+            await self._shop.in_sink(self._settle)
         if report.complete:
             report.watermark = _watermark(self._walk, before=self._watermark)
-            await self._shop.in_sink(lambda: self._shop.sink.publish(self._reader.table))
         report.ended = now()
         changes = [Change(RUNS, [run_row(report)])]
         if report.complete:
@@ -488,6 +500,15 @@ class StreamRun:
         if not self._parent_complete:
             return "incomplete", f"{self._stream.parent} is not complete"
         return "complete", None
+
+    def _settle(self) -> None:
+        """Mark what is gone, and let others see the table, in the sink's thread."""
+        begun = perf_counter()
+        if self._choices.mode == "full":
+            self._mark_unseen()
+        if self.report.complete:
+            self._shop.sink.publish(self._reader.table)
+        self.report.write_seconds += perf_counter() - begun
 
     def _mark_unseen(self) -> None:
         report, most = self.report, self._choices.most_deleted
