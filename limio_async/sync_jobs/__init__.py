@@ -9,6 +9,7 @@ Where to look:
     spool.py       what was listed and is not in the target yet: the job's own state
     hydrate.py     fetching many objects whole, with a fixed pool of workers
     drift.py       what items hold that the models do not know
+    dlt.py         the lists as a source of dlt
     tables.py      tables, rows, the Sink protocol;  ledger.py: the tables beside the streams'
     events.py      reports and events
     sinks/         one target a file

@@ -41,7 +41,7 @@ from limio_async.sync_jobs.spool import Spool, SpooledPage, Walk
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.tables import Change, Row, Sink, Written
 
-__all__ = ["Choices", "StreamRun", "Workshop", "main_error", "now"]
+__all__ = ["Choices", "StreamRun", "Workshop", "arguments", "main_error", "now", "watermark"]
 
 T = TypeVar("T")
 
@@ -131,7 +131,7 @@ class StreamRun:
         self._is_parent = is_parent
         self._parent_complete = parent is None or parent.complete
         self._reader = Reader(stream, choices.mode)
-        self._args = _args(stream, self._since)
+        self._args = arguments(stream, self._since)
         self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent else "")
         self.report = StreamReport(
             run=run,
@@ -473,7 +473,7 @@ class StreamRun:
         if report.complete:
             await self._shop.in_sink(self._settle)
         if report.complete:
-            report.watermark = _watermark(self._walk, before=self._watermark)
+            report.watermark = watermark(self._walk.started, self._walk.newest, before=self._watermark)
         report.ended = now()
         changes = [Change(RUNS, [run_row(report)])]
         if report.complete:
@@ -551,8 +551,8 @@ def _since(choices: Choices, watermark: datetime | None) -> datetime | None:
     return choices.since or (watermark - choices.overlap if watermark is not None else None)
 
 
-def _args(stream: Stream, since: datetime | None) -> dict[str, Any]:
-    """The arguments of its list; `created_after` is one that must be given."""
+def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:
+    """The arguments of its list for what has changed since; `created_after` is one that must be given."""
     args = dict(stream.args)
     if stream.newer_than and since is not None:
         args[stream.newer_than] = since
@@ -561,9 +561,9 @@ def _args(stream: Stream, since: datetime | None) -> dict[str, Any]:
     return args
 
 
-def _watermark(walk: Walk, *, before: datetime | None) -> datetime | None:
+def watermark(began: datetime, newest: datetime | None, *, before: datetime | None) -> datetime | None:
     """Before when all changes were seen: not after the walk began, lest one be missed that came meanwhile."""
-    reached = min(walk.started, walk.newest) if walk.newest else None
+    reached = min(began, newest) if newest else None
     return max((one for one in (reached, before) if one is not None), default=None)
 
 

@@ -1,0 +1,277 @@
+"""A tenant's lists as a source of dlt, for every destination that dlt has; needs dlt.
+
+pipeline = dlt.pipeline("limio", destination="duckdb", dataset_name="limio")
+pipeline.run(limio(["offers", "subscriptions"]))
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import dlt
+import msgspec
+from dlt.common.data_types.typing import TDataType
+from dlt.common.schema.typing import TColumnSchema
+from dlt.extract import DltResource, DltSource
+
+from limio_async.client import Limio
+from limio_async.core.page import Page
+from limio_async.errors import JobError, NotFound
+from limio_async.sync_jobs.events import Mode
+from limio_async.sync_jobs.hydrate import hydrated
+from limio_async.sync_jobs.ledger import QUARANTINE
+from limio_async.sync_jobs.rows import Item, Reader, moment, summary_of, table_of
+from limio_async.sync_jobs.spool import other_tenant
+from limio_async.sync_jobs.stream_run import arguments, now, watermark
+from limio_async.sync_jobs.streams import Stream, stream, streams_for
+from limio_async.sync_jobs.tables import Column, Kind, Table
+
+__all__ = ["limio"]
+
+_log = logging.getLogger("limio_async")
+_TYPES: Mapping[Kind, TDataType] = {
+    "text": "text",
+    "number": "double",
+    "integer": "bigint",
+    "boolean": "bool",
+    "time": "timestamp",
+    "json": "json",
+    "bytes": "binary",
+}
+_QUARANTINE = [column for column in QUARANTINE.columns if column.name != "run"]
+
+
+class _Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller of `limio` may choose."""
+
+    mode: Mode
+    hydrate: bool
+    since: datetime | None
+    overlap: timedelta
+    concurrency: int
+    page_size: int | None
+
+
+def limio(
+    streams: Sequence[str] = (),
+    *,
+    client: Callable[[], Limio] = Limio.from_env,
+    mode: Mode = "incremental",
+    hydrate: bool = False,
+    since: datetime | None = None,
+    overlap: timedelta = timedelta(hours=1),
+    concurrency: int = 8,
+    page_size: int | None = None,
+) -> DltSource:
+    """One resource for each of *streams* (`limio sync --help` tells their names), merged by id; none means all.
+
+    *client* makes the client, in the event loop that dlt runs the walks in; all walks of a run share one. The
+    other arguments mean what they mean to `sync_jobs.Job`: `full` asks for everything each time, `incremental` for
+    what has changed since the last load, `append` adds every version of an item, once, to a table `…_history`.
+
+    A walk that does not come to an honest end fails the pipeline, and nothing of its run is loaded. What
+    cannot be decoded, or was gone when it was to be fetched whole, is in the table `_limio_quarantine`. Nothing
+    is marked as deleted.
+    """
+    if since is not None and mode == "full":
+        raise JobError("a full run has no beginning in time; since= goes with incremental and append")
+    choices = _Choices(
+        mode=mode,
+        hydrate=hydrate,
+        since=since,
+        overlap=overlap,
+        concurrency=concurrency,
+        page_size=page_size,
+    )
+    wanted, left_out = streams_for(streams, () if streams else client().schemes)
+    for name, reason in left_out.items():
+        _log.warning("%s is left out: %s", name, reason)
+    tenant = _Tenant(client)
+
+    @dlt.source(name="limio", max_table_nesting=0)
+    def source() -> Iterable[DltResource]:
+        return [_resource(one, tenant, choices) for one in wanted]
+
+    return source()
+
+
+class _Tenant:
+    """The client that the walks of a run share: made by the first of them, closed by the last."""
+
+    def __init__(self, make: Callable[[], Limio]) -> None:
+        self._make = make
+        self._open: Limio | None = None
+        self._users = 0
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Limio]:
+        """The client, as long as the block runs."""
+        found = self._open = self._open or self._make()
+        self._users += 1
+        try:
+            yield found
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._open = None
+                await found.aclose()
+
+
+def _resource(of: Stream, tenant: _Tenant, choices: _Choices) -> DltResource:
+    table = table_of(of, choices.mode)
+
+    async def rows() -> AsyncGenerator[Any]:
+        async with tenant.client() as limio:
+            walk = _Walk(limio, of, choices, dlt.current.resource_state(table.name))
+            async with aclosing(walk.rows()) as pages:
+                async for page in pages:
+                    yield page
+
+    return dlt.resource(  # pyright: ignore[reportUnknownMemberType]  # its types name pydantic's, which is not here
+        rows,
+        name=table.name,
+        primary_key=table.key,
+        write_disposition="merge",
+        columns=_hints(_told(table)),
+    )
+
+
+class _Walk:
+    """One walk of a stream. *state* is what dlt keeps of it, together with what it loads."""
+
+    def __init__(self, limio: Limio, of: Stream, choices: _Choices, state: dict[str, Any]) -> None:
+        if state.setdefault("origin", limio.origin) != limio.origin:
+            raise JobError(other_tenant(state["origin"], limio.origin))
+        self._limio = limio
+        self._stream = of
+        self._choices = choices
+        self._state = state
+        self._before = moment(state.get("watermark"))
+        self._since = None
+        if choices.mode != "full":
+            self._since = choices.since or (self._before and self._before - choices.overlap)
+        self._args = arguments(of, self._since)
+        self._reader = Reader(of, choices.mode)
+
+    async def rows(self) -> AsyncGenerator[Any]:
+        """Rows, page by page; the watermark moves after the last."""
+        began, newest = now(), None
+        async with aclosing(
+            self._children() if self._stream.parent else self._pages(self._stream, self._args)
+        ) as pages:
+            async for items in pages:
+                times = [summary_of(item.raw).changed for item in items]
+                newest = max((one for one in (newest, *times) if one is not None), default=None)
+                fresh = [item for item, changed in zip(items, times, strict=True) if self._is_fresh(changed)]
+                whole, lost = await self._whole(fresh)
+                rows, bad = self._read(whole)
+                yield rows
+                if lost or bad:
+                    yield _quarantined(self._stream, [*lost, *bad])
+        if (reached := watermark(began, newest, before=self._before)) is not None:
+            self._state["watermark"] = reached.isoformat()
+
+    def _is_fresh(self, changed: datetime | None) -> bool:
+        return self._since is None or changed is None or changed >= self._since
+
+    async def _pages(self, of: Stream, args: Mapping[str, Any]) -> AsyncGenerator[list[Item]]:
+        size = self._choices.page_size if of.endpoint.paging and of.endpoint.paging.page_size else None
+        listing = self._limio.listing(
+            of.endpoint, args, page_size=size, unique=True, on_ambiguous="restart", restarts=3
+        ).raw()
+        async with aclosing(listing.pages()) as pages:
+            async for page in pages:
+                head = page.read(dict[str, Any]) if of.heads else {}
+                yield [Item(raw, summary_of(raw).id, head) for raw in page.items]
+
+    async def _children(self) -> AsyncGenerator[list[Item]]:
+        """What belongs to each object of the parent stream, whenever that has changed."""
+        parent = stream(self._stream.parent or "")
+        async with aclosing(self._pages(parent, arguments(parent, None))) as pages:
+            async for page in pages:
+                yield await self._children_of([item.id for item in page])
+
+    async def _children_of(self, parents: Sequence[str]) -> list[Item]:
+        children: list[Item] = []
+        async with hydrated(parents, self._listed, workers=self._choices.concurrency) as results:
+            async for result in results:
+                if result.full is not None:
+                    of = result.summary
+                    children += [Item(raw, f"{of}/{summary_of(raw).id}", {}, of) for raw in result.full.items]
+                elif not isinstance(result.error, NotFound):  # an object that is gone has none
+                    raise result.error or AssertionError
+        return children
+
+    async def _listed(self, parent: str) -> Page[bytes]:
+        return await self._limio.listing(self._stream.endpoint, {**self._args, "id": parent}).raw()
+
+    async def _whole(self, items: list[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:
+        """The objects that these are summaries of, and those that are gone; the items, where they are whole."""
+        if not self._choices.hydrate or self._stream.hydrates is None:
+            return items, []
+        whole: list[Item] = []
+        gone: list[tuple[Item, str]] = []
+        async with hydrated(items, self._fetched, workers=self._choices.concurrency) as results:
+            async for result in results:
+                if result.full is not None:
+                    whole.append(msgspec.structs.replace(result.summary, raw=result.full))
+                elif isinstance(result.error, NotFound):
+                    gone.append((result.summary, str(result.error)))
+                else:
+                    raise result.error or AssertionError
+        return whole, gone
+
+    async def _fetched(self, item: Item) -> bytes:
+        assert self._stream.hydrates is not None  # noqa: S101  # `_whole` has looked
+        endpoint = msgspec.structs.replace(self._stream.hydrates, returns=msgspec.Raw)
+        args = {name: value for name, value in self._args.items() if name in {"service", "path_type"}}
+        return bytes(await self._limio.request(endpoint, {**args, "id": item.id}))
+
+    def _read(self, items: Iterable[Item]) -> tuple[list[dict[str, Any]], list[tuple[Item, str]]]:
+        table = self._reader.table
+        told = [(column.name, table.at(column.name)) for column in _told(table)]
+        rows: list[dict[str, Any]] = []
+        bad: list[tuple[Item, str]] = []
+        for item in items:
+            row = self._reader.row(item)
+            if isinstance(row, str):
+                bad.append((item, row))
+            else:
+                values = {name: row[place] for name, place in told}
+                rows.append({**values, "raw": values["raw"].decode()})  # dlt parses the text of a json column
+        return rows, bad
+
+
+def _told(table: Table) -> list[Column]:
+    """The columns for dlt, which compares rows by their key and marks none as deleted."""
+    return [one for one in table.columns if one.name in table.key or one.name not in {"deleted_at", "hash"}]
+
+
+def _hints(columns: Iterable[Column]) -> dict[str, TColumnSchema]:
+    return {one.name: {"name": one.name, "data_type": _TYPES[one.kind]} for one in columns}
+
+
+def _quarantined(of: Stream, lost: Iterable[tuple[Item, str]]) -> Any:
+    """Rows for a table beside those of the streams."""
+    rows = [
+        {
+            "id": f"{of.name}/{item.id}",
+            "stream": of.name,
+            "item_id": item.id,
+            "reason": reason,
+            "quarantined_at": now(),
+            "raw": bytes(item.raw),
+        }
+        for item, reason in lost
+    ]
+    hints = dlt.mark.make_hints(  # pyright: ignore[reportUnknownMemberType]
+        table_name=QUARANTINE.name,
+        primary_key=QUARANTINE.key,
+        write_disposition="merge",
+        columns=_hints(_QUARANTINE),
+    )
+    return dlt.mark.with_hints(rows, hints, create_table_variant=True)

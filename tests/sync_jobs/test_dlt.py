@@ -1,0 +1,211 @@
+"""The source of dlt: from an emulator over HTTP into a real DuckDB file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from limio_async import Limio, errors
+from limio_async.emulator import InMemoryTransport, World, reply
+from limio_async.sync_jobs.dlt import limio
+from limio_async.testing import served
+from tests.flows.conftest import all_credentials
+
+Make = Callable[[], Limio]
+
+
+@pytest.fixture
+def make(world: World) -> Iterator[Make]:
+    """Makes a client over HTTP, as users do."""
+    with served(world) as url:
+        yield lambda: Limio.from_env(world.environ(url), attempts=1)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dlt.Pipeline:
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.chdir(tmp_path)
+    target = dlt.destinations.duckdb(str(tmp_path / "tenant.duckdb"))
+    return dlt.pipeline("limio", destination=target, dataset_name="limio")
+
+
+def ask(pipeline: dlt.Pipeline, query: str) -> list[tuple[Any, ...]]:
+    with pipeline.sql_client() as database:
+        return [tuple(row) for row in database.execute_sql(query) or []]
+
+
+def kept(pipeline: dlt.Pipeline, table: str) -> dict[str, Any]:
+    """What the destination has, by id."""
+    return {one: json.loads(raw) for one, raw in ask(pipeline, f"SELECT id, raw FROM {table}")}  # noqa: S608
+
+
+def loaded(pipeline: dlt.Pipeline, table: str) -> int:
+    """How many rows of a table the last run handed to the destination."""
+    trace: Any = pipeline.last_trace
+    return int(trace.last_normalize_info.row_counts.get(table, 0))
+
+
+def watermark(pipeline: dlt.Pipeline, table: str) -> datetime:
+    return datetime.fromisoformat(pipeline.state["sources"]["limio"]["resources"][table]["watermark"])
+
+
+def in_world(world: World, work: Callable[[Limio], Awaitable[Any]]) -> Any:
+    """What comes of asking the world, past the wire and all faults that were armed for it."""
+    client = Limio("limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world))
+
+    async def run() -> Any:
+        return await work(client)
+
+    return asyncio.run(run())
+
+
+async def offers(client: Limio) -> dict[str, Any]:
+    return {one["id"]: one async for raw in client.offers.list().raw() for one in (json.loads(raw),)}
+
+
+async def subscriptions(client: Limio) -> dict[str, Any]:
+    listing = client.subscriptions.list(unique=True).raw()
+    return {one["id"]: one async for raw in listing for one in (json.loads(raw),)}
+
+
+def test_the_destination_holds_what_the_tenant_has(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["offers", "subscriptions", "journeys_v2", "subscriptions.events"], client=make))
+    assert world.tokens_issued == 1  # the walks share a client
+    assert kept(pipeline, "offers") == in_world(world, offers)
+    assert kept(pipeline, "subscriptions") == in_world(world, subscriptions)
+    assert len(kept(pipeline, "journeys_v2")) == 3
+    ((events, parents),) = ask(
+        pipeline, "SELECT count(*), count(DISTINCT parent_id) FROM subscriptions_events"
+    )
+    assert events >= parents == 120
+    types = dict(
+        ask(
+            pipeline,
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'offers'",
+        )
+    )
+    assert (types["price_amount"], types["term_length"], types["updated"], types["raw"]) == (
+        "DOUBLE",
+        "BIGINT",
+        "TIMESTAMP WITH TIME ZONE",
+        "JSON",
+    )
+
+
+def test_the_second_run_asks_for_what_has_changed(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["offers", "subscriptions"], client=make))
+    reached = watermark(pipeline, "offers")
+    ((newest,),) = ask(pipeline, "SELECT max(updated) FROM offers")
+    assert reached == newest
+    first = next(iter(kept(pipeline, "subscriptions")))
+    in_world(world, lambda client: client.subscriptions.update(first, {"data": {"quantity": 3}}))
+    pipeline.run(limio(["offers", "subscriptions"], client=make, overlap=timedelta(minutes=1)))
+    asked = world.requests("listOffers")[-1].query["opt.modifiedAfter"]
+    assert datetime.fromisoformat(asked) == reached - timedelta(minutes=1)
+    assert 0 < loaded(pipeline, "offers") < 20
+    assert 0 < loaded(pipeline, "subscriptions") < 120  # the server does not filter these
+    assert kept(pipeline, "subscriptions") == in_world(world, subscriptions)
+    assert ask(pipeline, f"SELECT quantity FROM subscriptions WHERE id = '{first}'") == [(3.0,)]  # noqa: S608
+
+
+@pytest.mark.parametrize("broken", ["refused", "lost", "short", "rebuilt"])
+def test_a_broken_walk_fails_the_pipeline_and_the_next_run_mends_it(
+    world: World, make: Make, pipeline: dlt.Pipeline, broken: str
+) -> None:
+    pipeline.run(limio(["products", "subscriptions"], client=make))
+    before = dict(pipeline.state["sources"]["limio"]["resources"])
+    fault = world.faults.on("listOffers", from_page=2)
+    match broken:
+        case "refused":
+            fault.status(403)
+        case "lost":
+            fault.lose_answer()
+        case "short":
+            fault.drop_items(3)
+        case _:
+            world.faults.on("listOffers", page=2).change_commit_id()
+    with pytest.raises(PipelineStepFailed, match="listOffers: "):
+        pipeline.run(limio(["offers", "subscriptions"], client=make, mode="full"))
+    assert ask(pipeline, "SELECT table_name FROM information_schema.tables WHERE table_name = 'offers'") == []
+    assert pipeline.state["sources"]["limio"]["resources"] == before
+    world.faults.clear()
+    pipeline.run(limio(["offers", "subscriptions"], client=make))
+    assert kept(pipeline, "offers") == in_world(world, offers)
+    assert watermark(pipeline, "offers")
+
+
+def test_a_run_that_is_cut_short_does_not_move_the_watermark(make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["offers"], client=make, page_size=20).add_limit(2))
+    assert 0 < len(kept(pipeline, "offers")) < 250
+    assert "watermark" not in pipeline.state["sources"]["limio"]["resources"]["offers"]
+    pipeline.run(limio(["offers"], client=make))
+    assert len(kept(pipeline, "offers")) == 250
+
+
+def test_append_adds_every_version_once(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["subscriptions"], client=make, mode="append"))
+    first, *_ = in_world(world, subscriptions)
+    in_world(world, lambda client: client.subscriptions.update(first, {"data": {"quantity": 3}}))
+    for _ in range(2):
+        pipeline.run(limio(["subscriptions"], client=make, mode="append"))
+    of_first = f"SELECT quantity FROM subscriptions_history WHERE id = '{first}' ORDER BY updated"  # noqa: S608
+    versions = ask(pipeline, of_first)
+    assert versions == [(1.0,), (3.0,)]
+    assert ask(pipeline, "SELECT count(*) FROM subscriptions_history") == [(121,)]
+
+
+def test_objects_are_fetched_whole_and_one_that_is_gone_is_quarantined(
+    world: World, make: Make, pipeline: dlt.Pipeline
+) -> None:
+    world.script("getObject", reply({"message": "gone"}, 404))
+    pipeline.run(limio(["promo_codes"], client=make, hydrate=True))
+    (one,) = ask(pipeline, "SELECT stream, item_id, reason, raw FROM _limio_quarantine")
+    assert (one[0], json.loads(one[3])["id"]) == ("promo_codes", one[1])
+    assert "404" in one[2]
+    assert len(kept(pipeline, "promo_codes")) == 11
+    world.script("getObject", reply({"message": "down"}, 503))
+    with pytest.raises(PipelineStepFailed, match="getObject"):
+        pipeline.run(limio(["promo_codes"], client=make, hydrate=True))
+    pipeline.run(limio(["promo_codes"], client=make, hydrate=True))
+    assert len(kept(pipeline, "promo_codes")) == 12
+
+
+def test_what_cannot_be_decoded_is_quarantined_with_its_bytes(
+    world: World, make: Make, pipeline: dlt.Pipeline
+) -> None:
+    world.faults.on("listOffers", page=1).bad_item(at=3, field="name", value=["odd"])
+    pipeline.run(limio(["offers", "products"], client=make))
+    ((reason, raw),) = ask(pipeline, "SELECT reason, raw FROM _limio_quarantine")
+    assert "$.name" in reason
+    assert b'"name":["odd"]' in raw.replace(b" ", b"")
+    assert len(kept(pipeline, "offers")) == 249
+
+
+def test_another_tenant_is_refused(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["products"], client=make))
+    with served(World()) as url, pytest.raises(PipelineStepFailed, match="use another target for it"):
+        pipeline.run(limio(["products"], client=lambda: Limio.from_env(world.environ(url))))
+
+
+def test_without_names_all_comes_that_can_be_asked_for(
+    world: World, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(limio(client=make).resources) == 22
+    with caplog.at_level(logging.WARNING, "limio_async"):
+        few = limio(client=lambda: Limio("limio.emulated", auth=all_credentials(world)[:1]))
+    assert "subscriptions is left out: takes bearer credentials" in caplog.text
+    assert "offers" in few.resources
+    with pytest.raises(errors.ConfigurationError, match="did you mean offers"):
+        limio(["ofers"], client=make)
+    with pytest.raises(errors.JobError, match="a full run has no beginning in time"):
+        limio(client=make, mode="full", since=datetime(2026, 1, 1, tzinfo=UTC))
