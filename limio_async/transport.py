@@ -21,6 +21,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from limio_async.core.codec import UNDECODABLE
+from limio_async.core.deadline import Deadlines
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import (
     AnswerLost,
@@ -36,6 +37,7 @@ __all__ = ["AiohttpTransport", "origin_of"]
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST_CONNECT = 10.0
+_PATIENT = aiohttp.ClientTimeout(total=None, connect=_LONGEST_CONNECT)
 _LARGEST_BODY = 32 * 1024 * 1024
 _CHUNK = 256 * 1024
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -99,6 +101,7 @@ class AiohttpTransport:
         self._borrowed = session
         self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
         self._closed = False
+        self._deadlines = Deadlines()
 
     @property
     def origin(self) -> str:
@@ -108,7 +111,9 @@ class AiohttpTransport:
     async def send(self, request: Request, *, timeout: float | None) -> Response:
         """Send once and read the whole answer."""
         try:
-            async with asyncio.timeout(timeout):  # aiohttp's own is mistaken for the caller's when both end
+            if timeout is None:
+                return await self._sent(request, None)
+            with self._deadlines.within(timeout):  # aiohttp's own is mistaken for the caller's when both end
                 return await self._sent(request, timeout)
         except (aiohttp.ClientError, TimeoutError) as error:
             ours = _translated(error, request.operation)
@@ -119,6 +124,7 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close the connections."""
         self._closed = True
+        self._deadlines.close()
         while self._sessions:
             _, session = self._sessions.popitem()
             await session.close()
@@ -133,11 +139,14 @@ class AiohttpTransport:
             timeout=_connecting_within(timeout),
             middlewares=(_no_hidden_resend,),
         ) as answer:
+            is_here = answer.content.is_eof()  # all of it came with its head
             response = Response(
                 status=answer.status,
                 headers={name.lower(): value for name, value in answer.headers.items()},
-                body=await self._body(answer, request.operation),
+                body=answer.content.read_nowait() if is_here else await self._body(answer, request.operation),
             )
+            if is_here and len(response.body) > self._largest_body:
+                raise self._too_large(answer, request.operation)
         if _is_cut_short(response):
             raise AnswerLost("the answer's body broke off")
         return response
@@ -150,14 +159,17 @@ class AiohttpTransport:
                 left -= len(chunk)
                 if left < 0:
                     answer.close()
-                    raise Unreadable(
-                        f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages",
-                        operation=operation,
-                        status=answer.status,
-                        too_large=True,
-                    )
+                    raise self._too_large(answer, operation)
                 chunks.append(chunk)
         return b"".join(chunks)
+
+    def _too_large(self, answer: aiohttp.ClientResponse, operation: str) -> Unreadable:
+        return Unreadable(
+            f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages",
+            operation=operation,
+            status=answer.status,
+            too_large=True,
+        )
 
     def _opened(self, retry: Retry) -> aiohttp.ClientSession:
         if self._closed:
@@ -245,8 +257,9 @@ def _noticed(closed: asyncio.Future[None]) -> None:
 
 def _connecting_within(timeout: float | None) -> aiohttp.ClientTimeout:
     """Half of the time for connecting, so that a failure to connect is known as one: nothing was sent."""
-    connect = _LONGEST_CONNECT if timeout is None else min(_LONGEST_CONNECT, timeout / 2)
-    return aiohttp.ClientTimeout(total=None, connect=connect)
+    if timeout is None or timeout >= 2 * _LONGEST_CONNECT:
+        return _PATIENT
+    return aiohttp.ClientTimeout(total=None, connect=timeout / 2)
 
 
 class _Unclean(aiohttp.ClientConnectionError):

@@ -43,6 +43,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OURS = frozenset(
     {"authorization", "connection", "content-length", "content-type", "cookie", "host", "transfer-encoding"}
 )
+_PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")  # nothing in it needs to be escaped
 _NO_NAME = re.compile(r"^\.{0,2}$")
 
 
@@ -169,6 +170,8 @@ def items_decoder(kind: Any) -> msgspec.json.Decoder[list[Any] | None]:
 
 def _segment(endpoint: Endpoint[Any], param: Param, value: Any) -> str:
     text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
     if param.kind == "item_path":
         text = text.removeprefix("/")
     if _NO_NAME.match(text) or _CONTROL.search(text) or ".." in text.split("/"):

@@ -51,10 +51,16 @@ class Limiter:
         """The loop time before which nothing leaves."""
         return self._opens_at
 
+    def acquire_at_once(self, lane: Lane) -> bool:
+        """Take a slot if there is one, nobody waits for it, and a request may leave now."""
+        if self._waiting["interactive"] or self._waiting[lane] or not self._may_run(lane):
+            return False
+        self._take(lane)
+        return True
+
     async def acquire(self, lane: Lane) -> None:
         """Wait for a slot and for the time at which a request may leave."""
-        if not self._waiting["interactive"] and not self._waiting[lane] and self._may_run(lane):
-            self._take(lane)
+        if self.acquire_at_once(lane):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[lane].append(turn)
@@ -77,11 +83,11 @@ class Limiter:
 
     def learn(self, outcome: Response | TransportError, asked_to_wait: float | None) -> None:
         """Take what came of a request as a sign of how much the server bears."""
-        now = asyncio.get_running_loop().time()
         status = outcome.status if isinstance(outcome, Response) else None
         if asked_to_wait:
-            self._opens_at = max(self._opens_at, now + asked_to_wait)
-        if isinstance(outcome, AnswerLost) or status in {429, 503}:
+            self._opens_at = max(self._opens_at, asyncio.get_running_loop().time() + asked_to_wait)
+        if status in {429, 503} or isinstance(outcome, AnswerLost):
+            now = asyncio.get_running_loop().time()
             if now - self._shrunk_at >= _CALM:
                 self._shrunk_at = now
                 self._allowed = max(1.0, self._allowed / 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -50,10 +51,11 @@ class Sending:
     def came_to(self, outcome: Response | TransportError | Unreadable) -> None:
         """This is what came of it."""
         self._in_flight = False
-        status = outcome.status if isinstance(outcome, Response) else None
-        reason = type(outcome).__name__ if status is None else f"status {status}"
-        self.attempts.append(Attempt(status=status, reason=reason))
-        _log.debug("%s: %s %s", self.request.operation, self.request.method, reason)
+        attempt = (
+            _answered(outcome.status) if isinstance(outcome, Response) else _failed(type(outcome).__name__)
+        )
+        self.attempts.append(attempt)
+        _log.debug("%s: %s %s", self.request.operation, self.request.method, attempt.reason)
 
     def waits(self, seconds: float) -> None:
         """The last attempt is followed by a pause and another attempt."""
@@ -83,7 +85,9 @@ class Life:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ClientClosed("this client was closed; open a new one")
-        if self._loop not in {None, loop}:
+        if self._loop is loop:
+            return
+        if self._loop is not None:
             raise ClientClosed("this client belongs to another event loop; open one in this loop")
         self._loop = loop
 
@@ -99,6 +103,16 @@ class Life:
         for walk in walks:
             walk.cancel()
         await asyncio.gather(*walks, return_exceptions=True)
+
+
+@lru_cache(maxsize=64)
+def _answered(status: int) -> Attempt:
+    return Attempt(status=status, reason=f"status {status}")
+
+
+@lru_cache(maxsize=64)
+def _failed(reason: str) -> Attempt:
+    return Attempt(status=None, reason=reason)
 
 
 def unknown(request: Request, what: str) -> UnknownOutcome:

@@ -11,6 +11,7 @@ import msgspec
 
 from limio_async.core import retry
 from limio_async.core.codec import build_request, checked_headers, decoder_for, items_decoder, read_response
+from limio_async.core.deadline import Deadlines
 from limio_async.core.explain import Explainer
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.listing import Checkpoint, Listing, Options, Verify
@@ -109,6 +110,7 @@ class Session:
         self._limiter = Limiter(max_concurrency, rate=requests_per_second)
         self._quota = retry.RetryQuota()
         self._life = Life()
+        self._deadlines = Deadlines()
         self._page_sizes: dict[str, int] = {}
         self._timeout = timeout
         self._attempts = attempts
@@ -239,21 +241,21 @@ class Session:
         limit = self._timeout if timeout is None else timeout
         if not limit > 0:
             raise InvalidArgument("timeout must be positive", operation=request.operation)
-        scope = asyncio.timeout(limit)
+        scope = self._deadlines.within(limit)
         sending = Sending(request)
         try:
-            async with scope:
-                sending.deadline = scope.when()
+            with scope:
+                sending.deadline = scope.when
                 response = await self._send_retrying(sending)
         except TimeoutError:
-            if not scope.expired():  # raised by a strategy of the caller's
+            if not scope.expired:  # raised by a strategy of the caller's
                 raise
             error: LimioError = sending.ended_by_deadline(limit)
         except AnswerLost as lost:
             if request.retry == "once":
                 error = unknown(request, lost.said)
             else:
-                error = sending.ended_by_deadline(limit) if scope.expired() else lost
+                error = sending.ended_by_deadline(limit) if scope.expired else lost
         except LimioError as failed:
             error = failed
         else:
@@ -268,12 +270,23 @@ class Session:
     async def aclose(self) -> None:
         """End what is running and let go of connections; may be called more than once."""
         await self._life.end()
+        self._deadlines.close()
         await self._transport.aclose()
 
     async def _send_retrying(self, sending: Sending) -> Response:
         resends = spent = 0
         while True:
-            outcome = await self._outcome(sending)
+            outcome: Response | TransportError
+            try:
+                outcome = await self._send_authorized(sending)
+            except (NeverSent, AnswerLost) as error:
+                if (
+                    not sending.attempts
+                ):  # failed before this request was tried, such as at the token endpoint
+                    raise
+                outcome = error
+            if isinstance(outcome, Response) and outcome.status < 400:
+                break
             resends += 1
             wait = self._wait_before_resend(sending, outcome, resends)
             if wait is None or not (cost := self._quota.spend(outcome)):
@@ -296,32 +309,33 @@ class Session:
         wait = retry.wait_before_resend(resends, outcome)
         return wait if sending.has_time_until(asyncio.get_running_loop().time() + wait) else None
 
-    async def _outcome(self, sending: Sending) -> Response | TransportError:
-        try:
-            return await self._send_authorized(sending)
-        except (NeverSent, AnswerLost) as error:
-            if not sending.attempts:  # failed before this request was tried, such as at the token endpoint
-                raise
-            return error
-
     async def _send_authorized(self, sending: Sending) -> Response:
         if not sending.request.accepts:
             return await self._transmit(sending, sending.request)
-        credential = await self._credential(sending.request)
+        credential = await self._auth.credential(sending.request.accepts, self._exchange)
+        if credential is None:
+            raise self._missing(sending.request)
         response = await self._transmit(sending, _with(credential, sending.request))
         if response.status == 401 and await self._auth.renew(credential, self._exchange):
-            credential = await self._credential(sending.request)
+            credential = await self._auth.credential(sending.request.accepts, self._exchange)
+            if credential is None:
+                raise self._missing(sending.request)
             response = await self._transmit(sending, _with(credential, sending.request))
         return response
 
     async def _transmit(self, sending: Sending, request: Request) -> Response:
         if not sending.has_time_until(self._limiter.opens_at):
             raise _closed_too_long(request, self._limiter.opens_at)
-        await self._limiter.acquire(self._lane)
+        if not self._limiter.acquire_at_once(self._lane):
+            await self._limiter.acquire(self._lane)
         try:  # a slot is held on the wire only, never while waiting to send again
             self._life.check()
             sending.begins()
-            outcome = await self._on_the_wire(request, sending.time_left(self._timeout))
+            outcome: Response | TransportError
+            try:
+                outcome = await self._transport.send(request, timeout=sending.time_left(self._timeout))
+            except TransportError as error:
+                outcome = error
             self._limiter.learn(outcome, _asked_to_wait(outcome))
         except Unreadable as error:  # too large to be read
             sending.came_to(error)
@@ -337,20 +351,11 @@ class Session:
             raise outcome
         return outcome
 
-    async def _on_the_wire(self, request: Request, timeout: float) -> Response | TransportError:
-        try:
-            return await self._transport.send(request, timeout=timeout)
-        except TransportError as error:
-            return error
-
-    async def _credential(self, request: Request) -> Credential:
-        credential = await self._auth.credential(request.accepts, self._exchange)
-        if credential is None:
-            raise MissingCredentials(
-                f"takes {_listed(request.accepts)}, the client has {_listed(self._auth.offers)}",
-                operation=request.operation,
-            )
-        return credential
+    def _missing(self, request: Request) -> MissingCredentials:
+        return MissingCredentials(
+            f"takes {_listed(request.accepts)}, the client has {_listed(self._auth.offers)}",
+            operation=request.operation,
+        )
 
     async def _exchange(self, request: Request) -> Response:
         sending = Sending(msgspec.structs.replace(request, accepts=()))
