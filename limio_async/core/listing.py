@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from limio_async.core.codec import decode, items_decoder
 from limio_async.core.fetch import Sender
 from limio_async.core.page import BadItem, Options, Page, Report, Verify
-from limio_async.core.paging import Checkpoint, digest, raw_items
+from limio_async.core.page_reader import PageReader
+from limio_async.core.paging import Checkpoint, digest
 from limio_async.core.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import IncompleteListing, InvalidArgument
@@ -41,7 +41,7 @@ class Listing(Generic[T]):
         args: Mapping[str, Any],
         options: Options,
         *,
-        decode_items: Callable[[msgspec.Raw], list[T]] | None = None,
+        reader: PageReader[T] | None = None,
     ) -> None:
         _check_options(endpoint, options)
         self._sender = sender
@@ -57,17 +57,16 @@ class Listing(Generic[T]):
             args,
             options,
             resume=resume,
-            decode_items=decode_items or self._typed(endpoint.returns),
+            reader=reader or self._reader(endpoint.returns),
         )
 
     def raw(self) -> Listing[bytes]:
         """The same listing, each item its exact bytes: nothing decoded, nothing lost."""
-        operation, paging = self._endpoint.operation, _paging(self._endpoint)
-        return self._with(lambda items: [bytes(item) for item in raw_items(operation, paging, items)])
+        return self._with(self._reader(msgspec.Raw, lambda items: list(map(bytes, items))))
 
     def into(self, kind: type[S]) -> Listing[S]:
         """The same listing, each item decoded to the caller's own msgspec type: what it lacks is skipped."""
-        return self._with(self._typed(kind))
+        return self._with(self._reader(kind))
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """The pages that are left; of one that was begun, the items that are left."""
@@ -134,13 +133,11 @@ class Listing(Generic[T]):
                 begun, walk.taken = walk.taken, len(page.items)
                 yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
 
-    def _typed(self, kind: Any) -> Callable[[msgspec.Raw], list[Any]]:
-        operation, at = self._endpoint.operation, f"$.{_paging(self._endpoint).items}"
-        decoder = items_decoder(kind)
-        return lambda items: decode(operation, items, decoder, at=at) or []
+    def _reader(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> PageReader[Any]:
+        return PageReader(self._endpoint.operation, _paging(self._endpoint), kind, finish)
 
-    def _with(self, decode_items: Callable[[msgspec.Raw], list[S]]) -> Listing[S]:
-        return Listing[S](self._sender, self._endpoint, self._args, self._options, decode_items=decode_items)
+    def _with(self, reader: PageReader[S]) -> Listing[S]:
+        return Listing[S](self._sender, self._endpoint, self._args, self._options, reader=reader)
 
 
 def _paging(endpoint: Endpoint[Any]) -> Paging:

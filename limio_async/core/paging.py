@@ -20,6 +20,7 @@ __all__ = [
     "LoopGuard",
     "Seen",
     "digest",
+    "head_of",
     "last_id",
     "page_query",
     "raw_items",
@@ -115,7 +116,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Head(msgspec.Struct, frozen=True):
     """All of a page but its decoded items."""
 
-    items: msgspec.Raw
+    items: msgspec.Raw | None
+    """The items as they came; None where they were decoded right away."""
     hits: int | None
     exact: bool
     """Whether `hits` is a count and not a lower bound."""
@@ -125,7 +127,9 @@ class Head(msgspec.Struct, frozen=True):
     @property
     def empty(self) -> bool:
         """Whether the page holds no items."""
-        return len(self.items) < 16 and bytes(self.items).translate(None, b" \t\r\n") in {b"[]", b"null"}
+        return self.items is None or (
+            len(self.items) < 16 and bytes(self.items).translate(None, b" \t\r\n") in {b"[]", b"null"}
+        )
 
 
 class _Total(msgspec.Struct):
@@ -144,9 +148,16 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
         raise Unreadable(
             f"the answer has no {paging.items} - at $", operation=operation, spot="$", body=body[:2048]
         )
+    return head_of(operation, paging, page[paging.items], page)
+
+
+def head_of(
+    operation: str, paging: Paging, items: msgspec.Raw | None, page: Mapping[str, msgspec.Raw]
+) -> Head:
+    """What the fields of a page say. Raises `Unreadable`."""
     hits, exact = _hits(operation, page.get(paging.hits or "", _NULL))
     return Head(
-        items=page[paging.items],
+        items=items,
         hits=hits,
         exact=exact,
         cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
@@ -236,11 +247,11 @@ class LoopGuard:
         self._empty_at: Cursor | None = None
         self._empties = 0
 
-    def sees_a_loop(self, head: Head, length: int) -> bool:
-        """Whether this page, of *length* items, shows that the walk goes round and round."""
+    def sees_a_loop(self, cursor: Cursor | None, items: bytes | memoryview, length: int) -> bool:
+        """Whether this page shows that the walk goes round and round: its cursor, the beginning of its *length* items."""
         if self._by_cursor:
-            return self._cursor_came_back(head.cursor)
-        return self._page_came_back(head.items, length) if length else self._nothing_came_back(head.cursor)
+            return self._cursor_came_back(cursor)
+        return self._page_came_back(items, length) if length else self._nothing_came_back(cursor)
 
     def _nothing_came_back(self, cursor: Cursor | None) -> bool:
         same = cursor is not None and cursor == self._empty_at
@@ -255,8 +266,8 @@ class LoopGuard:
         self._cursors.add(hash(cursor))
         return len(self._cursors) == before
 
-    def _page_came_back(self, items: msgspec.Raw, length: int) -> bool:
-        fingerprint = hash((len(items), bytes(memoryview(items)[:_FINGERPRINT])))
+    def _page_came_back(self, items: bytes | memoryview, length: int) -> bool:
+        fingerprint = hash((length, bytes(items[:_FINGERPRINT])))
         if fingerprint == self._before:
             self.repeated += length
         self._before = fingerprint

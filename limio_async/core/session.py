@@ -10,11 +10,12 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 import msgspec
 
 from limio_async.core import retry
-from limio_async.core.codec import build_request, checked_headers, decoder_for, items_decoder, read_response
+from limio_async.core.codec import build_request, checked_headers, decoder_for, read_response
 from limio_async.core.deadline import Deadlines
 from limio_async.core.explain import Explainer
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.listing import Checkpoint, Listing, Options, Verify
+from limio_async.core.page_reader import PageReader
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.readback import read_back_args
 from limio_async.core.sending import Life, Sending, unknown
@@ -205,7 +206,10 @@ class Session:
         """Get a token, over a connection that stays open, and build the decoders."""
         self._life.check()
         for endpoint in self._endpoints.values():
-            (items_decoder if endpoint.paging else decoder_for)(endpoint.returns)
+            if endpoint.paging is None:
+                decoder_for(endpoint.returns)
+            else:
+                PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
         async with asyncio.timeout(self._timeout):
             await self._auth.credential(_TOKEN, self._exchange)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -11,7 +11,8 @@ import msgspec
 from limio_async.core.codec import error_for
 from limio_async.core.fetch import Answer, Fetcher, Sender
 from limio_async.core.page import BadItem, Options, Page, Report
-from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id, raw_items, read_head
+from limio_async.core.page_reader import PageReader, cursor_in_tail
+from limio_async.core.paging import Checkpoint, Cursor, Head, LoopGuard, Seen, last_id
 from limio_async.core.wire import Attempt, Endpoint, Paging, Response
 from limio_async.errors import (
     AnswerLost,
@@ -56,7 +57,7 @@ class Walk(Generic[T]):
         options: Options,
         *,
         resume: Checkpoint,
-        decode_items: Callable[[msgspec.Raw], list[T]],
+        reader: PageReader[T],
     ) -> None:
         assert endpoint.paging is not None  # noqa: S101  # a Listing has seen to it
         self._sender = sender
@@ -64,7 +65,7 @@ class Walk(Generic[T]):
         self._options = options
         self._paging: Paging = endpoint.paging
         self._fetcher = Fetcher(sender, endpoint, args, timeout=options.timeout)
-        self._decode_items = decode_items
+        self._reader = reader
         tracks = options.unique or options.on_snapshot_change == "restart"
         self._seen = Seen(looked_up=options.unique) if tracks else None
 
@@ -175,12 +176,11 @@ class Walk(Generic[T]):
         if not place:
             return None
         if not self._raw_in_hand:
-            head = read_head(self._endpoint.operation, self._paging, page.body)
-            self._raw_in_hand = self._raw(head)
+            self._raw_in_hand = self._raw(page.body)
         return last_id(self._raw_in_hand[place - 1])
 
-    def _raw(self, head: Head) -> list[msgspec.Raw]:
-        return raw_items(self._endpoint.operation, self._paging, head.items)
+    def _raw(self, body: bytes) -> list[msgspec.Raw]:
+        return self._reader.raw_items(self._reader.read_head(body))
 
     async def in_hand(self) -> Page[T]:
         """The page in hand; at the beginning, the first."""
@@ -226,14 +226,20 @@ class Walk(Generic[T]):
         asked = self._next
         response, attempts = await self._answer(asked)
         try:
-            head = self._read(response, attempts, asked)
-            ends = _ends(self._paging, head)
-            if read_ahead and self._number and not ends:
+            self._see_status(response, attempts, asked)
+            read_ahead = read_ahead if self._number else 0
+            early = self._cursor_early(response.body) if read_ahead else None
+            if early is not None:  # before anything is decoded
+                await self._fetcher.get_ahead(early)
+            head, items, undecodable = self._read(response.body, asked)
+            ends = head.cursor is None or (self._paging.kind == "scroll" and not items)
+            if early is not None and early != head.cursor and not ends:
+                raise self._lost("has two cursors")
+            if read_ahead and early is None and not ends:
                 await self._fetcher.get_ahead(head.cursor)
-            items, undecodable = self._decoded(head)
-            self._check(head, len(items))
-            passed = self._passed_over(head, len(items))
-            places = self._kept(head, items, passed)
+            self._check(head, response.body, len(items))
+            passed = self._passed_over(response.body, len(items))
+            places = self._kept(response.body, items, passed)
         except LimioError as error:
             await self._fetcher.forget()
             gone = self._fetcher.advances and asked is not None and response.status not in _NOT_EXECUTED
@@ -273,14 +279,10 @@ class Walk(Generic[T]):
 
     # --- what an answer means
 
-    def _read(self, response: Response, attempts: tuple[Attempt, ...], asked: Cursor | None) -> Head:
+    def _see_status(self, response: Response, attempts: tuple[Attempt, ...], asked: Cursor | None) -> None:
+        """Raise what an answer means that is not a success."""
         if 200 <= response.status < 300:
-            try:
-                return read_head(self._endpoint.operation, self._paging, response.body)
-            except Unreadable as unreadable:
-                if self._fetcher.advances and asked is not None:
-                    raise self._lost(f"could not be read ({unreadable.said})") from unreadable
-                raise
+            return
         error = error_for(self._endpoint.operation, response)
         error.attempts = attempts
         if self._fetcher.advances and asked is not None:
@@ -290,8 +292,27 @@ class Walk(Generic[T]):
                 raise self._lost(f"was lost ({error.said})") from error
         raise error
 
-    def _check(self, head: Head, length: int) -> None:
-        if self._guard.sees_a_loop(head, length):
+    def _cursor_early(self, body: bytes) -> Cursor | None:
+        return cursor_in_tail(self._endpoint.operation, self._paging, body)
+
+    def _read(self, body: bytes, asked: Cursor | None) -> tuple[Head, list[T], int]:
+        """What a page says, its items, and how many of them are bad."""
+        if (page := self._reader.read(body)) is not None:
+            return *page, 0
+        try:
+            head = self._reader.read_head(body)
+        except Unreadable as unreadable:
+            if self._fetcher.advances and asked is not None:
+                raise self._lost(f"could not be read ({unreadable.said})") from unreadable
+            raise
+        if self._options.on_bad_item == "raise":
+            return head, self._reader.items(head), 0
+        items, bad = self._reader.items_one_by_one(head)
+        return head, cast("list[T]", items), bad
+
+    def _check(self, head: Head, body: bytes, length: int) -> None:
+        begin = max(0, body.find(b'"%b"' % self._paging.items.encode()))
+        if self._guard.sees_a_loop(head.cursor, memoryview(body)[begin:], length):
             raise CursorLoop(f"the server repeats itself after page {self._number}", **self._where())
         if head.hits is not None:
             self._hits, self._exact = head.hits, head.exact
@@ -303,27 +324,11 @@ class Walk(Generic[T]):
             must = self._to_skip > 0 or self._options.on_snapshot_change == "restart"
             self._complain(SnapshotChanged(message, **self._where()), always=must)
 
-    def _decoded(self, head: Head) -> tuple[list[T], int]:
-        """The items of a page, and how many of them are bad."""
-        try:
-            return self._decode_items(head.items), 0
-        except Unreadable:
-            if self._options.on_bad_item == "raise":
-                raise
-        items = [self._decoded_one(item) for item in self._raw(head)]
-        return cast("list[T]", items), sum(isinstance(item, BadItem) for item in items)
-
-    def _decoded_one(self, item: msgspec.Raw) -> T | BadItem:
-        try:
-            return self._decode_items(msgspec.Raw(b"[%b]" % bytes(item)))[0]
-        except Unreadable as error:
-            return BadItem(raw=bytes(item), reason=error.said.replace(f"$.{self._paging.items}[0]", "$"))
-
-    def _passed_over(self, head: Head, length: int) -> int:
+    def _passed_over(self, body: bytes, length: int) -> int:
         """How many items of this page an earlier walk has handed out."""
         if not self._to_skip:
             return 0
-        ids = [last_id(item) for item in self._raw(head)]
+        ids = [last_id(item) for item in self._raw(body)]
         last = self._resumed.last
         passed = min(self._to_skip, length)
         if self._paging.kind != "scroll":  # one page is concerned; if it has changed, rather twice than never
@@ -335,14 +340,14 @@ class Walk(Generic[T]):
         self._to_skip -= passed
         return passed
 
-    def _kept(self, head: Head, items: Sequence[T], passed: int) -> Sequence[int]:
+    def _kept(self, body: bytes, items: Sequence[T], passed: int) -> Sequence[int]:
         """Where on a page the items stand that are handed out."""
         places: Sequence[int] = range(passed, len(items))
         if self._options.on_bad_item == "skip":
             places = [place for place in places if not isinstance(items[place], BadItem)]
         if self._seen is None:
             return places
-        raw = self._raw(head)
+        raw = self._raw(body)
         self._seen.fresh([last_id(item) for item in raw[:passed]])
         fresh = self._seen.fresh([last_id(raw[place]) for place in places])
         self._duplicates += len(places) - len(fresh)
@@ -444,8 +449,3 @@ class Walk(Generic[T]):
             return self._wanted_size
         self._wanted_size = self._wanted_size or _SERVERS_PAGE_SIZE
         return min(worked, self._wanted_size)
-
-
-def _ends(paging: Paging, head: Head) -> bool:
-    """Whether no page follows. A scroll ends with an empty page; a key may have empty pages in between."""
-    return head.cursor is None or (paging.kind == "scroll" and head.empty)

@@ -29,7 +29,7 @@ async def test_each_block_ends_when_it_is_due(virtual_time: VirtualTime) -> None
     assert virtual_time.elapsed == pytest.approx(2.9)
 
 
-async def test_many_blocks_share_one_timer() -> None:
+async def test_many_blocks_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     deadlines, loop = Deadlines(), asyncio.get_running_loop()
     timers: list[float] = []
     call_at = loop.call_at
@@ -38,7 +38,7 @@ async def test_many_blocks_share_one_timer() -> None:
         timers.append(when)
         return call_at(when, *rest, **named)
 
-    loop.call_at = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(loop, "call_at", counted)
     for _ in range(100):
         with deadlines.within(60):
             await asyncio.sleep(0)

@@ -1,0 +1,121 @@
+"""Reading the answer of a list: in one pass where it is as it should be, item by item where it is not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from limio_async.core.codec import UNDECODABLE, decode, decoder_for, items_decoder
+from limio_async.core.page import BadItem
+from limio_async.core.paging import Cursor, Head, head_of, raw_items, read_head
+from limio_async.core.wire import Paging
+from limio_async.errors import LimioError, Unreadable
+
+__all__ = ["PageReader", "cursor_in_tail"]
+
+T = TypeVar("T")
+
+_NULL = msgspec.Raw(b"null")
+_LONG = 16 * 1024
+_TAIL = 32 * 1024
+_BLANK = b" \t\r\n"
+
+
+class PageReader(Generic[T]):
+    """Reads pages of one list operation to items of one kind.
+
+    *kind* is what an item is decoded to, *finish* what is then made of all of a page, where that is anything.
+    """
+
+    def __init__(
+        self, operation: str, paging: Paging, kind: Any, finish: Callable[[list[Any]], list[T]] | None = None
+    ) -> None:
+        self._operation = operation
+        self._paging = paging
+        self._kind = kind
+        self._finish = finish
+        self._page = _page_decoder(paging.items, _others(paging), kind)
+
+    def read(self, body: bytes) -> tuple[Head, list[T]] | None:
+        """All of a page in one pass; None if something of it is not as it should be."""
+        try:
+            page = self._page.decode(body)
+            fields = {one.encode_name: getattr(page, one.name) for one in msgspec.structs.fields(page)}
+            items = cast("list[Any] | None", fields.pop(self._paging.items)) or []
+            return head_of(self._operation, self._paging, None, fields), self._finished(items)
+        except (*UNDECODABLE, LimioError):
+            return None
+
+    def read_head(self, body: bytes) -> Head:
+        """All of a page but its items. Raises `Unreadable`."""
+        return read_head(self._operation, self._paging, body)
+
+    def items(self, head: Head) -> list[T]:
+        """The items of a page. Raises `Unreadable` naming the spot."""
+        raw = head.items if head.items is not None else _NULL
+        at = f"$.{self._paging.items}"
+        items = decode(self._operation, raw, cast("Any", items_decoder(self._kind)), at=at)
+        return self._finished(items or [])
+
+    def items_one_by_one(self, head: Head) -> tuple[list[T | BadItem], int]:
+        """The items of a page, a `BadItem` in the place of each that cannot be decoded, and how many those are."""
+        items = [self._one(raw) for raw in self.raw_items(head)]
+        return items, sum(isinstance(item, BadItem) for item in items)
+
+    def raw_items(self, head: Head) -> list[msgspec.Raw]:
+        """The items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
+        return raw_items(self._operation, self._paging, head.items if head.items is not None else _NULL)
+
+    def _one(self, raw: msgspec.Raw) -> T | BadItem:
+        try:
+            return self.items(
+                Head(msgspec.Raw(b"[%b]" % bytes(raw)), None, exact=False, cursor=None, commit_id=None)
+            )[0]
+        except Unreadable as error:
+            return BadItem(raw=bytes(raw), reason=error.said.replace(f"$.{self._paging.items}[0]", "$"))
+
+    def _finished(self, items: list[Any]) -> list[T]:
+        return items if self._finish is None else self._finish(items)
+
+
+def cursor_in_tail(operation: str, paging: Paging, body: bytes) -> Cursor | None:
+    """The cursor of a long page, found at its end without reading the page; None unless it is certain to be the one.
+
+    What follows the last mention of the cursor's key has to be the rest of an object that ends where the page
+    ends. Then the key is one of the outermost object, and of equal keys in JSON the last counts.
+    """
+    if paging.cursor is None or len(body) < _LONG:
+        return None
+    at = body.rfind(b'"%b"' % paging.cursor.encode(), len(body) - _TAIL if len(body) > _TAIL else 0)
+    if at < 1 or body[max(0, at - 64) : at].rstrip(_BLANK)[-1:] not in {b",", b"{"}:
+        return None
+    try:
+        rest = decoder_for(dict[str, msgspec.Raw]).decode(b"{" + body[at:])
+        return head_of(operation, paging, None, {paging.cursor: rest.get(paging.cursor, _NULL)}).cursor
+    except (*UNDECODABLE, LimioError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _page_decoder(items: str, others: frozenset[str], kind: Any) -> msgspec.json.Decoder[Any]:
+    """Decodes a page: its items to a list of *kind*, of *others* what came, and skips everything else."""
+    page = msgspec.defstruct(
+        "Page",
+        [
+            ("items", list[kind] | None, msgspec.field(name=items)),
+            *(
+                (f"other_{number}", msgspec.Raw, msgspec.field(name=name, default=_NULL))
+                for number, name in enumerate(sorted(others - {items}))
+            ),
+        ],
+    )
+    return msgspec.json.Decoder(page)
+
+
+def _others(paging: Paging) -> frozenset[str]:
+    """The keys of a page that are looked at beside its items."""
+    tops = {place.partition(".")[0] for place in paging.commit_id}
+    return frozenset(name for name in (paging.hits, paging.cursor, *tops) if name)
