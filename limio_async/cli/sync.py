@@ -65,6 +65,8 @@ class _Moment(click.ParamType[datetime]):
         found = moment(str(value))
         if found is None:
             self.fail(f"{value!r} is neither a date such as 2026-01-31 nor a duration such as 7d", param, ctx)
+        if found > datetime.now(UTC):
+            self.fail(f"{value!r} is still to come", param, ctx)
         return found
 
 

@@ -7,6 +7,7 @@ Where to look:
     streams.py     what can be synced, and which columns its table has
     rows.py        items to rows: pure
     spool.py       what was listed and is not in the target yet: the job's own state
+    lock.py        one run at a time
     hydrate.py     fetching many objects whole, with a fixed pool of workers
     drift.py       what items hold that the models do not know
     dlt.py         the lists as a source of dlt

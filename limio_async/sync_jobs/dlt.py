@@ -23,9 +23,8 @@ from limio_async.core.page import Page
 from limio_async.errors import JobError, NotFound
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
-from limio_async.sync_jobs.ledger import QUARANTINE
+from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
 from limio_async.sync_jobs.rows import Item, Reader, moment, summary_of, table_of
-from limio_async.sync_jobs.spool import other_tenant
 from limio_async.sync_jobs.stream_run import arguments, now, watermark
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
 from limio_async.sync_jobs.tables import Column, Kind, Table
@@ -172,16 +171,20 @@ class _Walk:
                 yield rows
                 if lost or bad:
                     yield _quarantined(self._stream, [*lost, *bad])
-        if (reached := watermark(began, newest, before=self._before)) is not None:
+        if (reached := watermark(began, newest, before=self._before, since=self._since)) is not None:
             self._state["watermark"] = reached.isoformat()
 
     def _is_fresh(self, changed: datetime | None) -> bool:
         return self._since is None or changed is None or changed >= self._since
 
     async def _pages(self, of: Stream, args: Mapping[str, Any]) -> AsyncGenerator[list[Item]]:
-        size = self._choices.page_size if of.endpoint.paging and of.endpoint.paging.page_size else None
         listing = self._limio.listing(
-            of.endpoint, args, page_size=size, unique=True, on_ambiguous="restart", restarts=3
+            of.endpoint,
+            args,
+            page_size=of.page_size(self._choices.page_size),
+            unique=True,
+            on_ambiguous="restart",
+            restarts=3,
         ).raw()
         async with aclosing(listing.pages()) as pages:
             async for page in pages:

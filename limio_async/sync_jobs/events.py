@@ -23,6 +23,8 @@ class StreamReport(msgspec.Struct, kw_only=True):
     """Names the run; sorts by time."""
     stream: str
     table_name: str
+    origin: str = ""
+    """The tenant: scheme, host and port."""
     mode: Mode
     status: Status = "running"
     expected: int | None = None

@@ -13,10 +13,10 @@ import anyio
 from limio_async.client import Limio
 from limio_async.errors import JobError
 from limio_async.sync_jobs.events import JobReport, Mode, StreamReport, SyncEvent
-from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, report_of, run_id
+from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, other_tenant, report_of, run_id
 from limio_async.sync_jobs.rows import table_of
 from limio_async.sync_jobs.sinks import open_sink, state_file
-from limio_async.sync_jobs.spool import Spool, other_tenant
+from limio_async.sync_jobs.spool import Spool
 from limio_async.sync_jobs.stream_run import Choices, StreamRun, Workshop, main_error, now
 from limio_async.sync_jobs.streams import Stream, streams_for, with_parents
 from limio_async.sync_jobs.tables import Sink
@@ -165,11 +165,12 @@ class Job:
         self._spool.lock()
         self._sink.prepare([*LEDGER, *(table_of(one, self._choices.mode) for one in self._streams)])
         for row in self._sink.rows(STREAMS):
-            if row["origin"] != self._limio.origin:
-                raise JobError(other_tenant(row["origin"], self._limio.origin))
+            self._check_tenant(row["origin"])
             self._watermarks[row["id"]] = row["watermark"]
         moment = now()
         for row in self._sink.rows(RUNS):
+            if row["delivered"]:  # of a run that has written nothing, the tenant does not matter
+                self._check_tenant(row["origin"])
             if max(row["started"], row["ended"] or row["started"]) > moment + _CLOCKS_DIFFER:
                 raise JobError(
                     f"the clock stands at {moment:%Y-%m-%d %H:%M} UTC, but a run of {row['stream']} is noted at"
@@ -178,6 +179,11 @@ class Job:
             if row["started"] > moment - _WORTH_GOING_ON_WITH:
                 self._runs[row["id"]] = row
         self._spool.open(target=self._sink.target_id, origin=self._limio.origin)
+
+    def _check_tenant(self, origin: str | None) -> None:
+        """That *origin*, which the target has something of, is the client's; runs of older releases do not tell it."""
+        if origin and origin != self._limio.origin:
+            raise JobError(other_tenant(origin, self._limio.origin))
 
     def _close(self) -> None:
         self._spool.close()

@@ -17,6 +17,7 @@ __all__ = [
     "QUARANTINE",
     "RUNS",
     "STREAMS",
+    "other_tenant",
     "quarantine_row",
     "report_of",
     "run_id",
@@ -30,7 +31,7 @@ RUNS = Table(
     name="_limio_runs",
     columns=(
         Column("id"),
-        *(Column(name) for name in ("run", "stream", "table_name", "mode", "status")),
+        *(Column(name) for name in ("run", "stream", "table_name", "origin", "mode", "status")),
         Column("started", "time"),
         Column("ended", "time"),
         *(Column(name, "integer") for name in _INTEGERS),
@@ -107,6 +108,11 @@ def stream_row(report: StreamReport, *, origin: str) -> Row:
 def quarantine_row(report: StreamReport, item_id: str, reason: str, raw: bytes, now: datetime) -> Row:
     """An item that is not in its stream's table."""
     return (f"{report.stream}/{item_id}", report.run, report.stream, item_id, reason, now, raw)
+
+
+def other_tenant(there: str, here: str) -> str:
+    """What is wrong where a target belongs to another tenant."""
+    return f"the target holds {there}, this client asks {here}: use another target for it"
 
 
 def run_id(run: str, stream: str) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from limio_async.core.paging import Checkpoint
-from limio_async.errors import JobError, SinkError, TargetBusy
+from limio_async.errors import SinkError
+from limio_async.sync_jobs.lock import locked
 from limio_async.sync_jobs.rows import Summary, summary_of
 
 __all__ = ["Added", "Spool", "SpooledPage", "Walk"]
@@ -98,26 +99,13 @@ class Spool:
         self._lock: sqlite3.Connection | None = None
 
     def lock(self) -> None:
-        """See that no other run writes to the target until `close`. Raises `TargetBusy` where one does."""
+        """See that no other run uses this state until `close`. Raises `TargetBusy` where one does."""
         with self._failures():
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = sqlite3.connect(
-                f"{self._file}.lock", check_same_thread=False, timeout=0, isolation_level=None
-            )
-            try:
-                self._lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                raise TargetBusy(
-                    f"another run is writing to the target (it holds {self._file}.lock); wait for it, or stop it"
-                ) from None
+            self._lock = locked(self._file.with_name(f"{self._file.name}.lock"))
 
     def open(self, *, target: str, origin: str) -> None:
-        """Take up what is left of earlier runs, if it belongs to this target.
-
-        Raises `JobError` where it belongs to another tenant.
-        """
+        """Take up what is left of earlier runs, if it belongs to this target and tenant."""
         with self._failures():
             self._open = self._opened()
             self._bind(target, origin)
@@ -307,14 +295,12 @@ class Spool:
 
     def _bind(self, target: str, origin: str) -> None:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        if meta.get("target") == target and meta.get("version") == _VERSION:
-            if meta.get("origin") != origin:
-                raise JobError(other_tenant(meta.get("origin", ""), origin))
+        values = {"target": target, "origin": origin, "version": _VERSION}
+        if meta == values:
             return
-        with self._transaction() as db:  # of another target, or of another release: nothing of it can be used
+        with self._transaction() as db:  # of another target, tenant or release: nothing of it can be used
             for table in ("walks", "pages", "seen", "meta"):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
-            values = {"target": target, "origin": origin, "version": _VERSION}
             db.executemany("INSERT INTO meta VALUES (?, ?)", list(values.items()))
 
     @staticmethod
@@ -340,13 +326,9 @@ class Spool:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or error
-            raise SinkError(f"the state of the job, {self._file}: {reason}") from None
-
-
-def other_tenant(there: str, here: str) -> str:
-    """What is wrong where a target belongs to another tenant."""
-    return f"the target holds {there}, this client asks {here}: use another target for it"
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            hint = " (make room on the disk; nothing is lost, run again)" if "full" in reason else ""
+            raise SinkError(f"the state of the job, {self._file}: {reason}{hint}") from None
 
 
 def _known(db: sqlite3.Connection, walk: int, ids: list[str]) -> _Known:

@@ -137,6 +137,7 @@ class StreamRun:
             run=run,
             stream=stream.name,
             table_name=self._reader.table.name,
+            origin=shop.limio.origin,
             mode=choices.mode,
             started=self._walk.started,
         )
@@ -208,10 +209,18 @@ class StreamRun:
     async def _list(self) -> None:
         try:
             if not self._walk.listed:
-                await (self._list_children() if self._stream.parent else self._list_pages())
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._end_with_job, tasks.cancel_scope)
+                    await (self._list_children() if self._stream.parent else self._list_pages())
+                    tasks.cancel_scope.cancel()
         finally:
             self._over = True
             self._more.set()
+
+    async def _end_with_job(self, listing: anyio.CancelScope) -> None:
+        """Wait for no answer once the job shall end: what is not in the spool is asked for again."""
+        await self._shop.stopping.wait()
+        listing.cancel()
 
     async def _list_pages(self) -> None:
         while True:
@@ -238,7 +247,10 @@ class StreamRun:
     async def _walk_pages(self) -> None:
         walk = self._walk
         listing = self._shop.limio.listing(
-            self._stream.endpoint, self._args, page_size=self._choices.page_size, resume=walk.checkpoint
+            self._stream.endpoint,
+            self._args,
+            page_size=self._stream.page_size(self._choices.page_size),
+            resume=walk.checkpoint,
         ).raw()
         requests, retries = walk.requests, walk.retries
         async with aclosing(listing.pages()) as pages:
@@ -473,7 +485,9 @@ class StreamRun:
         if report.complete:
             await self._shop.in_sink(self._settle)
         if report.complete:
-            report.watermark = watermark(self._walk.started, self._walk.newest, before=self._watermark)
+            report.watermark = watermark(
+                self._walk.started, self._walk.newest, before=self._watermark, since=self._since
+            )
         report.ended = now()
         changes = [Change(RUNS, [run_row(report)])]
         if report.complete:
@@ -561,8 +575,12 @@ def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:
     return args
 
 
-def watermark(began: datetime, newest: datetime | None, *, before: datetime | None) -> datetime | None:
+def watermark(
+    began: datetime, newest: datetime | None, *, before: datetime | None, since: datetime | None
+) -> datetime | None:
     """Before when all changes were seen: not after the walk began, lest one be missed that came meanwhile."""
+    if before is not None and since is not None and since > before:
+        return before  # nobody has asked for what lies between
     reached = min(began, newest) if newest else None
     return max((one for one in (reached, before) if one is not None), default=None)
 

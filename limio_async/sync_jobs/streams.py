@@ -58,6 +58,10 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         """The name of its table."""
         return re.sub(r"\W+", "_", self.name.lower())
 
+    def page_size(self, wanted: int | None) -> int | None:
+        """The items per page to ask for; None where the list answers in one page."""
+        return wanted if self.endpoint.paging and self.endpoint.paging.page_size else None
+
 
 def streams_for(names: Collection[str], offers: Collection[Scheme]) -> tuple[list[Stream], dict[str, str]]:
     """The streams of these names; without names, all that belong to a whole tenant and can be asked for.

@@ -96,6 +96,7 @@ def test_status_of_nothing_makes_nothing(limio: Run) -> None:
             2,
             "neither a date such as 2026-01-31 nor a duration such as 7d",
         ),
+        (["offers", *TO, "--mode", "append", "--since", "2999-01-01"], 2, "'2999-01-01' is still to come"),
         (["offers", *TO, "--since", "7d"], 2, "--since goes with --mode incremental or append"),
         (["offers", *TO, "--every", "soon"], 2, "not a duration such as 90s, 15m"),
         (["offers", *TO, "--every", "99999999999999d"], 2, "is too long"),

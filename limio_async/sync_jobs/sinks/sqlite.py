@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from limio_async.errors import JobError, SinkError, TargetBusy
+from limio_async.sync_jobs.lock import locked
 from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
 from limio_async.sync_jobs.tables import Column, Kind, Table
 
@@ -46,16 +47,19 @@ class SqliteSink(SqlSink):
         super().__init__(name)
         self._file = file
         self._connection: sqlite3.Connection | None = None
+        self._lock: sqlite3.Connection | None = None
         self._to_read = False
 
     def open(self, *, to_read: bool = False) -> None:
-        """Make the file if it is missing, and see that it can be written to."""
+        """Make the file if it is missing, and see that it can be written to, by this run only."""
         self._to_read = to_read
         with self._failures():
             if to_read:
                 self._connection = self._connected()
                 return
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            file = self._file.resolve()  # the same by whatever name it is called
+            self._lock = locked(file.with_name(f"{file.name}.lock"))
             self._connection = self._connected()
             for setting in _SETTINGS:
                 self._connection.execute(setting)
@@ -66,7 +70,9 @@ class SqliteSink(SqlSink):
         """Close the file; what waits in its journal moves into it."""
         if self._connection is not None:
             self._connection.close()
-        self._connection = None
+        if self._lock is not None:
+            self._lock.close()
+        self._connection = self._lock = None
 
     def _connected(self) -> sqlite3.Connection:
         place = f"file:{quote(str(self._file.absolute()))}?mode={'ro' if self._to_read else 'rwc'}"

@@ -1,0 +1,106 @@
+"""What docs/sync-jobs.md promises and trying it out found broken, each as small as it gets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from limio_async import Limio, errors
+from limio_async.emulator import InMemoryTransport, World
+from limio_async.sync_jobs import Job, SyncEvent
+from limio_async.sync_jobs.ledger import STREAMS
+from limio_async.sync_jobs.sinks import open_sink
+from limio_async.sync_jobs.spool import Spool, Walk
+from limio_async.sync_jobs.tables import Column, Table
+from tests.flows.conftest import all_credentials
+from tests.sync_jobs.conftest import RunJob, only
+from tests.sync_jobs.memory_sink import MemorySink
+
+
+def client_of(world: World, origin: str) -> Limio:
+    return Limio(origin, auth=all_credentials(world), transport=InMemoryTransport(world, origin=origin))
+
+
+async def test_a_page_size_is_for_lists_that_have_pages(run_job: RunJob) -> None:
+    report = await run_job("products", "journeys_v2", page_size=10)
+    assert [(one.status, one.pages) for one in report.streams] == [("complete", 4), ("complete", 1)]
+
+
+async def test_a_gap_that_since_leaves_is_asked_for_by_the_next_run(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    (stream,) = sink.rows(STREAMS)
+    reached = stream["watermark"]
+    later = only(await run_job("offers", mode="incremental", since=reached + timedelta(minutes=5)))
+    assert later.watermark == reached
+    earlier = only(await run_job("offers", mode="incremental", since=reached - timedelta(days=5)))
+    assert earlier.watermark == reached
+    await run_job("offers", mode="incremental")
+    asked = world.requests("listOffers")[-1].query["opt.modifiedAfter"]
+    assert datetime.fromisoformat(asked) == reached - timedelta(hours=1)
+
+
+async def test_a_wrong_host_leaves_nothing_that_refuses_the_right_one(
+    world: World, sink: MemorySink, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    world.faults.on("listProducts", times=1).status(404)
+    wrong = Job(client_of(world, "https://wrong.emulated"), to=sink, state=state, streams=["products"])
+    assert only(await wrong.run()).status == "failed"
+    right = Job(client_of(world, "https://right.emulated"), to=sink, state=state, streams=["products"])
+    assert (await right.run()).complete
+
+
+@pytest.mark.parametrize("broken", ["interrupted", "short"])
+async def test_rows_of_another_tenant_refuse_a_client_though_no_stream_was_ever_complete(
+    world: World, sink: MemorySink, tmp_path: Path, broken: str
+) -> None:
+    state = tmp_path / "state"
+
+    def stop_soon(event: SyncEvent) -> None:
+        if broken == "interrupted" and event.kind == "written":
+            one.stop()
+
+    if broken == "short":
+        world.faults.on("listProducts").wrong_hits(41)
+    else:
+        world.faults.on("listProducts", from_page=3).delay(60)
+    client = client_of(world, "https://one.emulated")
+    one = Job(client, to=sink, state=state, streams=["products"], page_size=10, on_event=stop_soon)
+    assert not (await one.run()).complete
+    assert sink.live("products")
+    world.faults.clear()
+    other = Job(client_of(world, "https://other.emulated"), to=sink, state=state, streams=["products"])
+    with pytest.raises(errors.JobError, match="use another target for it"):
+        await other.run()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/limio.db", "ndjson:{}/lake"])
+def test_two_runs_refuse_each_other_whatever_state_and_name_they_use(tmp_path: Path, url: str) -> None:
+    link = tmp_path.with_name(f"{tmp_path.name}-link")
+    link.symlink_to(tmp_path)
+    one, other = open_sink(url.format(tmp_path)), open_sink(url.format(link))
+    one.open()
+    with pytest.raises(errors.TargetBusy, match="another run is writing to the target"):
+        other.open()
+    other.close()
+    one.close()
+    other.open()
+    other.prepare([Table(name="things", columns=(Column("id"), Column("raw", "json")))])
+    other.close()
+    link.unlink()
+
+
+def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "state")
+    spool.open(target="a target", origin="a tenant")
+    spool._db.execute("PRAGMA max_page_count = 1")
+    walk = Walk(run="run", started=datetime.now(UTC))
+    with pytest.raises(errors.SinkError, match=r"full \(make room on the disk; nothing is lost, run again\)"):
+        for _ in range(2):
+            spool.begin("offers", "", walk)
+            spool.add("offers", walk, [b'{"id":"%d"}' % number for number in range(100_000)])
+    spool.close()
