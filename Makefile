@@ -10,7 +10,7 @@ SCHEMATHESIS := schemathesis==4.32.5
 SCHEMATHESIS_STAMP := .cache/schemathesis/.$(SCHEMATHESIS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check unit judges wiremock prism schemathesis window report generate format bench clean
+.PHONY: help demo test lint types check unit judges wiremock prism schemathesis window report kills kill generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,7 +46,7 @@ check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 unit: $(STAMP)
 	$(BIN)/python -m pytest
 
-judges: wiremock prism schemathesis window report ## programs of others on the client and the emulator
+judges: wiremock prism schemathesis window report kills ## programs of others on the client and the emulator
 
 wiremock: $(STAMP) $(WIREMOCK_STAMP) ## let WireMock break connections and look in its journal; needs Java and npm, is skipped without
 	$(BIN)/python -m pytest -rs -m judge tests/judges/test_wiremock.py
@@ -80,6 +80,12 @@ window: $(STAMP) ## click through the emulator's window in Chromium; is skipped 
 report: $(STAMP) ## look at a page of limio report in Chromium; is skipped without
 	$(BIN)/python -m pytest -rs -m judge tests/judges/test_report.py
 
+kills: $(STAMP) ## kill `limio sync` 25 times and look for what is lost; needs PostgreSQL, that part is skipped without
+	$(BIN)/python -m pytest -rs -s -m judge tests/judges/test_kill.py
+
+kill: $(STAMP) ## the same with 200 kills and 51,000 items, in about six minutes
+	$(BIN)/python -m tests.judges.killing
+
 generate: $(STAMP) ## write limio_async/api from openapi/
 	$(BIN)/python -m codegen
 
@@ -91,6 +97,7 @@ bench: $(STAMP) ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.emulator
+	$(BIN)/python -m benchmarks.sync
 
 clean: ## remove .venv and everything made
 	rm -rf .venv .cache limio-demo.* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
