@@ -16,6 +16,7 @@ import msgspec
 
 from limio_async.cli.failures import Code, Failure, tell
 from limio_async.cli.settings import Flags, open_client
+from limio_async.errors import JobError
 
 if TYPE_CHECKING:  # --help does without what the extras bring
     from limio_async.client import Limio
@@ -183,7 +184,11 @@ async def _run(client: Limio, wish: _Wish) -> int:
         while wish.every is not None and code != Code.INTERRUPTED:
             tell(f"next run in {wish.every}")
             await asyncio.sleep(wish.every.total_seconds())
-            code = await _run_once(client, wish)
+            try:
+                code = await _run_once(client, wish)
+            except JobError as error:  # a database that is away for a while must not end it
+                tell(str(error))
+                code = Code.API
     return code
 
 

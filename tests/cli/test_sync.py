@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from limio_async.emulator import World
+from limio_async.sync_jobs.sinks import open_sink
 from limio_async.testing import served
 from tests.cli.conftest import Run, command_line
 
@@ -210,3 +211,26 @@ def test_somebody_elses_database_is_only_looked_at(limio: Run) -> None:
         assert "nothing was synced to it" in result.stderr
     assert Path("theirs.db").read_bytes() == before
     assert [one.name for one in Path().iterdir()] == ["theirs.db"]
+
+
+def test_a_run_that_cannot_begin_does_not_end_those_that_follow(tmp_path: Path) -> None:
+    world = World(offers=60, subscriptions=0)
+    with served(world) as url:
+        command = command_line("sync", "products", "--every", "1s", *TO)
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ(world, url)) as process:
+            assert process.stderr is not None
+            said: list[str] = []
+
+            def wait_for(news: str) -> None:
+                while news not in (line := process.stderr.readline() if process.stderr else ""):
+                    assert line, said
+                    said.append(line)
+
+            wait_for("next run in")
+            other = open_sink(TO[1])
+            other.open()
+            wait_for("another run is writing to the target")
+            other.close()
+            wait_for("products: 40 items, nothing new, complete")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
