@@ -213,23 +213,25 @@ async def _run_once(client: Limio, wish: _Wish) -> int:
         )
         for name, reason in job.left_out.items():
             tell(f"{name} is left out: {reason}")
-        with _stopped_by_signals(job):
+        with _stopped_by_signals(job) as told:
             report = await job.run()
     closing_table(report, as_json=wish.as_json)
-    if report.interrupted:
+    if report.interrupted or (
+        told and wish.every is not None
+    ):  # told too late for this run, not for the next
         tell("interrupted; the same command goes on from there")
         return Code.INTERRUPTED
     return Code.OK if report.complete else Code.INCOMPLETE
 
 
 @contextmanager
-def _stopped_by_signals(job: Job) -> Generator[None]:
-    """The first Ctrl-C or SIGTERM lets the job finish its batches; the second ends it at once."""
+def _stopped_by_signals(job: Job) -> Generator[list[int]]:
+    """The first Ctrl-C or SIGTERM lets the job finish its batches; the second ends it at once. Gives those that came."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     told: list[int] = []
 
-    def stop() -> None:
-        told.append(1)
+    def stop(number: int) -> None:
+        told.append(number)
         if len(told) == 1:
             tell("stopping: finishing what is being written; again to stop at once")
             job.stop()
@@ -241,8 +243,8 @@ def _stopped_by_signals(job: Job) -> Generator[None]:
     try:
         for one in signals:
             with suppress(NotImplementedError):  # where a loop has no signals, Ctrl-C ends it at once
-                loop.add_signal_handler(one, stop)
-        yield
+                loop.add_signal_handler(one, stop, one)
+        yield told
     finally:
         for one, handler in before.items():
             with suppress(NotImplementedError):
