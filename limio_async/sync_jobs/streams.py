@@ -12,7 +12,7 @@ import msgspec
 from limio_async.api import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey
 from limio_async.core.wire import Endpoint, Paging, Scheme
-from limio_async.errors import ConfigurationError
+from limio_async.errors import ConfigurationError, MissingCredentials
 from limio_async.sync_jobs.tables import Kind
 
 __all__ = ["Spot", "Stream", "known_streams", "stream", "streams_for", "with_parents"]
@@ -67,7 +67,7 @@ def streams_for(names: Collection[str], offers: Collection[Scheme]) -> tuple[lis
     """The streams of these names; without names, all that belong to a whole tenant and can be asked for.
 
     *offers* are the credentials there are; of the whole tenant, the second part tells which streams are left
-    out and why. Raises `ConfigurationError` for a name that is not known.
+    out and why. Raises `ConfigurationError` for a name that is not known, `MissingCredentials` where all are left out.
     """
     if names:
         return [stream(name) for name in dict.fromkeys(names)], {}
@@ -77,7 +77,12 @@ def streams_for(names: Collection[str], offers: Collection[Scheme]) -> tuple[lis
         for one in everything
         if not set(one.endpoint.auth) & set(offers)
     }
-    return [one for one in everything if one.name not in left_out], left_out
+    found = [one for one in everything if one.name not in left_out]
+    if not found:
+        raise MissingCredentials(
+            "no list of the tenant can be asked for: the client has no credentials for any"
+        )
+    return found, left_out
 
 
 def with_parents(streams: Collection[Stream]) -> list[Stream]:

@@ -132,6 +132,15 @@ def test_a_client_without_host_is_told_how_to_have_one(limio: Run) -> None:
     assert "LIMIO_HOST" in result.stderr
 
 
+def test_credentials_that_are_missing_are_not_a_complete_run(
+    limio: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMIO_HOST", "acme.example")
+    result = limio("sync", *TO)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "no list of the tenant can be asked for" in result.stderr
+
+
 def test_a_polite_end_saves_and_the_next_run_goes_on(tmp_path: Path) -> None:
     world = World(offers=2_000, subscriptions=300)
     world.faults.on("listObjects", from_page=4).delay(0.2)

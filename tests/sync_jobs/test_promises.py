@@ -104,3 +104,11 @@ def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
             spool.begin("offers", "", walk)
             spool.add("offers", walk, [b'{"id":"%d"}' % number for number in range(100_000)])
     spool.close()
+
+
+def test_a_client_without_credentials_syncs_nothing_and_says_so(
+    world: World, sink: MemorySink, tmp_path: Path
+) -> None:
+    nobody = Limio("limio.emulated", transport=InMemoryTransport(world))
+    with pytest.raises(errors.MissingCredentials, match="the client has no credentials for any"):
+        Job(nobody, to=sink, state=tmp_path / "state")
