@@ -146,7 +146,8 @@ def _model_imports(body: str, plan: Plan, defined: Iterable[str]) -> list[str]:
 
 
 def _record(record: Record) -> str:
-    defaults = "" if record.sent else ", omit_defaults=True"
+    # an answer is a tree: without cycles there is nothing in it for the garbage collector to find
+    defaults = "" if record.sent else ", omit_defaults=True, gc=False"
     return "\n".join([
         f"class {record.name}({record.base or 'Struct'}, frozen=True, kw_only=True{defaults}):",
         _docstring(_sentence(record.doc)),

@@ -168,9 +168,14 @@ class Job:
             self._check_tenant(row["origin"])
             self._watermarks[row["id"]] = row["watermark"]
         moment = now()
+        tables = {table_of(one, self._choices.mode).name: one.name for one in self._streams}
         for row in self._sink.rows(RUNS):
-            if row["delivered"]:  # of a run that has written nothing, the tenant does not matter
+            if row["delivered"]:  # of a run that has written nothing, tenant and stream do not matter
                 self._check_tenant(row["origin"])
+                if (name := tables.get(row["table_name"], row["stream"])) != row["stream"]:
+                    raise JobError(
+                        f"the table {row['table_name']} holds {row['stream']}: sync {name} to another target"
+                    )
             if max(row["started"], row["ended"] or row["started"]) > moment + _CLOCKS_DIFFER:
                 raise JobError(
                     f"the clock stands at {moment:%Y-%m-%d %H:%M} UTC, but a run of {row['stream']} is noted at"

@@ -86,13 +86,22 @@ def streams_for(names: Collection[str], offers: Collection[Scheme]) -> tuple[lis
 
 
 def with_parents(streams: Collection[Stream]) -> list[Stream]:
-    """*streams*, and those whose objects they need; parents come first."""
+    """*streams*, and those whose objects they need; parents come first.
+
+    Raises `ConfigurationError` where two of them would have the same table.
+    """
     found: dict[str, Stream] = {}
     for one in streams:
         if one.parent is not None:
             found.setdefault(one.parent, stream(one.parent))
     found.update({one.name: one for one in streams if one.parent is None})
     found.update({one.name: one for one in streams})
+    by_table: dict[str, str] = {}
+    for name, one in found.items():
+        if by_table.setdefault(one.table, name) != name:
+            raise ConfigurationError(
+                f"streams {by_table[one.table]} and {name} would share the table {one.table}: sync them to two targets"
+            )
     return list(found.values())
 
 

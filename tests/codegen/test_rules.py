@@ -40,7 +40,7 @@ def test_a_wire_name_becomes_a_python_name(wire: str, name: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "class Offer(Record, frozen=True, kw_only=True, omit_defaults=True):",
+        "class Offer(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):",
         "    id: str",
         '    name: str\n    """Its name."""',
         '    from_: str | None = field(name="from", default=None)',

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limio_async import Limio, errors
-from limio_async.emulator import InMemoryTransport, World
+from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import STREAMS
 from limio_async.sync_jobs.sinks import open_sink
@@ -112,3 +112,31 @@ def test_a_client_without_credentials_syncs_nothing_and_says_so(
     nobody = Limio("limio.emulated", transport=InMemoryTransport(world))
     with pytest.raises(errors.MissingCredentials, match="the client has no credentials for any"):
         Job(nobody, to=sink, state=tmp_path / "state")
+
+
+async def test_streams_whose_tables_have_one_name_are_kept_apart(run_job: RunJob) -> None:
+    with pytest.raises(errors.ConfigurationError, match="would share the table objects_gift_code"):
+        await run_job("objects:gift_code", "objects:gift-code")
+    assert (await run_job("objects:promo_code")).complete
+    with pytest.raises(errors.JobError, match="holds objects:promo_code: sync objects:PROMO_CODE to another"):
+        await run_job("objects:PROMO_CODE")
+
+
+async def test_an_object_that_is_gone_when_it_is_fetched_whole_is_marked_and_in_quarantine(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("promo_codes", hydrate=True)
+    world.script("getObject", reply({"message": "gone"}, 404))
+    report = only(await run_job("promo_codes", hydrate=True))
+    assert (report.status, report.seen, report.deleted, report.quarantined) == ("complete", 11, 1, 1)
+    assert len(sink.live("promo_codes")) == 11
+
+
+async def test_what_is_in_quarantine_leaves_the_row_that_it_had(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    world.faults.on("listOffers", page=1).bad_item(at=3, field="name", value=["odd"])
+    report = only(await run_job("offers"))
+    assert (report.status, report.quarantined, report.deleted) == ("complete", 1, 0)
+    assert len(sink.live("offers")) == 250

@@ -24,7 +24,7 @@ class BuildRequest(Struct, frozen=True, kw_only=True):
     """Paths of campaigns and pages."""
 
 
-class BuildResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BuildResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A build that was accepted; it is not finished yet."""
 
     id: str | None = None
@@ -34,7 +34,7 @@ class BuildResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Accepted; not finished."""
 
 
-class ComponentBuild(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ComponentBuild(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A build of the tenant's own components."""
 
     id: str | None = None
@@ -48,7 +48,7 @@ class ComponentBuild(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """May hold errors of a build that succeeded."""
 
 
-class PublishMap(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PublishMap(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Pages by route."""
 
     pages: dict[str, list[PublishedPage | None] | dict[str, Any] | None] | None = None
@@ -65,7 +65,7 @@ class PublishRequest(Struct, frozen=True, kw_only=True):
     """One of the items that were built."""
 
 
-class PublishResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PublishResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What went live, and what did not."""
 
     success: bool | None = None
@@ -75,7 +75,7 @@ class PublishResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Spelled like this. New routes land here until published once in the page builder."""
 
 
-class PublishedPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PublishedPage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where a page went live."""
 
     path: str | None = None

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-class CatalogRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CatalogRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What every catalog record has around its `data`. Trust the outer name, path and id; those inside data
     may be copies of the item this one was duplicated from.
     """
@@ -74,19 +74,19 @@ class CatalogRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: Attributes | None = None
 
 
-class AddOn(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True):
+class AddOn(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An add-on; the shape of an offer with a path under /add_ons."""
 
     data: OfferData | None = None
 
 
-class Asset(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Asset(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An image or another file."""
 
     data: AssetData | None = None
 
 
-class AssetData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AssetData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an asset holds."""
 
     attributes: Attributes | None = None
@@ -95,14 +95,14 @@ class AssetData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """File name in the store."""
 
 
-class AssociatedOffer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AssociatedOffer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An offer that belongs to a campaign."""
 
     type: str | None = None
     offer: Offer | None = None
 
 
-class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A file attached to an offer."""
 
     name: str | None = None
@@ -123,7 +123,7 @@ class BulkUpdateRequest(Struct, frozen=True, kw_only=True):
     diffs: list[CatalogDiff] | UnsetType = UNSET
 
 
-class BulkUpdateResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BulkUpdateResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of a bulk update; shape uncertain."""
 
     success: Any = None
@@ -131,13 +131,13 @@ class BulkUpdateResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
     failed: list[Any] | None = None
 
 
-class Campaign(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Campaign(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A campaign and the offers in it."""
 
     data: CampaignData | None = None
 
 
-class CampaignData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CampaignData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a campaign holds."""
 
     description: str | None = None
@@ -153,7 +153,7 @@ class CampaignData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     base_template: str | None = field(name="baseTemplate", default=None)
 
 
-class CatalogAdminItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CatalogAdminItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A working copy and the commit it was read from."""
 
     header: CatalogHeader | None = None
@@ -173,19 +173,19 @@ class CatalogDiffContent(Struct, frozen=True, kw_only=True):
     attributes: dict[str, Any] | UnsetType = UNSET
 
 
-class CatalogHeader(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CatalogHeader(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Header of the campaign list, where commitId sits according to the documents."""
 
     commit_id: str | int | None = field(name="commitId", default=None)
 
 
-class CatalogItem(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True):
+class CatalogItem(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Any catalog item, its data as it is stored."""
 
     data: dict[str, Any] | None = None
 
 
-class CatalogWorkingCopy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CatalogWorkingCopy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A catalog item as editors see it."""
 
     type: str | None = None
@@ -199,7 +199,7 @@ class CatalogWorkingCopy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tree: list[Any] | None = None
 
 
-class Charge(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Charge(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One charge of an offer's price."""
 
     name: str | None = None
@@ -224,7 +224,7 @@ class Charge(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: Attributes | None = None
 
 
-class CurrencyRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CurrencyRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A currency as the catalog editor stores it."""
 
     symbol: str | None = None
@@ -232,19 +232,19 @@ class CurrencyRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
     label: str | None = None
 
 
-class EntitlementRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EntitlementRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Points at an entitlement by its path."""
 
     ref: str | None = field(name="$ref", default=None)
 
 
-class Offer(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Offer(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An offer, by itself or as an order or subscription remembers it."""
 
     data: OfferData | None = None
 
 
-class OfferData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OfferData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an offer or add-on holds. Look for its price in attributes.price__limio, then here in price, then
     in attributes.price.
     """
@@ -282,13 +282,13 @@ class OfferData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_synced: str | None = field(name="lastSynced", default=None)
 
 
-class Page(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Page(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A shop page, under /pages or /pages2."""
 
     data: PageData | None = None
 
 
-class PageAsset(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PageAsset(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A component or file placed on a page."""
 
     path: str | None = None
@@ -303,14 +303,14 @@ class PageAsset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     translatable_fields: list[str | None] | None = field(name="translatableFields", default=None)
 
 
-class PageAssetFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PageAssetFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The file behind a page's asset."""
 
     content_type: str | None = field(name="contentType", default=None)
     url: str | None = None
 
 
-class PageData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PageData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a page holds."""
 
     record_type: str | None = None
@@ -332,7 +332,7 @@ class PageData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str | None = None
 
 
-class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One step of a volume price."""
 
     price_format: str | None = None
@@ -342,13 +342,13 @@ class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True):
     price: str | int | float | None = None
 
 
-class Product(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Product(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A product."""
 
     data: ProductData | None = None
 
 
-class ProductBundle(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProductBundle(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A product of an offer and its share of the revenue."""
 
     product_path: str | None = None
@@ -357,7 +357,7 @@ class ProductBundle(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rate_plan: str | None = None
 
 
-class ProductData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProductData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A product's own data; also what offers and subscriptions hold of their products."""
 
     id: str | None = None
@@ -379,13 +379,13 @@ class ProductData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     team: str | None = None
 
 
-class Segment(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Segment(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A segment of customers."""
 
     data: SegmentData | None = None
 
 
-class SegmentData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SegmentData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a segment holds."""
 
     attributes: Attributes | None = None

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-class AbandonedBasket(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AbandonedBasket(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A basket that was left."""
 
     id: str | None = None
@@ -56,7 +56,7 @@ class AbandonedBasket(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Path of a link that brings the basket back."""
 
 
-class AbandonedBasketCustomer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AbandonedBasketCustomer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who left the basket."""
 
     email: str | None = None
@@ -65,7 +65,7 @@ class AbandonedBasketCustomer(Struct, frozen=True, kw_only=True, omit_defaults=T
     company_name: str | None = field(name="companyName", default=None)
 
 
-class AbandonedBasketItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AbandonedBasketItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A line of an abandoned basket."""
 
     name: str | None = None
@@ -73,7 +73,7 @@ class AbandonedBasketItem(Struct, frozen=True, kw_only=True, omit_defaults=True)
     products: list[AbandonedBasketProduct | None] | None = None
 
 
-class AbandonedBasketProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AbandonedBasketProduct(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A product in an abandoned basket."""
 
     path: str | None = None
@@ -143,7 +143,7 @@ class InitiateCheckoutRequest(Struct, frozen=True, kw_only=True):
     basket: CheckoutBasket | UnsetType = UNSET
 
 
-class InitiateCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class InitiateCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The basket's id, under one of two names."""
 
     id: str | None = None
@@ -177,7 +177,7 @@ class SubscriptionCheckoutRequest(Struct, frozen=True, kw_only=True):
     tracking: Tracking | UnsetType = UNSET
 
 
-class SubscriptionCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SubscriptionCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A checkout that changes a subscription."""
 
     order: SubscriptionCheckoutState | None = None
@@ -190,7 +190,7 @@ class SubscriptionCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defau
     """Read by the shop; shape unknown."""
 
 
-class SubscriptionCheckoutState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SubscriptionCheckoutState(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The order in a subscription checkout."""
 
     checkout_id: str | None = field(name="checkoutId", default=None)
@@ -207,7 +207,7 @@ class SubscriptionCheckoutUpdate(Struct, frozen=True, kw_only=True):
     order_item_actions: list[OrderItemAction] | UnsetType = field(name="orderItemActions", default=UNSET)
 
 
-class SubscriptionNextActions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SubscriptionNextActions(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the subscription can be changed to."""
 
     upgrades: list[Offer | None] | None = None
@@ -216,7 +216,7 @@ class SubscriptionNextActions(Struct, frozen=True, kw_only=True, omit_defaults=T
     subscription_add_ons: list[dict[str, Any] | None] | None = field(name="subscriptionAddOns", default=None)
 
 
-class UpdateBasketResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UpdateBasketResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The basket after the change."""
 
     id: str | None = None

@@ -30,7 +30,7 @@ class IdToken(Struct, frozen=True, kw_only=True):
     sub: str
 
 
-class Identity(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Identity(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An identity: who owns objects."""
 
     data: dict[str, Any] | None = None
@@ -44,7 +44,7 @@ class TransferOwnershipRequest(Struct, frozen=True, kw_only=True):
     message: str | UnsetType = UNSET
 
 
-class TransferOwnershipResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TransferOwnershipResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of the transfer."""
 
     success: bool | None = None

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 __all__ = ["Job", "JobRequest"]
 
 
-class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Job(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A queued catalog job."""
 
     id: str | int | None = None

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Conditions and the actions they lead to."""
 
     id: str | None = None
@@ -27,7 +27,7 @@ class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True):
     actions: list[JourneyAction | None] | None = None
 
 
-class JourneyAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JourneyAction(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a journey does."""
 
     id: str | None = None
@@ -35,7 +35,7 @@ class JourneyAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     values: list[JourneyActionValue | None] | None = None
 
 
-class JourneyActionValue(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JourneyActionValue(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One destination and its share of the visitors."""
 
     id: str | None = None
@@ -44,7 +44,7 @@ class JourneyActionValue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Per cent."""
 
 
-class JourneyCondition(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JourneyCondition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """When a journey applies."""
 
     id: str | None = None
@@ -52,7 +52,7 @@ class JourneyCondition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: str | int | float | bool | None = None
 
 
-class JourneyList(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JourneyList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All journeys and where they start."""
 
     starting_point: str | None = None
@@ -66,7 +66,7 @@ class JourneyV2Input(Struct, frozen=True, kw_only=True):
     name: str | UnsetType = UNSET
 
 
-class JourneyV2Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JourneyV2Record(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A journey as it is stored."""
 
     id: str | None = None
@@ -82,13 +82,13 @@ class JourneyV2Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     data: dict[str, Any] | None = None
 
 
-class JourneyV2Saved(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JourneyV2Saved(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What storing a journey answers."""
 
     name: str | None = None
 
 
-class MessageResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class MessageResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A sentence about what was done."""
 
     message: str | None = None

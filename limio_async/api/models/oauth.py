@@ -23,7 +23,7 @@ class OAuthTokenRequest(Struct, frozen=True, kw_only=True):
     scope: str | UnsetType = UNSET
 
 
-class OAuthTokenResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OAuthTokenResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A bearer token; there is no refresh token."""
 
     access_token: str

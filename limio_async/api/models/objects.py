@@ -39,7 +39,7 @@ class AddRelationshipRequest(Struct, frozen=True, kw_only=True):
     service: Literal["limio", "zuora", "salesforce"] | str | UnsetType = UNSET
 
 
-class AddressData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AddressData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An address as it is stored."""
 
     first_name: str | None = field(name="firstName", default=None)
@@ -61,7 +61,7 @@ class AddressData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     country: str | None = None
 
 
-class Authority(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Authority(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """On whose behalf an object was made."""
 
     aut: dict[str, Any] | None = None
@@ -69,7 +69,7 @@ class Authority(Struct, frozen=True, kw_only=True, omit_defaults=True):
     permissions: list[str | None] | None = None
 
 
-class DeleteObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DeleteObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The store's own note of the deletion."""
 
     http_status_code: int | None = field(name="httpStatusCode", default=None)
@@ -78,7 +78,7 @@ class DeleteObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True
     total_retry_delay: int | float | None = field(name="totalRetryDelay", default=None)
 
 
-class ObjectRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ObjectRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What every stored object has around its `data`."""
 
     id: str | None = None
@@ -113,19 +113,19 @@ class ObjectRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     authority: Authority | None = None
 
 
-class LimioObject(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
+class LimioObject(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Any stored object, its data as it is stored. Lists hold summaries."""
 
     data: dict[str, Any] | None = None
 
 
-class Order(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Order(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stored order. Known status values: active, complete, pending-payment."""
 
     data: OrderData | None = None
 
 
-class OrderData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OrderData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a stored order holds; mostly the request that made it."""
 
     order_type: str | None = None
@@ -150,32 +150,32 @@ class OrderData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tracking: TrackingData | None = None
 
 
-class PaymentMethod(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
+class PaymentMethod(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stored payment method."""
 
     data: PaymentMethodData | None = None
 
 
-class PaymentMethodData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PaymentMethodData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a payment method holds."""
 
     type: str | None = None
     zuora: ZuoraPaymentMethod | None = None
 
 
-class Schedule(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Schedule(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A payment to come of a subscription. Known status values: active, pending, pending-external, cancelled."""
 
     data: PreviewScheduleItem | None = None
 
 
-class StoredAddress(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
+class StoredAddress(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stored address."""
 
     data: AddressData | None = None
 
 
-class StoredOrderItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StoredOrderItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One line of a stored order."""
 
     id: str | None = None
@@ -189,7 +189,7 @@ class StoredOrderItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     products: list[ProductData | str | None] | None = None
 
 
-class SubscriptionPrice(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SubscriptionPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a subscription or order item costs."""
 
     amount: int | float | str | None = None
@@ -197,14 +197,14 @@ class SubscriptionPrice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     summary: SubscriptionPriceSummary | None = None
 
 
-class SubscriptionPriceSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SubscriptionPriceSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A price in words, as HTML."""
 
     headline: str | None = None
     subline: str | None = None
 
 
-class TrackingData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TrackingData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where an order or basket came from."""
 
     offers: list[str | None] | None = None
@@ -227,7 +227,7 @@ class UpdateObjectRequest(Struct, frozen=True, kw_only=True):
     """Such as quantity of a subscription, or the fields of a promo code."""
 
 
-class UpdateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UpdateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The object after the change."""
 
     id: str | None = None
@@ -235,7 +235,7 @@ class UpdateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True
     data: dict[str, Any] | None = None
 
 
-class ZuoraPaymentMethod(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ZuoraPaymentMethod(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A payment method as Zuora reported it."""
 
     ref_id: str | None = field(name="refId", default=None)

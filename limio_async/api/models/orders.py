@@ -329,14 +329,14 @@ class OrderItemInput(Struct, frozen=True, kw_only=True):
     """Sent by the shop."""
 
 
-class OrderPreview(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OrderPreview(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Whether the preview can be used."""
 
     success: bool | None = None
     """The schedule is meaningful only when true."""
 
 
-class OrderPreviewResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OrderPreviewResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an order would cost; the first schedule entry is due today."""
 
     preview: OrderPreview | None = None
@@ -441,7 +441,7 @@ ORDER_REQUEST_BY_TYPE: Mapping[str, type[OrderRequest]] = {
 """The member of `OrderRequest` that each type is."""
 
 
-class OrderResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OrderResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The order that was made, and its subscription."""
 
     id: str | None = None
@@ -478,7 +478,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     gift_code: str | UnsetType = UNSET
 
 
-class PreviewLineItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PreviewLineItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One charge of a payment to come."""
 
     amount: str | int | float | None = None
@@ -491,7 +491,7 @@ class PreviewLineItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     product_name: str | None = field(name="productName", default=None)
 
 
-class PreviewScheduleItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PreviewScheduleItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A payment or refund to come."""
 
     date: str | None = None

@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 
-class PartnerOrganisation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PartnerOrganisation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A partner organisation."""
 
     id: str | None = None
@@ -27,7 +27,7 @@ class PartnerOrganisation(Struct, frozen=True, kw_only=True, omit_defaults=True)
     data: PartnerOrganisationData | None = None
 
 
-class PartnerOrganisationData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PartnerOrganisationData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a partner organisation holds."""
 
     zuora_account_id: str | None = field(name="zuoraAccountId", default=None)
@@ -46,7 +46,7 @@ class PartnerOrganisationInput(Struct, frozen=True, kw_only=True):
     logo: str | UnsetType = UNSET
 
 
-class PartnerUser(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PartnerUser(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A user of a partner organisation."""
 
     id: str | None = None

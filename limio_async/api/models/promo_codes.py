@@ -27,7 +27,7 @@ class CreateObjectRequest(Struct, frozen=True, kw_only=True):
     status: bool | str | UnsetType = UNSET
 
 
-class CreateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CreateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The object that was created."""
 
     id: str | None = None

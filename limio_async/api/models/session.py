@@ -7,7 +7,7 @@ from msgspec import Struct, field
 __all__ = ["UserEntitlement", "UserEntitlements"]
 
 
-class UserEntitlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UserEntitlement(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Something the user may use, and when."""
 
     code: str | None = None
@@ -17,7 +17,7 @@ class UserEntitlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     effective_date: str | None = field(name="effectiveDate", default=None)
 
 
-class UserEntitlements(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UserEntitlements(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All that the signed-in user may use."""
 
     owner: str | None = None

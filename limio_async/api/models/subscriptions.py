@@ -12,7 +12,7 @@ from limio_async.api.models.objects import LimioObject, ObjectRecord, Subscripti
 __all__ = ["MmaSubscription", "Subscription", "SubscriptionAttributes", "SubscriptionData"]
 
 
-class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
+class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A subscription of the signed-in user with what belongs to it."""
 
     data: SubscriptionData | None = None
@@ -22,13 +22,13 @@ class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=Tru
     schedule: list[LimioObject | None] | None = None
 
 
-class Subscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True):
+class Subscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A subscription. Known status values: initial, active, pending, cancelled, expired."""
 
     data: SubscriptionData | None = None
 
 
-class SubscriptionAttributes(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SubscriptionAttributes(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Marks of a subscription."""
 
     gift: bool | None = None
@@ -36,7 +36,7 @@ class SubscriptionAttributes(Struct, frozen=True, kw_only=True, omit_defaults=Tr
     auto_renew: bool | None = field(name="autoRenew", default=None)
 
 
-class SubscriptionData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SubscriptionData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a subscription holds."""
 
     id: str | None = None

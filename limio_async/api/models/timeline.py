@@ -24,7 +24,7 @@ class TimelineEventRequest(Struct, frozen=True, kw_only=True):
     """Name guessed."""
 
 
-class TimelineEventResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TimelineEventResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The event that was added."""
 
     id: str

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 __all__ = ["SyncZuoraResponse", "ZuoraEventRequest"]
 
 
-class SyncZuoraResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SyncZuoraResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The subscription that was created or refreshed."""
 
     success: bool | None = None
