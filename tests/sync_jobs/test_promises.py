@@ -117,9 +117,9 @@ def test_a_client_without_credentials_syncs_nothing_and_says_so(
 async def test_streams_whose_tables_have_one_name_are_kept_apart(run_job: RunJob) -> None:
     with pytest.raises(errors.ConfigurationError, match="would share the table objects_gift_code"):
         await run_job("objects:gift_code", "objects:gift-code")
-    assert (await run_job("objects:promo_code")).complete
-    with pytest.raises(errors.JobError, match="holds objects:promo_code: sync objects:PROMO_CODE to another"):
-        await run_job("objects:PROMO_CODE")
+    assert (await run_job("objects:subscription")).complete
+    with pytest.raises(errors.JobError, match="holds objects:subscription: sync objects:SUBSCRIPTION to another"):
+        await run_job("objects:SUBSCRIPTION")
 
 
 async def test_an_object_that_is_gone_when_it_is_fetched_whole_is_marked_and_in_quarantine(
