@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -14,7 +15,7 @@ from psycopg import sql
 
 __all__ = ["POSTGRES", "FilesTarget", "PostgresTarget", "SqliteTarget", "Stored", "Target"]
 
-POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
+POSTGRES = os.environ.get("LIMIO_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
 
 
 class Stored(msgspec.Struct, frozen=True):

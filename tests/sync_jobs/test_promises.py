@@ -118,7 +118,9 @@ async def test_streams_whose_tables_have_one_name_are_kept_apart(run_job: RunJob
     with pytest.raises(errors.ConfigurationError, match="would share the table objects_gift_code"):
         await run_job("objects:gift_code", "objects:gift-code")
     assert (await run_job("objects:subscription")).complete
-    with pytest.raises(errors.JobError, match="holds objects:subscription: sync objects:SUBSCRIPTION to another"):
+    with pytest.raises(
+        errors.JobError, match="holds objects:subscription: sync objects:SUBSCRIPTION to another"
+    ):
         await run_job("objects:SUBSCRIPTION")
 
 

@@ -310,6 +310,7 @@ def test_a_page_tells_hits_snapshot_and_cursor(
 ) -> None:
     page = head(operation, sample(name))
     assert (page.hits, page.commit_id) == (hits, commit_id)
+    assert page.items is not None
     assert page.empty is (len(json.loads(bytes(page.items))) == 0)
     documented = json.loads(sample(name)).get("queryMore")
     parts = documented.values() if isinstance(documented, dict) else [documented] if documented else []

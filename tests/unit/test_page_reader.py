@@ -1,0 +1,138 @@
+"""Reading a page: the cursor found early is the one that the page has; one pass reads what several would."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limio_async.api._cursors import CATALOG, OBJECTS
+from limio_async.core.page_reader import PageReader, cursor_in_tail
+from limio_async.core.paging import read_head
+from limio_async.core.wire import Paging
+from limio_async.errors import Unreadable
+
+FILLER = [{"id": f"o-{number}", "text": "x" * 200} for number in range(90)]
+WORDS = st.sampled_from(
+    [
+        "queryMore",
+        '"queryMore"',
+        'a,"queryMore":"b"',
+        "{",
+        "}",
+        "]",
+        "\\",
+        '\\"queryMore\\":',
+        "items",
+        "é",
+        ",",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+CURSORS = (
+    st.sampled_from(["", "abc", 'a"b', "\\", "é", "}"])
+    | st.none()
+    | st.fixed_dictionaries({"from": st.text(max_size=4), "alias": st.text(max_size=4)})
+)
+
+
+def certain(paging: Paging, body: bytes) -> Any:
+    """The cursor that a full parse finds; a marker where it finds none that can be used."""
+    try:
+        return read_head("listThings", paging, body).cursor
+    except Unreadable:
+        return "unreadable"
+
+
+@pytest.mark.parametrize("paging", [CATALOG, OBJECTS])
+@given(
+    fields=st.lists(st.tuples(st.sampled_from(["a", "header", "hits", "tail"]) | WORDS, VALUES), max_size=4),
+    cursor=CURSORS,
+    at=st.integers(0, 5),
+    first=st.booleans(),
+    indent=st.sampled_from([None, 1]),
+    escaped=st.booleans(),
+    rest=st.sampled_from([b"", b" ", b"\n", b"}", b"]", b',"queryMore":"late"}', b'{"queryMore":"more"}']),
+)
+def test_a_cursor_found_early_is_that_of_the_page(
+    paging: Paging,
+    fields: list[tuple[str, Any]],
+    cursor: Any,
+    at: int,
+    first: bool,
+    indent: int | None,
+    escaped: bool,
+    rest: bytes,
+) -> None:
+    pairs = [(name, value) for name, value in fields if name != "items"]
+    pairs.insert(min(at, len(pairs)), ("queryMore", cursor))
+    pairs.insert(0 if first else len(pairs), ("items", FILLER))
+    text = ",".join(f"{json.dumps(name)}: {json.dumps(value, indent=indent)}" for name, value in pairs)
+    if escaped:
+        text = text.replace('"queryMore"', '"query\\u004dore"', 1)
+    body = f"{{{text}}}".encode() + rest
+    early = cursor_in_tail("listThings", paging, body)
+    if early is not None and certain(paging, body) != "unreadable":
+        assert early == certain(paging, body)
+
+
+def test_a_common_page_is_certain() -> None:
+    body = json.dumps({"items": FILLER, "hits": 5, "queryMore": {"from": "f", "alias": "a"}}).encode()
+    assert cursor_in_tail("listOffers", CATALOG, body) == read_head("listOffers", CATALOG, body).cursor
+    first = json.dumps({"queryMore": "k", "items": FILLER * 3}).encode()
+    assert (
+        cursor_in_tail("listObjects", OBJECTS, first) is None
+    )  # too far from the end: the page is read first
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"items": [], "hits": {"value": 3, "relation": "gte"}, "commitId": "abc"}',
+        b'{"header": {"commitId": 17}, "items": [{"id": "a"}], "queryMore": {"from": "f", "alias": "g"}}',
+        b'{"items": null, "hits": "many"}',
+        b'{"items": [{"id": "a", "new": [1, {}]}, {"id": null}], "hits": 2, "other": {"items": [1]}}',
+    ],
+)
+def test_one_pass_finds_what_several_find(body: bytes) -> None:
+    class Thing(msgspec.Struct):
+        id: str | None = None
+
+    reader = PageReader[Thing]("listOffers", CATALOG, Thing)
+    read = reader.read(body)
+    assert read is not None
+    head, items = read
+    careful = reader.read_head(body)
+    assert items == reader.items(careful)
+    assert (head.hits, head.exact, head.cursor, head.commit_id) == (
+        careful.hits,
+        careful.exact,
+        careful.cursor,
+        careful.commit_id,
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"hits": 1}',
+        b'{"items": [{"id": 7}]}',
+        b'{"items": {}}',
+        b'{"items": [], "queryMore": 5}',
+    ],
+)
+def test_what_is_odd_is_left_to_the_careful_way(body: bytes) -> None:
+    class Thing(msgspec.Struct):
+        id: str
+
+    assert PageReader[Thing]("listOffers", CATALOG, Thing).read(body) is None
