@@ -94,6 +94,7 @@ format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## print the benchmarks' tables
+	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.emulator
