@@ -71,7 +71,6 @@ class Killed(msgspec.Struct):
     half_files: int = 0
     """Kills in the middle of writing a file."""
     complete: int = 0
-    """Runs that came to their end, after which all was compared."""
     incomplete: int = 0
     reasons: Counter[str] = msgspec.field(default_factory=Counter)
     """Why streams were not complete."""
@@ -79,6 +78,8 @@ class Killed(msgspec.Struct):
     """Starts that found the target still locked by a connection of the killed process."""
     restarts: int = 0
     faults: int = 0
+    streams: int = 0
+    """Streams that were said to be complete, each compared at once."""
     compared: int = 0
     deleted: int = 0
     lost: int = 0
@@ -98,6 +99,8 @@ class Process:
     def __init__(self, counts: Mapping[str, int]) -> None:
         self.happened: Counter[str] = Counter()
         self.errors = b""
+        self.completed: list[str] = []
+        """Streams that were said to be complete."""
         self.reasons: list[str] = []
         """Why streams were not complete."""
         self.code: int | None = None
@@ -145,7 +148,9 @@ class Process:
             return
         report, kind = event["report"], event["kind"]
         name = report["stream"]
-        if kind == "ended" and report["status"] != "complete":
+        if kind == "ended" and report["status"] == "complete":
+            self.completed.append(name)
+        elif kind == "ended":
             self.reasons.append(f"{name}: {report['status']}, {report['error']}")
         written = sum(report[one] for one in ("inserted", "updated", "unchanged", "quarantined"))
         whole = kind == "written" and report["seen"] == self._counts[name] <= written
@@ -199,6 +204,8 @@ class Killer:
         self._chance = random.Random(f"{seed} {target.name}")
         self._tenant = Tenant(offers=size.offers, subscriptions=size.subscriptions, seed=seed)
         self._tenant.go_wrong(seed)
+        self._truth: Mapping[str, Mapping[str, bytes]] = {}
+        self._hashes: Mapping[str, Mapping[str, str]] = {}
 
     async def run(self) -> Killed:
         """Sync to the end, compare, change the tenant, and so on; in the end once undisturbed."""
@@ -206,29 +213,37 @@ class Killer:
         with served(self._tenant.world) as url:
             while not undisturbed:
                 undisturbed = self.done.kills == self._kills
-                truth = await self._tenant.content()
-                counts = {name: len(items) for name, items in truth.items()}
+                await self._look()
                 for streams in STEPS:
-                    await self._sync(streams, url, counts)
-                compare(self._target, self._tenant, truth, self.done)
+                    await self._sync(streams, url)
+                runs = self._target.runs()
+                assert runs == dict.fromkeys(self._truth, "complete"), (self._target.name, runs)
                 await self._tenant.change()
-        self.done.items = sum(counts.values())
+        self.done.items = sum(map(len, self._truth.values()))
+        self.done.deleted = sum(one.deleted for name in self._truth for one in self._target.stored(name))
         self.done.faults = sum(self._tenant.world.faults.hits.values())
         self.done.seconds = time.monotonic() - begun
         return self.done
 
-    async def _sync(self, streams: Sequence[str], url: str, counts: Mapping[str, int]) -> None:
+    async def _look(self) -> None:
+        """See what there is now."""
+        self._truth = await self._tenant.content()
+        self._hashes = {name: self._tenant.hashes(name, items) for name, items in self._truth.items()}
+
+    async def _sync(self, streams: Sequence[str], url: str) -> None:
         """Start it again and again until it says that it is complete."""
         hydrate = ["--hydrate"] if streams == HYDRATED else []
         command = ["sync", *streams, *hydrate, "--page-size", "500", "--to", self._target.url, "--json"]
         environ = {**self._tenant.world.environ(url), "XDG_STATE_HOME": str(self._state)}
-        done = self.done
+        done, counts = self.done, {name: len(items) for name, items in self._truth.items()}
         while done.incomplete < MOST_INCOMPLETE:
             life = self._size.longest_life
             moment = random_moment(self._chance, life, len(streams)) if done.kills < self._kills else None
             process = Process(counts)
             await process.run(command, environ, moment)
             done.restarts += process.happened["restarted"]
+            for name in process.completed:  # at once: the next run would mend it
+                self._compare(name)
             if process.code == COMPLETE:
                 done.complete += 1
                 return
@@ -244,27 +259,22 @@ class Killer:
                 raise AssertionError(f"exit code {process.code}: {process.errors.decode()}")
         raise AssertionError(f"it does not come to an end: {done.reasons}")
 
-
-def compare(target: Target, tenant: Tenant, truth: Mapping[str, Mapping[str, bytes]], done: Killed) -> None:
-    """Every id once, its exact bytes, marked as deleted exactly where it is; every run complete."""
-    done.deleted = 0
-    for name, items in truth.items():
-        stored = target.stored(name)
-        hashes = tenant.hashes(name, items)
+    def _compare(self, name: str) -> None:
+        """Of a stream: every id once, its exact bytes, marked as deleted exactly where it is."""
+        done, items, hashes = self.done, self._truth[name], self._hashes[name]
+        stored = self._target.stored(name)
         live = {one.id: one for one in stored if not one.deleted}
         done.compared += len(stored)
-        done.deleted += sum(one.deleted for one in stored)
+        done.streams += 1
         done.lost += len(items.keys() - live.keys())
         done.twice += len(stored) - len({one.id for one in stored})
         done.wrong += len(live.keys() - items.keys())
-        done.wrong += len({one.id for one in stored if one.deleted} ^ tenant.deleted[name])
+        done.wrong += len({one.id for one in stored if one.deleted} ^ self._tenant.deleted[name])
         for own, one in live.items():
             sent = items.get(own, b"null")
-            same = one.raw == sent if target.exact else _means(one.raw) == _means(sent)
+            same = one.raw == sent if self._target.exact else _means(one.raw) == _means(sent)
             done.wrong += not (same and one.hash == hashes.get(own))
-    runs = target.runs()
-    assert runs == dict.fromkeys(truth, "complete"), (target.name, runs)
-    assert (done.lost, done.twice, done.wrong) == (0, 0, 0), done
+        assert (done.lost, done.twice, done.wrong) == (0, 0, 0), (name, done)
 
 
 def _means(raw: bytes) -> Any:
@@ -293,6 +303,7 @@ def _numbers(one: Killed) -> Mapping[str, int]:
         "starts that found the target still locked": one.refused,
         "walks begun again at the top": one.restarts,
         "faults": one.faults,
+        "streams said to be complete, compared at once": one.streams,
         "rows compared": one.compared,
         "rows marked as deleted in the end": one.deleted,
         "**lost**": one.lost,
