@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
 class VirtualTime:
-    """The running loop's clock: jumps to the next timer instead of waiting for it."""
+    """The running loop's clock: jumps to the next timer instead of waiting for it.
+
+    It begins at a whole second, so waits that are sums of powers of two are exact however long the machine has been up.
+    """
 
     def __init__(self, loop: Any) -> None:
         self.elapsed = 0.0
         self.loop = loop
-        self._begun: float = loop.time()
+        self._begun = float(math.ceil(loop.time()))
         self._select = loop._selector.select
 
     def time(self) -> float:
