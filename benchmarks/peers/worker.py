@@ -1,0 +1,66 @@
+"""The process that a contender runs in: takes a measure's name, does it, tells what it cost. Only the standard library.
+
+Lines of JSON on stdin, `{"measure": "walk", "args": {…}}`, each answered by one on stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+__all__ = ["Calls", "run"]
+
+CORE = 0
+
+
+class Calls(NamedTuple):
+    """How long calls took, in seconds."""
+
+    count: int
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, took: list[float]) -> Calls:
+        took.sort()
+        return cls(len(took), took[len(took) // 2], took[len(took) * 99 // 100])
+
+
+def peak_kib() -> int:
+    """Of this process, since it began."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak
+
+
+def run(*measures: Callable[..., Awaitable[Any]]) -> None:
+    """Do what is asked for until stdin ends."""
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {CORE})
+    known = {measure.__name__: measure for measure in measures}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        print(json.dumps(once(known[asked["measure"]], asked["args"])), flush=True)
+
+
+def once(measure: Callable[..., Awaitable[Any]], args: dict[str, Any]) -> dict[str, Any]:
+    """Do it in a loop of its own. Seconds are of the whole, the loop and the connections included."""
+
+    async def work() -> Any:
+        return await measure(**args)
+
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    came = asyncio.run(work())
+    return {
+        "came": came,
+        "cpu": time.process_time() - cpu,
+        "wall": time.perf_counter() - wall,
+        "peak_kib": peak_kib(),
+    }
