@@ -157,7 +157,7 @@ class Orders:
         self.taken: Counter[str] = Counter()
         self.requests = 0
 
-    async def send(self, request: Request, *, timeout: float | None) -> Response:
+    async def send(self, request: Request, *, timeout: float) -> Response:
         self.requests += 1
         await asyncio.sleep(0)
         fault = self.chance.choice(["", "refused", "lost", "hangs", "401", "429", "500", "502", "503", "504"])
@@ -204,7 +204,7 @@ async def ratio(share: float, calls: int) -> tuple[float, float]:
     sent = done = 0
 
     class Flaky(Orders):
-        async def send(self, request: Request, *, timeout: float | None) -> Response:
+        async def send(self, request: Request, *, timeout: float) -> Response:
             nonlocal sent
             sent += 1
             return reply({"id": "sub-1"}, 503 if chance.random() < share else 200)

@@ -21,7 +21,6 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from limio_async.core.codec import UNDECODABLE
-from limio_async.core.deadline import Deadlines
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import (
     AnswerLost,
@@ -42,6 +41,7 @@ _LARGEST_BODY = 32 * 1024 * 1024
 _CHUNK = 256 * 1024
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
+_READ_AT_ONCE = 1024 * 1024
 _MOMENT = 0.1
 _LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
 """Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
@@ -101,20 +101,16 @@ class AiohttpTransport:
         self._borrowed = session
         self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
         self._closed = False
-        self._deadlines = Deadlines()
 
     @property
     def origin(self) -> str:
         """Scheme, host and port that requests go to."""
         return self._origin
 
-    async def send(self, request: Request, *, timeout: float | None) -> Response:
-        """Send once and read the whole answer."""
+    async def send(self, request: Request, *, timeout: float) -> Response:
+        """Send once and read the whole answer; half of *timeout* at most, and 10 s, is for connecting."""
         try:
-            if timeout is None:
-                return await self._sent(request, None)
-            with self._deadlines.within(timeout):  # aiohttp's own is mistaken for the caller's when both end
-                return await self._sent(request, timeout)
+            return await self._sent(request, timeout)
         except (aiohttp.ClientError, TimeoutError) as error:
             ours = _translated(error, request.operation)
         except TransportError as error:  # from the middleware, which does not know the operation
@@ -124,12 +120,11 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close the connections."""
         self._closed = True
-        self._deadlines.close()
         while self._sessions:
             _, session = self._sessions.popitem()
             await session.close()
 
-    async def _sent(self, request: Request, timeout: float | None) -> Response:
+    async def _sent(self, request: Request, timeout: float) -> Response:
         async with self._opened(request.retry).request(
             request.method,
             URL(self._origin + request.target, encoded=True),
@@ -155,7 +150,7 @@ class AiohttpTransport:
         chunks: list[bytes] = []
         left = self._largest_body
         with _ends_with_its_connection(answer):
-            async for chunk in answer.content.iter_chunked(_CHUNK):
+            async for chunk in answer.content.iter_any():
                 left -= len(chunk)
                 if left < 0:
                     answer.close()
@@ -183,6 +178,7 @@ class AiohttpTransport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 request_class=_OnCleanConnections,
                 trust_env=False,
+                read_bufsize=_READ_AT_ONCE,
             )
         return self._sessions[idle]
 
@@ -255,9 +251,9 @@ def _noticed(closed: asyncio.Future[None]) -> None:
         closed.exception()
 
 
-def _connecting_within(timeout: float | None) -> aiohttp.ClientTimeout:
+def _connecting_within(timeout: float) -> aiohttp.ClientTimeout:
     """Half of the time for connecting, so that a failure to connect is known as one: nothing was sent."""
-    if timeout is None or timeout >= 2 * _LONGEST_CONNECT:
+    if timeout >= 2 * _LONGEST_CONNECT:
         return _PATIENT
     return aiohttp.ClientTimeout(total=None, connect=timeout / 2)
 

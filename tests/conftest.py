@@ -38,7 +38,7 @@ class ScriptedTransport:
         self.suspends = 1
         self.closed = 0
 
-    async def send(self, request: Request, *, timeout: float | None) -> Response:
+    async def send(self, request: Request, *, timeout: float) -> Response:
         self.requests.append(request)
         self.timeouts.append(timeout)
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]

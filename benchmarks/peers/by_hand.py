@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -32,21 +34,30 @@ class Slims(msgspec.Struct):
     queryMore: dict[str, str] | None = None  # noqa: N815
 
 
+class Raws(msgspec.Struct):
+    items: list[msgspec.Raw]
+    queryMore: dict[str, str] | None = None  # noqa: N815
+
+
 async def walk(url: str, page_size: int, how: str = "typed") -> int:
-    decoder: Any = msgspec.json.Decoder(Slims if how == "slim" else Typed)
+    decoder: Any = msgspec.json.Decoder({"typed": Typed, "slim": Slims, "ndjson": Raws}[how])
     cursor, came = None, 0
     async with aiohttp.ClientSession() as session:
-        while True:
-            query = {"opt.all": "true", "opt.pageSize": str(page_size)}
-            if cursor:
-                query |= {"opt.queryMoreFrom": cursor["from"], "opt.queryMoreAlias": cursor["alias"]}
-            async with session.get(f"{url}/api/offers", params=query, headers=KEY) as answer:
-                page = decoder.decode(await answer.read())
-            for _ in page.items:
-                came += 1
-            if not page.items:
-                return came
-            cursor = page.queryMore
+        with Path(os.devnull).open("wb") as file:  # noqa: ASYNC230
+            while True:
+                query = {"opt.all": "true", "opt.pageSize": str(page_size)}
+                if cursor:
+                    query |= {"opt.queryMoreFrom": cursor["from"], "opt.queryMoreAlias": cursor["alias"]}
+                async with session.get(f"{url}/api/offers", params=query, headers=KEY) as answer:
+                    page = decoder.decode(await answer.read())
+                for item in page.items:
+                    if how == "ndjson":
+                        file.write(item)
+                        file.write(b"\n")
+                    came += 1
+                if not page.items:
+                    return came
+                cursor = page.queryMore
 
 
 async def read(url: str, page_size: int, offers: int) -> int:
@@ -99,7 +110,8 @@ async def hydrate(url: str, objects: int, workers: int) -> int:
                 async with session.get(
                     f"{url}/api/objects/limio/subscriptions/{one}", headers=BEARER
                 ) as answer:
-                    came += decoder.decode(await answer.read()).id == one
+                    full = decoder.decode(await answer.read())
+                came += full.id == one
 
         await asyncio.gather(*(work() for _ in range(workers)))
     return came

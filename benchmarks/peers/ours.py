@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.by_hand import Slim
@@ -18,20 +20,27 @@ async def walk(url: str, page_size: int, how: str = "typed") -> int:
         listing: Any = limio.offers.list(page_size=page_size)
         if how == "slim":
             listing = listing.into(Slim)
-        elif how == "raw":
+        elif how != "typed":
             listing = listing.raw()
+        if how == "ndjson":
+            with Path(os.devnull).open("wb") as file:  # noqa: ASYNC230
+                async for item in listing:
+                    file.write(item)
+                    file.write(b"\n")
+                    came += 1
+            return came
         async for _ in listing:
             came += 1
     return came
 
 
 async def busy(url: str, page_size: int, seconds: float) -> int:
-    """A walk whose consumer is busy for *seconds* with each page, as with a database."""
+    """A walk whose consumer keeps the loop from running for *seconds* in each page."""
     came = 0
     async with Limio(url, auth=ApiKey("k")) as limio:
         async for page in limio.offers.list(page_size=page_size).pages():
             came += len(page.items)
-            await asyncio.sleep(seconds)
+            time.sleep(seconds)  # noqa: ASYNC251
     return came
 
 
@@ -59,5 +68,24 @@ async def hydrate(url: str, objects: int, workers: int) -> int:
     return came
 
 
+async def hydrate_by_hand(url: str, objects: int, workers: int) -> int:
+    """The same without `hydrated`: a fixed pool of workers over a queue, the fastest of the ways that we know."""
+    came = 0
+    async with Limio(url, auth=ClientCredentials("a", "b"), max_concurrency=workers) as limio:
+        waiting: asyncio.Queue[str] = asyncio.Queue()
+        for number in range(objects):
+            waiting.put_nowait(f"sub-{number:06d}")
+
+        async def work() -> None:
+            nonlocal came
+            while not waiting.empty():
+                one = waiting.get_nowait()
+                full = await limio.subscriptions.get(one)
+                came += full.id == one
+
+        await asyncio.gather(*(work() for _ in range(workers)))
+    return came
+
+
 if __name__ == "__main__":
-    run(walk, busy, calls, hydrate)
+    run(walk, busy, calls, hydrate, hydrate_by_hand)

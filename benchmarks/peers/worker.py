@@ -23,7 +23,7 @@ CORE = 0
 class Calls(NamedTuple):
     """How long calls took, in seconds."""
 
-    count: int
+    number: int
     p50: float
     p99: float
 

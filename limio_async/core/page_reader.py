@@ -37,15 +37,15 @@ class PageReader(Generic[T]):
         self._paging = paging
         self._kind = kind
         self._finish = finish
-        self._page = _page_decoder(paging.items, _others(paging), kind)
+        self._others = _others(paging)
+        self._page = _page_decoder(paging.items, self._others, kind)
 
     def read(self, body: bytes) -> tuple[Head, list[T]] | None:
         """All of a page in one pass; None if something of it is not as it should be."""
         try:
             page = self._page.decode(body)
-            fields = {one.encode_name: getattr(page, one.name) for one in msgspec.structs.fields(page)}
-            items = cast("list[Any] | None", fields.pop(self._paging.items)) or []
-            return head_of(self._operation, self._paging, None, fields), self._finished(items)
+            others = {name: getattr(page, f"other_{number}") for number, name in enumerate(self._others)}
+            return head_of(self._operation, self._paging, None, others), self._finished(page.items or [])
         except (*UNDECODABLE, LimioError):
             return None
 
@@ -100,7 +100,7 @@ def cursor_in_tail(operation: str, paging: Paging, body: bytes) -> Cursor | None
 
 
 @lru_cache(maxsize=256)
-def _page_decoder(items: str, others: frozenset[str], kind: Any) -> msgspec.json.Decoder[Any]:
+def _page_decoder(items: str, others: tuple[str, ...], kind: Any) -> msgspec.json.Decoder[Any]:
     """Decodes a page: its items to a list of *kind*, of *others* what came, and skips everything else."""
     page = msgspec.defstruct(
         "Page",
@@ -108,14 +108,14 @@ def _page_decoder(items: str, others: frozenset[str], kind: Any) -> msgspec.json
             ("items", list[kind] | None, msgspec.field(name=items)),
             *(
                 (f"other_{number}", msgspec.Raw, msgspec.field(name=name, default=_NULL))
-                for number, name in enumerate(sorted(others - {items}))
+                for number, name in enumerate(others)
             ),
         ],
     )
     return msgspec.json.Decoder(page)
 
 
-def _others(paging: Paging) -> frozenset[str]:
+def _others(paging: Paging) -> tuple[str, ...]:
     """The keys of a page that are looked at beside its items."""
     tops = {place.partition(".")[0] for place in paging.commit_id}
-    return frozenset(name for name in (paging.hits, paging.cursor, *tops) if name)
+    return tuple(sorted({name for name in (paging.hits, paging.cursor, *tops) if name} - {paging.items}))

@@ -21,9 +21,13 @@ class Transport(Protocol):
         """Scheme, host and port that requests go to, such as `https://acme.prod.limio.com`."""
         ...
 
-    async def send(self, request: Request, *, timeout: float | None) -> Response:
-        """Send once. Raises `NeverSent` if nothing left, `AnswerLost` if no whole answer came back in
-        *timeout* seconds. Never sends twice, never follows a redirect."""
+    async def send(self, request: Request, *, timeout: float) -> Response:
+        """Send once. Raises `NeverSent` if nothing left, `AnswerLost` if no whole answer came back. Never
+        sends twice, never follows a redirect.
+
+        After *timeout* seconds the caller cancels this: what has to be known by then, such as that there is
+        no connection, has to be found out before.
+        """
         ...
 
     async def aclose(self) -> None:

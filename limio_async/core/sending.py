@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -29,19 +30,17 @@ class Sending:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.deadline: float | None = None
-        """Loop time; None where the call around it has one."""
+        self.deadline = math.inf
+        """Loop time."""
         self.attempts: list[Attempt] = []
         self._in_flight = False
 
     def has_time_until(self, moment: float) -> bool:
         """Whether *moment* (loop time) lies before the deadline: what cannot be in time is not begun."""
-        return self.deadline is None or moment < self.deadline
+        return moment < self.deadline
 
-    def time_left(self, otherwise: float) -> float:
-        """Seconds until the deadline; *otherwise* where there is none."""
-        if self.deadline is None:
-            return otherwise
+    def time_left(self) -> float:
+        """Seconds until the deadline."""
         return max(0.001, self.deadline - asyncio.get_running_loop().time())
 
     def begins(self) -> None:

@@ -23,6 +23,7 @@ from limio_async.core.wire import SCHEMES, Attempt, Credential, Endpoint, Reques
 from limio_async.errors import (
     AnswerLost,
     ApiError,
+    DeadlineExceeded,
     InvalidArgument,
     LimioError,
     MissingCredentials,
@@ -337,7 +338,7 @@ class Session:
             sending.begins()
             outcome: Response | TransportError
             try:
-                outcome = await self._transport.send(request, timeout=sending.time_left(self._timeout))
+                outcome = await self._transport.send(request, timeout=sending.time_left())
             except TransportError as error:
                 outcome = error
             self._limiter.learn(outcome, _asked_to_wait(outcome))
@@ -362,11 +363,11 @@ class Session:
         )
 
     async def _exchange(self, request: Request) -> Response:
-        sending = Sending(msgspec.structs.replace(request, accepts=()))
         try:
-            return await self._send_retrying(sending)
-        except AnswerLost as error:  # lost for the strategy; the call that needs the credential never left
+            response, _ = await self.send(msgspec.structs.replace(request, accepts=()))
+        except (AnswerLost, DeadlineExceeded, UnknownOutcome) as error:  # the call that needs it never left
             raise NeverSent(f"no credentials: {error}") from None
+        return response
 
 
 def _extend(trace: _Attempts | None, attempts: Sequence[Attempt]) -> None:

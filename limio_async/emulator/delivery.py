@@ -45,9 +45,5 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
             case "lost" | "not http":
                 raise AnswerLost(self._said("the answer was lost"), operation=operation)
 
-    def late(self, operation: str = "") -> AnswerLost:
-        """What a client raises that does not wait long enough."""
-        return AnswerLost(self._said("the answer did not come in time"), operation=operation)
-
     def _said(self, what: str) -> str:
         return f"{what} (emulated{f': {self.fault}' if self.fault else ''})"

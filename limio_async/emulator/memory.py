@@ -23,14 +23,12 @@ class InMemoryTransport:
         """Where the client believes to send."""
         return self._origin
 
-    async def send(self, request: Request, *, timeout: float | None) -> Response:
+    async def send(self, request: Request, *, timeout: float) -> Response:
         """The world's answer. Raises what a client would meet where the world's faults say so."""
         await asyncio.sleep(0)
         delivery = self._world.deliver(request)
         if delivery.delay:
-            await asyncio.sleep(delivery.delay if timeout is None else min(delivery.delay, timeout))
-            if timeout is not None and delivery.delay >= timeout:
-                raise delivery.late(request.operation)
+            await asyncio.sleep(delivery.delay)
         return delivery.received(request.operation)
 
     async def aclose(self) -> None:

@@ -42,7 +42,7 @@ async def test_the_memory_transport_is_a_transport_that_gives_way_once_a_send(wo
 async def test_a_lost_answer_is_raised_by_the_memory_transport(world: World) -> None:
     world.script("listSegments", "lost")
     with pytest.raises(AnswerLost):
-        await InMemoryTransport(world).send(request("/api/segments", world.api_key), timeout=None)
+        await InMemoryTransport(world).send(request("/api/segments", world.api_key), timeout=60)
 
 
 async def test_over_http_come_the_same_bytes_as_in_memory(world: World, visitor: Visitor) -> None:

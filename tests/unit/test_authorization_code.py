@@ -154,7 +154,7 @@ async def test_an_answer_lost_with_the_token_is_not_asked_for_twice(auth: Author
     lost = ScriptedTransport(errors.AnswerLost("hung up", operation="createToken"))
 
     async def exchange(request: Request) -> Response:
-        return await lost.send(request, timeout=None)
+        return await lost.send(request, timeout=60)
 
     sign_in = auth.begin(ORIGIN)
     with pytest.raises(errors.AnswerLost):

@@ -109,23 +109,26 @@ async def test_a_server_that_speaks_no_tls_was_never_sent_anything() -> None:
     assert CANARY.encode() not in b"".join(server.requests)
 
 
-async def test_an_answer_that_does_not_come_is_given_up() -> None:
-    async with raw_server(silence) as server:
-        with pytest.raises(errors.AnswerLost, match="in time"):
-            await send(server, timeout=0.1)
+async def drip(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+    for _ in range(100):
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.02)
 
 
-async def test_a_body_that_drips_is_cut_by_the_same_time_limit() -> None:
-    async def drip(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-        for _ in range(100):
-            writer.write(b" ")
-            await writer.drain()
-            await asyncio.sleep(0.02)
-
-    async with raw_server(drip) as server:
-        with pytest.raises(errors.AnswerLost):
-            await send(server, timeout=0.2)
+@pytest.mark.parametrize("late", [silence, drip])
+async def test_who_waits_no_longer_leaves_no_connection_on_which_the_answer_could_still_come(
+    late: Any,
+) -> None:
+    async with raw_server(late, http(b"{}")) as server:
+        transport = AiohttpTransport(server.url)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await transport.send(request(), timeout=0.1)
+        assert (await transport.send(request(), timeout=5)).body == b"{}"
+        await transport.aclose()
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Running contenders in turns: each is a process that waits for its turn (`peers/worker.py`), pinned beside the server."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+__all__ = ["Contender", "Cost", "Pair", "contending", "in_turns"]
+
+ROOT = Path(__file__).parent.parent
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What doing it once took: seconds of CPU and of time, the peak memory of the process until then."""
+
+    came: Any
+    cpu: float
+    wall: float
+    peak_kib: int
+
+
+class Contender:
+    """One of `benchmarks/peers`, running."""
+
+    def __init__(self, name: str, process: subprocess.Popen[str]) -> None:
+        self._name = name
+        self._process = process
+
+    def ask(self, measure: str, *, came: object = ..., **args: object) -> Cost:
+        """Let it do *measure*; what *came* must be as told, so that nobody is fast by leaving something out."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None  # noqa: S101
+        assert stdout is not None  # noqa: S101
+        print(json.dumps({"measure": measure, "args": args}), file=stdin, flush=True)
+        line = stdout.readline()
+        if not line:
+            sys.exit(f"{self._name} did not come to the end of {measure}; its error stands above")
+        cost = msgspec.json.decode(line, type=Cost)
+        if came is not ... and cost.came != came:
+            sys.exit(f"{self._name}: {cost.came} came of {measure}, not {came}")
+        return cost
+
+
+@contextmanager
+def contending(name: str, python: Path | str = sys.executable) -> Generator[Contender]:
+    """A contender, which ends with the block."""
+    command = [str(python), "-m", f"benchmarks.peers.{name}"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        try:
+            yield Contender(name, process)
+        finally:
+            process.kill()
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """Two measured in turns: the medians, and the median of the ratios of neighbours."""
+
+    ours: float
+    other: float
+    ratio: float
+
+
+def in_turns(ours: Callable[[], float], other: Callable[[], float], runs: int) -> Pair:
+    """Measure both *runs* times, after one run each that does not count."""
+    ours(), other()
+    pairs: Sequence[tuple[float, float]] = [(ours(), other()) for _ in range(runs)]
+    mine, theirs = (statistics.median(costs) for costs in zip(*pairs, strict=True))
+    return Pair(mine, theirs, statistics.median(one / two for one, two in pairs))
