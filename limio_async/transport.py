@@ -110,11 +110,31 @@ class AiohttpTransport:
     async def send(self, request: Request, *, timeout: float) -> Response:
         """Send once and read the whole answer; half of *timeout* at most, and 10 s, is for connecting."""
         try:
-            return await self._sent(request, timeout)
+            async with self._opened(request.retry).request(
+                request.method,
+                URL(self._origin + request.target, encoded=True),
+                headers={"user-agent": self._user_agent, **request.headers},
+                data=_data(request.body),
+                allow_redirects=False,
+                timeout=_connecting_within(timeout),
+                middlewares=(_no_hidden_resend,),
+            ) as answer:
+                is_here = answer.content.is_eof()  # all of it came with its head
+                body = (
+                    answer.content.read_nowait() if is_here else await self._body(answer, request.operation)
+                )
+                if is_here and len(body) > self._largest_body:
+                    raise self._too_large(answer, request.operation)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
         except (aiohttp.ClientError, TimeoutError) as error:
             ours = _translated(error, request.operation)
         except TransportError as error:  # from the middleware, which does not know the operation
             ours = type(error)(error.said, operation=request.operation)
+        else:
+            response = Response(status=answer.status, headers=headers, body=body)
+            if not _is_cut_short(response):
+                return response
+            ours = AnswerLost("the answer's body broke off", operation=request.operation)
         raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
 
     async def aclose(self) -> None:
@@ -123,28 +143,6 @@ class AiohttpTransport:
         while self._sessions:
             _, session = self._sessions.popitem()
             await session.close()
-
-    async def _sent(self, request: Request, timeout: float) -> Response:
-        async with self._opened(request.retry).request(
-            request.method,
-            URL(self._origin + request.target, encoded=True),
-            headers={"user-agent": self._user_agent, **request.headers},
-            data=_data(request.body),
-            allow_redirects=False,
-            timeout=_connecting_within(timeout),
-            middlewares=(_no_hidden_resend,),
-        ) as answer:
-            is_here = answer.content.is_eof()  # all of it came with its head
-            response = Response(
-                status=answer.status,
-                headers={name.lower(): value for name, value in answer.headers.items()},
-                body=answer.content.read_nowait() if is_here else await self._body(answer, request.operation),
-            )
-            if is_here and len(response.body) > self._largest_body:
-                raise self._too_large(answer, request.operation)
-        if _is_cut_short(response):
-            raise AnswerLost("the answer's body broke off")
-        return response
 
     async def _body(self, answer: aiohttp.ClientResponse, operation: str) -> bytes:
         chunks: list[bytes] = []

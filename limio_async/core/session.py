@@ -146,35 +146,26 @@ class Session:
     ) -> T:
         """Call an endpoint once and read its answer."""
         request = build_request(endpoint, args, body, headers=self._headers)
-        try:
-            return await self._called(endpoint, request, timeout, trace)
-        except UnknownOutcome as error:
-            error.read_back = self._reader(endpoint, args, body, error.body)
-            raise
-        except Unreadable as error:
-            if endpoint.retry != "once":
-                raise
-            outcome = unknown(request, error.said)
-            outcome.status, outcome.body, outcome.attempts = error.status, error.body, error.attempts
-            outcome.read_back = self._reader(endpoint, args, body, error.body)
-            raise outcome from error
-
-    async def _called(
-        self, endpoint: Endpoint[T], request: Request, timeout: float | None, trace: _Attempts | None
-    ) -> T:
+        response: Response | None = None
+        attempts: Sequence[Attempt] = ()
         try:
             response, attempts = await self.send(request, timeout=timeout)
-        except LimioError as error:
-            _extend(trace, error.attempts)
-            raise
-        _extend(trace, attempts)
-        try:
             return read_response(endpoint, response)
         except LimioError as error:
-            error.attempts = attempts
-            if isinstance(error, ApiError):
+            attempts = error.attempts = attempts or error.attempts
+            if isinstance(error, ApiError) and response is not None:
                 error.retry_after = retry.retry_after(response)
-            raise
+            if isinstance(error, UnknownOutcome):
+                error.read_back = self._reader(endpoint, args, body, error.body)
+            if not isinstance(error, Unreadable) or endpoint.retry != "once":
+                raise
+            outcome = unknown(request, error.said)
+            outcome.status, outcome.body, outcome.attempts = error.status, error.body, attempts
+            outcome.read_back = self._reader(endpoint, args, body, error.body)
+            raise outcome from error
+        finally:
+            if trace is not None:
+                trace.extend(attempts)
 
     def _reader(
         self, endpoint: Endpoint[Any], args: Mapping[str, Any], body: object, answer: bytes
@@ -368,11 +359,6 @@ class Session:
         except (AnswerLost, DeadlineExceeded, UnknownOutcome) as error:  # the call that needs it never left
             raise NeverSent(f"no credentials: {error}") from None
         return response
-
-
-def _extend(trace: _Attempts | None, attempts: Sequence[Attempt]) -> None:
-    if trace is not None:
-        trace.extend(attempts)
 
 
 def _with(credential: Credential, request: Request) -> Request:
