@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from benchmarks.peers.worker import Calls, run
+from benchmarks.peers.asked import BEARER, KEY, OFFERS, SUBSCRIPTION, query
+from benchmarks.peers.worker import Calls, run, timed
 from limio_async import models
-
-KEY = {"Authorization": "k"}
-BEARER = {"Authorization": "Bearer t"}
 
 
 class Slim(msgspec.Struct):
@@ -45,10 +42,8 @@ async def walk(url: str, page_size: int, how: str = "typed") -> int:
     async with aiohttp.ClientSession() as session:
         with Path(os.devnull).open("wb") as file:  # noqa: ASYNC230
             while True:
-                query = {"opt.all": "true", "opt.pageSize": str(page_size)}
-                if cursor:
-                    query |= {"opt.queryMoreFrom": cursor["from"], "opt.queryMoreAlias": cursor["alias"]}
-                async with session.get(f"{url}/api/offers", params=query, headers=KEY) as answer:
+                params = query(page_size, cursor)
+                async with session.get(f"{url}/api{OFFERS}", params=params, headers=KEY) as answer:
                     page = decoder.decode(await answer.read())
                 for item in page.items:
                     if how == "ndjson":
@@ -65,33 +60,21 @@ async def read(url: str, page_size: int, offers: int) -> int:
     came = 0
     async with aiohttp.ClientSession() as session:
         for start in range(0, offers + page_size, page_size):
-            query = {
-                "opt.all": "true",
-                "opt.pageSize": str(page_size),
-                "opt.queryMoreFrom": str(start),
-                "opt.queryMoreAlias": "a",
-            }
-            async with session.get(f"{url}/api/offers", params=query, headers=KEY) as answer:
+            params = query(page_size, {"from": str(start), "alias": "a"})
+            async with session.get(f"{url}/api{OFFERS}", params=params, headers=KEY) as answer:
                 came += len(await answer.read())
     return came
 
 
 async def calls(url: str, count: int, at_once: int) -> Calls:
     decoder = msgspec.json.Decoder(models.Subscription)
-    took: list[float] = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-        async def some() -> None:
-            for _ in range(count // at_once):
-                begun = time.perf_counter()
-                async with session.get(
-                    f"{url}/api/objects/limio/subscriptions/small", headers=BEARER
-                ) as answer:
-                    decoder.decode(await answer.read())
-                took.append(time.perf_counter() - begun)
+        async def get() -> None:
+            async with session.get(f"{url}/api{SUBSCRIPTION}", headers=BEARER) as answer:
+                decoder.decode(await answer.read())
 
-        await asyncio.gather(*(some() for _ in range(at_once)))
-    return Calls.of(took)
+        return await timed(get, count, at_once)
 
 
 async def hydrate(url: str, objects: int, workers: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.by_hand import Slim
-from benchmarks.peers.worker import Calls, run
+from benchmarks.peers.worker import Calls, run, timed
 from limio_async import ApiKey, ClientCredentials, Limio
 from limio_async.sync_jobs import hydrated
 
@@ -45,17 +45,8 @@ async def busy(url: str, page_size: int, seconds: float) -> int:
 
 
 async def calls(url: str, count: int, at_once: int) -> Calls:
-    took: list[float] = []
     async with Limio(url, auth=ClientCredentials("a", "b"), max_concurrency=at_once) as limio:
-
-        async def some() -> None:
-            for _ in range(count // at_once):
-                begun = time.perf_counter()
-                await limio.subscriptions.get("small")
-                took.append(time.perf_counter() - begun)
-
-        await asyncio.gather(*(some() for _ in range(at_once)))
-    return Calls.of(took)
+        return await timed(lambda: limio.subscriptions.get("small"), count, at_once)
 
 
 async def hydrate(url: str, objects: int, workers: int) -> int:

@@ -1,6 +1,7 @@
 """The process that a contender runs in: takes a measure's name, does it, tells what it cost. Only the standard library.
 
-Lines of JSON on stdin, `{"measure": "walk", "args": {…}}`, each answered by one on stdout.
+Lines of JSON on stdin, `{"measure": "walk", "args": {…}}`, each answered by one on stdout. Every contender can tell the
+`versions` of `packages`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from importlib import metadata
 from typing import Any, NamedTuple
 
-__all__ = ["Calls", "run"]
+__all__ = ["Calls", "run", "timed"]
 
 CORE = 0
 
@@ -33,6 +35,24 @@ class Calls(NamedTuple):
         return cls(len(took), took[len(took) // 2], took[len(took) * 99 // 100])
 
 
+async def timed(call: Callable[[], Awaitable[object]], count: int, at_once: int) -> Calls:
+    """Do *call* *count* times by *at_once* tasks, each one call after the other."""
+    took: list[float] = []
+
+    async def some() -> None:
+        for _ in range(count // at_once):
+            begun = time.perf_counter()
+            await call()
+            took.append(time.perf_counter() - begun)
+
+    await asyncio.gather(*(some() for _ in range(at_once)))
+    return Calls.of(took)
+
+
+async def versions(packages: list[str]) -> dict[str, str]:
+    return {package: metadata.version(package) for package in packages}
+
+
 def peak_kib() -> int:
     """Of this process, since it began."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -43,7 +63,7 @@ def run(*measures: Callable[..., Awaitable[Any]]) -> None:
     """Do what is asked for until stdin ends."""
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {CORE})
-    known = {measure.__name__: measure for measure in measures}
+    known = {measure.__name__: measure for measure in (versions, *measures)}
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps(once(known[asked["measure"]], asked["args"])), flush=True)
