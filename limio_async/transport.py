@@ -20,6 +20,7 @@ from aiohttp.client_middlewares import ClientHandlerType
 from aiohttp.connector import Connection
 from yarl import URL
 
+from limio_async.core.body import Body, BrokenOff, TooLarge
 from limio_async.core.codec import UNDECODABLE
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import (
@@ -113,20 +114,15 @@ class AiohttpTransport:
             async with self._opened(request.retry).request(
                 request.method,
                 URL(self._origin + request.target, encoded=True),
-                headers={"user-agent": self._user_agent, **request.headers},
+                headers={"user-agent": self._user_agent, "accept-encoding": "gzip", **request.headers},
                 data=_data(request.body),
                 allow_redirects=False,
                 timeout=_connecting_within(timeout),
                 middlewares=(_no_hidden_resend,),
             ) as answer:
-                is_here = answer.content.is_eof()  # all of it came with its head
-                body = (
-                    answer.content.read_nowait() if is_here else await self._body(answer, request.operation)
-                )
-                if is_here and len(body) > self._largest_body:
-                    raise self._too_large(answer, request.operation)
+                body = await self._body(answer, request.operation)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, BrokenOff) as error:
             ours = _translated(error, request.operation)
         except TransportError as error:  # from the middleware, which does not know the operation
             ours = type(error)(error.said, operation=request.operation)
@@ -145,24 +141,25 @@ class AiohttpTransport:
             await session.close()
 
     async def _body(self, answer: aiohttp.ClientResponse, operation: str) -> bytes:
-        chunks: list[bytes] = []
-        left = self._largest_body
-        with _ends_with_its_connection(answer):
-            async for chunk in answer.content.iter_any():
-                left -= len(chunk)
-                if left < 0:
-                    answer.close()
-                    raise self._too_large(answer, operation)
-                chunks.append(chunk)
-        return b"".join(chunks)
-
-    def _too_large(self, answer: aiohttp.ClientResponse, operation: str) -> Unreadable:
-        return Unreadable(
-            f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages",
-            operation=operation,
-            status=answer.status,
-            too_large=True,
-        )
+        encoding = answer.headers.get("content-encoding", "identity").lower()
+        if self._borrowed is not None and self._borrowed.auto_decompress:
+            encoding = "identity"  # by now
+        if encoding not in {"identity", "gzip", "x-gzip"}:
+            said = f"the answer is in {encoding}; gzip was asked for"
+            raise Unreadable(said, operation=operation, status=answer.status)
+        body = Body(self._largest_body, zipped=encoding != "identity")
+        try:
+            if answer.content.is_eof():  # all of it came with its head
+                body.add(answer.content.read_nowait())
+            else:
+                with _ends_with_its_connection(answer):
+                    async for chunk in answer.content.iter_any():
+                        body.add(chunk)
+        except TooLarge:
+            answer.close()
+            said = f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages"
+            raise Unreadable(said, operation=operation, status=answer.status, too_large=True) from None
+        return body.whole()
 
     def _opened(self, retry: Retry) -> aiohttp.ClientSession:
         if self._closed:
@@ -173,6 +170,7 @@ class AiohttpTransport:
         if idle not in self._sessions:
             self._sessions[idle] = aiohttp.ClientSession(
                 connector=_connector(idle),
+                auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 request_class=_OnCleanConnections,
                 trust_env=False,
@@ -280,7 +278,7 @@ async def _no_hidden_resend(
     raise ours
 
 
-def _translated(error: aiohttp.ClientError | TimeoutError, operation: str) -> TransportError:
+def _translated(error: aiohttp.ClientError | TimeoutError | BrokenOff, operation: str) -> TransportError:
     """Our error for one of aiohttp's; only what is certain never to have left counts as never sent."""
     match error:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.InvalidURL():
@@ -289,7 +287,7 @@ def _translated(error: aiohttp.ClientError | TimeoutError, operation: str) -> Tr
             return NeverSent("a kept connection could not be used", operation=operation)
         case aiohttp.ServerDisconnectedError():
             return AnswerLost("the server hung up without an answer", operation=operation)
-        case aiohttp.ClientPayloadError():
+        case aiohttp.ClientPayloadError() | BrokenOff():
             return AnswerLost("the answer's body broke off", operation=operation)
         case aiohttp.ClientResponseError():
             return AnswerLost("the answer is not HTTP", operation=operation)

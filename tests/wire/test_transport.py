@@ -303,3 +303,20 @@ def test_hosts_that_cannot_be_meant(host: str) -> None:
     with pytest.raises(errors.ConfigurationError) as caught:
         origin_of(host)
     assert "secret" not in str(caught.value)
+
+
+async def test_gzip_is_asked_for_and_nothing_else_understood() -> None:
+    zipped = http(gzip.compress(b'{"ok":true}'), "200 OK", "content-encoding: GZIP")
+    other = http(b"\x1b\x0a", "200 OK", "content-encoding: br")
+    async with raw_server(zipped, other) as server:
+        assert (await send(server)).body == b'{"ok":true}'
+        with pytest.raises(errors.Unreadable, match="in br; gzip was asked for"):
+            await send(server)
+    assert b"accept-encoding: gzip\r\n" in server.requests[0].lower()
+
+
+async def test_a_borrowed_session_may_have_decompressed_already() -> None:
+    zipped = http(gzip.compress(b'{"ok":true}'), "200 OK", "content-encoding: gzip")
+    for by_itself in (True, False):
+        async with raw_server(zipped) as server, aiohttp.ClientSession(auto_decompress=by_itself) as session:
+            assert (await send(server, session=session)).body == b'{"ok":true}'
