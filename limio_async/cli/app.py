@@ -142,6 +142,9 @@ def _log_to_stderr(verbose: int) -> None:
     metavar="SECONDS",
     help="Deadline of each call  [LIMIO_TIMEOUT; 60]",
 )
+@click.option(
+    "--uvloop", is_flag=True, envvar="LIMIO_UVLOOP", help="Run on uvloop, some percent faster  [LIMIO_UVLOOP]"
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 @click.option("-v", "--verbose", count=True, help="Log to stderr what is sent again; -vv: every request.")
 @click.version_option(__version__, prog_name="limio")
@@ -152,6 +155,7 @@ def app(
     profile: str | None,
     emulated: bool,
     timeout: float | None,
+    uvloop: bool,
     quiet: bool,
     verbose: int,
 ) -> None:
@@ -164,5 +168,7 @@ def app(
 
     Exit codes: 0 ok, 1 the API said no, 2 usage, 3 credentials, 4 incomplete, 130 interrupted.
     """
-    ctx.obj = Flags(host=host, profile=profile, emulated=emulated, timeout=timeout, quiet=quiet)
+    ctx.obj = Flags(
+        host=host, profile=profile, emulated=emulated, timeout=timeout, uvloop=uvloop, quiet=quiet
+    )
     _log_to_stderr(verbose)

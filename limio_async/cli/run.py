@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, nullcontext
@@ -14,6 +13,7 @@ import click
 import msgspec
 
 from limio_async.cli.failures import Code, Failure, code_of, tell
+from limio_async.cli.loop import in_loop
 from limio_async.cli.output import JsonArray, JsonLines, Layout, TableOfItems, show_table, to_stdout, whole
 from limio_async.cli.progress import bar, summary
 from limio_async.cli.settings import Flags, open_client
@@ -89,7 +89,7 @@ def run(
     )
     try:
         client = open_client(flags)
-        return _explain(client, wish) if dry_run else asyncio.run(_run(client, wish))
+        return _explain(client, wish) if dry_run else in_loop(_run(client, wish), on_uvloop=flags.uvloop)
     except (LimioError, Failure, KeyboardInterrupt) as error:
         raise _told(error, wish) from None
 

@@ -33,6 +33,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     emulated: bool = False
     timeout: float | None = None
+    uvloop: bool = False
     quiet: bool = False
 
 

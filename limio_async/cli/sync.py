@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from limio_async.cli.failures import Code, Failure, tell
+from limio_async.cli.loop import in_loop
 from limio_async.cli.settings import Flags, open_client
 from limio_async.errors import JobError
 
@@ -173,7 +174,7 @@ def command(
     if emulated:
         flags = msgspec.structs.replace(flags, emulated=True)
     try:
-        return asyncio.run(_run(open_client(flags, concurrency=concurrency), wish))
+        return in_loop(_run(open_client(flags, concurrency=concurrency), wish), on_uvloop=flags.uvloop)
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Failure("sync: interrupted; the same command goes on from there", Code.INTERRUPTED) from None
 

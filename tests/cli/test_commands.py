@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,12 @@ def test_a_shell_can_complete_names(limio: Run) -> None:
     from click.testing import CliRunner
 
     assert "offers-v2" in CliRunner().invoke(app, [], prog_name="limio", env=env).stdout
+
+
+def test_uvloop_that_is_not_installed_is_asked_for_in_vain(
+    limio: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    result = limio("--emulated", "offers", "list", env={"LIMIO_UVLOOP": "1"})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "limio: --uvloop needs an extra: pip install 'limio_async[fast]'\n"

@@ -141,11 +141,12 @@ def test_credentials_that_are_missing_are_not_a_complete_run(
     assert "no list of the tenant can be asked for" in result.stderr
 
 
-def test_a_polite_end_saves_and_the_next_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", [[], ["--uvloop"]])
+def test_a_polite_end_saves_and_the_next_run_goes_on(loop: list[str], tmp_path: Path) -> None:
     world = World(offers=2_000, subscriptions=300)
     world.faults.on("listObjects", from_page=4).delay(0.2)
     with served(world) as url:
-        command = command_line("sync", "subscriptions", "--page-size", "10", "--json", *TO)
+        command = command_line(*loop, "sync", "subscriptions", "--page-size", "10", "--json", *TO)
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ(world, url)
         ) as process:

@@ -191,9 +191,10 @@ def test_resume_and_force_belong_to_a_file(limio: Run) -> None:
     assert limio(*LIST, "-o", "table", "--to", "out").exit_code == 2
 
 
+@pytest.mark.parametrize("loop", [[], ["--uvloop"]])
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_listing_can_go_on(by: signal.Signals, limio: Run) -> None:
-    command = ["--emulated", "subscriptions", "list", "--page-size", "1", "--to", "out"]
+def test_an_interrupted_listing_can_go_on(by: signal.Signals, loop: list[str], limio: Run) -> None:
+    command = [*loop, "--emulated", "subscriptions", "list", "--page-size", "1", "--to", "out"]
     with subprocess.Popen(command_line(*command), stderr=subprocess.PIPE, text=True) as process:
         while not PARTIAL.exists() or PARTIAL.stat().st_size < 1000:
             assert process.poll() is None
