@@ -81,19 +81,20 @@ class _Pool(Generic[S, T]):
         self._waiting: deque[tuple[S, asyncio.Future[T | LimioError]]] = deque()
         self._flights: dict[Hashable, asyncio.Future[T | LimioError]] = {}
         self._exhausted = False
-        self._moved = asyncio.Event()  # something was claimed, or there is room again
+        self._claimed = asyncio.Event()  # or there is nothing left to claim
+        self._blocked: deque[asyncio.Future[None]] = deque()  # workers that wait for room
 
     async def work(self) -> None:
         """Fetch one after another until there is none left."""
         while not self._exhausted:
             if len(self._waiting) >= self._most:
-                await self._wait()
+                await self._room()
                 continue
             try:
                 summary = next(self._source)
             except StopIteration:
                 self._exhausted = True
-                self._moved.set()
+                self._claimed.set()
                 return
             await self._fly(summary)
 
@@ -101,12 +102,14 @@ class _Pool(Generic[S, T]):
         """What was fetched, in order."""
         while self._waiting or not self._exhausted:
             if not self._waiting:
-                await self._wait()
+                self._claimed.clear()
+                await self._claimed.wait()
                 continue
             summary, flight = self._waiting[0]
             result = await flight
             self._waiting.popleft()
-            self._moved.set()
+            if self._blocked and not (room := self._blocked.popleft()).done():
+                room.set_result(None)
             if isinstance(result, LimioError):
                 yield Hydrated(summary, error=result)
             else:
@@ -116,12 +119,13 @@ class _Pool(Generic[S, T]):
         key = self._key(summary) if self._key else None
         if key is not None and (flight := self._flights.get(key)) is not None:
             self._waiting.append((summary, flight))
+            self._claimed.set()
             return
         flight = asyncio.get_running_loop().create_future()
         self._waiting.append((summary, flight))
         if key is not None:
             self._flights[key] = flight
-        self._moved.set()
+        self._claimed.set()
         try:
             flight.set_result(await self._fetch(summary))
         except LimioError as error:
@@ -131,6 +135,8 @@ class _Pool(Generic[S, T]):
         finally:
             self._flights.pop(key, None)
 
-    async def _wait(self) -> None:
-        self._moved.clear()
-        await self._moved.wait()
+    async def _room(self) -> None:
+        """Wait until a result was taken; one worker goes on for each."""
+        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._blocked.append(room)
+        await room
