@@ -10,7 +10,7 @@ SCHEMATHESIS := schemathesis==4.32.5
 SCHEMATHESIS_STAMP := .cache/schemathesis/.$(SCHEMATHESIS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check unit judges wiremock prism schemathesis window report kills kill generate format bench clean
+.PHONY: help demo test lint types check unit peers speed judges wiremock prism schemathesis window report kills kill generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,7 @@ demo: $(STAMP) ## keep a whole emulated tenant in limio-demo.db
 	@echo "  $(BIN)/limio sync --status --to sqlite:///limio-demo.db"
 	@echo '  $(BIN)/python -c "import sqlite3; print(*sqlite3.connect(\"limio-demo.db\").execute(\"SELECT name, price_amount FROM offers LIMIT 5\"), sep=chr(10))"'
 
-test: lint types check unit judges ## all checks: lint, types, freshness of the generated code, tests
+test: lint types check unit speed judges ## all checks: lint, types, freshness of the generated code, tests, speed
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -45,6 +45,12 @@ check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest
+
+peers: $(STAMP)
+	$(BIN)/python -m benchmarks.peers.environments
+
+speed: peers ## hold the client's speed against other clients' on this machine, in a minute and a half
+	$(BIN)/python -m benchmarks.speed --short
 
 judges: wiremock prism schemathesis window report kills ## programs of others on the client and the emulator
 
@@ -93,9 +99,8 @@ format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## print the benchmarks' tables
+bench: peers ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.speed
-	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.emulator
 	$(BIN)/python -m benchmarks.sync

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Contender", "Cost", "Pair", "contending", "in_turns"]
+__all__ = ["ROOT", "Contender", "Cost", "Pair", "contending", "in_turns"]
 
 ROOT = Path(__file__).parent.parent
 

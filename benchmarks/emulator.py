@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.memory import peak_kib
+from benchmarks.peers.memory import peak_kib
 from limio_async import ApiKey, Limio
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.emulator.server import serve

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aiohttp.compression_utils import ZLibBackend
+
 from benchmarks.peers.by_hand import Slim
 from benchmarks.peers.worker import Calls, run, timed
 from limio_async import ApiKey, ClientCredentials, Limio
@@ -78,5 +80,10 @@ async def hydrate_by_hand(url: str, objects: int, workers: int) -> int:
     return came
 
 
+async def inflates_with() -> str:
+    """The module that aiohttp inflates bodies with in this process."""
+    return ZLibBackend.name
+
+
 if __name__ == "__main__":
-    run(walk, busy, calls, hydrate, hydrate_by_hand)
+    run(walk, busy, calls, hydrate, hydrate_by_hand, inflates_with)

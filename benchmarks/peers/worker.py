@@ -10,12 +10,13 @@ import asyncio
 import gc
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from importlib import metadata
 from typing import Any, NamedTuple
+
+from benchmarks.peers.memory import peak_kib
 
 __all__ = ["Calls", "run", "timed"]
 
@@ -51,12 +52,6 @@ async def timed(call: Callable[[], Awaitable[object]], count: int, at_once: int)
 
 async def versions(packages: list[str]) -> dict[str, str]:
     return {package: metadata.version(package) for package in packages}
-
-
-def peak_kib() -> int:
-    """Of this process, since it began."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def run(*measures: Callable[..., Awaitable[Any]]) -> None:

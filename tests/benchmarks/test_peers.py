@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.peers.environments import acceptable
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OURS = ROOT / "limio_async/api/models"
 
 

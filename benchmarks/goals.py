@@ -1,0 +1,222 @@
+"""What is promised of the client's speed, as data: what is compared, how, and how far apart the two may be.
+
+`make test` holds every goal to what is known to be possible, with a margin for machines that are busy.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from benchmarks.contenders import Pair, in_turns
+from benchmarks.stage import MICRO, PAGE, Stage
+from benchmarks.tables import Table, shown
+
+__all__ = ["GOALS", "OUT_OF_REACH", "Goal", "goals", "out_of_reach"]
+
+MARGIN = 1.5
+DELAY, BUSY = 0.020, 0.010  # seconds for each page
+SHORT_WALK = 10_000
+MIB = 2**10  # in KiB
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """What was measured: both sides, and what the goal is about."""
+
+    ours: float
+    other: float
+    value: float
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """A bound on a ratio, ours over the other's, or on a difference."""
+
+    what: str
+    unit: str
+    """Of both sides."""
+    bound: float
+    sense: Literal["<=", ">="] = "<="
+    of: Literal["ratio", "difference"] = "ratio"
+    measure: Callable[[Stage], Figure]
+
+
+class OutOfReach(msgspec.Struct, frozen=True):
+    """A goal that is known to be missed."""
+
+    possible: float
+    why: str
+
+
+# --- how it is measured
+
+
+def turns(ours: Callable[[], float], other: Callable[[], float], runs: int) -> Figure:
+    pair: Pair = in_turns(ours, other, runs)
+    return Figure(pair.ours, pair.other, pair.ratio)
+
+
+def walking(stage: Stage, name: str, items: int, how: str = "typed") -> Callable[[], float]:
+    return lambda: stage.walk(name, items, how).cpu / items * MICRO
+
+
+def typed_walk(other: str) -> Callable[[Stage], Figure]:
+    def measure(stage: Stage) -> Figure:
+        scale = stage.scale
+        items, runs = (scale.items, scale.runs) if other == "by_hand" else (scale.slow_items, scale.slow_runs)
+        return turns(walking(stage, "ours", items), walking(stage, other, items), runs)
+
+    return measure
+
+
+def raw_walk(stage: Stage) -> Figure:
+    items = stage.scale.items
+    args = {"url": stage.url(items), "page_size": PAGE, "offers": items}
+    return turns(
+        walking(stage, "ours", items, "raw"),
+        lambda: stage.ask("by_hand", "read", **args).cpu / items * MICRO,
+        stage.scale.runs,
+    )
+
+
+def slim_walk(stage: Stage) -> Figure:
+    items = stage.scale.items
+    return turns(walking(stage, "ours", items, "slim"), walking(stage, "ours", items), stage.scale.runs)
+
+
+def busy_walk(stage: Stage) -> Figure:
+    """The consumer's work is to hide in the time that the server takes."""
+    items = stage.scale.items
+    args = {"url": stage.url(items, delay=DELAY), "page_size": PAGE, "seconds": BUSY}
+    took = [stage.ask("ours", "busy", came=items, **args).wall for _ in range(stage.scale.slow_runs)]
+    waited = (items // PAGE + 1) * DELAY
+    return Figure(statistics.median(took), waited, statistics.median(took) / waited)
+
+
+def small_call(other: str, at_once: int) -> Callable[[Stage], Figure]:
+    def measure(stage: Stage) -> Figure:
+        scale = stage.scale
+        count, runs = (scale.calls, scale.runs) if other == "by_hand" else (scale.slow_calls, scale.slow_runs)
+
+        def cost(name: str) -> float:
+            return stage.calls(name, count, at_once).cpu / count * MICRO
+
+        return turns(lambda: cost("ours"), lambda: cost(other), runs)
+
+    return measure
+
+
+def growth(stage: Stage) -> Figure:
+    long, short = stage.peak("ours", stage.scale.longest), stage.peak("ours", SHORT_WALK)
+    return Figure(long, short, long - short)
+
+
+def hydration(stage: Stage) -> Figure:
+    """In objects a second, of which more is better."""
+    objects = stage.scale.objects
+    args = {"url": stage.url(stage.scale.items), "objects": objects, "workers": 64}
+
+    def rate(measure: str) -> float:
+        return objects / stage.ask("ours", measure, came=objects, **args).wall
+
+    return turns(lambda: rate("hydrate"), lambda: rate("hydrate_by_hand"), stage.scale.slow_runs)
+
+
+def import_cpu(stage: Stage) -> Figure:
+    def cost(what: str) -> float:
+        return stage.fresh(what).cpu * 1e3
+
+    return turns(lambda: cost("client"), lambda: cost("dependencies"), stage.scale.slow_runs)
+
+
+def import_memory(stage: Stage) -> Figure:
+    def cost(what: str) -> float:
+        return stage.fresh(what).peak_kib / MIB
+
+    return turns(lambda: cost("client"), lambda: cost("dependencies"), 1)
+
+
+# --- what is promised
+
+GOALS: Sequence[Goal] = (
+    Goal(what="typed walk / by hand", unit="µs an item", bound=1.10, measure=typed_walk("by_hand")),
+    Goal(what="typed walk / httpx with pydantic", unit="µs an item", bound=1 / 6, measure=typed_walk("httpx_pydantic")),
+    Goal(what="typed walk / openapi-python-client", unit="µs an item", bound=1 / 11, measure=typed_walk("openapi_client")),
+    Goal(what="typed walk / core of openai", unit="µs an item", bound=1 / 13, measure=typed_walk("openai_core")),
+    Goal(what="raw() / reading the pages by hand", unit="µs an item", bound=1.50, measure=raw_walk),
+    Goal(what="into(slim) / our typed walk", unit="µs an item", bound=0.60, measure=slim_walk),
+    Goal(what="pages of a slow server to a busy consumer / the server's time", unit="s", bound=1.06, measure=busy_walk),
+    *(
+        Goal(what=f"call / by hand, {at_once} at once", unit="µs a call", bound=1.25, measure=small_call("by_hand", at_once))
+        for at_once in (1, 16, 64, 256)
+    ),
+    Goal(what="call / httpx with pydantic, 64 at once", unit="µs a call", bound=1 / 10, measure=small_call("httpx_pydantic", 64)),
+    Goal(what="peak memory of a long walk - of 10,000 items", unit="MiB", bound=2.0, of="difference", measure=growth),
+    Goal(what="hydrated() / workers by hand over our client", unit="objects/s", bound=0.95, sense=">=", measure=hydration),
+    Goal(what="import, CPU / of its four dependencies", unit="ms", bound=1.13, measure=import_cpu),
+    Goal(what="import, memory / of its four dependencies", unit="MiB", bound=1.17, measure=import_memory),
+)  # fmt: skip
+
+OUT_OF_REACH: Mapping[str, OutOfReach] = {
+    "typed walk / httpx with pydantic": OutOfReach(
+        1 / 2.8, "a loop by hand, which adds nothing to aiohttp and msgspec, comes to 1/3.1"
+    ),
+    "typed walk / openapi-python-client": OutOfReach(1 / 5, "a loop by hand comes to 1/5.5"),
+    "typed walk / core of openai": OutOfReach(1 / 10.5, "a loop by hand comes to 1/11.6"),
+    "raw() / reading the pages by hand": OutOfReach(
+        2.4, "to find where each item ends, every byte has to be looked at; reading alone looks at none"
+    ),
+}
+
+
+# --- whether it is kept
+
+
+def is_met(goal: Goal, value: float) -> bool:
+    return value <= goal.bound if goal.sense == "<=" else value >= goal.bound
+
+
+def held_to(goal: Goal) -> float:
+    """The value beyond which something has gone wrong: the margin away from the goal, or from what is possible."""
+    known = OUT_OF_REACH.get(goal.what)
+    bound = known.possible if known else goal.bound
+    return bound * MARGIN if goal.sense == "<=" else bound / MARGIN
+
+
+def is_broken(goal: Goal, value: float) -> bool:
+    return value > held_to(goal) if goal.sense == "<=" else value < held_to(goal)
+
+
+# --- the tables
+
+
+def goals(stage: Stage, broken: list[Goal]) -> Table:
+    """Measures each goal, those that seem broken once more; those that are so twice are added to *broken*."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for goal in GOALS:
+            figure = goal.measure(stage)
+            if is_broken(goal, figure.value):
+                stage.forget_peaks()
+                figure = goal.measure(stage)
+                if is_broken(goal, figure.value):
+                    broken.append(goal)
+            yield row(goal, figure)
+
+    heads = ("ours / other", "unit", "ours", "other", "ratio or difference", "goal", "met")
+    return Table("Goals", heads, rows())
+
+
+def row(goal: Goal, figure: Figure) -> Sequence[str]:
+    say = shown if goal.of == "ratio" else "{:.1f}".format
+    met = "yes" if is_met(goal, figure.value) else "no"
+    sides = (f"{side:,.2f}" if side < 10 else f"{side:,.0f}" for side in (figure.ours, figure.other))
+    return [goal.what, goal.unit, *sides, say(figure.value), f"{goal.sense} {say(goal.bound)}", met]
+
+
+def out_of_reach() -> Table:
+    """The goals that are known to be missed, and why."""
+    rows = [(what, shown(known.possible), known.why) for what, known in OUT_OF_REACH.items()]
+    return Table("Goals that are out of reach", ("ours / other", "possible", "why"), rows)

@@ -1,0 +1,145 @@
+"""What a run of the benchmarks needs: servers and contenders, started when they are first asked for and kept till its end."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+
+from benchmarks.contenders import ROOT, Contender, Cost, contending
+from benchmarks.peers.environments import REQUIREMENTS, python_of
+from benchmarks.server import serving
+
+__all__ = ["CONTENDERS", "FULL", "MICRO", "PAGE", "SHORT", "Scale", "Stage", "median"]
+
+PAGE = 200
+MICRO = 1e6
+CONTENDERS = ("ours", "by_hand", "aiohttp_json", *REQUIREMENTS)
+PACKAGES = {
+    "ours": ("aiohttp", "msgspec", "anyio", "backoff"),
+    "by_hand": ("aiohttp", "msgspec"),
+    "aiohttp_json": ("aiohttp",),
+    "httpx_pydantic": ("httpx", "pydantic"),
+    "openai_core": ("openai", "httpx2", "pydantic"),
+    "openapi_client": ("openapi-python-client", "httpx", "attrs"),
+}
+
+
+class Scale(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is measured, and how often; `slow` is for what takes several times as long."""
+
+    items: int
+    slow_items: int
+    calls: int
+    slow_calls: int
+    objects: int
+    """To hydrate."""
+    longest: int
+    """Items of the walk whose memory is compared with that of a short one."""
+    runs: int
+    slow_runs: int
+
+
+SHORT = Scale(
+    items=10_000,
+    slow_items=2_000,
+    calls=768,
+    slow_calls=256,
+    objects=1_280,
+    longest=100_000,
+    runs=4,
+    slow_runs=2,
+)
+FULL = Scale(
+    items=20_000,
+    slow_items=5_000,
+    calls=2_560,
+    slow_calls=640,
+    objects=10_000,
+    longest=1_000_000,
+    runs=7,
+    slow_runs=3,
+)
+
+
+class Stage:
+    """Everything lives until *held* is closed."""
+
+    def __init__(self, scale: Scale, held: ExitStack) -> None:
+        self.scale = scale
+        self._held = held
+        self._urls: dict[tuple[int, float, bool], str] = {}
+        self._contenders: dict[str, Contender] = {}
+        self._peaks: dict[tuple[str, int], float] = {}
+
+    def url(self, offers: int, *, delay: float = 0, zipped: bool = False) -> str:
+        """Where a server of so many offers is."""
+        wanted = offers, delay, zipped
+        if wanted not in self._urls:
+            self._urls[wanted] = self._held.enter_context(serving(offers, delay=delay, zipped=zipped))
+        return self._urls[wanted]
+
+    def ask(self, name: str, measure: str, **args: Any) -> Cost:
+        """What it costs contender *name* to do *measure*."""
+        if name not in self._contenders:
+            self._contenders[name] = self._held.enter_context(contending(name, python_of(name)))
+        return self._contenders[name].ask(measure, **args)
+
+    def walk(
+        self,
+        name: str,
+        offers: int,
+        how: str = "typed",
+        *,
+        page_size: int = PAGE,
+        delay: float = 0,
+        zipped: bool = False,
+    ) -> Cost:
+        """The cost of walking *offers*, all of which have to come."""
+        url = self.url(offers, delay=delay, zipped=zipped)
+        form = {} if how == "typed" else {"how": how}  # those of others know no other
+        return self.ask(name, "walk", came=offers, url=url, page_size=page_size, **form)
+
+    def calls(self, name: str, count: int, at_once: int) -> Cost:
+        """The cost of *count* small calls; what comes is their number, p50 and p99 in seconds."""
+        return self.ask(name, "calls", url=self.url(self.scale.items), count=count, at_once=at_once)
+
+    def peak(self, name: str, offers: int) -> float:
+        """MiB of a fresh process that walked *offers*; measured once."""
+        if (name, offers) not in self._peaks:
+            self._peaks[name, offers] = self._measured_peak(name, offers)
+        return self._peaks[name, offers]
+
+    def forget_peaks(self) -> None:
+        """Let them be measured again."""
+        self._peaks.clear()
+
+    def _measured_peak(self, name: str, offers: int) -> float:
+        url = self.url(offers)
+        with contending(name, python_of(name)) as contender:
+            return contender.ask("walk", came=offers, url=url, page_size=PAGE).peak_kib / 1024
+
+    def fresh(self, what: str, *args: str) -> Cost:
+        """The cost of a process that does one of `benchmarks.fresh`, from its start."""
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "benchmarks.fresh", what, *args]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        wall = time.perf_counter() - begun
+        cpu, peak_kib = done.stdout.split()
+        return Cost(came=None, cpu=float(cpu), wall=wall, peak_kib=int(peak_kib))
+
+    def versions(self) -> dict[str, dict[str, str]]:
+        """By contender: its packages."""
+        return {name: self.ask(name, "versions", packages=PACKAGES[name]).came for name in self._contenders}
+
+
+def median(runs: int, measure: Callable[[], Cost], *, of: Callable[[Cost], float]) -> float:
+    """Of *runs* runs, after one that does not count."""
+    measure()
+    return statistics.median(of(measure()) for _ in range(runs))
