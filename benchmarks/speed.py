@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import figures
 from benchmarks.goals import Goal, goals, out_of_reach
 from benchmarks.peers.environments import NoEnvironment
 from benchmarks.stage import FULL, SHORT, Stage
@@ -25,6 +26,8 @@ README = Path(__file__).with_name("README.md")
 def tables(stage: Stage, broken: list[Goal], *, short: bool) -> Iterator[Table]:
     yield goals(stage, broken)
     yield out_of_reach()
+    if not short:
+        yield from figures.tables(stage)
 
 
 def made_with(stage: Stage) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,7 +14,7 @@ from benchmarks.contenders import ROOT, Contender, Cost, contending
 from benchmarks.peers.environments import REQUIREMENTS, python_of
 from benchmarks.server import serving
 
-__all__ = ["CONTENDERS", "FULL", "MICRO", "PAGE", "SHORT", "Scale", "Stage", "median"]
+__all__ = ["CONTENDERS", "FULL", "MICRO", "PAGE", "SHORT", "Scale", "Stage"]
 
 PAGE = 200
 MICRO = 1e6
@@ -137,9 +135,3 @@ class Stage:
     def versions(self) -> dict[str, dict[str, str]]:
         """By contender: its packages."""
         return {name: self.ask(name, "versions", packages=PACKAGES[name]).came for name in self._contenders}
-
-
-def median(runs: int, measure: Callable[[], Cost], *, of: Callable[[Cost], float]) -> float:
-    """Of *runs* runs, after one that does not count."""
-    measure()
-    return statistics.median(of(measure()) for _ in range(runs))
