@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import figures
 from benchmarks.goals import Goal, goals, out_of_reach
+from benchmarks.layers import layers
 from benchmarks.peers.environments import NoEnvironment
 from benchmarks.stage import FULL, SHORT, Stage
 from benchmarks.tables import Table, printed, with_figures
@@ -28,6 +29,7 @@ def tables(stage: Stage, broken: list[Goal], *, short: bool) -> Iterator[Table]:
     yield out_of_reach()
     if not short:
         yield from figures.tables(stage)
+        yield layers()
 
 
 def made_with(stage: Stage) -> str:

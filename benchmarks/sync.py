@@ -1,13 +1,12 @@
 """Does `limio sync` stay small, how fast is it into each target, and where does the time go? `python -m benchmarks.sync`
 
-Each row is a `limio sync` of its own, over HTTP, of offers as the emulator has them, but served by a process that does
-nothing but put ids into ready-made pages: the emulator would be what is measured. Shares are of the whole duration;
-they overlap, as the list is fetched while the target is written, and do not add up to 100 %. `--quick` does a tenth of it.
+Each row is a `limio sync` of its own, over HTTP, of offers as the emulator has them, but served by `benchmarks.server`:
+the emulator would be what is measured. Shares are of the whole duration; they overlap, as the list is fetched while the
+target is written, and do not add up to 100 %. `--quick` does a tenth of it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 import subprocess
@@ -16,17 +15,13 @@ import tempfile
 from collections import deque
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import psycopg
 
-from limio_async.core.wire import Request
-from limio_async.emulator import World
+from benchmarks.server import serving
 from limio_async.sync_jobs.events import StreamReport
 
 PAGE = 500
@@ -56,53 +51,6 @@ class Row(msgspec.Struct):
 
     def share(self, seconds: float) -> str:
         return f"{seconds / self.seconds:.0%}"
-
-
-class Pages(asyncio.Protocol):
-    """Answers pages of *number* offers, one GET after the other."""
-
-    def __init__(self, number: int, offer: tuple[bytes, bytes]) -> None:
-        self._number = number
-        self._before, self._after = offer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        query = parse_qs(urlsplit(data.split(b" ", 2)[1]).query)
-        start = int(query.get(b"opt.queryMoreFrom", [b"0"])[0])
-        body = self._page(start, min(start + PAGE, self._number))
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        self._transport.write(head % len(body) + body)
-
-    def _page(self, start: int, end: int) -> bytes:
-        ids = (blake2b(b"%d" % number, digest_size=20).hexdigest().encode() for number in range(start, end))
-        items = b",".join(self._before + one + self._after for one in ids)
-        shape = b'{"hits":{"value":%d,"relation":"eq"},"commitId":"c1","queryMore":{"from":"%d","alias":"a"},"items":[%b]}'
-        return shape % (self._number, max(start, end), items)
-
-
-async def serve(number: int) -> None:
-    """Serve *number* offers until killed; prints the URL."""
-    world = World(offers=1)
-    page = Request(operation="", method="GET", target="/api/offers", headers={"authorization": world.api_key}, body=None)  # fmt: skip
-    offer = msgspec.json.decode(world.answer(page).body)["items"][0]
-    before, after = msgspec.json.encode(offer).split(offer["id"].encode())
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Pages(number, (before, after)), "127.0.0.1", 0
-    )
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await server.serve_forever()
-
-
-@contextmanager
-def serving(number: int) -> Generator[str]:
-    command = [sys.executable, "-m", "benchmarks.sync", "serve", str(number)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            yield server.stdout.readline().strip() if server.stdout else ""
-        finally:
-            server.kill()
 
 
 def sync(url: str, to: str, directory: Path) -> Row:
@@ -182,9 +130,6 @@ def targets(directory: str) -> Generator[Mapping[str, str]]:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["serve"]:
-        asyncio.run(serve(int(sys.argv[2])))
-        return
     quick = "--quick" in sys.argv
     print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES))
     print(f"`limio sync offers` over HTTP, pages of {PAGE} offers of about 2.7 kB\n")

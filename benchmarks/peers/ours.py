@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiohttp.compression_utils import ZLibBackend
-
 from benchmarks.peers.by_hand import Slim
 from benchmarks.peers.worker import Calls, run, timed
 from limio_async import ApiKey, ClientCredentials, Limio
+from limio_async.core.body import BACKEND
 from limio_async.sync_jobs import hydrated
 
 
@@ -81,8 +80,8 @@ async def hydrate_by_hand(url: str, objects: int, workers: int) -> int:
 
 
 async def inflates_with() -> str:
-    """The module that aiohttp inflates bodies with in this process."""
-    return ZLibBackend.name
+    """The name of the module that decompresses answers."""
+    return str(BACKEND.__name__)
 
 
 if __name__ == "__main__":
