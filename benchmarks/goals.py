@@ -15,7 +15,7 @@ from benchmarks.contenders import Pair, in_turns
 from benchmarks.stage import MICRO, PAGE, Stage
 from benchmarks.tables import Table, shown
 
-__all__ = ["GOALS", "OUT_OF_REACH", "Goal", "goals", "out_of_reach"]
+__all__ = ["GOALS", "OUT_OF_REACH", "Goal", "goals", "held_to", "is_broken", "is_met", "out_of_reach"]
 
 MARGIN = 1.5
 DELAY, BUSY = 0.020, 0.010  # seconds for each page

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-__all__ = ["Table", "printed", "shown", "with_figures"]
+__all__ = ["BEGIN", "END", "Table", "printed", "shown", "with_figures"]
 
 BEGIN, END = "<!-- figures: written by `python -m benchmarks.speed --write` -->", "<!-- end of figures -->"
 
