@@ -1,4 +1,4 @@
-"""What does each layer of the client add to a call? `python -m benchmarks.layers`
+"""What does each layer of the client add to a call, and where does the time of a walk go? `python -m benchmarks.layers`
 
 The rungs of a small call that goes well, each repeated by itself, with a transport that answers at once; then the whole
 of them, and what the network's transport adds to bare aiohttp. CPU microseconds in one process, the least of several
@@ -12,10 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import aiohttp
+import msgspec
 
+from benchmarks.peers import by_hand, ours
 from benchmarks.peers.asked import BEARER, SUBSCRIPTION
-from benchmarks.server import CLIENT_CORE, SMALL, TOKEN, pinned_to, serving
-from benchmarks.stage import MICRO
+from benchmarks.server import CLIENT_CORE, SMALL, TOKEN, Answers, pinned_to, serving
+from benchmarks.stage import MICRO, PAGE
 from benchmarks.tables import Table, printed
 from limio_async import AiohttpTransport, ClientCredentials, Limio
 from limio_async.api.subscriptions import GET_SUBSCRIPTION
@@ -27,9 +29,10 @@ from limio_async.core.sending import Life, Sending
 from limio_async.core.session import _with
 from limio_async.core.wire import Request, Response
 
-__all__ = ["layers"]
+__all__ = ["layers", "least", "page_layers"]
 
 REPEATS, MANY, FEW = 9, 4_000, 500
+PAGES = 50
 REQUEST = build_request(GET_SUBSCRIPTION, {"id": "small"})
 ANSWER = Response(status=200, headers={"content-type": "application/json"}, body=SMALL)
 ISSUED = Response(status=200, headers={}, body=TOKEN)
@@ -146,6 +149,45 @@ async def of_transport(url: str) -> Mapping[str, float]:
     }
 
 
+async def of_a_page(url: str) -> Mapping[str, float]:
+    """Of a typed walk, by page."""
+    page = msgspec.json.Decoder(by_hand.Typed)
+    body = Answers(PAGE, zipped=False).page(0, PAGE).partition(b"\r\n\r\n")[2]
+
+    async def decode() -> None:
+        for _ in range(PAGES):
+            page.decode(body)
+
+    costs = await least(
+        {
+            "reading it with bare aiohttp": lambda: by_hand.read(url, PAGE, (PAGES - 1) * PAGE),
+            "decoding it, time after time": decode,
+            "both, by hand": lambda: by_hand.walk(url, PAGE),
+            "ours": lambda: ours.walk(url, PAGE),
+        },
+        1,
+    )
+    apart = costs["reading it with bare aiohttp"] + costs["decoding it, time after time"]
+    return {
+        **costs,
+        "what both cost more together, in memory that is not in the cache": costs["both, by hand"] - apart,
+        "what the client adds": costs["ours"] - costs["both, by hand"],
+    }
+
+
+def page_rows() -> Iterator[Sequence[str]]:
+    pinned_to(CLIENT_CORE)
+    with serving(PAGES * PAGE) as url:
+        costs = asyncio.run(of_a_page(url))
+    for name, cost in costs.items():
+        yield name, f"{cost / PAGES:,.0f}", f"{cost / costs['ours']:.0%}"
+
+
+def page_layers() -> Table:
+    """For a typed walk over HTTP."""
+    return Table(f"Where the time of a page of {PAGE} offers goes", ("what", "CPU µs", "share"), page_rows())
+
+
 def rows() -> Iterator[Sequence[str]]:
     pinned_to(CLIENT_CORE)
     with serving(0) as url:
@@ -161,3 +203,4 @@ def layers() -> Table:
 
 if __name__ == "__main__":
     printed(layers())
+    printed(page_layers())

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from benchmarks import figures
 from benchmarks.goals import Goal, goals, out_of_reach
-from benchmarks.layers import layers
+from benchmarks.layers import layers, page_layers
 from benchmarks.peers.environments import NoEnvironment
 from benchmarks.stage import FULL, SHORT, Stage
 from benchmarks.tables import Table, printed, with_figures
+from benchmarks.ways import ways
 
 README = Path(__file__).with_name("README.md")
 
@@ -30,6 +31,8 @@ def tables(stage: Stage, broken: list[Goal], *, short: bool) -> Iterator[Table]:
     if not short:
         yield from figures.tables(stage)
         yield layers()
+        yield page_layers()
+        yield ways()
 
 
 def made_with(stage: Stage) -> str:

@@ -18,9 +18,10 @@ __all__ = ["CONTENDERS", "FULL", "MICRO", "PAGE", "SHORT", "Scale", "Stage"]
 
 PAGE = 200
 MICRO = 1e6
-CONTENDERS = ("ours", "by_hand", "aiohttp_json", *REQUIREMENTS)
+CONTENDERS = ("ours", "ours_on_uvloop", "by_hand", "aiohttp_json", *REQUIREMENTS)
 PACKAGES = {
     "ours": ("aiohttp", "msgspec", "anyio", "backoff"),
+    "ours_on_uvloop": ("uvloop",),
     "by_hand": ("aiohttp", "msgspec"),
     "aiohttp_json": ("aiohttp",),
     "httpx_pydantic": ("httpx", "pydantic"),

@@ -54,25 +54,32 @@ async def versions(packages: list[str]) -> dict[str, str]:
     return {package: metadata.version(package) for package in packages}
 
 
-def run(*measures: Callable[..., Awaitable[Any]]) -> None:
-    """Do what is asked for until stdin ends."""
+def run(
+    *measures: Callable[..., Awaitable[Any]], loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> None:
+    """Do what is asked for until stdin ends, each in a *loop* of its own."""
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {CORE})
     known = {measure.__name__: measure for measure in (versions, *measures)}
     for line in sys.stdin:
         asked = json.loads(line)
-        print(json.dumps(once(known[asked["measure"]], asked["args"])), flush=True)
+        print(json.dumps(once(known[asked["measure"]], asked["args"], loop)), flush=True)
 
 
-def once(measure: Callable[..., Awaitable[Any]], args: dict[str, Any]) -> dict[str, Any]:
-    """Do it in a loop of its own. Seconds are of the whole, the loop and the connections included."""
+def once(
+    measure: Callable[..., Awaitable[Any]],
+    args: dict[str, Any],
+    loop: Callable[[], asyncio.AbstractEventLoop] | None,
+) -> dict[str, Any]:
+    """Do it. Seconds are of the whole, the loop and the connections included."""
 
     async def work() -> Any:
         return await measure(**args)
 
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    came = asyncio.run(work())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        came = runner.run(work())
     return {
         "came": came,
         "cpu": time.process_time() - cpu,
