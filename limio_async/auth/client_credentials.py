@@ -8,7 +8,6 @@ import random
 from collections.abc import Collection
 from weakref import WeakKeyDictionary
 
-import anyio
 import msgspec
 
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
@@ -51,7 +50,8 @@ class _Line:
     """Those who wait for a token in one event loop, and how asking for one went."""
 
     def __init__(self) -> None:
-        self.lock = anyio.Lock()
+        self.asking: asyncio.Event | None = None
+        """Set when the request that is under way has come to its end, whatever that is."""
         self.renewals = 0
         self.failure: LimioError | None = None
         """What came of the last request, if it failed."""
@@ -113,7 +113,7 @@ class ClientCredentials:
 
     async def _renewed_by_one(self, held: _Lease, exchange: Exchange) -> Credential:
         line = self._line()
-        if line.lock.locked() or _now() < line.early_again_at:
+        if line.asking is not None or _now() < line.early_again_at:
             return held.credential
         pause = _EARLY_PAUSES[min(line.early_failures, len(_EARLY_PAUSES) - 1)]
         line.early_failures += 1  # until it turns out to be none; also who is cancelled has tried
@@ -128,16 +128,22 @@ class ClientCredentials:
     async def _replaced(self, old: Credential | None, exchange: Exchange) -> Credential:
         line = self._line()
         seen = line.renewals
-        async with line.lock:
-            held = self._held
-            if held is not None and (held.credential != old or line.renewals != seen):
-                return held.credential  # somebody renewed meanwhile, be it to the same value again
-            if line.failure is not None and _now() < line.ask_again_at:
-                raise _again(line.failure)
+        while line.asking is not None:  # all of them go on together: nobody has to wait for another's turn
+            await line.asking.wait()
+        held = self._held
+        if held is not None and (held.credential != old or line.renewals != seen):
+            return held.credential  # somebody renewed meanwhile, be it to the same value again
+        if line.failure is not None and _now() < line.ask_again_at:
+            raise _again(line.failure)
+        line.asking = ended = asyncio.Event()
+        try:
             if line.cut_short > 1:  # nobody waits long enough for the answer: one request a pause is plenty
                 await asyncio.sleep(max(0.0, line.ask_again_at - _now()))
             self._held = held = await self._asked(line, exchange)
             return held.credential
+        finally:
+            line.asking = None
+            ended.set()
 
     async def _asked(self, line: _Line, exchange: Exchange) -> _Lease:
         line.failure = None

@@ -345,6 +345,22 @@ async def test_while_a_refused_token_is_renewed_nobody_starts_or_awaits_an_early
     assert endpoint.asked == 2
 
 
+async def test_who_waited_for_a_token_goes_on_at_once_with_all_others() -> None:
+    auth, endpoint, answered = ClientCredentials("id", SECRET), Endpoint(takes=0), asyncio.Event()
+
+    async def exchange(request: Request) -> Response:
+        await answered.wait()
+        return await endpoint(request)
+
+    calls = [asyncio.ensure_future(auth.credential(ACCEPTS, exchange)) for _ in range(200)]
+    await asyncio.sleep(0.01)
+    answered.set()
+    for _ in range(5):  # turns of the loop
+        await asyncio.sleep(0)
+    assert all(call.done() for call in calls)
+    assert endpoint.asked == 1
+
+
 async def test_in_the_last_half_minute_everybody_waits_for_one_request(virtual_time: Any) -> None:
     auth, endpoint = ClientCredentials("id", SECRET), Endpoint()
     await token(auth, endpoint)
