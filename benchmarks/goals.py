@@ -210,7 +210,7 @@ def goals(stage: Stage, broken: list[Goal]) -> Table:
 
 
 def row(goal: Goal, figure: Figure) -> Sequence[str]:
-    say = shown if goal.of == "ratio" else "{:.1f}".format
+    say = shown if goal.of == "ratio" else "{:z.1f}".format
     met = "yes" if is_met(goal, figure.value) else "no"
     sides = (f"{side:,.2f}" if side < 10 else f"{side:,.0f}" for side in (figure.ours, figure.other))
     return [goal.what, goal.unit, *sides, say(figure.value), f"{goal.sense} {say(goal.bound)}", met]

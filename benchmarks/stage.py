@@ -59,10 +59,10 @@ FULL = Scale(
     items=20_000,
     slow_items=5_000,
     calls=2_560,
-    slow_calls=640,
+    slow_calls=512,
     objects=10_000,
     longest=1_000_000,
-    runs=7,
+    runs=5,
     slow_runs=3,
 )
 
