@@ -258,8 +258,8 @@ WAYS: dict[str, tuple[Arm, type[Exception], int]] = {
     "truncated": (lambda on: on.truncate_body(), errors.AnswerLost, 1),
     "truncated chunks": (lambda on: on.truncate_body("chunked"), errors.AnswerLost, 1),
     "truncated, no length": (lambda on: on.truncate_body("none"), errors.AnswerLost, 1),
-    "late": (lambda on: on.delay(20), errors.AnswerLost, 1),
-    "slow": (lambda on: on.slow_body(20), errors.AnswerLost, 1),
+    "late": (lambda on: on.delay(20), TimeoutError, 1),
+    "slow": (lambda on: on.slow_body(20), TimeoutError, 1),
     "bomb": (lambda on: on.gzip_bomb(40), errors.Unreadable, 1),
     "not HTTP": (lambda on: on.not_http(), errors.AnswerLost, 1),
 }
@@ -283,7 +283,8 @@ async def test_a_client_meets_the_same_in_memory_and_over_http(world: World, way
             InMemoryTransport(world) if over == "memory" else AiohttpTransport(url, user_agent="test")
         )
         with pytest.raises(expected):
-            await transport.send(ask, timeout=timeout)
+            async with asyncio.timeout(timeout):  # a session ends it likewise
+                await transport.send(ask, timeout=timeout)
         assert world.count() == counted
         assert (await transport.send(ask, timeout=10.0)).status == 200
         await transport.aclose()
