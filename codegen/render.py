@@ -52,12 +52,13 @@ ARGUMENTS = {
 HOMES = {
     "collections.abc": ("Mapping",),
     "datetime": ("datetime",),
+    "importlib": ("import_module",),
     "limio_async.api._view": ("view",),
     "limio_async.core.listing": ("Listing",),
     "limio_async.core.session": ("CallOptions", "ListOptions", "Resource", "Session"),
     "limio_async.core.wire": ("Endpoint", "JsonBody", "Paging", "Param", "ReadsBack", "Redirect"),
     "msgspec": ("UNSET", "Struct", "UnsetType", "field"),
-    "typing": ("Any", "Literal", "Unpack"),
+    "typing": ("TYPE_CHECKING", "Any", "Literal", "Unpack"),
 }
 VIEW = '''
 def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> Endpoint[Any]:
@@ -66,11 +67,50 @@ def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> 
     return msgspec.structs.replace(endpoint, resource=resource, returns=returns, bound=bound, params=params)
 '''
 
+MODELS = '''
+if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
+
+    def __getattr__(name):
+        """Each is loaded when it is asked for, with those of its module."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+'''
+
+RESOURCES = '''
+class Resources:
+    """Every resource, hung on one session. Each is loaded when it is first used."""
+
+    # attributes
+
+    def __init__(self, core: Session) -> None:
+        self._core = core
+        for name in _CLASSES:
+            self.__dict__.pop(name, None)  # of a copy: those of the other session
+
+    if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
+
+        def __getattr__(self, name):
+            if name not in _CLASSES:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            kind = getattr(import_module(f"limio_async.api.{name}"), _CLASSES[name])
+            self.__dict__[name] = made = kind(self._core)
+            return made
+
+        def __dir__(self):
+            return sorted({*super().__dir__(), *_CLASSES})
+'''
+
 
 def render(plan: Plan) -> dict[str, str]:
     """The text of each file by its path under `limio_async/api/`, not yet formatted."""
     files = {
-        "__init__.py": _index(plan),
+        "__init__.py": _resources(plan),
+        "endpoints.py": _endpoints(plan),
         "_cursors.py": _cursors(plan),
         "_view.py": _file("Endpoints of any object, bound to one kind", ["view"], VIEW, ["import msgspec"]),
         "models/__init__.py": _models_index(plan),
@@ -95,7 +135,20 @@ def _words(body: str) -> set[str]:
     return set(re.findall(r"\w+", re.sub(_STRING, "", body)))
 
 
-def _index(plan: Plan) -> str:
+def _resources(plan: Plan) -> str:
+    names = list(plan.resources)
+    body = [
+        *("_CLASSES = {", *(f'"{name}": "{class_name(name)}",' for name in names), "}"),
+        RESOURCES.replace(
+            "    # attributes\n", "".join(f"    {name}: _{name}.{class_name(name)}\n" for name in names)
+        ),
+    ]
+    known = ", ".join(f"{name} as _{name}" for name in names)
+    imports = ["if TYPE_CHECKING:", f"    from limio_async.api import {known}", ""]
+    return _file("Every resource", ["Resources"], "\n".join(body), imports)
+
+
+def _endpoints(plan: Plan) -> str:
     endpoints = [f'"{one.id}": {one.resource}.{one.constant},' for one in plan.operations if not one.view_of]
     views = [f"{one.resource}.{one.constant}," for one in plan.operations if one.view_of]
     body = [
@@ -103,15 +156,9 @@ def _index(plan: Plan) -> str:
         '"""Every operation of the API by its id."""',
         *("VIEWS: tuple[Endpoint[Any], ...] = (", *views, ")"),
         '"""Operations on any object, bound to one kind of object."""',
-        "class Resources:",
-        '    """Every resource, hung on one session."""',
-        "    def __init__(self, core: Session) -> None:",
-        *(f"        self.{name} = {name}.{class_name(name)}(core)" for name in plan.resources),
     ]
     imports = [f"from limio_async.api import {', '.join(plan.resources)}"]
-    return _file(
-        "Every resource and every endpoint", ["ENDPOINTS", "VIEWS", "Resources"], "\n".join(body), imports
-    )
+    return _file("Every endpoint", ["ENDPOINTS", "VIEWS"], "\n".join(body), imports)
 
 
 def _cursors(plan: Plan) -> str:
@@ -121,8 +168,10 @@ def _cursors(plan: Plan) -> str:
 
 def _models_index(plan: Plan) -> str:
     names = {name: module.name for module in plan.modules for name in _defined(module)}
-    imports = [f"from limio_async.api.models.{module} import {name}" for name, module in names.items()]
-    return _file("Bodies and answers", names, "", imports)
+    known = [f"    from limio_async.api.models.{module} import {name}" for name, module in names.items()]
+    homes = ["_HOMES = {", *(f'"{name}": "{module}",' for name, module in names.items()), "}"]
+    imports = ["if TYPE_CHECKING:", *known, ""]
+    return _file("Bodies and answers", names, "\n".join([*homes, MODELS]), imports)
 
 
 def _defined(module: ModelModule) -> list[str]:

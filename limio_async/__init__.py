@@ -65,14 +65,15 @@ __all__ = [
     "models",
 ]
 
-_HOMES = ("version", "client", "auth", "core.listing", "core.ports", "core.wire", "api")
+_HOMES = ("version", "client", "auth", "core.listing", "core.ports", "core.wire", "transport")
+_MODULES = {"errors": "errors", "models": "api.models"}
 
 if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
 
     def __getattr__(name):
         """What is asked for the first time: importing the package alone is quick, as pytest does it for its plugin."""
-        if name == "errors":
-            return import_module("limio_async.errors")
+        if name in _MODULES:
+            return import_module(f"limio_async.{_MODULES[name]}")
         for home in _HOMES if name in __all__ else ():
             module = import_module(f"limio_async.{home}")
             if hasattr(module, name):

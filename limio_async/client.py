@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
 
-from limio_async.api import ENDPOINTS, Resources
+from limio_async.api import Resources
 from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
 from limio_async.core.explain import Explanation
 from limio_async.core.limiter import Lane
@@ -63,7 +63,7 @@ class Limio(Resources):
             attempts=attempts,
             max_concurrency=max_concurrency,
             requests_per_second=requests_per_second,
-            endpoints=ENDPOINTS,
+            endpoints=_endpoints,
         )
         super().__init__(self._session)
 
@@ -183,6 +183,12 @@ class Limio(Resources):
 
     def __repr__(self) -> str:
         return f"<Limio {self._session.origin}>"
+
+
+def _endpoints() -> Mapping[str, Endpoint[Any]]:
+    from limio_async.api.endpoints import ENDPOINTS  # all there is: few calls need to know
+
+    return ENDPOINTS
 
 
 def auth_from(settings: Mapping[str, str]) -> Auth:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.cli.failures import Code, Failure, code_of, did_you_mean, tell
 from limio_async.cli.operation import command_for, hyphens
 from limio_async.cli.settings import Flags

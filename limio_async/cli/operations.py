@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from limio_async.api import ENDPOINTS
+from limio_async.api.endpoints import ENDPOINTS
 from limio_async.cli.operation import hyphens
 from limio_async.core.wire import Endpoint
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.cli.failures import Failure, tell
 from limio_async.cli.masking import masked
 from limio_async.core.ports import Transport

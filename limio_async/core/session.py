@@ -92,7 +92,7 @@ class Session:
 
     *timeout* is the deadline of a call in seconds, *attempts* how often a call is sent at most,
     *max_concurrency* how many requests are on the wire at once, *requests_per_second* how many leave.
-    *endpoints* are those by which lost writes are read back.
+    *endpoints* gives those by which lost writes are read back.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Session:
         attempts: int = 3,
         max_concurrency: int = 16,
         requests_per_second: float | None = None,
-        endpoints: Mapping[str, Endpoint[Any]] | None = None,
+        endpoints: Callable[[], Mapping[str, Endpoint[Any]]] = dict,
     ) -> None:
         self._transport = transport
         self._auth = auth
-        self._endpoints = endpoints or {}
+        self._endpoints = endpoints
         self._limiter = Limiter(max_concurrency, rate=requests_per_second)
         self._quota = retry.RetryQuota()
         self._life = Life()
@@ -174,7 +174,7 @@ class Session:
         how = endpoint.reads_back
         if how is None or (known := read_back_args(how, {**args, **endpoint.bound}, body, answer)) is None:
             return None
-        reading, found = self._endpoints[how.operation], known
+        reading, found = self._endpoints()[how.operation], known
 
         async def read() -> Any:
             try:
@@ -197,7 +197,7 @@ class Session:
     async def warm_up(self) -> None:
         """Get a token, over a connection that stays open, and build the decoders."""
         self._life.check()
-        for endpoint in self._endpoints.values():
+        for endpoint in self._endpoints().values():
             if endpoint.paging is None:
                 decoder_for(endpoint.returns)
             else:

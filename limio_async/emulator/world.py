@@ -270,7 +270,7 @@ class World(Settings):
 
         Raises `ConfigurationError` naming the file and the line.
         """
-        from limio_async.api import ENDPOINTS, VIEWS  # only such a world needs their names
+        from limio_async.api.endpoints import ENDPOINTS, VIEWS  # only such a world needs their names
 
         own = OwnData(Path(directory), [*ENDPOINTS.values(), *VIEWS], self._handlers)
         self._handlers = {**self._handlers, **own.operations}
@@ -362,7 +362,7 @@ class World(Settings):
 
 
 def _generated_endpoints() -> Mapping[str, Endpoint[Any]]:
-    from limio_async.api import ENDPOINTS  # a world with endpoints of its own does not need them
+    from limio_async.api.endpoints import ENDPOINTS  # a world with endpoints of its own does not need them
 
     return ENDPOINTS
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey
 from limio_async.core.wire import Endpoint, Paging, Scheme
 from limio_async.errors import ConfigurationError, MissingCredentials

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.cli.app import app
 from limio_async.cli.operation import command_for, hyphens
 from limio_async.core.wire import Endpoint

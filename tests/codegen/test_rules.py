@@ -170,9 +170,10 @@ def test_a_docstring_says_what_the_caller_may_rely_on(files: dict[str, str]) -> 
         ("session.py", 'body_format="form"'),
         ("orders.py", 'GET_ORDER: Endpoint[Order] = view(GET_OBJECT, "orders", Order, path_type="orders")'),
         ("_cursors.py", 'always={"opt.all": "true"}'),
-        ("__init__.py", '"getObject": objects.GET_OBJECT'),
-        ("__init__.py", "VIEWS: tuple[Endpoint[Any], ...] = (\n    orders.GET_ORDER,"),
-        ("__init__.py", "        self.session = session.Session(core)"),
+        ("endpoints.py", '"getObject": objects.GET_OBJECT'),
+        ("endpoints.py", "VIEWS: tuple[Endpoint[Any], ...] = (\n    orders.GET_ORDER,"),
+        ("__init__.py", '    "session": "Session",'),
+        ("__init__.py", "    session: _session.Session"),
     ],
 )
 def test_an_endpoint_carries_the_facts(files: dict[str, str], file: str, fact: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from limio_async.api import ENDPOINTS
+from limio_async.api.endpoints import ENDPOINTS
 from limio_async.core.wire import Request
 from limio_async.emulator import World
 

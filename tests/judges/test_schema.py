@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from limio_async import ApiKey, ClientCredentials, Limio, SessionToken
-from limio_async.api import ENDPOINTS
+from limio_async.api.endpoints import ENDPOINTS
 from limio_async.core.ports import Auth
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World

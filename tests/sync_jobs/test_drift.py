@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from limio_async import ApiKey, ClientCredentials, Limio
-from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey, Offer, Subscription
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.errors import JobError

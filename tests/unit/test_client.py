@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 
 from limio_async import ApiKey, Auth, ClientCredentials, Limio, SessionToken, errors, models
+from limio_async.api import Resources
 from limio_async.core.wire import Request, Response
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
@@ -160,3 +163,43 @@ async def test_warming_up_gets_the_token_so_that_the_first_call_need_not() -> No
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigurationError, match="must be positive"):
         Limio("limio.test", **settings)
+
+
+def loaded_after(statements: str) -> set[str]:
+    show = "import sys; print(*(name for name in sys.modules if name.startswith('limio_async.')))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statements}\n{show}"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_a_resource_is_loaded_when_it_is_first_used_with_the_models_that_it_needs() -> None:
+    make = "from limio_async import Limio, ApiKey\nlimio = Limio('acme.example', auth=ApiKey('k'))"
+    assert not {name for name in loaded_after(make) if name.startswith("limio_async.api.")}
+    used = loaded_after(f"{make}\nlimio.offers.list()")
+    assert "limio_async.api.models.catalog" in used
+    assert not {"limio_async.api.orders", "limio_async.api.models.orders"} & used
+
+
+def test_warming_up_loads_every_resource() -> None:
+    make = "from limio_async import Limio\nfrom limio_async.emulator import World, InMemoryTransport\nimport asyncio"
+    warm = "asyncio.run(Limio('x.example', transport=InMemoryTransport(World())).warmup())"
+    assert {f"limio_async.api.{name}" for name in Resources.__annotations__} <= loaded_after(
+        f"{make}\n{warm}"
+    )
+
+
+def test_the_resources_of_a_view_are_its_own() -> None:
+    limio = Limio("acme.example", auth=ApiKey("k"))
+    assert limio.offers is limio.offers
+    view = limio.with_options(headers={"x-trace": "1"})
+    assert view.offers is not limio.offers
+    assert "x-trace" in view.explain(view.offers.list).headers
+    assert "x-trace" not in limio.explain(limio.offers.list).headers
+
+
+def test_a_resource_that_does_not_exist_is_an_attribute_that_does_not_exist() -> None:
+    limio = Limio("acme.example", auth=ApiKey("k"))
+    with pytest.raises(AttributeError, match="'Limio' object has no attribute 'offer'"):
+        _ = limio.offer  # type: ignore[attr-defined]
+    assert {"offers", "subscriptions", "aclose"} <= set(dir(limio))

@@ -13,7 +13,7 @@ import pytest
 from msgspec import inspect as types
 
 from limio_async import errors, models
-from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.core.codec import decode, decoder_for, read_response
 from limio_async.core.paging import Head, read_head
 from limio_async.core.wire import Endpoint, Redirect, Response

@@ -14,7 +14,7 @@ import pytest
 from aioresponses import aioresponses
 
 from limio_async import ApiKey, BearerToken, Limio, SessionToken, models
-from limio_async.api import ENDPOINTS, VIEWS
+from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.core.wire import Request, Response, Scheme
 from limio_async.errors import MissingCredentials
 from tests.conftest import ScriptedTransport
