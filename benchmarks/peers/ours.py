@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.by_hand import Slim
-from benchmarks.peers.worker import Calls, run, timed
+from benchmarks.peers.worker import Calls, pooled, run, timed
 from limio_async import ApiKey, ClientCredentials, Limio
 from limio_async.core.body import BACKEND
 from limio_async.sync_jobs import hydrated
@@ -61,22 +60,9 @@ async def hydrate(url: str, objects: int, workers: int) -> int:
 
 
 async def hydrate_by_hand(url: str, objects: int, workers: int) -> int:
-    """The same without `hydrated`: a fixed pool of workers over a queue, the fastest of the ways that we know."""
-    came = 0
+    """The same without `hydrated`."""
     async with Limio(url, auth=ClientCredentials("a", "b"), max_concurrency=workers) as limio:
-        waiting: asyncio.Queue[str] = asyncio.Queue()
-        for number in range(objects):
-            waiting.put_nowait(f"sub-{number:06d}")
-
-        async def work() -> None:
-            nonlocal came
-            while not waiting.empty():
-                one = waiting.get_nowait()
-                full = await limio.subscriptions.get(one)
-                came += full.id == one
-
-        await asyncio.gather(*(work() for _ in range(workers)))
-    return came
+        return await pooled(limio.subscriptions.get, objects, workers)
 
 
 async def inflates_with() -> str:
