@@ -14,6 +14,7 @@ import pytest
 from aioresponses import aioresponses
 
 from limio_async import ApiKey, BearerToken, Limio, SessionToken, models
+from limio_async.api import Resources
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.core.wire import Request, Response, Scheme
 from limio_async.errors import MissingCredentials
@@ -1130,9 +1131,8 @@ def test_every_public_method_of_every_resource_is_in_the_table() -> None:
     limio = Limio("limio.test")
     methods = {
         (resource, name)
-        for resource, hung in vars(limio).items()
-        if not resource.startswith("_")
-        for name, _ in inspect.getmembers(hung, inspect.ismethod)
+        for resource in Resources.__annotations__
+        for name, _ in inspect.getmembers(getattr(limio, resource), inspect.ismethod)
         if not name.startswith("_")
     }
     own = {(ENDPOINTS[row.operation].resource, ENDPOINTS[row.operation].name) for row in OPERATIONS}
