@@ -221,7 +221,7 @@ async def test_a_walk_can_be_cancelled_wherever_it_waits_and_goes_on_or_says_tha
         nothing_is_held(limio)
         return steps
 
-    await each_step(run, at_least=8)
+    await each_step(run, at_least=10)
     assert "whole" in outcomes
     assert ("lost" in outcomes) == ("on_ambiguous" not in options)
 
@@ -323,7 +323,7 @@ async def test_a_cancelled_walk_leaves_no_connection_behind() -> None:
             assert "abcd".startswith("".join(seen))
         return steps
 
-    await each_step(run, at_least=8)
+    await each_step(run, at_least=10)
 
 
 async def test_an_answer_that_nobody_waits_for_any_more_closes_its_connection() -> None:
