@@ -46,7 +46,7 @@ check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 unit: $(STAMP)
 	$(BIN)/python -m pytest
 
-peers: $(STAMP)
+peers: $(STAMP) ## make the environments of the clients that ours is compared with
 	$(BIN)/python -m benchmarks.peers.environments
 
 speed: peers ## hold the client's speed against other clients' on this machine, in a minute and a half

@@ -1,7 +1,7 @@
 """The asyncio client for the Limio subscription-commerce API.
 
-`Limio` is the client; strategies for credentials live in `limio_async.auth`, the types of bodies and answers
-in `limio_async.models`, and every exception in `limio_async.errors`.
+`Limio` is the client; strategies for credentials live in `limio_async.auth`, every exception in `limio_async.errors`, and
+the types of bodies and answers in `models` (`from limio_async import models`).
 """
 
 from importlib import import_module

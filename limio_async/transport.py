@@ -44,6 +44,8 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _READ_AT_ONCE = 1024 * 1024
 _MOMENT = 0.1
+_READ = frozenset({"", "identity", "gzip", "x-gzip"})
+"""The encodings of bodies that are understood."""
 _LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
 """Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
 request leaves; then nobody knows whether it was read, which costs a scroll its page and an order its answer."""
@@ -141,13 +143,10 @@ class AiohttpTransport:
             await session.close()
 
     async def _body(self, answer: aiohttp.ClientResponse, operation: str) -> bytes:
-        encoding = answer.headers.get("content-encoding", "identity").lower()
+        encoding = answer.headers.get("content-encoding", "").lower()
         if self._borrowed is not None and self._borrowed.auto_decompress:
-            encoding = "identity"  # by now
-        if encoding not in {"identity", "gzip", "x-gzip"}:
-            said = f"the answer is in {encoding}; gzip was asked for"
-            raise Unreadable(said, operation=operation, status=answer.status)
-        body = Body(self._largest_body, zipped=encoding != "identity")
+            encoding = ""  # by now
+        body = Body(self._largest_body, zipped=encoding in {"gzip", "x-gzip"})
         try:
             if answer.content.is_eof():  # all of it came with its head
                 body.add(answer.content.read_nowait())
@@ -156,10 +155,15 @@ class AiohttpTransport:
                     async for chunk in answer.content.iter_any():
                         body.add(chunk)
         except TooLarge:
-            answer.close()
             said = f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages"
             raise Unreadable(said, operation=operation, status=answer.status, too_large=True) from None
-        return body.whole()
+        whole = body.whole()
+        if encoding not in _READ and whole:
+            if answer.status < 400:
+                said = f"the answer is in {encoding}; gzip was asked for"
+                raise Unreadable(said, operation=operation, status=answer.status)
+            return b""  # the status says enough
+        return whole
 
     def _opened(self, retry: Retry) -> aiohttp.ClientSession:
         if self._closed:

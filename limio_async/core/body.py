@@ -18,6 +18,7 @@ __all__ = ["BACKEND", "Body", "BrokenOff", "TooLarge"]
 BACKEND: Any = isal_zlib or zlib
 """The module that decompresses."""
 _GZIP = 31  # the window bits that mean it
+_MOST_MEMBERS = 1_000  # each costs a copy of what follows it
 
 
 class BrokenOff(ValueError):
@@ -31,12 +32,13 @@ class TooLarge(ValueError):
 class Body:
     """The pieces of one body. Of what is beyond *limit* bytes, after decompression, nothing comes into being."""
 
-    __slots__ = ("_left", "_member", "_pieces", "_zipped")
+    __slots__ = ("_left", "_member", "_members", "_pieces", "_zipped")
 
     def __init__(self, limit: int, *, zipped: bool) -> None:
         self._left = limit
         self._zipped = zipped
         self._member: Any = None
+        self._members = 0
         self._pieces: list[bytes] = []
 
     def add(self, piece: bytes) -> None:
@@ -57,6 +59,9 @@ class Body:
         while piece:
             if self._member is None or self._member.eof:  # a body may be several members in a row
                 self._member = BACKEND.decompressobj(wbits=_GZIP)
+                self._members += 1
+                if self._members > _MOST_MEMBERS:
+                    raise BrokenOff
             try:
                 yield self._member.decompress(piece, self._left + 1)
             except BACKEND.error:

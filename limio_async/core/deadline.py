@@ -17,7 +17,8 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._running: set[Deadline] = set()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._rings_at = 0.0  # kept here: not every loop's handle can tell
 
     def within(self, seconds: float) -> Deadline:
         """A block that is to end within *seconds*: `with deadlines.within(5) as deadline:`."""
@@ -25,19 +26,20 @@ class Deadlines:
         return Deadline(self, loop, loop.time() + seconds)
 
     def close(self) -> None:
-        """Let go of the timer; nothing runs any more."""
-        if self._alarm is not None:
+        """Let go of the timer, unless something still runs: that ends when it is due."""
+        if self._alarm is not None and not self._running:
             self._alarm.cancel()
             self._alarm = None
 
     def add(self, one: Deadline, loop: asyncio.AbstractEventLoop) -> None:
         """Watch a deadline."""
-        self._running.add(one)
         alarm = self._alarm
-        if alarm is None or one.when < alarm.when() or alarm.cancelled():
+        if alarm is None or one.when < self._rings_at or alarm.cancelled():
             if alarm is not None:
                 alarm.cancel()
+            self._rings_at = one.when
             self._alarm = loop.call_at(one.when, self._ring, loop)
+        self._running.add(one)
 
     def remove(self, one: Deadline) -> None:
         """Watch it no more. The timer stays: the next deadline is probably later."""
@@ -50,7 +52,8 @@ class Deadlines:
             self._running.discard(one)
             one.expire()
         if self._running:
-            self._alarm = loop.call_at(min(one.when for one in self._running), self._ring, loop)
+            self._rings_at = min(one.when for one in self._running)
+            self._alarm = loop.call_at(self._rings_at, self._ring, loop)
 
 
 class Deadline:

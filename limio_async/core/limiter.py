@@ -39,7 +39,8 @@ class Limiter:
             "interactive": deque(),
             "background": deque(),
         }
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._rings_at = 0.0  # kept here: not every loop's handle can tell
 
     @property
     def allowed(self) -> int:
@@ -124,9 +125,10 @@ class Limiter:
                     turn.set_result(None)
 
     def _wake_later(self) -> None:
-        if self._alarm is None or self._alarm.cancelled() or self._alarm.when() < self._opens_at:
+        if self._alarm is None or self._alarm.cancelled() or self._rings_at < self._opens_at:
             if self._alarm is not None:
                 self._alarm.cancel()
+            self._rings_at = self._opens_at
             self._alarm = asyncio.get_running_loop().call_at(self._opens_at, self._rung)
 
     def _rung(self) -> None:

@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 _Attempts = list[Attempt]
 _LONGEST_CLOSURE = 60.0
+_LONGEST_EXCHANGE = 60.0  # the deadline of the call that needs it mostly ends it before
 _TOKEN: tuple[Scheme, ...] = ("bearer",)
 
 
@@ -355,7 +356,9 @@ class Session:
 
     async def _exchange(self, request: Request) -> Response:
         try:
-            response, _ = await self.send(msgspec.structs.replace(request, accepts=()))
+            response, _ = await self.send(
+                msgspec.structs.replace(request, accepts=()), timeout=max(self._timeout, _LONGEST_EXCHANGE)
+            )
         except (AnswerLost, DeadlineExceeded, UnknownOutcome) as error:  # the call that needs it never left
             raise NeverSent(f"no credentials: {error}") from None
         return response

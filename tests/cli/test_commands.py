@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.cli.app import app
+from limio_async.cli.loop import in_loop
 from limio_async.cli.operation import command_for, hyphens
 from limio_async.core.wire import Endpoint
 from limio_async.emulator import World
@@ -173,3 +175,11 @@ def test_uvloop_that_is_not_installed_is_asked_for_in_vain(
     result = limio("--emulated", "offers", "list", env={"LIMIO_UVLOOP": "1"})
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "limio: --uvloop needs an extra: pip install 'limio_async[fast]'\n"
+
+
+@pytest.mark.parametrize("on_uvloop", [False, True])
+def test_a_command_runs_in_the_loop_that_was_asked_for(on_uvloop: bool) -> None:
+    async def module() -> str:
+        return type(asyncio.get_running_loop()).__module__
+
+    assert in_loop(module(), on_uvloop=on_uvloop).startswith("uvloop" if on_uvloop else "asyncio")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+from collections.abc import Iterator
 
 import pytest
 
 from limio_async import errors
-from limio_async.sync_jobs.hydrate import hydrated
+from limio_async.sync_jobs.hydrate import Hydrated, hydrated
 
 
 class Shop:
@@ -81,3 +83,60 @@ async def test_leaving_the_block_ends_what_is_under_way() -> None:
 async def test_nothing_to_fetch() -> None:
     async with hydrated(list[int](), Shop().get) as results:
         assert [result async for result in results] == []
+
+
+async def test_who_is_cancelled_while_waiting_for_a_result_can_ask_again() -> None:
+    async def slowly(number: int) -> int:
+        await asyncio.sleep(0.03)
+        return number
+
+    came: list[int | None] = []
+    async with hydrated(range(6), slowly, workers=2) as results:
+        while len(came) < 6:
+            with contextlib.suppress(TimeoutError):
+                came.append((await asyncio.wait_for(anext(results), 0.01)).full)
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
+    assert came == list(range(6))
+
+
+async def test_what_a_source_or_a_key_raises_comes_by_itself() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise OSError("the file is gone")
+
+    came: list[int | None] = []
+    with pytest.raises(OSError, match="the file is gone"):
+        async with hydrated(source(), at_once, workers=3) as results:
+            async for result in results:
+                came.append(result.full)
+    assert came == [1]
+    with pytest.raises(TypeError, match="unhashable"):
+        async with hydrated([1], at_once, workers=3, key=lambda number: [number]) as results:  # type: ignore[arg-type,return-value]
+            await anext(results)
+
+
+async def test_a_fetch_whose_own_wait_was_cancelled_does_not_end_the_results_in_silence() -> None:
+    async def fetch(number: int) -> int:
+        if number == 2:
+            raise asyncio.CancelledError
+        return number
+
+    with pytest.raises(RuntimeError, match="was cancelled"):
+        async with hydrated(range(6), fetch, workers=2) as results:
+            async for _ in results:
+                pass
+
+
+async def test_workers_are_needed_and_one_consumer_only() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        async with hydrated([1], at_once, workers=0):
+            pass
+    async with hydrated(range(4), at_once, workers=2) as results:
+        outcomes = await asyncio.gather(anext(results), anext(results), return_exceptions=True)
+    assert [type(one) for one in outcomes] == [Hydrated, RuntimeError]
+
+
+async def at_once(number: int) -> int:
+    await asyncio.sleep(0)
+    return number

@@ -90,3 +90,9 @@ def test_of_a_bomb_no_more_than_the_limit_comes_into_being(backend: Any) -> None
 
 def test_no_body_at_all_is_an_empty_one(backend: Any) -> None:
     assert gathered(iter([]), 10, zipped=True) == gathered(iter([]), 10, zipped=False) == b""
+
+
+def test_nobody_is_kept_busy_by_members_without_end(backend: Any) -> None:
+    with pytest.raises(BrokenOff):
+        gathered(iter([gzip.compress(b"") * 50_000]), 10_000, zipped=True)
+    assert gathered(iter([gzip.compress(b"a") * 1_000]), 10_000, zipped=True) == b"a" * 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import subprocess
 import sys
@@ -203,3 +204,17 @@ def test_a_resource_that_does_not_exist_is_an_attribute_that_does_not_exist() ->
     with pytest.raises(AttributeError, match="'Limio' object has no attribute 'offer'"):
         _ = limio.offer  # type: ignore[attr-defined]
     assert {"offers", "subscriptions", "aclose"} <= set(dir(limio))
+
+
+async def test_the_longer_deadline_of_a_call_covers_getting_its_token(virtual_time: Any) -> None:
+    async def respond(request: Request) -> Response:
+        if request.operation == "createToken":
+            await asyncio.sleep(0.6)
+            return answer({"access_token": SECRET})
+        return answer({"id": "sub-1"})
+
+    transport = ScriptedTransport(respond)
+    limio = Limio("limio.test", auth=ClientCredentials("id", SECRET), transport=transport, timeout=0.3)
+    with pytest.raises(errors.DeadlineExceeded):
+        await limio.subscriptions.get("sub-1")
+    assert (await limio.subscriptions.get("sub-1", timeout=5)).id == "sub-1"

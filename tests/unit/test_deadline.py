@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import uvloop
 
 from limio_async.core.deadline import Deadlines
 from tests.virtual_time import VirtualTime
@@ -85,3 +86,24 @@ async def test_an_error_of_the_block_comes_out(virtual_time: VirtualTime) -> Non
     with pytest.raises(ZeroDivisionError), deadlines.within(1):
         raise ZeroDivisionError
     assert await outlast(deadlines, 1, 2) == "late"
+
+
+async def test_what_still_runs_when_it_is_closed_ends_when_it_is_due(virtual_time: VirtualTime) -> None:
+    deadlines = Deadlines()
+    running = asyncio.create_task(outlast(deadlines, 5, 100))
+    await asyncio.sleep(1)
+    deadlines.close()
+    assert await running == "late"
+    assert virtual_time.elapsed == pytest.approx(5)
+
+
+def test_many_short_deadlines_on_uvloop() -> None:
+    async def many() -> list[str]:
+        deadlines = Deadlines()
+        spans = [(0.0001 * (number % 20), 0.0007 * (number % 7)) for number in range(400)]
+        ended = await asyncio.gather(*(outlast(deadlines, *span) for span in spans))
+        await asyncio.sleep(0.01)  # nobody is cancelled later
+        return ended
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert set(runner.run(many())) == {"late", "in time"}

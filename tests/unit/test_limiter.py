@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,3 +169,19 @@ def test_whatever_is_cancelled_when_no_slot_is_lost(calls: list[tuple[Lane, int,
             await asyncio.wait_for(limiter.acquire("interactive"), 1)
 
     asyncio.run(play())
+
+
+def test_a_pace_is_kept_on_uvloop() -> None:
+    async def paced() -> float:
+        limiter, loop = Limiter(16, rate=2_000), asyncio.get_running_loop()
+        begun = loop.time()
+
+        async def one() -> None:
+            await limiter.acquire("interactive")
+            limiter.release("interactive")
+
+        await asyncio.gather(*(one() for _ in range(200)))
+        return loop.time() - begun
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(paced()) >= 0.09

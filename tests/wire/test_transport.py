@@ -320,3 +320,12 @@ async def test_a_borrowed_session_may_have_decompressed_already() -> None:
     for by_itself in (True, False):
         async with raw_server(zipped) as server, aiohttp.ClientSession(auto_decompress=by_itself) as session:
             assert (await send(server, session=session)).body == b'{"ok":true}'
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip, identity"])
+async def test_an_answer_in_another_encoding_still_has_its_status(encoding: str) -> None:
+    refusal = http(b"\x1b\x0a", "503 Service Unavailable", f"content-encoding: {encoding}")
+    empty = http(b"", "200 OK", f"content-encoding: {encoding}")
+    async with raw_server(refusal, empty) as server:
+        answers = [await send(server), await send(server)]
+    assert [(one.status, one.body) for one in answers] == [(503, b""), (200, b"")]
