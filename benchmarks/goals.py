@@ -174,6 +174,7 @@ OUT_OF_REACH: Mapping[str, OutOfReach] = {
     ),
     "call / by hand, 16 at once": OutOfReach(1.27, "eight coroutines lie between a call and the wire"),
     "call / by hand, 64 at once": OutOfReach(1.27, "likewise"),
+    "call / by hand, 256 at once": OutOfReach(1.28, "likewise"),
     "import, CPU / of its four dependencies": OutOfReach(
         1.22, "some 35 modules at about two milliseconds each; `import limio_async` alone loads none of them"
     ),
