@@ -44,7 +44,8 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _READ_AT_ONCE = 1024 * 1024
 _MOMENT = 0.1
-_READ = frozenset({"", "identity", "gzip", "x-gzip"})
+_GZIP = frozenset({"gzip", "x-gzip"})
+_READ = _GZIP | {"", "identity"}
 """The encodings of bodies that are understood."""
 _LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
 """Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
@@ -146,7 +147,7 @@ class AiohttpTransport:
         encoding = answer.headers.get("content-encoding", "").lower()
         if self._borrowed is not None and self._borrowed.auto_decompress:
             encoding = ""  # by now
-        body = Body(self._largest_body, zipped=encoding in {"gzip", "x-gzip"})
+        body = Body(self._largest_body, zipped=encoding in _GZIP)
         try:
             if answer.content.is_eof():  # all of it came with its head
                 body.add(answer.content.read_nowait())
