@@ -289,6 +289,7 @@ TOKENS = (
     http(b"{}", "401 Unauthorized"),
     http(b'{"access_token":"t-2","expires_in":3600}'),
 )
+BUSY = http(b"{}", "429 Busy")
 THING = http(b'{"id":"thing-1","items":[],"access_token":"t-3"}')
 
 
@@ -296,7 +297,7 @@ THING = http(b'{"id":"thing-1","items":[],"access_token":"t-3"}')
 @pytest.mark.usefixtures("hurried_time")
 async def test_a_cancelled_call_leaves_no_connection_behind(operation: str) -> None:
     async def run(step: int | None, when: When) -> int:
-        async with serving(*TOKENS, http(b"{}", "429 Busy"), THING) as (_, limio):
+        async with serving(*TOKENS, BUSY, BUSY, THING) as (_, limio):
             call = (
                 limio.objects.get("subscriptions", "sub-1")
                 if operation == "get"
@@ -304,7 +305,7 @@ async def test_a_cancelled_call_leaves_no_connection_behind(operation: str) -> N
             )
             return await cut(call, step, when)
 
-    await each_step(run, at_least=8)
+    await each_step(run, at_least=10)
 
 
 @pytest.mark.usefixtures("hurried_time")
