@@ -83,19 +83,27 @@ class FolderSink:
         return written
 
     def mark_unseen(
-        self, table: Table, seen: Iterable[str], *, deleted_at: datetime, most: float | None
+        self,
+        table: Table,
+        seen: Iterable[str],
+        *,
+        deleted_at: datetime,
+        most: float | None,
+        then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
         """Keeps all ids in memory; a sink for millions would not."""
         ids = set(seen)
         live = [row for row in self.rows(table) if row["deleted_at"] is None]
         unseen = [row for row in live if row["id"] not in ids]
-        if most is not None and len(unseen) > most * len(live):
-            return Unseen(live=len(live), unseen=len(unseen), deleted=0)
+        gone = unseen if most is None or len(unseen) <= most * len(live) else []
+        found = Unseen(live=len(live), unseen=len(unseen), deleted=len(gone))
         with failures(self.name):
-            for row in unseen:
+            for row in gone:
                 write(self.file(table, row), encoded(table, {**row, "deleted_at": deleted_at}))
             sync(self.folder / table.name)
-        return Unseen(live=len(live), unseen=len(unseen), deleted=len(unseen))
+            for change in then(found) if then else ():
+                self.write(change)
+        return found
 
     def rows(self, table: Table) -> Iterator[dict[str, Any]]:
         """A file that is being replaced is read as it was or as it will be."""

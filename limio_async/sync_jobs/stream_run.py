@@ -39,7 +39,7 @@ from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, quara
 from limio_async.sync_jobs.rows import Item, Reader, summary_of
 from limio_async.sync_jobs.spool import Spool, SpooledPage, Walk
 from limio_async.sync_jobs.streams import Stream
-from limio_async.sync_jobs.tables import Change, Row, Sink, Written
+from limio_async.sync_jobs.tables import Change, Row, Sink, Unseen, Written
 
 __all__ = ["Choices", "StreamRun", "Workshop", "arguments", "main_error", "now", "watermark"]
 
@@ -526,9 +526,15 @@ class StreamRun:
 
     def _mark_unseen(self) -> None:
         report, most = self.report, self._choices.most_deleted
+
+        def remembered(found: Unseen) -> list[Change]:
+            report.deleted += found.deleted
+            return [Change(RUNS, [run_row(report)])]
+
         seen = self._shop.spool.seen_ids(report.stream)
-        found = self._shop.sink.mark_unseen(self._reader.table, seen, deleted_at=now(), most=most)
-        report.deleted += found.deleted
+        found = self._shop.sink.mark_unseen(
+            self._reader.table, seen, deleted_at=now(), most=most, then=remembered
+        )
         if found.unseen > found.deleted and most is not None:
             report.status = "incomplete"
             report.error = (

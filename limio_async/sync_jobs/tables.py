@@ -121,11 +121,17 @@ class Sink(Protocol):
         ...
 
     def mark_unseen(
-        self, table: Table, seen: Iterable[str], *, deleted_at: datetime, most: float | None
+        self,
+        table: Table,
+        seen: Iterable[str],
+        *,
+        deleted_at: datetime,
+        most: float | None,
+        then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
         """Set `deleted_at` in the rows whose `id` is not among *seen* (an iterable of any length, to be read once).
 
-        Does nothing if they are more than the share *most* of the rows that live.
+        Marks none if they are more than the share *most* of the rows that live. *then* is as in `apply`.
         """
         ...
 

@@ -60,16 +60,24 @@ class MemorySink:
         return Written(**counts)
 
     def mark_unseen(
-        self, table: Table, seen: Iterable[str], *, deleted_at: datetime, most: float | None
+        self,
+        table: Table,
+        seen: Iterable[str],
+        *,
+        deleted_at: datetime,
+        most: float | None,
+        then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
         ids = set(seen)
         live = [row for row in self.tables[table.name].values() if row["deleted_at"] is None]
         unseen = [row for row in live if row["id"] not in ids]
-        if most is not None and len(unseen) > most * len(live):
-            return Unseen(live=len(live), unseen=len(unseen), deleted=0)
-        for row in unseen:
+        gone = unseen if most is None or len(unseen) <= most * len(live) else []
+        for row in gone:
             row["deleted_at"] = deleted_at
-        return Unseen(live=len(live), unseen=len(unseen), deleted=len(unseen))
+        found = Unseen(live=len(live), unseen=len(unseen), deleted=len(gone))
+        for change in then(found) if then else ():
+            self._write(change)
+        return found
 
     def rows(self, table: Table) -> Iterator[dict[str, Any]]:
         yield from list(self.tables.get(table.name, {}).values())

@@ -118,3 +118,27 @@ async def test_a_foreign_error_ends_the_job_as_it_is(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sink, "mark_unseen", broken)
     with pytest.raises(errors.SinkError, match="the database went away"):
         await Job(client, to=sink, state=tmp_path / "state", streams=["offers"]).run()
+
+
+async def test_a_job_that_dies_right_after_marking_still_tells_how_many_it_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, sink = World(offers=60, subscriptions=0), MemorySink()
+    client = Limio("limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world))
+
+    def job() -> Job:
+        return Job(client, to=sink, state=tmp_path / "state", streams=["offers"])
+
+    await job().run()
+    world.add_offers(-3)
+
+    def marked_and_died(*args: Any, **named: Any) -> Any:
+        MemorySink.mark_unseen(sink, *args, **named)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "mark_unseen", marked_and_died)
+        with pytest.raises(Died):
+            await job().run()
+    (report,) = (await job().run()).streams
+    assert (report.status, report.deleted) == ("complete", 3)

@@ -85,9 +85,15 @@ class SqlSink(ABC):
         return written
 
     def mark_unseen(
-        self, table: Table, seen: Iterable[str], *, deleted_at: datetime, most: float | None
+        self,
+        table: Table,
+        seen: Iterable[str],
+        *,
+        deleted_at: datetime,
+        most: float | None,
+        then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
-        """Set `deleted_at` in the rows whose `id` is not among *seen*."""
+        """Set `deleted_at` in the rows whose `id` is not among *seen*, in one transaction."""
         unseen = (
             f'"deleted_at" IS NULL AND NOT EXISTS'
             f' (SELECT 1 FROM "{_SEEN}" WHERE "{_SEEN}"."id" = {quoted(table.name)}."id")'
@@ -106,7 +112,10 @@ class SqlSink(ABC):
                 )
                 self._changed(table)
             self._run(f'DROP TABLE "{_SEEN}"')
-        return Unseen(live=live, unseen=missing, deleted=missing if deletes else 0)
+            found = Unseen(live=live, unseen=missing, deleted=missing if deletes else 0)
+            for change in then(found) if then else ():
+                self._write(change)
+        return found
 
     def rows(self, table: Table) -> Iterator[dict[str, Any]]:
         """All rows of a table, as dicts by column, over a connection of their own."""

@@ -140,6 +140,30 @@ def test_too_many_are_not_marked_as_deleted(url: str) -> None:
         assert {row["deleted_at"] for row in sink.rows(OFFERS)} == {LATER}
 
 
+def test_what_is_remembered_of_the_deletions_is_there_with_them_or_not_at_all(url: str) -> None:
+    told: list[Unseen] = []
+
+    def note(found: Unseen) -> list[Change]:
+        told.append(found)
+        return [Change(OFFERS, [offer(7)])]
+
+    def fail(_: object) -> list[Change]:
+        raise SinkError("no")
+
+    with opened(url, OFFERS) as sink:
+        write(sink, [offer(1), offer(2)])
+        with pytest.raises(SinkError, match="^no$"):
+            sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None, then=fail)
+        assert held(sink)["o-2"]["deleted_at"] is None
+        found = sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None, then=note)
+        assert told == [found]
+        assert {row["id"]: row["deleted_at"] for row in sink.rows(OFFERS)} == {
+            "o-1": None, "o-2": LATER, "o-7": None,
+        }  # fmt: skip
+        sink.mark_unseen(OFFERS, [], deleted_at=LATER, most=0.2, then=note)
+        assert told[-1] == Unseen(live=2, unseen=2, deleted=0)
+
+
 def test_nothing_is_marked_where_the_seen_cannot_be_read(url: str) -> None:
     def broken() -> object:
         yield "o-1"
