@@ -145,7 +145,7 @@ def command(
     what belongs to each object, objects:PATH_TYPE any other list of objects. Killed at any instant, the same command
     goes on where it was.
 
-    Exit codes: 0 complete, 4 something is missing, 130 interrupted.
+    Exit codes: 0 complete, 3 the credentials are refused, 4 something is missing, 130 interrupted.
     """
     if status:
         from limio_async.cli.sync_view import show_status
@@ -222,6 +222,8 @@ async def _run_once(client: Limio, wish: _Wish) -> int:
     ):  # told too late for this run, not for the next
         tell("interrupted; the same command goes on from there")
         return Code.INTERRUPTED
+    if report.refused:
+        return Code.CREDENTIALS
     return Code.OK if report.complete else Code.INCOMPLETE
 
 

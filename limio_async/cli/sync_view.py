@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,7 +18,7 @@ from limio_async.cli.failures import printable, tell
 from limio_async.cli.output import to_stdout
 from limio_async.cli.reading import target
 from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent
-from limio_async.sync_jobs.ledger import RUNS, STREAMS, report_of
+from limio_async.sync_jobs.ledger import QUARANTINED, RUNS, STREAMS, in_quarantine, report_of
 
 __all__ = ["closing_table", "show_status", "view"]
 
@@ -148,13 +149,19 @@ def show_status(url: str, *, as_json: bool) -> None:
     """The watermarks and last runs of a target, on stdout."""
     with target(url, option="--to") as sink:
         watermarks = {row["id"]: row for row in sink.rows(STREAMS)}
+        quarantine = Counter(row["stream"] for row in in_quarantine(sink.rows(QUARANTINED)))
         last: dict[str, StreamReport] = {}
         for row in sink.rows(RUNS):
             report = report_of(row)
             if report.table_name not in last or last[report.table_name].started < report.started:
                 last[report.table_name] = report
     if as_json:
-        said = {"target": sink.name, "streams": list(watermarks.values()), "last_runs": list(last.values())}
+        said = {
+            "target": sink.name,
+            "streams": list(watermarks.values()),
+            "last_runs": list(last.values()),
+            "quarantine": quarantine,
+        }
         to_stdout(msgspec.json.encode(said) + b"\n")
         return
     _print(_runs_table(f"{sink.name}: last runs", sorted(last.values(), key=lambda one: one.stream)))
@@ -164,6 +171,9 @@ def show_status(url: str, *, as_json: bool) -> None:
     for name, row in sorted(watermarks.items()):
         table.add_row(name, _moment(row["watermark"]), _moment(row["ended"]), f"{row['seen'] or 0:,}")
     _print(table)
+    if quarantine:
+        held = ", ".join(f"{count:,} of {name}" for name, count in sorted(quarantine.items()))
+        to_stdout(f"in quarantine: {held}\n".encode())
 
 
 def _runs_table(title: str, reports: Sequence[StreamReport]) -> Table:

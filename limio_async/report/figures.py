@@ -14,7 +14,7 @@ import msgspec
 from limio_async.api.models import Journey
 from limio_async.sync_jobs.drift import Finding
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, report_of
+from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, in_quarantine, report_of
 from limio_async.sync_jobs.rows import value_at
 from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.tables import Column, Table
@@ -140,7 +140,7 @@ def read(sink: Reads) -> Figures:
     last, runs, turns, daily = _runs(map(report_of, sink.rows(RUNS)))
     tenants = sorted({row["origin"] for row in sink.rows(STREAMS) if row["origin"]})
     journeys, journeys_total = _journeys(sink)
-    quarantine, quarantined = _quarantine(sink.rows(QUARANTINE))
+    quarantine, quarantined = _quarantine(in_quarantine(sink.rows(QUARANTINE)))
     return Figures(
         tenants=tenants,
         last=sorted(last.values(), key=lambda one: one.stream),

@@ -41,7 +41,7 @@ _TYPES: Mapping[Kind, TDataType] = {
     "json": "json",
     "bytes": "binary",
 }
-_QUARANTINE = [column for column in QUARANTINE.columns if column.name != "run"]
+_QUARANTINE = [column for column in QUARANTINE.columns if column.name not in {"run", "deleted_at"}]
 
 
 class _Choices(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -66,6 +67,8 @@ class StreamReport(msgspec.Struct, kw_only=True):
     watermark: datetime | None = None
     """Where the next incremental run begins, less its overlap."""
     error: str | None = None
+    refused: bool = False
+    """Whether it failed because the credentials are missing or not taken."""
     delivered: int = 0
     """The last spooled page whose items are in the target."""
 
@@ -89,6 +92,8 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
 
     target: str
     streams: tuple[StreamReport, ...]
+    left_out: Mapping[str, str] = {}
+    """Streams of the whole tenant that were not asked for, and why."""
 
     @property
     def complete(self) -> bool:
@@ -99,6 +104,11 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
     def interrupted(self) -> bool:
         """Whether it was asked to stop before it was done."""
         return any(stream.status == "interrupted" for stream in self.streams)
+
+    @property
+    def refused(self) -> bool:
+        """Whether every stream failed because the credentials are missing or not taken."""
+        return bool(self.streams) and all(stream.refused for stream in self.streams)
 
     def to_json(self) -> bytes:
         """The report as JSON."""

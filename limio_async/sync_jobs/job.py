@@ -120,7 +120,7 @@ class Job:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._shop.in_sink(self._close)
-        return JobReport(target=self.target, streams=tuple(self._reports.values()))
+        return JobReport(target=self.target, streams=tuple(self._reports.values()), left_out=self.left_out)
 
     @property
     def _parents(self) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,10 @@ __all__ = [
     "DRIFT",
     "LEDGER",
     "QUARANTINE",
+    "QUARANTINED",
     "RUNS",
     "STREAMS",
+    "in_quarantine",
     "other_tenant",
     "quarantine_row",
     "report_of",
@@ -68,10 +70,17 @@ QUARANTINE = Table(
         *(Column(name) for name in ("run", "stream", "item_id", "reason")),
         Column("quarantined_at", "time"),
         Column("raw", "bytes"),
+        Column("deleted_at", "time"),
     ),
     published=False,
 )
-"""Items that are not in their stream's table, with the reason and their exact bytes."""
+"""Items that are not in their stream's table, with the reason and their exact bytes; `deleted_at` is when a complete
+run has found one well, or gone."""
+
+QUARANTINED = msgspec.structs.replace(
+    QUARANTINE, columns=tuple(column for column in QUARANTINE.columns if column.name != "raw")
+)
+"""`QUARANTINE` to be read without the bytes."""
 
 DRIFT = Table(
     name="_limio_drift",
@@ -107,7 +116,12 @@ def stream_row(report: StreamReport, *, origin: str) -> Row:
 
 def quarantine_row(report: StreamReport, item_id: str, reason: str, raw: bytes, now: datetime) -> Row:
     """An item that is not in its stream's table."""
-    return (f"{report.stream}/{item_id}", report.run, report.stream, item_id, reason, now, raw)
+    return (f"{report.stream}/{item_id}", report.run, report.stream, item_id, reason, now, raw, None)
+
+
+def in_quarantine(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Those of the rows of `QUARANTINE` or `QUARANTINED` that still hold."""
+    return (row for row in rows if row["deleted_at"] is None)
 
 
 def other_tenant(there: str, here: str) -> str:

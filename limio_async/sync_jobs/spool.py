@@ -247,13 +247,16 @@ class Spool:
             row = self._db.execute("SELECT seen FROM walks WHERE stream = ?", (stream,)).fetchone()
             return row[0] if row else 0
 
-    def seen_ids(self, stream: str) -> Iterator[str]:
-        """The ids that the walk has seen since it last began at the top, over a connection of its own."""
+    def seen_ids(self, stream: str, *, changed: bool = False) -> Iterator[str]:
+        """The ids that the walk has seen since it last began at the top, over a connection of its own.
+
+        Only those that it spooled if *changed*.
+        """
         with self._failures(), closing(sqlite3.connect(self._file, check_same_thread=False)) as own:
             for (one,) in own.execute(
                 "SELECT seen.id FROM seen JOIN walks ON walks.id = seen.walk AND walks.epoch = seen.epoch"
-                " WHERE walks.stream = ?",
-                (stream,),
+                " WHERE walks.stream = ? AND seen.spooled >= ?",
+                (stream, int(changed)),
             ):
                 yield one
 

@@ -35,7 +35,17 @@ from limio_async.errors import (
 from limio_async.sync_jobs.drift import Drift
 from limio_async.sync_jobs.events import Mode, Status, StreamReport, SyncEvent
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
-from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, quarantine_row, run_row, stream_row
+from limio_async.sync_jobs.ledger import (
+    DRIFT,
+    QUARANTINE,
+    QUARANTINED,
+    RUNS,
+    STREAMS,
+    in_quarantine,
+    quarantine_row,
+    run_row,
+    stream_row,
+)
 from limio_async.sync_jobs.rows import Item, Reader, summary_of
 from limio_async.sync_jobs.spool import Spool, SpooledPage, Walk
 from limio_async.sync_jobs.streams import Stream
@@ -474,6 +484,7 @@ class StreamRun:
         if isinstance(error, JobError) or not isinstance(error, LimioError):
             raise error
         self.report.status, self.report.error = "failed", str(error)
+        self.report.refused = isinstance(error, Unauthorized | MissingCredentials)
         self._leads_nowhere = isinstance(error, ListingError)
 
     async def _conclude(self) -> None:
@@ -521,6 +532,7 @@ class StreamRun:
         if self._choices.mode == "full":
             self._mark_unseen()
         if self.report.complete:
+            self._release()
             self._shop.sink.publish(self._reader.table)
         self.report.write_seconds += perf_counter() - begun
 
@@ -541,6 +553,22 @@ class StreamRun:
                 f"{found.unseen:,} of {found.live:,} rows were not seen, more than {most:.0%}:"
                 " none was marked as deleted; allow it if so many are really gone"
             )
+
+    def _release(self) -> None:
+        """Take out of quarantine what earlier runs put there and this one has found well, or gone."""
+        name, sink = self.report.stream, self._shop.sink
+        old = {
+            row["item_id"]: row["id"]
+            for row in in_quarantine(sink.rows(QUARANTINED))
+            if row["stream"] == name and row["run"] != self.report.run
+        }
+        if old and self._choices.mode != "full":  # which has looked at every item there is
+            found = self._shop.spool.seen_ids(name, changed=True)
+            old = {one: old[one] for one in found if one in old}
+        if old:
+            released = {*old.values()}
+            kept = [row["id"] for row in sink.rows(QUARANTINED) if row["id"] not in released]
+            sink.mark_unseen(QUARANTINE, kept, deleted_at=now(), most=None)
 
     def _note(self) -> None:
         """Tell in the report how far the walk is."""

@@ -129,7 +129,8 @@ class Sink(Protocol):
         most: float | None,
         then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
-        """Set `deleted_at` in the rows whose `id` is not among *seen* (an iterable of any length, to be read once).
+        """Set `deleted_at` in the rows whose `id` is not among *seen* (an iterable of any length, to be read once;
+        it asks nothing of the sink).
 
         Marks none if they are more than the share *most* of the rows that live. *then* is as in `apply`.
         """

@@ -77,6 +77,15 @@ def test_status_tells_watermarks_and_last_runs(world: World, limio: Run) -> None
     assert told["streams"][0]["watermark"].startswith("2024-12")
 
 
+def test_status_tells_what_is_in_quarantine_by_now(world: World, limio: Run) -> None:
+    world.faults.on("listOffers", page=1).bad_item(at=3, field="name", value=["odd"])
+    assert limio("sync", "--emulated", "offers", *TO).exit_code == 0
+    assert "in quarantine: 1 of offers\n" in limio("sync", "--status", *TO).stdout
+    assert json.loads(limio("sync", "--status", "--json", *TO).stdout)["quarantine"] == {"offers": 1}
+    assert limio("sync", "--emulated", "offers", *TO).exit_code == 0
+    assert "in quarantine" not in limio("sync", "--status", *TO).stdout
+
+
 def test_status_of_nothing_makes_nothing(limio: Run) -> None:
     result = limio("sync", "--status", *TO)
     assert result.exit_code == 2
@@ -111,6 +120,16 @@ def test_mistakes_are_one_line(world: World, limio: Run, args: list[str], code: 
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_refused_credentials_have_an_exit_code_where_no_stream_got_through(world: World, limio: Run) -> None:
+    world.faults.on("listOffers").status(401)
+    both = limio("sync", "--emulated", "offers", "products", *TO)
+    assert (both.exit_code, "listOffers: 401" in both.stdout) == (4, True)
+    world.faults.on("listProducts").status(401)
+    assert limio("sync", "--emulated", "offers", "products", *TO).exit_code == 3
+    world.faults.clear()
+    assert limio("sync", "--emulated", "offers", "products", *TO).exit_code == 0
 
 
 def test_the_state_can_be_kept_elsewhere(world: World, limio: Run) -> None:
@@ -169,6 +188,23 @@ def test_a_polite_end_saves_and_the_next_run_goes_on(loop: list[str], tmp_path: 
     assert (report["status"], report["inserted"]) == ("complete", 300)
     assert "queryMore" in world.requests("listObjects")[asked].query
     assert count("subscriptions") == 300
+
+
+def test_lists_that_the_credentials_do_not_open_are_told_to_people_and_programs(tmp_path: Path) -> None:
+    with served(World(offers=20, subscriptions=5)) as url:
+        done = subprocess.run(
+            command_line("sync", "--json", *TO),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "LIMIO_HOST": url, "LIMIO_API_KEY": World().api_key},
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    reason = "takes bearer credentials, the client has none of them"
+    assert report["left_out"]["subscriptions"] == reason
+    assert f"subscriptions is left out: {reason}" in done.stderr
+    assert not report["left_out"].keys() & {one["stream"] for one in report["streams"]}
 
 
 def test_two_runs_refuse_each_other(tmp_path: Path) -> None:

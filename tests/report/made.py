@@ -161,6 +161,7 @@ def ledger() -> dict[str, list[tuple[Any, ...]]]:
         quarantine_row(last[0], f"cus-{number}", "getObject: 404 NotFound" if number % 4 else HOSTILE, b"x" * 900 * number, NOW)
         for number in range(12)
     ]  # fmt: skip
+    bad.append((*quarantine_row(last[0], "cus-well", "was odd", b"{}", NOW)[:-1], NOW))
     return {
         RUNS.name: [run_row(one) for one in reports()],
         STREAMS.name: [stream_row(one, origin="https://acme.prod.limio.com") for one in last],

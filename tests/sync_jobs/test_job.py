@@ -16,7 +16,7 @@ import pytest
 from limio_async import ApiKey, Limio, errors, models
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS
+from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, in_quarantine
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, names_in, only
 from tests.sync_jobs.memory_sink import MemorySink
@@ -317,6 +317,41 @@ async def test_an_item_that_cannot_be_decoded_is_quarantined_with_its_bytes(
     assert "$.name" in one["reason"]
     (drift,) = sink.rows(DRIFT)
     assert (drift["kind"], drift["path"], drift["found"], drift["count"]) == ("type", "$.name", "array", 1)
+
+
+async def test_an_item_that_is_well_again_or_gone_leaves_the_quarantine(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    def held() -> dict[str, str]:
+        return {row["stream"]: row["item_id"] for row in in_quarantine(sink.rows(QUARANTINE))}
+
+    world.faults.on("listOffers", page=1, times=2).bad_item(at=249, field="name", value=["odd"])
+    world.faults.on("listProducts", page=1).bad_item(field="name", value=["odd"])
+    await run_job("offers", "products", page_size=250)
+    first = held()
+    assert first.keys() == {"offers", "products"}
+    await run_job("offers", page_size=250)
+    assert held() == first, "still odd, and products were not looked at"
+    await run_job("offers", mode="incremental", overlap=timedelta(0))
+    assert held() == first, "it was not looked at"
+    world.faults.on("listOffers").wrong_hits(251)
+    await run_job("offers")
+    assert held() == first, "not complete"
+    world.faults.clear()
+    await run_job("offers")
+    assert held() == {"products": first["products"]}
+    assert first["offers"] in sink.live("offers")
+    await run_job("products", mode="append")
+    assert held() == {}, "it was looked at"
+    (offers, products) = sink.rows(QUARANTINE)
+    assert offers["deleted_at"] <= products["deleted_at"]
+    world.faults.on("listOffers", page=1).bad_item(at=249, field="name", value=["odd"])
+    await run_job("offers", page_size=250)
+    assert held() == {"offers": first["offers"]}, "odd again"
+    world.faults.clear()
+    world.add_offers(-5)
+    await run_job("offers")
+    assert held() == {}, "gone"
 
 
 async def test_what_the_target_cannot_hold_is_quarantined(

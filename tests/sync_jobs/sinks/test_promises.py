@@ -164,6 +164,22 @@ def test_what_is_remembered_of_the_deletions_is_there_with_them_or_not_at_all(ur
         assert told[-1] == Unseen(live=2, unseen=2, deleted=0)
 
 
+def test_a_row_leaves_the_quarantine_and_its_bytes_stay(url: str) -> None:
+    rows: list[Row] = [
+        (one, "r", "offers", one, "why", AT, b"\xff", None) for one in ("a", "b\0", "c" * 5000)
+    ]
+    with opened(url, QUARANTINE) as sink:
+        write(sink, rows, QUARANTINE)
+        kept = [row["id"] for row in sink.rows(QUARANTINE) if row["item_id"] != "a"]
+        found = sink.mark_unseen(QUARANTINE, kept, deleted_at=LATER, most=None)
+        assert found == Unseen(live=3, unseen=1, deleted=1)
+        assert held(sink, QUARANTINE)["a"] == {
+            **dict(zip([one.name for one in QUARANTINE.columns], rows[0], strict=True)), "deleted_at": LATER
+        }  # fmt: skip
+        assert write(sink, rows[:1], QUARANTINE) == Written(updated=1)
+        assert [row["deleted_at"] for row in sink.rows(QUARANTINE)] == [None] * 3
+
+
 def test_nothing_is_marked_where_the_seen_cannot_be_read(url: str) -> None:
     def broken() -> object:
         yield "o-1"
@@ -269,9 +285,9 @@ def test_odd_texts_fail_no_batch(url: str) -> None:
     """Rows of a job's own tables are not asked about: what is odd in them is escaped or shortened."""
     odd = "\0 \ud800 \udfff"
     rows: list[Row] = [
-        ("run/" + "x" * 5000, odd, odd, odd, odd, AT, b"\0\xff"),
-        ("run/" + "x" * 5001, "r", "s", "i", "why", AT, b""),
-        (odd, "r", "s", "i", "why", AT, None),
+        ("run/" + "x" * 5000, odd, odd, odd, odd, AT, b"\0\xff", None),
+        ("run/" + "x" * 5001, "r", "s", "i", "why", AT, b"", None),
+        (odd, "r", "s", "i", "why", AT, None, None),
     ]
     with opened(url, QUARANTINE) as sink:
         assert write(sink, [*rows, rows[2]], QUARANTINE) == Written(inserted=3)
