@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import msgspec
 
 from limio_async.api.models import Journey
-from limio_async.sync_jobs.drift import Finding
+from limio_async.sync_jobs.drift import Finding, held
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, report_of
+from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS, report_of
 from limio_async.sync_jobs.rows import value_at
 from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.tables import Column, Table
@@ -154,7 +154,7 @@ def read(sink: Reads) -> Figures:
         journeys_total=journeys_total,
         quarantine=quarantine,
         quarantined=quarantined,
-        drift=_drift(sink.rows(DRIFT)),
+        drift=sorted(held(sink), key=lambda one: (-one[1].count, one[0], one[1].path)),
     )
 
 
@@ -323,7 +323,7 @@ def _journeys(sink: Reads) -> tuple[list[Journeys], int]:
     return [], 0
 
 
-# --- quarantine and drift
+# --- quarantine
 
 
 def _quarantine(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Quarantined], int]:
@@ -340,11 +340,3 @@ def _quarantine(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Quarantined], i
         if len(group.ids) < _MOST_IDS:
             group.ids.append(row["item_id"] or "")
     return sorted(found.values(), key=lambda one: (-one.count, one.stream, one.reason)), count
-
-
-def _drift(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, Finding]]:
-    found = [
-        (str(row["stream"]), Finding(**{name: row[name] for name in Finding.__struct_fields__}))
-        for row in rows
-    ]
-    return sorted(found, key=lambda one: (-one[1].count, one[0], one[1].path))

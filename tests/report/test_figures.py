@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from limio_async.report.figures import read
-from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import RUNS, run_row
+from limio_async.sync_jobs.drift import Drift
+from limio_async.sync_jobs.events import Mode, Status, StreamReport
+from limio_async.sync_jobs.ledger import DRIFT, RUNS, run_row
 from limio_async.sync_jobs.tables import Table
 
 from . import made
@@ -104,6 +105,24 @@ def test_drift_is_told_by_count() -> None:
         ("offers", 118),
         ("offers", 3),
     ]
+
+
+def test_drift_that_a_later_complete_walk_did_not_find_is_gone() -> None:
+    def drift(run: str, mode: Mode, status: Status) -> list[int]:
+        reports = [
+            StreamReport(run=name, stream="offers", table_name="offers", mode=how, status=end, started=made.NOW + timedelta(hours=hour))
+            for hour, (name, how, end) in enumerate([("seen", "full", "complete"), ("later", mode, status)])
+        ]  # fmt: skip
+        tables = {
+            RUNS.name: [dict(zip([one.name for one in RUNS.columns], run_row(one), strict=True)) for one in reports],
+            DRIFT.name: [dict(zip([one.name for one in DRIFT.columns], Drift.to_row(made.findings()[0], run, "offers"), strict=True))],
+        }  # fmt: skip
+        return [finding.count for _, finding in read(made.Memory(tables)).drift]
+
+    assert drift("seen", "full", "complete") == []
+    assert drift("later", "full", "complete") == [4_012]
+    assert drift("seen", "full", "incomplete") == [4_012]
+    assert drift("seen", "incremental", "complete") == [4_012]
 
 
 def test_a_target_without_tables_is_told_as_such() -> None:
