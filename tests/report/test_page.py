@@ -120,6 +120,27 @@ def test_a_journey_leads_over_conditions_and_actions_to_destinations() -> None:
     assert 'class="end fallback"' in svg
 
 
+def test_shares_stand_in_the_order_in_which_their_lines_end() -> None:
+    def journey(*values: tuple[str, str]) -> Journey:
+        held = [{"tag": tag, "split": split} for tag, split in values]
+        return msgspec.convert({"actions": [{"type": "destination", "values": held}]}, Journey)
+
+    first = journey(("/b", "70"), ("/a", "30"))
+    svg, _ = drawing(Journeys("/", "", [journey(("/a", "")), first, journey(("/b", ""))]))
+    places = {text: float(y) for y, text in re.findall(r'y="([\d.]+)"[^>]*>([^<]+)</text>', svg)}
+    assert places["/a"] < places["/b"]
+    assert places["30 %"] < places["70 %"]
+
+
+def test_a_month_far_away_hides_no_other() -> None:
+    starts = ["1970-01-01", "2026-01-01", "2026-04-01", "9999-12-31"]
+    rows = [{"id": start, "status": "active", "start_date": start} for start in starts]
+    chart = charts(read(made.Memory({"subscriptions": rows})))["subscriptions"]
+    for month in ("1970-01", "2026-01", "2026-02", "2026-04", "9999-12"):
+        assert f">{month}<" in chart.wide
+    assert "Years without any are left out." in chart.note
+
+
 def test_odd_journeys_are_drawn_all_the_same() -> None:
     odd = [b"{}", b'{"conditions": [null, {}], "actions": [null, {}, {"values": [null, {}]}]}', b'{"conditions": [{"type": "gift", "value": true}]}']  # fmt: skip
     journeys = [msgspec.json.decode(one, type=Journey) for one in odd] * 20
