@@ -367,8 +367,14 @@ def _looks(value: Any) -> str:
         case str() if _DATE.match(value):
             return "a date" if len(value) == 10 else "a date and time"
         case str():
-            return f"a string of {len(value):,} characters" + (", all digits" if value.isdecimal() else "")
+            return f"a string of {_counted(len(value), 'character')}" + (
+                ", all digits" if value.isdecimal() else ""
+            )
         case _ if _kind(value) == "array":
             return f"a list of {len(value):,}"
         case _:
-            return f"an object of {len(value):,} members"
+            return f"an object of {_counted(len(value), 'member')}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -98,7 +98,7 @@ def test_what_is_not_there_is_said_in_a_sentence() -> None:
     assert "<svg" not in empty
     for sentence in (
         "Nothing was synced to this target yet", "No table holds anything yet", "holds no offers",
-        "holds no subscriptions", "holds no journeys", "Nothing is in quarantine", "No drift",
+        "holds no subscriptions", "holds no journeys", "Nothing is in quarantine", "No drift", "or only with <code>--mode append</code>",
     ):  # fmt: skip
         assert sentence in empty
     unpriced = page(made.Memory({"offers": [{**made.offer(1), "price_amount": None}]}))
