@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from limio_async.cli.failures import Failure, did_you_mean, printable, tell
 from limio_async.cli.reading import target
@@ -34,12 +33,10 @@ def command(url: str, models: tuple[str, ...], spec: Path | None) -> None:
     Prints a patch, to be applied at the root of a checkout (patch -p1, git apply) and followed by `make generate`;
     without a spec, a fragment of YAML. What only a person can decide is told on stderr.
     """
-    from limio_async.sync_jobs.drift import Finding
-    from limio_async.sync_jobs.ledger import DRIFT
+    from limio_async.sync_jobs.drift import held
 
     with target(url) as sink:
-        held = [{name: row[name] for name in Finding.__struct_fields__} for row in sink.rows(DRIFT)]
-    findings = [msgspec.convert({**row, "example": row["example"] or ""}, Finding) for row in held]
+        findings = [finding for _, finding in held(sink)]
     for name in models:
         _check(name, {one.model for one in findings})
     chosen = [one for one in findings if not models or one.model in models]

@@ -29,6 +29,8 @@ def command(url: str, file: Path, force: bool) -> None:
         raise Failure(f"limio report needs {error.name}: pip install 'limio_async[report]'") from None
     if file.exists() and not force:
         raise Failure(f"--html {file}: it is there already; --force replaces it")
+    if not file.parent.is_dir():
+        raise Failure(f"--html {file}: no such file or directory", Code.API)
     with target(url) as sink:
         page = render(read(sink), target=sink.name, now=datetime.now(UTC))
     try:

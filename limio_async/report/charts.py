@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -20,6 +21,7 @@ _COLOURS = [f"var(--c{number})" for number in range(1, 7)]
 _OTHERS = "all others"
 _MOST_TABLES = 30
 _MOST_MONTHS = {_WIDE: 36, _NARROW: 12}
+_MOST_EMPTY = 12
 _MOST_TURNS = {_WIDE: 60, _NARROW: 20}
 _MOST_PANELS = {_WIDE: 12, _NARROW: 6}
 _THOUSANDS = "datum.value < 1000 ? datum.value : format(datum.value / 1000, ',') + 'k'"
@@ -300,7 +302,7 @@ def _subscriptions(subscriptions: Subscriptions) -> Chart | None:
     ]
 
     def spec(width: int) -> dict[str, Any]:
-        last = _calendar(sorted(months))[-_MOST_MONTHS[width] :]
+        last = drawn[-_MOST_MONTHS[width] :]
         return {
             "transform": [{"filter": {"field": "month", "oneOf": last}}],
             "mark": _bars(width, len(last)),
@@ -314,13 +316,15 @@ def _subscriptions(subscriptions: Subscriptions) -> Chart | None:
             },
         }  # fmt: skip
 
+    drawn = _calendar(sorted(months))
+    skipped = " Years without any are left out." if any(int(after[:4]) - int(before[:4]) > 1 for before, after in pairwise(drawn)) else ""  # fmt: skip
     by_status = ", ".join(f"{count:,} {name}" for name, count in _sums(few, 1).most_common())
     undated = f" {subscriptions.undated:,} have no date." if subscriptions.undated else ""
     return _drawn(
         spec,
         values,
         title="Subscriptions by status and month",
-        note=f"Live subscriptions by the month in which they were created (UTC) and by what they are now.{undated}{_left(_calendar(sorted(months)), _MOST_MONTHS)}",
+        note=f"Live subscriptions by the month in which they were created (UTC) and by what they are now.{undated}{skipped}{_left(drawn, _MOST_MONTHS)}",
         summary=f"{subscriptions.total:,} subscriptions: {by_status}.",
         heads=("month", "status", "subscriptions"),
         rows=[(*key, count) for key, count in sorted(subscriptions.by_month.items(), reverse=True)],
@@ -350,13 +354,12 @@ def _few(tally: Tally, at: int) -> tuple[Tally, list[str]]:
 
 
 def _calendar(months: Sequence[str]) -> list[str]:
-    """Every month from the first to the last, those without anything too."""
-    try:
-        first, last = (int(one[:4]) * 12 + int(one[5:]) - 1 for one in (months[0], months[-1]))
-    except ValueError:
-        return list(months)
-    first = max(first, last - _MOST_MONTHS[_WIDE])
-    return [f"{month // 12:04}-{month % 12 + 1:02}" for month in range(first, last + 1)]
+    """The months, with those between them that have nothing; where these are more than a year, without."""
+    numbers = [int(one[:4]) * 12 + int(one[5:]) - 1 for one in months]
+    every = numbers[:1]
+    for before, month in pairwise(numbers):
+        every += range(before + 1, month + 1) if month - before <= _MOST_EMPTY else [month]
+    return [f"{month // 12:04}-{month % 12 + 1:02}" for month in every]
 
 
 def _when(turn: Turn, *, daily: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,9 +13,9 @@ from typing import Any, Protocol
 import msgspec
 
 from limio_async.api.models import Journey
-from limio_async.sync_jobs.drift import Finding
+from limio_async.sync_jobs.drift import Finding, held
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, in_quarantine, report_of
+from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS, in_quarantine, report_of
 from limio_async.sync_jobs.rows import value_at
 from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.tables import Column, Table
@@ -36,12 +37,14 @@ _LOOKED_AT = 500
 _MOST_GROUPS = 200
 _MOST_IDS = 5
 _MOST_JOURNEYS = 500
-_MOST_CURRENCIES = 12
+_MOST_CURRENCIES = 200
+"""More than there are in the world."""
 _MOST_TERMS = 40
 _MOST_STATUSES = 20
 _MOST_RUNS = 2_000
-_STEPS = [0.01, *(step * 10**power for power in range(7) for step in (1, 2, 5))]
+_STEPS = [0.0, *(step * 10**power for power in range(7) for step in (1, 2, 5))]
 _OTHER = "other"
+_MONTH = re.compile(r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 
 Tally = Counter[tuple[str, ...]]
 """How many there are of each combination."""
@@ -154,7 +157,7 @@ def read(sink: Reads) -> Figures:
         journeys_total=journeys_total,
         quarantine=quarantine,
         quarantined=quarantined,
-        drift=_drift(sink.rows(DRIFT)),
+        drift=sorted(held(sink), key=lambda one: (-one[1].count, one[0], one[1].path)),
     )
 
 
@@ -247,7 +250,7 @@ def _offers(rows: Iterable[Mapping[str, Any]]) -> Offers:
 
 def _step(price: float) -> str:
     """The step of a scale of 1, 2, 5, 10, 20, … that a price is on; equal in bounds for any currency."""
-    if price < _STEPS[0]:
+    if price <= 0:
         return "free" if price == 0 else "below 0"
     at = bisect_right(_STEPS, price) - 1
     if at == len(_STEPS) - 1:
@@ -281,7 +284,7 @@ def _subscriptions(rows: Iterable[Mapping[str, Any]]) -> Subscriptions:
     for row in rows:
         total += 1
         month = f"{row['created']:%Y-%m}" if row["created"] else str(row["start_date"] or "")[:7]
-        if len(month) != 7:
+        if not _MONTH.fullmatch(month):
             undated += 1
             continue
         by_month[month, statuses.name(row["status"] or "no status")] += 1
@@ -323,7 +326,7 @@ def _journeys(sink: Reads) -> tuple[list[Journeys], int]:
     return [], 0
 
 
-# --- quarantine and drift
+# --- quarantine
 
 
 def _quarantine(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Quarantined], int]:
@@ -340,11 +343,3 @@ def _quarantine(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Quarantined], i
         if len(group.ids) < _MOST_IDS:
             group.ids.append(row["item_id"] or "")
     return sorted(found.values(), key=lambda one: (-one.count, one.stream, one.reason)), count
-
-
-def _drift(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, Finding]]:
-    found = [
-        (str(row["stream"]), Finding(**{name: row[name] for name in Finding.__struct_fields__}))
-        for row in rows
-    ]
-    return sorted(found, key=lambda one: (-one[1].count, one[0], one[1].path))

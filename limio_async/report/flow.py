@@ -155,10 +155,10 @@ def _line(edge: _Edge) -> str:
 
 
 def _spread(edges: Iterable[_Edge]) -> Iterable[tuple[str, float, float]]:
-    """Labels with their places: where a line leaves its box, those of one box below each other."""
+    """Labels with their places: where a line leaves its box, those of one box below each other as their lines end."""
     used: dict[float, int] = {}
     counts: dict[float, int] = {}
-    labelled = [one for one in edges if one.label]
+    labelled = sorted((one for one in edges if one.label), key=lambda one: one.end.y)
     for one in labelled:
         counts[one.start.y] = counts.get(one.start.y, 0) + 1
     for one in labelled:

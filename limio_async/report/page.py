@@ -56,6 +56,7 @@ def render(figures: Figures, *, target: str, now: datetime) -> str:
 
 def write(page: str, file: Path) -> None:
     """Write a page to a partial file and move it into place, so that whoever looks sees a whole one."""
+    file = file.resolve()  # what a link points to, not the link
     partial = file.with_name(f".{file.name}.partial")
     try:
         partial.write_text(page, encoding="utf-8")

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from types import NoneType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import inspect
 
-from limio_async.sync_jobs.ledger import DRIFT
-from limio_async.sync_jobs.tables import Row
+from limio_async.sync_jobs.ledger import DRIFT, RUNS
+from limio_async.sync_jobs.tables import Row, Table
 
-__all__ = ["Drift", "Finding", "Kind"]
+__all__ = ["Drift", "Finding", "Kind", "held"]
 
 _MOST_NAMES = 100
 _MOST_VALUES = 50
@@ -58,7 +59,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON type, of a field or where another one is expected; the value that is none of the known."""
     count: int
     """How often it was seen; more than once in an item, if it is there more than once."""
-    example: str
+    example: str = ""
     """What the first one looked like."""
 
 
@@ -169,6 +170,37 @@ class _Counts:
         _, path, kind, _ = key
         self._distinct[kind, path.rpartition(".")[0] if kind == "field" else path] += 1
         return count
+
+
+# --- what a target holds
+
+
+class _Reads(Protocol):
+    def rows(self, table: Table) -> Iterator[dict[str, Any]]: ...
+
+
+def held(sink: _Reads) -> list[tuple[str, Finding]]:
+    """The findings of a target, with their streams; without those that a later complete walk did not find again."""
+    rows = list(sink.rows(DRIFT))
+    noted = {(row["run"], row["stream"]) for row in rows}
+    began: dict[tuple[str, str], datetime] = {}
+    walked: dict[str, datetime] = {}
+    for run in sink.rows(RUNS) if rows else ():
+        stream, started = run["stream"], run["started"]
+        if (run["run"], stream) in noted:
+            began[run["run"], stream] = started
+        if run["mode"] == "full" and run["status"] == "complete":
+            walked[stream] = max(started, walked.get(stream, started))
+    return [
+        (row["stream"], _finding(row))
+        for row in rows
+        if (row["run"], row["stream"]) not in began
+        or began[row["run"], row["stream"]] >= walked.get(row["stream"], began[row["run"], row["stream"]])
+    ]
+
+
+def _finding(row: Mapping[str, Any]) -> Finding:
+    return Finding(**{name: row[name] for name in Finding.__struct_fields__ if row[name] is not None})
 
 
 # --- what sees a value of a type
@@ -335,8 +367,14 @@ def _looks(value: Any) -> str:
         case str() if _DATE.match(value):
             return "a date" if len(value) == 10 else "a date and time"
         case str():
-            return f"a string of {len(value):,} characters" + (", all digits" if value.isdecimal() else "")
+            return f"a string of {_counted(len(value), 'character')}" + (
+                ", all digits" if value.isdecimal() else ""
+            )
         case _ if _kind(value) == "array":
             return f"a list of {len(value):,}"
         case _:
-            return f"an object of {len(value):,} members"
+            return f"an object of {_counted(len(value), 'member')}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -211,6 +211,10 @@ class _Editor:
         node, found = widening.node, Counter[str]()
         for one in widening.drifted:
             found.update(one.found)
+        for known in _types(node):
+            del found[known]
+        if not found:
+            return
         indent = " " * node.start_mark.column
         new = [f"- type: {kind}  # seen {_times(count)}" for kind, count in sorted(found.items())]
         if "array" in found:
@@ -248,6 +252,10 @@ class _Editor:
             return
         for node in defined:
             for enum in _enums(node):
+                for known in enum.value:
+                    del words[known.value]
+                if not words:
+                    return
                 lines = [
                     f"- {_quoted(word)}  # seen {_times(count)}" for word, count in sorted(words.items())
                 ]
@@ -263,6 +271,10 @@ class _Editor:
             start, end = self._offset(node.start_mark), self._offset(node.end_mark)
             match = _STATUSES.search(self._spec, start, end) if key.value == "description" else None
             if match:
+                for known in re.findall(r"[\w-]+", match[0].partition(":")[2]):
+                    del words[known]
+                if not words:
+                    return True
                 line = self._offset(key.start_mark) - int(key.start_mark.column)
                 self._edits.append((match.end(), match.end(), "".join(f", {word}" for word in sorted(words))))
                 told = ", ".join(f"{word} {_times(count)}" for word, count in sorted(words.items()))
@@ -310,6 +322,14 @@ def _inside(node: Any, inside: str) -> Any:
         node = next((found for one in members if (found := _member(one, held)) is not None), None)
     mapping: Any = node if isinstance(node, yaml.MappingNode) else None
     return mapping
+
+
+def _types(node: Any) -> Iterator[str]:
+    """The types that a schema names by itself or in its union."""
+    union = _member(node, "anyOf") or _member(node, "oneOf")
+    for one in [node] if union is None else union.value:
+        kind = _member(one, "type")
+        yield from [] if kind is None else [kind.value] if isinstance(kind, yaml.ScalarNode) else [each.value for each in kind.value]  # fmt: skip
 
 
 def _enums(node: Any) -> Iterator[Any]:

@@ -62,6 +62,17 @@ def test_a_page_that_cannot_be_written_is_told(limio: Run, url: str) -> None:
     done = limio("report", "--from", url, "--html", "no/such/directory/report.html")
     assert done.exit_code == 1
     assert done.stderr == "limio: --html no/such/directory/report.html: no such file or directory\n"
+    first = limio("report", "--from", "sqlite:///gone.db", "--html", "no/such/directory/report.html")
+    assert first.stderr == done.stderr  # before anything is read
+
+
+def test_a_page_behind_a_link_is_replaced_there(limio: Run, url: str, tmp_path: Path) -> None:
+    link, file = tmp_path / "link.html", tmp_path / "report.html"
+    file.write_text("old")
+    link.symlink_to(file)
+    assert limio("report", "--from", url, "--html", str(link), "--force").exit_code == 0
+    assert link.is_symlink()
+    assert file.read_text().startswith("<!doctype html>")
 
 
 def test_drift_is_proposed_as_a_patch(limio: Run, url: str) -> None:

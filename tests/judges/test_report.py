@@ -167,3 +167,12 @@ def test_it_prints_dark_on_white(look: Look) -> None:
     assert look.ask("getComputedStyle(document.querySelector('nav')).display") == "none"
     printed = look.browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
     assert len(printed["data"]) > 20_000
+
+
+def test_no_column_is_cut_off_on_paper(look: Look) -> None:
+    look.open(width=718, media="print")  # A4 with the margins of the browser
+    cut = look.ask(
+        "[...document.querySelectorAll('.scroll')].filter(one => one.getBoundingClientRect().width)"
+        ".filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.getAttribute('aria-labelledby'))"
+    )
+    assert cut == []

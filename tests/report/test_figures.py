@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from limio_async.report.figures import read
-from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import RUNS, run_row
+from limio_async.sync_jobs.drift import Drift
+from limio_async.sync_jobs.events import Mode, Status, StreamReport
+from limio_async.sync_jobs.ledger import DRIFT, RUNS, run_row
 from limio_async.sync_jobs.tables import Table
 
 from . import made
@@ -49,10 +50,24 @@ def test_live_offers_are_counted_by_currency_price_and_term() -> None:
 
 
 def test_prices_stand_on_steps_that_hold_for_any_currency() -> None:
-    prices = {0: "free", -1: "below 0", 0.5: "0 to 1", 1: "1 to 2", 9.99: "5 to 10", 10: "10 to 20", 1999: "1,000 to 2,000", 9e9: "5,000,000 and more"}  # fmt: skip
+    prices = {0: "free", -1: "below 0", 0.5: "0 to 1", 0.005: "0 to 1", 0.01: "0 to 1", 1: "1 to 2", 9.99: "5 to 10", 10: "10 to 20", 1999: "1,000 to 2,000", 9e9: "5,000,000 and more"}  # fmt: skip
     for price, step in prices.items():
         rows = [{**made.offer(1), "price_amount": float(price)}]
         assert [key[1] for key in read(made.Memory({"offers": rows})).offers.by_price] == [step]
+
+
+def test_every_currency_is_told_in_whatever_order_offers_come() -> None:
+    rows = [{**made.offer(1), "id": f"{n}", "price_currency": f"C{n % 40:02}"} for n in range(80)]
+    found = read(made.Memory({"offers": rows})).offers.by_price
+    assert {key[0] for key in found} == {f"C{n:02}" for n in range(40)}
+    assert found == read(made.Memory({"offers": rows[::-1]})).offers.by_price
+
+
+def test_what_is_no_month_is_no_date() -> None:
+    starts = ["0000-00", "2026-13-01", "not a date", "20240101", "", None, "2024-02-30"]
+    rows = [{"id": f"{n}", "status": "active", "start_date": start} for n, start in enumerate(starts)]
+    found = read(made.Memory({"subscriptions": rows})).subscriptions
+    assert (found.by_month, found.undated) == ({("2024-02", "active"): 1}, 6)
 
 
 def test_subscriptions_are_counted_by_month_and_status() -> None:
@@ -104,6 +119,25 @@ def test_drift_is_told_by_count() -> None:
         ("offers", 118),
         ("offers", 3),
     ]
+
+
+def test_drift_that_a_later_complete_walk_did_not_find_is_gone() -> None:
+    def drift(run: str, mode: Mode, status: Status) -> list[int]:
+        walks: list[tuple[str, Mode, Status]] = [("seen", "full", "complete"), ("later", mode, status)]
+        reports = [
+            StreamReport(run=name, stream="offers", table_name="offers", mode=how, status=end, started=made.NOW + timedelta(hours=hour))
+            for hour, (name, how, end) in enumerate(walks)
+        ]  # fmt: skip
+        tables = {
+            RUNS.name: [dict(zip([one.name for one in RUNS.columns], run_row(one), strict=True)) for one in reports],
+            DRIFT.name: [dict(zip([one.name for one in DRIFT.columns], Drift.to_row(made.findings()[0], run, "offers"), strict=True))],
+        }  # fmt: skip
+        return [finding.count for _, finding in read(made.Memory(tables)).drift]
+
+    assert drift("seen", "full", "complete") == []
+    assert drift("later", "full", "complete") == [4_012]
+    assert drift("seen", "full", "incomplete") == [4_012]
+    assert drift("seen", "incremental", "complete") == [4_012]
 
 
 def test_a_target_without_tables_is_told_as_such() -> None:

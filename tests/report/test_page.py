@@ -98,7 +98,7 @@ def test_what_is_not_there_is_said_in_a_sentence() -> None:
     assert "<svg" not in empty
     for sentence in (
         "Nothing was synced to this target yet", "No table holds anything yet", "holds no offers",
-        "holds no subscriptions", "holds no journeys", "Nothing is in quarantine", "No drift",
+        "holds no subscriptions", "holds no journeys", "Nothing is in quarantine", "No drift", "or only with <code>--mode append</code>",
     ):  # fmt: skip
         assert sentence in empty
     unpriced = page(made.Memory({"offers": [{**made.offer(1), "price_amount": None}]}))
@@ -118,6 +118,27 @@ def test_a_journey_leads_over_conditions_and_actions_to_destinations() -> None:
     assert svg.count('class="end"') == 2  # shared by both
     assert svg.count('class="edge"') == 2 + 2 + 3
     assert 'class="end fallback"' in svg
+
+
+def test_shares_stand_in_the_order_in_which_their_lines_end() -> None:
+    def journey(*values: tuple[str, str]) -> Journey:
+        held = [{"tag": tag, "split": split} for tag, split in values]
+        return msgspec.convert({"actions": [{"type": "destination", "values": held}]}, Journey)
+
+    first = journey(("/b", "70"), ("/a", "30"))
+    svg, _ = drawing(Journeys("/", "", [journey(("/a", "")), first, journey(("/b", ""))]))
+    places = {text: float(y) for y, text in re.findall(r'y="([\d.]+)"[^>]*>([^<]+)</text>', svg)}
+    assert places["/a"] < places["/b"]
+    assert places["30 %"] < places["70 %"]
+
+
+def test_a_month_far_away_hides_no_other() -> None:
+    starts = ["1970-01-01", "2026-01-01", "2026-04-01", "9999-12-31"]
+    rows = [{"id": start, "status": "active", "start_date": start} for start in starts]
+    chart = charts(read(made.Memory({"subscriptions": rows})))["subscriptions"]
+    for month in ("1970-01", "2026-01", "2026-02", "2026-04", "9999-12"):
+        assert f">{month}<" in chart.wide
+    assert "Years without any are left out." in chart.note
 
 
 def test_odd_journeys_are_drawn_all_the_same() -> None:

@@ -290,6 +290,16 @@ def test_memory_is_bounded_and_nothing_goes_uncounted() -> None:
     assert counts["Subscription", "$.status", "value", "(other values)"] == len(names) - 50
 
 
+@pytest.mark.parametrize(
+    ("value", "looks"),
+    [("a", "a string of 1 character"), ("ab", "a string of 2 characters"), ({"a": 1}, "an object of 1 member"), ({}, "an object of 0 members")],
+)  # fmt: skip
+def test_one_is_told_as_one(value: Any, looks: str) -> None:
+    drift = Drift(Offer)
+    drift.see({"planted": value})
+    assert [one.example for one in drift.findings()] == [looks]
+
+
 def test_a_row_holds_the_whole_finding() -> None:
     finding = Finding(model="Offer", path="$.new", kind="field", found="string", count=3, example="a date")
     row = dict(

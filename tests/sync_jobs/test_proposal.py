@@ -159,6 +159,11 @@ def test_what_the_spec_has_already_is_not_proposed(spec: str) -> None:
     assert propose(fields, after).text == after
 
 
+def test_a_proposal_that_was_applied_is_not_made_again(spec: str) -> None:
+    once = propose(FINDINGS, spec).text
+    assert propose(FINDINGS, once).text == once
+
+
 def test_a_file_that_is_no_spec_is_refused() -> None:
     for text in ("a: [", "a: 1", ""):
         with pytest.raises(ValueError, match="YAML|components"):
