@@ -36,7 +36,7 @@ from limio_async.sync_jobs.drift import Drift
 from limio_async.sync_jobs.events import Mode, Status, StreamReport, SyncEvent
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, quarantine_row, run_row, stream_row
-from limio_async.sync_jobs.rows import Item, Reader, summary_of
+from limio_async.sync_jobs.rows import Item, Reader, earlier, summary_of
 from limio_async.sync_jobs.spool import Spool, SpooledPage, Walk
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.tables import Change, Row, Sink, Written
@@ -105,7 +105,8 @@ class Workshop:
 class StreamRun:
     """One stream of a job, from where an earlier run of it left off, if it did.
 
-    *watermark* is where the last complete run stood; *left* finds the report of a run that the target knows, by
+    *watermark* is where the last complete run stood; *reach* is the time until which all changes are known, earlier
+    than that where children of the stream are behind; *left* finds the report of a run that the target knows, by
     the run's name; *parent* is the report of the stream whose objects this one's items are children of.
     *is_parent* keeps what was seen for such streams.
     """
@@ -118,6 +119,7 @@ class StreamRun:
         *,
         run: str,
         watermark: datetime | None,
+        reach: datetime | None,
         left: Callable[[str], StreamReport | None],
         parent: StreamReport | None = None,
         is_parent: bool = False,
@@ -126,10 +128,10 @@ class StreamRun:
         self._stream = stream
         self._choices = choices
         self._watermark = watermark
-        self._since = _since(choices, watermark)
+        self._since = _since(choices, reach)
         self._left = left
         self._is_parent = is_parent
-        self._parent_complete = parent is None or parent.complete
+        self._parent = parent
         self._reader = Reader(stream, choices.mode)
         self._args = arguments(stream, self._since)
         self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent else "")
@@ -174,6 +176,7 @@ class StreamRun:
                 self._choices.mode,
                 self._choices.hydrate,
                 sorted(self._args.items()),
+                self._since,
                 self._stream.endpoint.path,
             )
         )
@@ -181,7 +184,8 @@ class StreamRun:
         if walk is not self._walk:
             left = self._left(walk.run)
             last = await self._shop.in_spool(spool.last_page)
-            if left is None or not forgotten <= left.delivered <= last:  # one of them is older than the other
+            over = left is None or (left.complete and not self._is_parent)  # or nobody needs it any more
+            if left is None or over or not forgotten <= left.delivered <= last:  # one is older than the other
                 await self._shop.in_spool(lambda: spool.drop(name))
                 await self._shop.in_spool(lambda: spool.begin(name, bound, self._walk))
             else:
@@ -485,8 +489,9 @@ class StreamRun:
         if report.complete:
             await self._shop.in_sink(self._settle)
         if report.complete:
+            newest = self._parent.watermark if self._parent else self._walk.newest
             report.watermark = watermark(
-                self._walk.started, self._walk.newest, before=self._watermark, since=self._since
+                self._walk.started, newest, before=self._watermark, since=self._since
             )
         report.ended = now()
         changes = [Change(RUNS, [run_row(report)])]
@@ -511,7 +516,7 @@ class StreamRun:
             return "incomplete", self._miscounted
         if self._walk.expected not in {None, report.seen} and self._kind == "scroll":
             return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
-        if not self._parent_complete:
+        if self._parent and not self._parent.complete:
             return "incomplete", f"{self._stream.parent} is not complete"
         return "complete", None
 
@@ -558,11 +563,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _since(choices: Choices, watermark: datetime | None) -> datetime | None:
+def _since(choices: Choices, reach: datetime | None) -> datetime | None:
     """The time before which changes are not asked for; a full run asks for everything."""
     if choices.mode == "full":
         return None
-    return choices.since or (watermark - choices.overlap if watermark is not None else None)
+    return choices.since or (earlier(reach, choices.overlap) if reach is not None else None)
 
 
 def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:

@@ -113,6 +113,14 @@ def test_mistakes_are_one_line(world: World, limio: Run, args: list[str], code: 
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("option", ["--overlap", "--since"])
+def test_longer_ago_than_there_is_time_means_everything(world: World, limio: Run, option: str) -> None:
+    limio("sync", "--emulated", "products", *TO)
+    result = limio("sync", "--emulated", "products", *TO, "--mode", "incremental", option, "99999999d")
+    assert result.exit_code == 0, result.stderr
+    assert "40 items" in result.stderr
+
+
 def test_the_state_can_be_kept_elsewhere(world: World, limio: Run) -> None:
     world.faults.on("listOffers", page=2).status(403)
     assert limio("sync", "--emulated", "offers", *TO, "--state", "elsewhere/state").exit_code == 4
