@@ -268,6 +268,18 @@ async def test_objects_are_listed_anew_once_nobody_waits_for_their_children(
     assert world.count("listObjects") > before
 
 
+async def test_a_database_of_somebody_else_is_no_state(
+    client: Limio, sink: MemorySink, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.db"
+    with closing(sqlite3.connect(file)) as mine:
+        mine.executescript("CREATE TABLE pages (text); INSERT INTO pages VALUES ('precious');")
+    with pytest.raises(errors.SinkError, match="a database that limio did not make; name another file"):
+        await Job(client, to=sink, state=file, streams=["products"]).run()
+    with closing(sqlite3.connect(file)) as mine:
+        assert mine.execute("SELECT * FROM pages").fetchall() == [("precious",)]
+
+
 async def test_a_job_that_is_refused_makes_no_tables(world: World, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/limio.db"
     await Job(client_of(world, "https://one.emulated"), to=url, streams=["products"]).run()
@@ -275,3 +287,18 @@ async def test_a_job_that_is_refused_makes_no_tables(world: World, tmp_path: Pat
         await Job(client_of(world, "https://other.emulated"), to=url, streams=["segments"]).run()
     with closing(sqlite3.connect(tmp_path / "limio.db")) as file:
         assert not file.execute("SELECT * FROM sqlite_master WHERE name = 'segments'").fetchall()
+
+
+@pytest.mark.parametrize(
+    "kind", ["TABLE products (id VARCHAR, raw VARCHAR)", "VIEW products AS SELECT '1' AS id, '2' AS raw"]
+)
+async def test_a_table_of_somebody_else_is_not_taken_up_though_the_file_is_ours(
+    client: Limio, tmp_path: Path, kind: str
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    url = f"duckdb:///{tmp_path}/limio.duckdb"
+    assert (await Job(client, to=url, streams=["segments"]).run()).complete
+    with duckdb.connect(tmp_path / "limio.duckdb") as file:
+        file.execute(f"CREATE {kind}")
+    with pytest.raises(errors.SinkError, match="a table products that limio did not make"):
+        await Job(client, to=url, streams=["products"]).run()
