@@ -43,6 +43,7 @@ COMMIT;
 """
 _HINTS = {
     "full": "make room on the disk; nothing is lost, run again",
+    "disk I/O error": "is the disk full, or a limit on the size of files reached? Nothing is lost, run again",
     "not a database": "name another file, or remove this one",
     "malformed": "remove it; nothing is lost, run again",
 }

@@ -14,7 +14,7 @@ import pytest
 from limio_async import Limio, errors
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.ledger import STREAMS
+from limio_async.sync_jobs.ledger import RUNS, STREAMS
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
 from limio_async.sync_jobs.tables import Column, Table
@@ -302,3 +302,13 @@ async def test_a_table_of_somebody_else_is_not_taken_up_though_the_file_is_ours(
         file.execute(f"CREATE {kind}")
     with pytest.raises(errors.SinkError, match="a table products that limio did not make"):
         await Job(client, to=url, streams=["products"]).run()
+
+
+async def test_a_target_on_a_read_only_disk_can_be_looked_at(client: Limio, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/limio.db"
+    await Job(client, to=url, streams=["products"]).run()
+    (tmp_path / "limio.db-shm").mkdir()  # as little as on such a disk, the index of a journal can be made
+    sink = open_sink(url)
+    sink.open(to_read=True)
+    assert [row["status"] for row in sink.rows(RUNS)] == ["complete"]
+    sink.close()
