@@ -80,9 +80,10 @@ class SqliteSink(SqlSink):
             connection.execute("SELECT 1 FROM sqlite_master")
         except sqlite3.OperationalError as error:
             connection.close()
-            if "locked" in str(error) or self._file.with_name(f"{self._file.name}-wal").exists():
+            journal = self._file.with_name(f"{self._file.name}-wal")
+            if "locked" in str(error) or (journal.exists() and journal.stat().st_size):
                 raise
-            # no journal, and none can be made: the directory is read-only
+            # nothing in the journal, and no index of it can be made: the directory is read-only
             self._mode = "ro&immutable=1"
             return self._connected()
         return connection
