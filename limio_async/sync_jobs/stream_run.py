@@ -260,10 +260,13 @@ class StreamRun:
         async with aclosing(listing.pages()) as pages:
             while not self._shop.stopping.is_set():
                 begun = perf_counter()
-                page = await anext(pages, None)
-                walk.network_seconds += perf_counter() - begun
-                report = listing.report
-                walk.requests, walk.retries = requests + report.requests, retries + report.retries
+                try:
+                    page = await anext(pages, None)
+                finally:
+                    report = listing.report
+                    walk.network_seconds += perf_counter() - begun
+                    walk.requests, walk.retries = requests + report.requests, retries + report.retries
+                    self._note()
                 if page is None:
                     await self._save_end()
                     return

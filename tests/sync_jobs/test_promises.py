@@ -312,3 +312,9 @@ async def test_a_target_on_a_read_only_disk_can_be_looked_at(client: Limio, tmp_
     sink.open(to_read=True)
     assert [row["status"] for row in sink.rows(RUNS)] == ["complete"]
     sink.close()
+
+
+async def test_a_stream_that_fails_tells_how_often_it_was_tried(world: World, run_job: RunJob) -> None:
+    world.faults.on("listObjects").status(503)
+    report = only(await run_job("subscriptions"))
+    assert (report.status, report.requests, report.retries) == ("failed", 3, 2)
