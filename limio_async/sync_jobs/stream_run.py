@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Any, Literal, TypeVar, cast
@@ -213,18 +213,24 @@ class StreamRun:
     async def _list(self) -> None:
         try:
             if not self._walk.listed:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._end_with_job, tasks.cancel_scope)
+                async with self._until_stopped():
                     await (self._list_children() if self._stream.parent else self._list_pages())
-                    tasks.cancel_scope.cancel()
         finally:
             self._over = True
             self._more.set()
 
-    async def _end_with_job(self, listing: anyio.CancelScope) -> None:
-        """Wait for no answer once the job shall end: what is not in the spool is asked for again."""
-        await self._shop.stopping.wait()
-        listing.cancel()
+    @asynccontextmanager
+    async def _until_stopped(self) -> AsyncGenerator[None]:
+        """The block waits for no answer once the job shall end: what is not saved is asked for again."""
+
+        async def end(asking: anyio.CancelScope) -> None:
+            await self._shop.stopping.wait()
+            asking.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end, tasks.cancel_scope)
+            yield
+            tasks.cancel_scope.cancel()
 
     async def _list_pages(self) -> None:
         while True:
@@ -407,7 +413,12 @@ class StreamRun:
         items = [item for page in batch for item in _items(page)]
         lost: list[tuple[Item, LimioError]] = []
         if self._hydrates:
-            items, lost = await self._whole(items)
+            got = None
+            async with self._until_stopped():
+                got = await self._whole(items)
+            if got is None:
+                return
+            items, lost = got
         gone = [item.id for item, error in lost if isinstance(error, NotFound)]
         await self._shop.in_sink(lambda: self._write(items, lost, batch[-1].seq))
         name, last = self._stream.name, batch[-1].seq

@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from limio_async import Limio, errors
+from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import RUNS, STREAMS
@@ -318,3 +320,35 @@ async def test_a_stream_that_fails_tells_how_often_it_was_tried(world: World, ru
     world.faults.on("listObjects").status(503)
     report = only(await run_job("subscriptions"))
     assert (report.status, report.requests, report.retries) == ("failed", 3, 2)
+
+
+async def test_a_directory_in_the_place_of_a_file_is_told_each_time(client: Limio, tmp_path: Path) -> None:
+    url = f"ndjson:{tmp_path}"
+    await Job(client, to=url, streams=["products"]).run()
+    (tmp_path / "products.ndjson").unlink()
+    (tmp_path / "products.ndjson").mkdir()
+    with pytest.raises(errors.SinkError, match=r"products.ndjson.*: Is a directory"):
+        await Job(client, to=url, streams=["products"]).run()
+
+
+async def test_a_job_that_is_stopped_waits_for_no_object(
+    world: World, client: Limio, sink: MemorySink, tmp_path: Path
+) -> None:
+    class Slow(InMemoryTransport):
+        async def send(self, request: Request, *, timeout: float) -> Response:
+            if world.count("getObject") > 8:
+                job.stop()
+                await anyio.sleep_forever()
+            return await super().send(request, timeout=timeout)
+
+    slow = Limio("limio.emulated", auth=all_credentials(world), transport=Slow(world))
+    options: dict[str, Any] = {
+        "to": sink,
+        "state": tmp_path / "state",
+        "streams": ["subscriptions"],
+        "hydrate": True,
+    }
+    job = Job(slow, **options)
+    with anyio.fail_after(10):
+        assert only(await job.run()).status == "interrupted"
+    assert only(await Job(client, **options).run()).inserted == 120
