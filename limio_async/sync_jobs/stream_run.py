@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Any, Literal, TypeVar, cast
@@ -213,24 +213,25 @@ class StreamRun:
     async def _list(self) -> None:
         try:
             if not self._walk.listed:
-                async with self._until_stopped():
-                    await (self._list_children() if self._stream.parent else self._list_pages())
+                await self._until_stopped(
+                    self._list_children() if self._stream.parent else self._list_pages()
+                )
         finally:
             self._over = True
             self._more.set()
 
-    @asynccontextmanager
-    async def _until_stopped(self) -> AsyncGenerator[None]:
-        """The block waits for no answer once the job shall end: what is not saved is asked for again."""
-
-        async def end(asking: anyio.CancelScope) -> None:
-            await self._shop.stopping.wait()
-            asking.cancel()
-
+    async def _until_stopped(self, work: Awaitable[T]) -> T | None:
+        """What *work* gives. None where the job shall end first: what was not saved is asked for again."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(end, tasks.cancel_scope)
-            yield
+            tasks.start_soon(self._end_with_job, tasks.cancel_scope)
+            done = await work
             tasks.cancel_scope.cancel()
+            return done
+        return None
+
+    async def _end_with_job(self, asking: anyio.CancelScope) -> None:
+        await self._shop.stopping.wait()
+        asking.cancel()
 
     async def _list_pages(self) -> None:
         while True:
@@ -413,12 +414,10 @@ class StreamRun:
         items = [item for page in batch for item in _items(page)]
         lost: list[tuple[Item, LimioError]] = []
         if self._hydrates:
-            got = None
-            async with self._until_stopped():
-                got = await self._whole(items)
-            if got is None:
+            fetched = await self._until_stopped(self._whole(items))
+            if fetched is None:
                 return
-            items, lost = got
+            items, lost = fetched
         gone = [item.id for item, error in lost if isinstance(error, NotFound)]
         await self._shop.in_sink(lambda: self._write(items, lost, batch[-1].seq))
         name, last = self._stream.name, batch[-1].seq
