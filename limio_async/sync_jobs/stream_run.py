@@ -184,8 +184,7 @@ class StreamRun:
         if walk is not self._walk:
             left = self._left(walk.run)
             last = await self._shop.in_spool(spool.last_page)
-            over = left is None or (left.complete and not self._is_parent)  # or nobody needs it any more
-            if left is None or over or not forgotten <= left.delivered <= last:  # one is older than the other
+            if left is None or not self._can_go_on(left, forgotten, last):
                 await self._shop.in_spool(lambda: spool.drop(name))
                 await self._shop.in_spool(lambda: spool.begin(name, bound, self._walk))
             else:
@@ -201,6 +200,13 @@ class StreamRun:
         self._note()
         await self._shop.in_sink(lambda: self._shop.sink.apply([Change(RUNS, [run_row(self.report)])]))
         self._shop.tell("started", self.report)
+
+    def _can_go_on(self, left: StreamReport, forgotten: int, last: int) -> bool:
+        if left.complete and not self._is_parent:
+            return False  # it had ended, and nobody waits for its objects
+        if self._hydrates and left.delivered != forgotten:
+            return False  # it ended before it had noted which objects were gone
+        return forgotten <= left.delivered <= last  # else one of them is older than the other
 
     def _load_drift(self) -> None:
         rows = self._shop.sink.rows(DRIFT)

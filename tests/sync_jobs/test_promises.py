@@ -352,3 +352,19 @@ async def test_a_job_that_is_stopped_waits_for_no_object(
     with anyio.fail_after(10):
         assert only(await job.run()).status == "interrupted"
     assert only(await Job(client, **options).run()).inserted == 120
+
+
+async def test_an_object_that_was_gone_is_marked_though_the_job_died_before_noting_it(
+    world: World, sink: MemorySink, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise errors.SinkError("died")
+
+    assert (await make_job("subscriptions", hydrate=True).run()).complete
+    world.faults.on("getObject", where={"id": next(iter(world.ids("subscriptions")))}).status(404)
+    with monkeypatch.context() as dying:
+        dying.setattr(Spool, "forget", die)
+        with pytest.raises(errors.SinkError, match="died"):
+            await make_job("subscriptions", hydrate=True).run()
+    report = only(await make_job("subscriptions", hydrate=True).run())
+    assert (report.status, report.seen, report.deleted) == ("complete", 119, 1)
