@@ -58,12 +58,12 @@ class _Moment(click.ParamType[datetime]):
     name = "moment"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from limio_async.sync_jobs.rows import moment
+        from limio_async.sync_jobs.rows import earlier, moment
 
         if isinstance(value, datetime):
             return value
         if _DURATION.fullmatch(str(value)):
-            return datetime.now(UTC) - _Duration().convert(value, param, ctx)
+            return earlier(datetime.now(UTC), _Duration().convert(value, param, ctx))
         found = moment(str(value))
         if found is None:
             self.fail(f"{value!r} is neither a date such as 2026-01-31 nor a duration such as 7d", param, ctx)

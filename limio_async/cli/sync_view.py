@@ -10,6 +10,7 @@ from datetime import datetime
 from time import monotonic
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -23,6 +24,7 @@ from limio_async.sync_jobs.ledger import QUARANTINED, RUNS, STREAMS, in_quaranti
 __all__ = ["closing_table", "show_status", "view"]
 
 _BETWEEN_LINES = 5.0
+_WIDE = 135  # columns that the table of all figures takes
 _SHOWN_STATUS = {"complete": "[green]complete[/]", "running": "running"}
 Show = Callable[[SyncEvent], object]
 
@@ -177,28 +179,30 @@ def show_status(url: str, *, as_json: bool) -> None:
 
 
 def _runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
-    table = Table(title=printable(title), title_justify="left")
-    table.add_column("stream")
-    for heading in ("expected", "seen", "inserted", "updated", "unchanged", "deleted", "quarantined", "retries", "seconds"):  # fmt: skip
-        table.add_column(heading, justify="right")
-    table.add_column("status")
-    for one in reports:
-        counts = (
-            one.seen,
-            one.inserted,
-            one.updated,
-            one.unchanged + one.passed,
-            one.deleted,
-            one.quarantined,
-        )
-        shown = _SHOWN_STATUS.get(one.status, f"[bold red]{one.status}[/]")
-        table.add_row(
-            one.stream,
-            "" if one.expected is None else f"{one.expected:,}",
-            *(f"{count:,}" for count in (*counts, one.retries)),
-            f"{one.seconds(one.started):.1f}",
-            shown,
-        )
+    columns = {
+        "stream": [one.stream for one in reports],
+        "expected": ["" if one.expected is None else f"{one.expected:,}" for one in reports],
+        "seen": [f"{one.seen:,}" for one in reports],
+        "inserted": [f"{one.inserted:,}" for one in reports],
+        "updated": [f"{one.updated:,}" for one in reports],
+        "unchanged": [f"{one.unchanged + one.passed:,}" for one in reports],
+        "deleted": [f"{one.deleted:,}" for one in reports],
+        "quarantined": [f"{one.quarantined:,}" for one in reports],
+        "retries": [f"{one.retries:,}" for one in reports],
+        "seconds": [f"{one.seconds(one.started):.1f}" for one in reports],
+        "status": [_SHOWN_STATUS.get(one.status, f"[bold red]{one.status}[/]") for one in reports],
+    }
+    narrow = sys.stdout.isatty() and Console().width < _WIDE
+    if narrow:  # figures that are cut off say less than none
+        columns = {heading: cells for heading, cells in columns.items() if {*cells} - {"0", ""}}
+    table = Table(
+        title=printable(title), title_justify="left", box=box.SIMPLE_HEAD if narrow else box.HEAVY_HEAD
+    )
+    for heading in columns:
+        is_text = heading in {"stream", "status"}
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     for one in reports:
         if one.error:
             table.caption = "\n".join(

@@ -24,7 +24,7 @@ from limio_async.errors import JobError, NotFound
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
-from limio_async.sync_jobs.rows import Item, Reader, moment, summary_of, table_of
+from limio_async.sync_jobs.rows import Item, Reader, earlier, moment, summary_of, table_of
 from limio_async.sync_jobs.stream_run import arguments, now, watermark
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
 from limio_async.sync_jobs.tables import Column, Kind, Table
@@ -152,7 +152,7 @@ class _Walk:
         self._before = moment(state.get("watermark"))
         self._since = None
         if choices.mode != "full":
-            self._since = choices.since or (self._before and self._before - choices.overlap)
+            self._since = choices.since or (self._before and earlier(self._before, choices.overlap))
         self._args = arguments(of, self._since)
         self._reader = Reader(of, choices.mode)
 

@@ -115,7 +115,7 @@ class Job:
             parents = [one for one in self._streams if one.parent is None]
             await self._run_all(parents)
             await self._run_all([one for one in self._streams if one.parent is not None])
-            for name in self._parents:
+            for name in self._parents - self._kept:
                 await self._shop.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
         finally:
             with anyio.CancelScope(shield=True):
@@ -125,6 +125,15 @@ class Job:
     @property
     def _parents(self) -> set[str]:
         return {one.parent for one in self._streams if one.parent is not None}
+
+    @property
+    def _kept(self) -> set[str]:
+        """Parents whose walk the next run goes on with, or needs to go on with their children."""
+        reports = self._reports
+        cut = {
+            one.parent for one in self._streams if one.parent and reports[one.name].status == "interrupted"
+        }
+        return cut | {name for name in self._parents if reports[name].status in {"interrupted", "failed"}}
 
     async def _run_all(self, streams: Iterable[Stream]) -> None:
         name = f"{now():%Y%m%dT%H%M%S}Z-{secrets.token_hex(3)}"
@@ -142,7 +151,8 @@ class Job:
                 stream,
                 self._choices,
                 run=name,
-                watermark=self._watermarks.get(table_of(stream, self._choices.mode).name),
+                watermark=self._watermark(stream),
+                reach=self._reach(stream),
                 left=lambda left: self._left(left, stream.name),
                 parent=self._reports[stream.parent] if stream.parent else None,
                 is_parent=stream.name in self._parents,
@@ -154,16 +164,30 @@ class Job:
             await run.run()
             self._reports[stream.name] = run.report
 
+    def _watermark(self, stream: Stream) -> datetime | None:
+        return self._watermarks.get(table_of(stream, self._choices.mode).name)
+
+    def _reach(self, stream: Stream) -> datetime | None:
+        """Until when all changes are known, of the stream and of those whose objects it lists."""
+        marks = [self._watermark(one) for one in self._streams if stream.name in {one.name, one.parent}]
+        known = [one for one in marks if one is not None]
+        return min(known) if len(known) == len(marks) else None
+
     def _left(self, run: str, stream: str) -> StreamReport | None:
+        """The report of a run that the target knows, unless the table was written by another one since."""
         row = self._runs.get(run_id(run, stream))
-        return None if row is None else report_of(row)
+        if row is None or any(
+            one["table_name"] == row["table_name"] and one["started"] > row["started"]
+            for one in self._runs.values()
+        ):
+            return None
+        return report_of(row)
 
     # --- in the sink's thread
 
     def _open(self) -> None:
         self._sink.open()
         self._spool.lock()
-        self._sink.prepare([*LEDGER, *(table_of(one, self._choices.mode) for one in self._streams)])
         for row in self._sink.rows(STREAMS):
             self._check_tenant(row["origin"])
             self._watermarks[row["id"]] = row["watermark"]
@@ -183,6 +207,7 @@ class Job:
                 )
             if row["started"] > moment - _WORTH_GOING_ON_WITH:
                 self._runs[row["id"]] = row
+        self._sink.prepare([*LEDGER, *(table_of(one, self._choices.mode) for one in self._streams)])
         self._spool.open(target=self._sink.target_id, origin=self._limio.origin)
 
     def _check_tenant(self, origin: str | None) -> None:

@@ -24,7 +24,9 @@ __all__ = ["Added", "Spool", "SpooledPage", "Walk"]
 
 _VERSION = "1"
 _LONGEST_PAUSE = timedelta(days=1)
+_TABLES = {"meta", "walks", "pages", "seen"}
 _SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS walks (
     id INTEGER PRIMARY KEY, stream TEXT UNIQUE, bound TEXT, walk BLOB, seen INTEGER NOT NULL DEFAULT 0,
@@ -37,7 +39,14 @@ CREATE INDEX IF NOT EXISTS pages_of_walk ON pages (walk, seq);
 CREATE TABLE IF NOT EXISTS seen (
     walk INTEGER, id TEXT, content BLOB, epoch INTEGER, spooled INTEGER, PRIMARY KEY (walk, id)
 ) WITHOUT ROWID;
+COMMIT;
 """
+_HINTS = {
+    "full": "make room on the disk; nothing is lost, run again",
+    "disk I/O error": "is the disk full, or a limit on the size of files reached? Nothing is lost, run again",
+    "not a database": "name another file, or remove this one",
+    "malformed": "remove it; nothing is lost, run again",
+}
 _Known = dict[str, tuple[bytes, int, int]]
 
 
@@ -288,6 +297,14 @@ class Spool:
 
     def _opened(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None)
+        there = {
+            name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        }
+        if there and not there >= _TABLES:
+            db.close()
+            raise SinkError(
+                f"the state of the job, {self._file}: a database that limio did not make; name another file"
+            )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(
             "PRAGMA synchronous = NORMAL"
@@ -330,7 +347,7 @@ class Spool:
             yield
         except (sqlite3.Error, OSError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            hint = " (make room on the disk; nothing is lost, run again)" if "full" in reason else ""
+            hint = next((f" ({hint})" for known, hint in _HINTS.items() if known in reason), "")
             raise SinkError(f"the state of the job, {self._file}: {reason}{hint}") from None
 
 

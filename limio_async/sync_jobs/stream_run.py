@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -46,7 +46,7 @@ from limio_async.sync_jobs.ledger import (
     run_row,
     stream_row,
 )
-from limio_async.sync_jobs.rows import Item, Reader, summary_of
+from limio_async.sync_jobs.rows import Item, Reader, earlier, summary_of
 from limio_async.sync_jobs.spool import Spool, SpooledPage, Walk
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.tables import Change, Row, Sink, Unseen, Written
@@ -115,7 +115,8 @@ class Workshop:
 class StreamRun:
     """One stream of a job, from where an earlier run of it left off, if it did.
 
-    *watermark* is where the last complete run stood; *left* finds the report of a run that the target knows, by
+    *watermark* is where the last complete run stood; *reach* is the time until which all changes are known, earlier
+    than that where children of the stream are behind; *left* finds the report of a run that the target knows, by
     the run's name; *parent* is the report of the stream whose objects this one's items are children of.
     *is_parent* keeps what was seen for such streams.
     """
@@ -128,6 +129,7 @@ class StreamRun:
         *,
         run: str,
         watermark: datetime | None,
+        reach: datetime | None,
         left: Callable[[str], StreamReport | None],
         parent: StreamReport | None = None,
         is_parent: bool = False,
@@ -136,10 +138,10 @@ class StreamRun:
         self._stream = stream
         self._choices = choices
         self._watermark = watermark
-        self._since = _since(choices, watermark)
+        self._since = _since(choices, reach)
         self._left = left
         self._is_parent = is_parent
-        self._parent_complete = parent is None or parent.complete
+        self._parent = parent
         self._reader = Reader(stream, choices.mode)
         self._args = arguments(stream, self._since)
         self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent else "")
@@ -184,6 +186,7 @@ class StreamRun:
                 self._choices.mode,
                 self._choices.hydrate,
                 sorted(self._args.items()),
+                self._since,
                 self._stream.endpoint.path,
             )
         )
@@ -191,7 +194,7 @@ class StreamRun:
         if walk is not self._walk:
             left = self._left(walk.run)
             last = await self._shop.in_spool(spool.last_page)
-            if left is None or not forgotten <= left.delivered <= last:  # one of them is older than the other
+            if left is None or not self._can_go_on(left, forgotten, last):
                 await self._shop.in_spool(lambda: spool.drop(name))
                 await self._shop.in_spool(lambda: spool.begin(name, bound, self._walk))
             else:
@@ -208,6 +211,13 @@ class StreamRun:
         await self._shop.in_sink(lambda: self._shop.sink.apply([Change(RUNS, [run_row(self.report)])]))
         self._shop.tell("started", self.report)
 
+    def _can_go_on(self, left: StreamReport, forgotten: int, last: int) -> bool:
+        if left.complete and not self._is_parent:
+            return False  # it had ended, and nobody waits for its objects
+        if self._hydrates and left.delivered != forgotten:
+            return False  # it ended before it had noted which objects were gone
+        return forgotten <= left.delivered <= last  # else one of them is older than the other
+
     def _load_drift(self) -> None:
         rows = self._shop.sink.rows(DRIFT)
         self._reader.drift.load(
@@ -219,18 +229,25 @@ class StreamRun:
     async def _list(self) -> None:
         try:
             if not self._walk.listed:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._end_with_job, tasks.cancel_scope)
-                    await (self._list_children() if self._stream.parent else self._list_pages())
-                    tasks.cancel_scope.cancel()
+                await self._until_stopped(
+                    self._list_children() if self._stream.parent else self._list_pages()
+                )
         finally:
             self._over = True
             self._more.set()
 
-    async def _end_with_job(self, listing: anyio.CancelScope) -> None:
-        """Wait for no answer once the job shall end: what is not in the spool is asked for again."""
+    async def _until_stopped(self, work: Awaitable[T]) -> T | None:
+        """What *work* gives. None where the job shall end first: what was not saved is asked for again."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._end_with_job, tasks.cancel_scope)
+            done = await work
+            tasks.cancel_scope.cancel()
+            return done
+        return None
+
+    async def _end_with_job(self, asking: anyio.CancelScope) -> None:
         await self._shop.stopping.wait()
-        listing.cancel()
+        asking.cancel()
 
     async def _list_pages(self) -> None:
         while True:
@@ -266,10 +283,13 @@ class StreamRun:
         async with aclosing(listing.pages()) as pages:
             while not self._shop.stopping.is_set():
                 begun = perf_counter()
-                page = await anext(pages, None)
-                walk.network_seconds += perf_counter() - begun
-                report = listing.report
-                walk.requests, walk.retries = requests + report.requests, retries + report.retries
+                try:
+                    page = await anext(pages, None)
+                finally:
+                    report = listing.report
+                    walk.network_seconds += perf_counter() - begun
+                    walk.requests, walk.retries = requests + report.requests, retries + report.retries
+                    self._note()
                 if page is None:
                     await self._save_end()
                     return
@@ -410,7 +430,10 @@ class StreamRun:
         items = [item for page in batch for item in _items(page)]
         lost: list[tuple[Item, LimioError]] = []
         if self._hydrates:
-            items, lost = await self._whole(items)
+            fetched = await self._until_stopped(self._whole(items))
+            if fetched is None:
+                return
+            items, lost = fetched
         gone = [item.id for item, error in lost if isinstance(error, NotFound)]
         await self._shop.in_sink(lambda: self._write(items, lost, batch[-1].seq))
         name, last = self._stream.name, batch[-1].seq
@@ -496,8 +519,9 @@ class StreamRun:
         if report.complete:
             await self._shop.in_sink(self._settle)
         if report.complete:
+            newest = self._parent.watermark if self._parent else self._walk.newest
             report.watermark = watermark(
-                self._walk.started, self._walk.newest, before=self._watermark, since=self._since
+                self._walk.started, newest, before=self._watermark, since=self._since
             )
         report.ended = now()
         changes = [Change(RUNS, [run_row(report)])]
@@ -522,7 +546,7 @@ class StreamRun:
             return "incomplete", self._miscounted
         if self._walk.expected not in {None, report.seen} and self._kind == "scroll":
             return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
-        if not self._parent_complete:
+        if self._parent and not self._parent.complete:
             return "incomplete", f"{self._stream.parent} is not complete"
         return "complete", None
 
@@ -592,11 +616,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _since(choices: Choices, watermark: datetime | None) -> datetime | None:
+def _since(choices: Choices, reach: datetime | None) -> datetime | None:
     """The time before which changes are not asked for; a full run asks for everything."""
     if choices.mode == "full":
         return None
-    return choices.since or (watermark - choices.overlap if watermark is not None else None)
+    return choices.since or (earlier(reach, choices.overlap) if reach is not None else None)
 
 
 def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:

@@ -7,12 +7,14 @@ import os
 import signal
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from limio_async.cli.sync_view import show_status
 from limio_async.emulator import World
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.testing import served
@@ -130,6 +132,27 @@ def test_refused_credentials_have_an_exit_code_where_no_stream_got_through(world
     assert limio("sync", "--emulated", "offers", "products", *TO).exit_code == 3
     world.faults.clear()
     assert limio("sync", "--emulated", "offers", "products", *TO).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--overlap", "--since"])
+def test_longer_ago_than_there_is_time_means_everything(world: World, limio: Run, option: str) -> None:
+    limio("sync", "--emulated", "products", *TO)
+    result = limio("sync", "--emulated", "products", *TO, "--mode", "incremental", option, "99999999d")
+    assert result.exit_code == 0, result.stderr
+    assert "40 items" in result.stderr
+
+
+def test_a_narrow_terminal_shows_whole_figures(
+    world: World, limio: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    limio("sync", "--emulated", *TO)
+    with redirect_stdout(shown):
+        show_status(TO[1], as_json=False)
+    assert "subscription_offers" in shown.getvalue()
+    assert "…" not in shown.getvalue()
 
 
 def test_the_state_can_be_kept_elsewhere(world: World, limio: Run) -> None:

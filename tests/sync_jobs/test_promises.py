@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from limio_async import Limio, errors
+from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.ledger import STREAMS
+from limio_async.sync_jobs.ledger import RUNS, STREAMS
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
 from limio_async.sync_jobs.tables import Column, Table
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
+
+Make = Callable[..., Job]
+
+
+def stopping_job(make: Make, *streams: str, at: Callable[[SyncEvent], bool], **options: Any) -> Job:
+    """A job that is stopped by the first event that *at* picks."""
+
+    def stop(event: SyncEvent) -> None:
+        if at(event):
+            job.stop()
+
+    job = make(*streams, on_event=stop, **options)
+    return job
+
+
+def parents_in(sink: MemorySink) -> set[str]:
+    return {row["parent_id"] for row in sink.tables["subscriptions_events"].values()}
 
 
 def client_of(world: World, origin: str) -> Limio:
@@ -142,3 +165,206 @@ async def test_what_is_in_quarantine_leaves_the_row_that_it_had(
     report = only(await run_job("offers"))
     assert (report.status, report.quarantined, report.deleted) == ("complete", 1, 0)
     assert len(sink.live("offers")) == 250
+
+
+async def test_a_walk_that_was_left_with_another_since_is_begun_anew(
+    sink: MemorySink, make_job: Make
+) -> None:
+    options: dict[str, Any] = {"mode": "incremental", "page_size": 10}
+    since = datetime(2030, 1, 1, tzinfo=UTC)
+    left = stopping_job(
+        make_job, "subscriptions", at=lambda event: bool(event.report.passed), since=since, **options
+    )
+    assert only(await left.run()).status == "interrupted"
+    assert only(await make_job("subscriptions", **options).run()).complete
+    assert len(sink.live("subscriptions")) == 120
+
+
+async def test_what_could_not_be_had_before_an_interruption_is_still_missing_after_it(
+    world: World, sink: MemorySink, make_job: Make
+) -> None:
+    unlucky = list(world.ids("subscriptions"))[3]
+    world.faults.on("getObject", where={"id": unlucky}).status(503)
+    options: dict[str, Any] = {"hydrate": True, "page_size": 10}
+    left = stopping_job(
+        make_job, "subscriptions", at=lambda event: event.report.missing > 0, attempts=1, **options
+    )
+    assert only(await left.run()).status == "interrupted"
+    world.faults.clear()
+    report = only(await make_job("subscriptions", **options).run())
+    assert (report.status, report.missing) == ("incomplete", 1)
+    assert only(await make_job("subscriptions", **options).run()).complete
+    assert unlucky in sink.live("subscriptions")
+
+
+async def test_a_walk_is_begun_anew_where_another_run_has_written_the_table_since(
+    world: World, client: Limio, sink: MemorySink, make_job: Make, tmp_path: Path
+) -> None:
+    left = stopping_job(make_job, "subscriptions", at=lambda event: event.kind == "written", page_size=10)
+    assert only(await left.run()).status == "interrupted"
+    elsewhere = Job(client, to=sink, state=tmp_path / "of another machine", streams=["subscriptions"])
+    assert only(await elsewhere.run()).complete
+    before = world.count("listObjects")
+    assert only(await make_job("subscriptions", page_size=10).run()).complete
+    assert world.count("listObjects") - before == 13
+
+
+async def test_children_that_could_not_be_had_are_asked_for_by_the_next_incremental_run(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    unlucky = list(world.ids("subscriptions"))[3]
+    world.faults.on("listObjectEvents", where={"id": unlucky}).status(503)
+    options: dict[str, Any] = {"mode": "incremental", "overlap": timedelta(minutes=1)}
+    first = await run_job("subscriptions.events", attempts=1, **options)
+    assert [one.status for one in first.streams] == ["complete", "incomplete"]
+    world.faults.clear()
+    assert (await run_job("subscriptions.events", **options)).complete
+    assert unlucky in parents_in(sink)
+    before = world.count("listObjectEvents")
+    assert (await run_job("subscriptions.events", **options)).complete
+    assert world.count("listObjectEvents") - before < 10
+
+
+async def test_children_that_are_synced_for_the_first_time_are_those_of_all_objects(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    options: dict[str, Any] = {"mode": "incremental", "overlap": timedelta(minutes=1)}
+    await run_job("subscriptions", **options)
+    assert (await run_job("subscriptions.events", **options)).complete
+    assert parents_in(sink) == {*world.ids("subscriptions")}
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("cut", ["subscriptions", "subscriptions.events"])
+async def test_a_stop_among_parents_or_children_is_gone_on_with_in_the_middle(
+    world: World, sink: MemorySink, make_job: Make, mode: str, cut: str
+) -> None:
+    options: dict[str, Any] = {
+        "mode": mode,
+        "page_size": 10,
+        "concurrency": 1,
+        "overlap": timedelta(minutes=1),
+    }
+    left = stopping_job(
+        make_job,
+        "subscriptions.events",
+        at=lambda event: event.report.stream == cut and event.report.pages > 2,
+        **options,
+    )
+    assert (await left.run()).interrupted
+    assert (await make_job("subscriptions.events", **options).run()).complete
+    assert parents_in(sink) == {*world.ids("subscriptions")}
+    assert world.count("listObjects") <= 14
+    assert world.count("listObjectEvents") <= 122
+
+
+async def test_objects_are_listed_anew_once_nobody_waits_for_their_children(
+    world: World, sink: MemorySink, make_job: Make
+) -> None:
+    left = stopping_job(
+        make_job, "subscriptions.events", at=lambda event: event.report.stream == "subscriptions.events"
+    )
+    assert (await left.run()).interrupted
+    before = world.count("listObjects")
+    assert only(await make_job("subscriptions").run()).complete
+    assert world.count("listObjects") > before
+
+
+async def test_a_database_of_somebody_else_is_no_state(
+    client: Limio, sink: MemorySink, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.db"
+    with closing(sqlite3.connect(file)) as mine:
+        mine.executescript("CREATE TABLE pages (text); INSERT INTO pages VALUES ('precious');")
+    with pytest.raises(errors.SinkError, match="a database that limio did not make; name another file"):
+        await Job(client, to=sink, state=file, streams=["products"]).run()
+    with closing(sqlite3.connect(file)) as mine:
+        assert mine.execute("SELECT * FROM pages").fetchall() == [("precious",)]
+
+
+async def test_a_job_that_is_refused_makes_no_tables(world: World, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/limio.db"
+    await Job(client_of(world, "https://one.emulated"), to=url, streams=["products"]).run()
+    with pytest.raises(errors.JobError, match="use another target for it"):
+        await Job(client_of(world, "https://other.emulated"), to=url, streams=["segments"]).run()
+    with closing(sqlite3.connect(tmp_path / "limio.db")) as file:
+        assert not file.execute("SELECT * FROM sqlite_master WHERE name = 'segments'").fetchall()
+
+
+@pytest.mark.parametrize(
+    "kind", ["TABLE products (id VARCHAR, raw VARCHAR)", "VIEW products AS SELECT '1' AS id, '2' AS raw"]
+)
+async def test_a_table_of_somebody_else_is_not_taken_up_though_the_file_is_ours(
+    client: Limio, tmp_path: Path, kind: str
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    url = f"duckdb:///{tmp_path}/limio.duckdb"
+    assert (await Job(client, to=url, streams=["segments"]).run()).complete
+    with duckdb.connect(tmp_path / "limio.duckdb") as file:
+        file.execute(f"CREATE {kind}")
+    with pytest.raises(errors.SinkError, match="a table products that limio did not make"):
+        await Job(client, to=url, streams=["products"]).run()
+
+
+async def test_a_target_on_a_read_only_disk_can_be_looked_at(client: Limio, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/limio.db"
+    await Job(client, to=url, streams=["products"]).run()
+    (tmp_path / "limio.db-shm").symlink_to("nowhere/index")  # on such a disk, none can be made for a journal
+    sink = open_sink(url)
+    sink.open(to_read=True)
+    assert [row["status"] for row in sink.rows(RUNS)] == ["complete"]
+    sink.close()
+
+
+async def test_a_stream_that_fails_tells_how_often_it_was_tried(world: World, run_job: RunJob) -> None:
+    world.faults.on("listObjects").status(503)
+    report = only(await run_job("subscriptions"))
+    assert (report.status, report.requests, report.retries) == ("failed", 3, 2)
+
+
+async def test_a_directory_in_the_place_of_a_file_is_told_each_time(client: Limio, tmp_path: Path) -> None:
+    url = f"ndjson:{tmp_path}"
+    await Job(client, to=url, streams=["products"]).run()
+    (tmp_path / "products.ndjson").unlink()
+    (tmp_path / "products.ndjson").mkdir()
+    with pytest.raises(errors.SinkError, match=r"products.ndjson.*: Is a directory"):
+        await Job(client, to=url, streams=["products"]).run()
+
+
+async def test_a_job_that_is_stopped_waits_for_no_object(
+    world: World, client: Limio, sink: MemorySink, tmp_path: Path
+) -> None:
+    class Slow(InMemoryTransport):
+        async def send(self, request: Request, *, timeout: float) -> Response:
+            if world.count("getObject") > 8:
+                job.stop()
+                await anyio.sleep_forever()
+            return await super().send(request, timeout=timeout)
+
+    slow = Limio("limio.emulated", auth=all_credentials(world), transport=Slow(world))
+    options: dict[str, Any] = {
+        "to": sink,
+        "state": tmp_path / "state",
+        "streams": ["subscriptions"],
+        "hydrate": True,
+    }
+    job = Job(slow, **options)
+    with anyio.fail_after(10):
+        assert only(await job.run()).status == "interrupted"
+    assert only(await Job(client, **options).run()).inserted == 120
+
+
+async def test_an_object_that_was_gone_is_marked_though_the_job_died_before_noting_it(
+    world: World, sink: MemorySink, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise errors.SinkError("died")
+
+    assert (await make_job("subscriptions", hydrate=True).run()).complete
+    world.faults.on("getObject", where={"id": next(iter(world.ids("subscriptions")))}).status(404)
+    with monkeypatch.context() as dying:
+        dying.setattr(Spool, "forget", die)
+        with pytest.raises(errors.SinkError, match="died"):
+            await make_job("subscriptions", hydrate=True).run()
+    report = only(await make_job("subscriptions", hydrate=True).run())
+    assert (report.status, report.seen, report.deleted) == ("complete", 119, 1)

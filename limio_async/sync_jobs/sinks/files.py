@@ -46,7 +46,7 @@ class FileSink(SqliteSink):
         with self._failures():
             changes = self._meta(f"changes {table.name}")
             written = f"{changes} {self._layout(table)}"
-            if file.exists() and self._meta(f"written {file.name}") == written:
+            if file.is_file() and self._meta(f"written {file.name}") == written:
                 return
             with _replacing(file) as part:
                 self._write_file(table, part)

@@ -53,10 +53,14 @@ class PostgresSink(SqlSink):
         try:
             given = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
         except psycopg.Error:  # quotes parts of the URL, the password too
+            given = None
+        if (
+            given is None or "@" in given.get("host", "")[1:]
+        ):  # what stands before it is the end of a password
             raise ConfigurationError(
                 "PostgreSQL's library cannot read this URL; it is postgresql://USER@HOST:PORT/DATABASE, and what is"
                 " special in a part of it is %-encoded"
-            ) from None
+            )
         self._conninfo = conninfo.make_conninfo("", **{**_DEFAULTS, **given})
         self._schema = schema
         self._spot = _spot(given)

@@ -223,7 +223,9 @@ class SqlSink(ABC):
             self._run(f"CREATE TABLE {quoted(table.name)} ({', '.join(declared)})")
             return
         needed = [
-            name for name in ("raw", *table.key) if any(name == column.name for column in table.columns)
+            name
+            for name in ("raw", table.compared, *table.key)
+            if any(name == column.name for column in table.columns)
         ]
         key = {*table.key} if self.keyed else set[str]()
         if is_new or {*shape.key} != key or not {*needed} <= {*shape.columns}:

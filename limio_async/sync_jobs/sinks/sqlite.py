@@ -48,14 +48,14 @@ class SqliteSink(SqlSink):
         self._file = file
         self._connection: sqlite3.Connection | None = None
         self._lock: sqlite3.Connection | None = None
-        self._to_read = False
+        self._mode = "rwc"
 
     def open(self, *, to_read: bool = False) -> None:
         """Make the file if it is missing, and see that it can be written to, by this run only."""
-        self._to_read = to_read
+        self._mode = "ro" if to_read else "rwc"
         with self._failures():
             if to_read:
-                self._connection = self._connected()
+                self._connection = self._connected_to_read()
                 return
             self._file.parent.mkdir(parents=True, exist_ok=True)
             file = self._file.resolve()  # the same by whatever name it is called
@@ -74,8 +74,22 @@ class SqliteSink(SqlSink):
             self._lock.close()
         self._connection = self._lock = None
 
+    def _connected_to_read(self) -> sqlite3.Connection:
+        connection = self._connected()
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            journal = self._file.with_name(f"{self._file.name}-wal")
+            if "locked" in str(error) or (journal.exists() and journal.stat().st_size):
+                raise
+            # nothing in the journal, and no index of it can be made: the directory is read-only
+            self._mode = "ro&immutable=1"
+            return self._connected()
+        return connection
+
     def _connected(self) -> sqlite3.Connection:
-        place = f"file:{quote(str(self._file.absolute()))}?mode={'ro' if self._to_read else 'rwc'}"
+        place = f"file:{quote(str(self._file.absolute()))}?mode={self._mode}"
         return sqlite3.connect(place, uri=True, timeout=_WAIT, check_same_thread=False, isolation_level=None)
 
     @property

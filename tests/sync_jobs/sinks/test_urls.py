@@ -69,6 +69,7 @@ def test_a_home_directory_is_meant_by_its_sign(monkeypatch: pytest.MonkeyPatch, 
             "ndjson: has no option 'compres', did you mean compress?; its option is compress",
         ),
         ("parquet:x?a=b", "parquet: has no option 'a'; it takes none"),
+        ("postgresql://me:at@secret@host/db", "special in a part of it is %-encoded"),
         ("ndjson:x?compress=zip", "compress is gzip or zstd, not 'zip'"),
     ],
 )
