@@ -25,7 +25,7 @@ __all__ = [
     "stream_row",
 ]
 
-_INTEGERS = ["expected", "seen", "listed", "inserted", "updated", "unchanged", "deleted", "quarantined", "requests", "retries", "restarts", "pages", "received", "delivered"]  # fmt: skip
+_INTEGERS = ["expected", "seen", "listed", "inserted", "updated", "unchanged", "deleted", "quarantined", "missing", "requests", "retries", "restarts", "pages", "received", "delivered"]  # fmt: skip
 
 RUNS = Table(
     name="_limio_runs",

@@ -401,10 +401,12 @@ class StreamRun:
         lost: list[tuple[Item, LimioError]] = []
         if self._hydrates:
             items, lost = await self._whole(items)
-        gone = [item.id for item, error in lost if isinstance(error, NotFound)]
-        await self._shop.in_sink(lambda: self._write(items, lost, batch[-1].seq))
         name, last = self._stream.name, batch[-1].seq
-        await self._in_spool(lambda: self._shop.spool.forget(name, last, gone))
+        if gone := [item.id for item, error in lost if isinstance(error, NotFound)]:
+            # before the batch is written: killed after that, nobody would ask for them again
+            await self._in_spool(lambda: self._shop.spool.unsee(name, gone))
+        await self._shop.in_sink(lambda: self._write(items, lost, last))
+        await self._in_spool(lambda: self._shop.spool.forget(name, last))
         self._waiting -= sum(len(page.items) for page in batch)
         self._less.set()
         self._shop.tell("written", self.report)

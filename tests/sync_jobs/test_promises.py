@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -142,3 +143,36 @@ async def test_what_is_in_quarantine_leaves_the_row_that_it_had(
     report = only(await run_job("offers"))
     assert (report.status, report.quarantined, report.deleted) == ("complete", 1, 0)
     assert len(sink.live("offers")) == 250
+
+
+async def test_what_could_not_be_had_before_an_interruption_is_still_missing_after_it(
+    world: World, sink: MemorySink, make_job: Callable[..., Job]
+) -> None:
+    def stop(event: SyncEvent) -> None:
+        if event.kind == "written":
+            job.stop()
+
+    world.faults.on("getObject", times=3).status(500)
+    job = make_job("subscriptions", attempts=1, hydrate=True, page_size=10, on_event=stop)
+    first = only(await job.run())
+    assert (first.status, first.missing) == ("interrupted", 3)
+    again = only(await make_job("subscriptions", hydrate=True, page_size=10).run())
+    assert (again.run, again.status, again.missing) == (first.run, "incomplete", 3)
+    assert only(await make_job("subscriptions", hydrate=True, page_size=10).run()).complete
+    assert len(sink.live("subscriptions")) == 120
+
+
+async def test_a_kill_between_a_batch_and_its_note_forgets_no_object_that_is_gone(
+    world: World, sink: MemorySink, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyError("killed")
+
+    await run_job("promo_codes", hydrate=True)
+    world.script("getObject", reply({"message": "gone"}, 404))
+    with monkeypatch.context() as patch, pytest.raises(KeyError, match="killed"):
+        patch.setattr(Spool, "forget", killed)
+        await run_job("promo_codes", hydrate=True)
+    report = only(await run_job("promo_codes", hydrate=True))
+    assert (report.status, report.seen, report.deleted, report.quarantined) == ("complete", 11, 1, 1)
+    assert len(sink.live("promo_codes")) == 11
