@@ -111,41 +111,51 @@ class Job:
         Raises `JobError` where the job cannot begin or go on: `TargetBusy`, `SinkError`.
         """
         try:
+            async with anyio.create_task_group() as tasks:  # which waits for threads, whoever cancels it
+                tasks.start_soon(self._run)
+        except ExceptionGroup as group:
+            error = main_error(group)
+            raise error from error.__cause__
+        return JobReport(target=self.target, streams=tuple(self._reports.values()))
+
+    async def _run(self) -> None:
+        try:
             await self._shop.in_sink(self._open)
-            parents = [one for one in self._streams if one.parent is None]
-            await self._run_all(parents)
-            await self._run_all([one for one in self._streams if one.parent is not None])
-            for name in self._parents:
-                await self._shop.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
+            await self._run_all(one for one in self._streams if one.parent is None)
+            await self._run_all(one for one in self._streams if one.parent is not None)
+            for one in self._streams:
+                if children := self._children_of(one):
+                    await self._let_go_of(one, children)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._shop.in_sink(self._close)
-        return JobReport(target=self.target, streams=tuple(self._reports.values()))
 
-    @property
-    def _parents(self) -> set[str]:
-        return {one.parent for one in self._streams if one.parent is not None}
+    def _children_of(self, stream: Stream) -> list[Stream]:
+        return [one for one in self._streams if one.parent == stream.name]
+
+    async def _let_go_of(self, parent: Stream, children: Iterable[Stream]) -> None:
+        """Forget what was seen of a parent, unless the next run goes on with its children."""
+        if not any(self._reports[one.name].status == "interrupted" for one in children):
+            await self._shop.in_spool(lambda: self._spool.drop(parent.name))
 
     async def _run_all(self, streams: Iterable[Stream]) -> None:
         name = f"{now():%Y%m%dT%H%M%S}Z-{secrets.token_hex(3)}"
-        try:
-            async with anyio.create_task_group() as tasks:
-                for one in streams:
-                    tasks.start_soon(self._run_one, one, name)
-        except ExceptionGroup as group:
-            raise main_error(group) from None
+        async with anyio.create_task_group() as tasks:
+            for one in streams:
+                tasks.start_soon(self._run_one, one, name)
 
     async def _run_one(self, stream: Stream, name: str) -> None:
         async with self._at_once:
+            children = self._children_of(stream)
             run = StreamRun(
                 self._shop,
                 stream,
                 self._choices,
                 run=name,
-                watermark=self._watermarks.get(table_of(stream, self._choices.mode).name),
+                watermark=self._watermark(stream),
+                children=[self._watermark(one) for one in children],
                 left=lambda left: self._left(left, stream.name),
                 parent=self._reports[stream.parent] if stream.parent else None,
-                is_parent=stream.name in self._parents,
             )
             self._reports[stream.name] = run.report
             if self._shop.stopping.is_set():
@@ -153,6 +163,9 @@ class Job:
                 return
             await run.run()
             self._reports[stream.name] = run.report
+
+    def _watermark(self, stream: Stream) -> datetime | None:
+        return self._watermarks.get(table_of(stream, self._choices.mode).name)
 
     def _left(self, run: str, stream: str) -> StreamReport | None:
         row = self._runs.get(run_id(run, stream))
@@ -191,5 +204,7 @@ class Job:
             raise JobError(other_tenant(origin, self._limio.origin))
 
     def _close(self) -> None:
-        self._spool.close()
-        self._sink.close()
+        try:
+            self._spool.close()
+        finally:
+            self._sink.close()

@@ -106,8 +106,8 @@ class StreamRun:
     """One stream of a job, from where an earlier run of it left off, if it did.
 
     *watermark* is where the last complete run stood; *left* finds the report of a run that the target knows, by
-    the run's name; *parent* is the report of the stream whose objects this one's items are children of.
-    *is_parent* keeps what was seen for such streams.
+    the run's name; *parent* is the report of the stream whose objects this one's items are children of. For streams
+    of children, *children* are their watermarks, what was seen is kept.
     """
 
     def __init__(
@@ -120,16 +120,16 @@ class StreamRun:
         watermark: datetime | None,
         left: Callable[[str], StreamReport | None],
         parent: StreamReport | None = None,
-        is_parent: bool = False,
+        children: Sequence[datetime | None] = (),
     ) -> None:
         self._shop = shop
         self._stream = stream
         self._choices = choices
         self._watermark = watermark
-        self._since = _since(choices, watermark)
+        self._since = _since(choices, [watermark, *children])
         self._left = left
-        self._is_parent = is_parent
-        self._parent_complete = parent is None or parent.complete
+        self._is_parent = bool(children)
+        self._parent = parent
         self._reader = Reader(stream, choices.mode)
         self._args = arguments(stream, self._since)
         self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent else "")
@@ -486,7 +486,11 @@ class StreamRun:
             report.status, report.error = self._judged()
         if report.complete:
             await self._shop.in_sink(self._settle)
-        if report.complete:
+        if (
+            report.complete and self._parent
+        ):  # which says for which of its objects the children were asked for
+            report.watermark = self._parent.watermark
+        elif report.complete:
             report.watermark = watermark(
                 self._walk.started, self._walk.newest, before=self._watermark, since=self._since
             )
@@ -513,7 +517,7 @@ class StreamRun:
             return "incomplete", self._miscounted
         if self._walk.expected not in {None, report.seen} and self._kind == "scroll":
             return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
-        if not self._parent_complete:
+        if self._parent and not self._parent.complete:
             return "incomplete", f"{self._stream.parent} is not complete"
         return "complete", None
 
@@ -560,11 +564,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _since(choices: Choices, watermark: datetime | None) -> datetime | None:
+def _since(choices: Choices, watermarks: Sequence[datetime | None]) -> datetime | None:
     """The time before which changes are not asked for; a full run asks for everything."""
     if choices.mode == "full":
         return None
-    return choices.since or (watermark - choices.overlap if watermark is not None else None)
+    known = [one for one in watermarks if one is not None]
+    return choices.since or (min(known) - choices.overlap if len(known) == len(watermarks) else None)
 
 
 def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:

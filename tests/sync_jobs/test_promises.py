@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -176,3 +178,80 @@ async def test_a_kill_between_a_batch_and_its_note_forgets_no_object_that_is_gon
     report = only(await run_job("promo_codes", hydrate=True))
     assert (report.status, report.seen, report.deleted, report.quarantined) == ("complete", 11, 1, 1)
     assert len(sink.live("promo_codes")) == 11
+
+
+async def test_children_have_a_watermark_of_their_own(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("subscriptions")
+    await run_job("subscriptions.events", mode="incremental", overlap=timedelta())
+    assert world.count("listObjectEvents") == 120  # all of them: none was ever asked for
+    watermarks = {row["id"]: row["watermark"] for row in sink.rows(STREAMS)}
+    assert watermarks["subscriptions_events"] == watermarks["subscriptions"]
+
+
+async def test_children_that_did_not_answer_are_asked_for_again_by_an_incremental_run(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    world.faults.on("listObjectEvents", times=2).status(500)
+    _, events = (await run_job("subscriptions.events", attempts=1)).streams
+    assert (events.status, events.missing) == ("incomplete", 2)
+    _, events = (await run_job("subscriptions.events", mode="incremental", overlap=timedelta())).streams
+    assert events.complete
+    assert {row["parent_id"] for row in sink.tables["subscriptions_events"].values()} == {
+        *sink.live("subscriptions")
+    }
+
+
+async def test_a_stopped_job_goes_on_in_the_middle_of_children(
+    world: World, sink: MemorySink, make_job: Callable[..., Job]
+) -> None:
+    def stop(event: SyncEvent) -> None:
+        if event.report.table_name == "subscriptions_events" and event.report.pages == 60:
+            job.stop()
+
+    job = make_job("subscriptions.events", on_event=stop)
+    assert (await job.run()).interrupted
+    before = world.count("listObjectEvents")
+    parent, events = (await make_job("subscriptions.events").run()).streams
+    assert (parent.status, events.status, events.pages) == ("complete", "complete", 120)
+    assert world.count("listObjectEvents") - before <= 60
+    assert {row["parent_id"] for row in sink.tables["subscriptions_events"].values()} == {
+        *sink.live("subscriptions")
+    }
+
+
+async def test_a_job_that_is_cancelled_while_it_opens_its_target_has_closed_it(
+    sink: MemorySink, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = threading.Event()
+    told: list[str] = []
+
+    def slowly(**_: object) -> None:
+        opening.wait(5)
+        told.append("open")
+
+    monkeypatch.setattr(sink, "open", slowly)
+    monkeypatch.setattr(sink, "close", lambda: told.append("closed"))
+    running = asyncio.create_task(make_job("offers").run())
+    await asyncio.sleep(0.05)
+    running.cancel()  # as `asyncio.timeout` does it
+    await asyncio.sleep(0.05)
+    opening.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert told == ["open", "closed"]
+
+
+async def test_a_state_that_cannot_be_closed_leaves_no_target_open(
+    sink: MemorySink, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Spool) -> None:
+        raise errors.SinkError("the disk is gone")
+
+    closed: list[bool] = []
+    monkeypatch.setattr(Spool, "close", broken)
+    monkeypatch.setattr(sink, "close", lambda: closed.append(True))
+    with pytest.raises(errors.SinkError, match="the disk is gone"):
+        await make_job("offers").run()
+    assert closed
