@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from limio_async.client import Limio
-from limio_async.errors import JobError
+from limio_async.errors import ConfigurationError, JobError
 from limio_async.sync_jobs.events import JobReport, Mode, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, other_tenant, report_of, run_id
 from limio_async.sync_jobs.rows import table_of
@@ -36,9 +36,12 @@ class Job:
 
     *mode* `full` walks everything, writes what has changed, and marks rows as deleted that a complete walk has
     not seen, unless they are more than *most_deleted* of all (None: however many). `incremental` asks for what has
-    changed since the last complete run (or *since*), less *overlap*, and deletes nothing. `append` keeps every
-    version of an item that it sees, in a table of its own. With *hydrate*, objects are fetched whole, *concurrency*
-    at once; lists hold summaries.
+    changed since the last complete run, less *overlap*, or since *since* (without a zone, UTC), and deletes nothing.
+    `append` keeps every version of an item that it sees, in a table of its own. With *hydrate*, objects are fetched
+    whole, *concurrency* at once; lists hold summaries.
+
+    Raises `ConfigurationError` for a stream or a target that there is not, `JobError` for arguments that do not go
+    together, `MissingCredentials` where no list can be asked for.
 
     A job may be killed at any instant: run again with the same arguments, it goes on and ends with the same
     target. `run()` may be called once.
@@ -69,6 +72,8 @@ class Job:
             self._sink, file = to, state
         if since is not None and mode == "full":
             raise JobError("a full run has no beginning in time; since= goes with incremental and append")
+        if min(concurrency, streams_at_once) < 1:
+            raise ConfigurationError("concurrency and streams_at_once are at least 1")
         self._limio = limio
         wanted, self.left_out = streams_for(streams, limio.schemes)
         self._streams = with_parents(wanted)
@@ -76,7 +81,7 @@ class Job:
         self._choices = Choices(
             mode=mode,
             hydrate=hydrate,
-            since=since,
+            since=since if since is None or since.tzinfo else since.replace(tzinfo=UTC),
             overlap=overlap,
             concurrency=concurrency,
             page_size=page_size,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from time import perf_counter
 from typing import Any, Literal, TypeVar, cast
 
@@ -397,7 +398,7 @@ class StreamRun:
         return self._choices.hydrate and self._stream.hydrates is not None
 
     async def _deliver_batch(self, batch: list[SpooledPage]) -> None:
-        items = [item for page in batch for item in _items(page)]
+        items: Iterable[Item] = chain.from_iterable(map(_items, batch))  # split in the sink's thread
         lost: list[tuple[Item, LimioError]] = []
         if self._hydrates:
             items, lost = await self._whole(items)
@@ -411,7 +412,7 @@ class StreamRun:
         self._less.set()
         self._shop.tell("written", self.report)
 
-    async def _whole(self, summaries: list[Item]) -> tuple[list[Item], list[tuple[Item, LimioError]]]:
+    async def _whole(self, summaries: Iterable[Item]) -> tuple[list[Item], list[tuple[Item, LimioError]]]:
         """The objects that these are summaries of, and those that could not be had."""
         whole: list[Item] = []
         lost: list[tuple[Item, LimioError]] = []
@@ -440,7 +441,7 @@ class StreamRun:
             self._walk.requests += len(trace)
             self._walk.retries += max(0, len(trace) - 1)
 
-    def _write(self, items: Sequence[Item], lost: Sequence[tuple[Item, LimioError]], last: int) -> None:
+    def _write(self, items: Iterable[Item], lost: Sequence[tuple[Item, LimioError]], last: int) -> None:
         """Write a batch and what is remembered of it, in the sink's thread."""
         begun = perf_counter()
         at, sink, report, table = now(), self._shop.sink, self.report, self._reader.table

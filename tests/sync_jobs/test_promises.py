@@ -14,6 +14,7 @@ from limio_async import Limio, errors
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import STREAMS
+from limio_async.sync_jobs.rows import Summary, summary_of
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
 from limio_async.sync_jobs.tables import Column, Table
@@ -255,3 +256,28 @@ async def test_a_state_that_cannot_be_closed_leaves_no_target_open(
     with pytest.raises(errors.SinkError, match="the disk is gone"):
         await make_job("offers").run()
     assert closed
+
+
+async def test_a_moment_without_a_zone_is_in_utc(world: World, run_job: RunJob) -> None:
+    since = datetime(2024, 3, 1, 1)  # as people write it
+    naive = only(await run_job("subscriptions", mode="incremental", since=since))
+    assert (naive.status, naive.passed) == ("complete", 60)
+
+
+@pytest.mark.parametrize("none", ["concurrency", "streams_at_once"])
+async def test_a_job_that_could_do_nothing_is_refused(make_job: Callable[..., Job], none: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match="at least 1"):
+        make_job("offers", **{none: 0})
+
+
+async def test_items_are_read_in_worker_threads(run_job: RunJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(raw: bytes) -> Summary:
+        threads.add(threading.get_ident())
+        return summary_of(raw)
+
+    threads: set[int] = set()
+    for module in ("spool", "stream_run"):
+        monkeypatch.setattr(f"limio_async.sync_jobs.{module}.summary_of", noted)
+    assert (await run_job("offers")).complete
+    assert threads
+    assert threading.get_ident() not in threads
