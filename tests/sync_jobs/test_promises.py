@@ -7,16 +7,18 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from limio_async import Limio, errors
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.ledger import STREAMS
+from limio_async.sync_jobs.ledger import RUNS, STREAMS
 from limio_async.sync_jobs.rows import Summary, summary_of
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
+from limio_async.sync_jobs.stream_run import watermark
 from limio_async.sync_jobs.tables import Column, Table
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
@@ -281,3 +283,70 @@ async def test_items_are_read_in_worker_threads(run_job: RunJob, monkeypatch: py
     assert (await run_job("offers")).complete
     assert threads
     assert threading.get_ident() not in threads
+
+
+def test_a_watermark_says_before_when_all_changes_were_seen() -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    hour = timedelta(hours=1)
+    assert watermark(noon, noon - hour, before=None, since=None) == noon - hour
+    assert watermark(noon, noon + hour, before=None, since=None) == noon  # more may have come meanwhile
+    assert watermark(noon, noon, before=noon - 2 * hour, since=noon - hour) == noon - 2 * hour  # a gap
+    assert watermark(noon, noon, before=noon - 2 * hour, since=noon - 3 * hour) == noon
+    assert watermark(noon, noon - hour, before=noon, since=None) == noon  # it never goes back
+    assert watermark(noon, None, before=None, since=None) is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "later", "parent_run", "goes_on"),
+    [
+        ("full", timedelta(hours=23), "p1", True),
+        ("full", timedelta(hours=24), "p1", False),
+        ("append", timedelta(0), "p1", False),
+        ("full", timedelta(0), "p2", False),
+    ],
+)
+def test_a_walk_is_gone_on_with_for_a_day_by_a_run_like_it(
+    tmp_path: Path, bound: str, later: timedelta, parent_run: str, goes_on: bool
+) -> None:
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    spool = Spool(tmp_path / "state")
+    spool.open(target="t", origin="o")
+    spool.begin("events", "full", Walk(run="r1", started=started, parent_run="p1"))
+    fresh = Walk(run="r2", started=started + later, parent_run=parent_run)
+    walk, _, _ = spool.begin("events", bound, fresh)
+    spool.close()
+    assert walk.run == ("r1" if goes_on else "r2")
+
+
+@pytest.mark.parametrize("delivered", [0, 10_000])
+async def test_a_report_that_is_older_or_newer_than_the_state_is_not_gone_on_with(
+    sink: MemorySink, make_job: Callable[..., Job], delivered: int
+) -> None:
+    def stop(event: SyncEvent) -> None:
+        if event.kind == "written":
+            job.stop()
+
+    job = make_job("subscriptions", page_size=10, on_event=stop)
+    first = only(await job.run())
+    assert (first.status, first.delivered > 0) == ("interrupted", True)
+    for row in sink.tables[RUNS.name].values():
+        row["delivered"] = delivered
+    again = only(await make_job("subscriptions", page_size=10).run())
+    assert (again.status, again.seen) == ("complete", 120)
+    assert again.run != first.run
+    assert len(sink.live("subscriptions")) == 120
+
+
+@pytest.mark.parametrize("other", [{"hydrate": True}, {"mode": "append"}])
+async def test_a_walk_is_not_gone_on_with_by_a_run_of_another_kind(
+    make_job: Callable[..., Job], other: dict[str, Any]
+) -> None:
+    def stop(event: SyncEvent) -> None:
+        if event.kind == "written":
+            job.stop()
+
+    job = make_job("subscriptions", page_size=10, on_event=stop)
+    first = only(await job.run())
+    again = only(await make_job("subscriptions", page_size=10, **other).run())
+    assert (first.status, again.status) == ("interrupted", "complete")
+    assert again.run != first.run
