@@ -350,3 +350,24 @@ async def test_a_walk_is_not_gone_on_with_by_a_run_of_another_kind(
     again = only(await make_job("subscriptions", page_size=10, **other).run())
     assert (first.status, again.status) == ("interrupted", "complete")
     assert again.run != first.run
+
+
+async def test_children_of_an_incomplete_list_mark_nothing(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("subscriptions.events", hydrate=True)
+    world.faults.on("getObject", times=1).status(500)
+    world.faults.on("listObjectEvents", times=1).status(
+        404
+    )  # its object is gone: it has none, and nothing is missing
+    parent, events = (await run_job("subscriptions.events", hydrate=True, attempts=1)).streams
+    assert (parent.status, parent.missing) == ("incomplete", 1)
+    assert (events.status, events.error, events.missing) == ("incomplete", "subscriptions is not complete", 0)
+    assert len(sink.live("subscriptions_events")) == len(sink.tables["subscriptions_events"])
+
+
+async def test_credentials_that_children_refuse_end_their_stream(world: World, run_job: RunJob) -> None:
+    world.faults.on("listObjectEvents").status(403)
+    _, events = (await run_job("subscriptions.events")).streams
+    assert events.status == "failed"
+    assert world.count("listObjectEvents") < 120  # not each is tried
