@@ -9,16 +9,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from limio_async import Limio, errors
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.ledger import RUNS, STREAMS
-from limio_async.sync_jobs.rows import Summary, summary_of
+from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS
+from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
 from limio_async.sync_jobs.stream_run import watermark
+from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.tables import Column, Table
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
@@ -371,3 +373,32 @@ async def test_credentials_that_children_refuse_end_their_stream(world: World, r
     _, events = (await run_job("subscriptions.events")).streams
     assert events.status == "failed"
     assert world.count("listObjectEvents") < 120  # not each is tried
+
+
+async def test_quarantine_holds_the_exact_bytes(
+    world: World, client: Limio, sink: MemorySink, run_job: RunJob
+) -> None:
+    world.faults.on("listOffers", page=1, times=2).bad_item(at=3, field="name", value=["odd"])
+    await run_job("offers")
+    sent = {raw async for raw in client.offers.list().raw()}
+    (row,) = sink.rows(QUARANTINE)
+    assert row["raw"] in sent
+
+
+async def test_files_stay_as_they_were_where_too_many_are_gone(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    sink.published.clear()
+    world.add_offers(-100)
+    assert only(await run_job("offers")).status == "incomplete"
+    assert sink.published == []
+
+
+def test_a_row_is_written_anew_when_its_table_has_other_columns() -> None:
+    item = Item(b'{"id":"o1"}', "o1")
+    plain = stream("offers")
+    fewer = msgspec.structs.replace(plain, spots=plain.spots[:-1])
+    first, same, other = (Reader(one, "full").row(item)[-2] for one in (plain, plain, fewer))
+    assert first == same
+    assert first != other
