@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from limio_async.client import Limio
-from limio_async.errors import JobError
+from limio_async.errors import ConfigurationError, JobError
 from limio_async.sync_jobs.events import JobReport, Mode, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, other_tenant, report_of, run_id
 from limio_async.sync_jobs.rows import table_of
@@ -36,9 +36,12 @@ class Job:
 
     *mode* `full` walks everything, writes what has changed, and marks rows as deleted that a complete walk has
     not seen, unless they are more than *most_deleted* of all (None: however many). `incremental` asks for what has
-    changed since the last complete run (or *since*), less *overlap*, and deletes nothing. `append` keeps every
-    version of an item that it sees, in a table of its own. With *hydrate*, objects are fetched whole, *concurrency*
-    at once; lists hold summaries.
+    changed since the last complete run, less *overlap*, or since *since* (without a zone, UTC), and deletes nothing.
+    `append` keeps every version of an item that it sees, in a table of its own. With *hydrate*, objects are fetched
+    whole, *concurrency* at once; lists hold summaries.
+
+    Raises `ConfigurationError` for a stream or a target that there is not, `JobError` for arguments that do not go
+    together, `MissingCredentials` where no list can be asked for.
 
     A job may be killed at any instant: run again with the same arguments, it goes on and ends with the same
     target. `run()` may be called once.
@@ -69,6 +72,8 @@ class Job:
             self._sink, file = to, state
         if since is not None and mode == "full":
             raise JobError("a full run has no beginning in time; since= goes with incremental and append")
+        if min(concurrency, streams_at_once) < 1:
+            raise ConfigurationError("concurrency and streams_at_once are at least 1")
         self._limio = limio
         wanted, self.left_out = streams_for(streams, limio.schemes)
         self._streams = with_parents(wanted)
@@ -76,7 +81,7 @@ class Job:
         self._choices = Choices(
             mode=mode,
             hydrate=hydrate,
-            since=since,
+            since=since if since is None or since.tzinfo else since.replace(tzinfo=UTC),
             overlap=overlap,
             concurrency=concurrency,
             page_size=page_size,
@@ -111,38 +116,41 @@ class Job:
         Raises `JobError` where the job cannot begin or go on: `TargetBusy`, `SinkError`.
         """
         try:
+            async with anyio.create_task_group() as tasks:  # which waits for threads, whoever cancels it
+                tasks.start_soon(self._run)
+        except ExceptionGroup as group:
+            error = main_error(group)
+            raise error from error.__cause__
+        return JobReport(target=self.target, streams=tuple(self._reports.values()), left_out=self.left_out)
+
+    async def _run(self) -> None:
+        try:
             await self._shop.in_sink(self._open)
-            parents = [one for one in self._streams if one.parent is None]
-            await self._run_all(parents)
-            await self._run_all([one for one in self._streams if one.parent is not None])
-            for name in self._parents - self._kept:
+            await self._run_all(one for one in self._streams if one.parent is None)
+            await self._run_all(one for one in self._streams if one.parent is not None)
+            for name in [one.name for one in self._streams if self._is_done_with(one)]:
                 await self._shop.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
         finally:
             with anyio.CancelScope(shield=True):
                 await self._shop.in_sink(self._close)
-        return JobReport(target=self.target, streams=tuple(self._reports.values()), left_out=self.left_out)
 
-    @property
-    def _parents(self) -> set[str]:
-        return {one.parent for one in self._streams if one.parent is not None}
+    def _children_of(self, stream: Stream) -> list[Stream]:
+        return [one for one in self._streams if one.parent == stream.name]
 
-    @property
-    def _kept(self) -> set[str]:
-        """Parents whose walk the next run goes on with, or needs to go on with their children."""
-        reports = self._reports
-        cut = {
-            one.parent for one in self._streams if one.parent and reports[one.name].status == "interrupted"
-        }
-        return cut | {name for name in self._parents if reports[name].status in {"interrupted", "failed"}}
+    def _is_done_with(self, stream: Stream) -> bool:
+        """Whether it is a parent, and the next run goes on neither with it nor with its children."""
+        children = [self._reports[one.name].status for one in self._children_of(stream)]
+        return (
+            bool(children)
+            and "interrupted" not in children
+            and self._reports[stream.name].status not in {"interrupted", "failed"}
+        )
 
     async def _run_all(self, streams: Iterable[Stream]) -> None:
         name = f"{now():%Y%m%dT%H%M%S}Z-{secrets.token_hex(3)}"
-        try:
-            async with anyio.create_task_group() as tasks:
-                for one in streams:
-                    tasks.start_soon(self._run_one, one, name)
-        except ExceptionGroup as group:
-            raise main_error(group) from None
+        async with anyio.create_task_group() as tasks:
+            for one in streams:
+                tasks.start_soon(self._run_one, one, name)
 
     async def _run_one(self, stream: Stream, name: str) -> None:
         async with self._at_once:
@@ -155,7 +163,7 @@ class Job:
                 reach=self._reach(stream),
                 left=lambda left: self._left(left, stream.name),
                 parent=self._reports[stream.parent] if stream.parent else None,
-                is_parent=stream.name in self._parents,
+                is_parent=bool(self._children_of(stream)),
             )
             self._reports[stream.name] = run.report
             if self._shop.stopping.is_set():
@@ -169,7 +177,7 @@ class Job:
 
     def _reach(self, stream: Stream) -> datetime | None:
         """Until when all changes are known, of the stream and of those whose objects it lists."""
-        marks = [self._watermark(one) for one in self._streams if stream.name in {one.name, one.parent}]
+        marks = [self._watermark(one) for one in (stream, *self._children_of(stream))]
         known = [one for one in marks if one is not None]
         return min(known) if len(known) == len(marks) else None
 
@@ -216,5 +224,7 @@ class Job:
             raise JobError(other_tenant(origin, self._limio.origin))
 
     def _close(self) -> None:
-        self._spool.close()
-        self._sink.close()
+        try:
+            self._spool.close()
+        finally:
+            self._sink.close()

@@ -237,18 +237,22 @@ class Spool:
                     batch.append(SpooledPage(seq, packed, msgspec.json.decode(head), parent))
         return batch
 
-    def forget(self, stream: str, upto: int, gone: Sequence[str] = ()) -> None:
-        """The target has the items up to this page. *gone* are ids that turned out not to be there any more."""
+    def unsee(self, stream: str, gone: Sequence[str]) -> None:
+        """These ids turned out not to be there any more."""
         with self._transaction() as db:
             number, epoch = db.execute("SELECT id, epoch FROM walks WHERE stream = ?", (stream,)).fetchone()
+            unseen = db.executemany(
+                "UPDATE seen SET epoch = 0 WHERE walk = ? AND id = ? AND epoch = ?",
+                [(number, one, epoch) for one in gone],
+            ).rowcount
+            db.execute("UPDATE walks SET seen = seen - ? WHERE id = ?", (unseen, number))
+
+    def forget(self, stream: str, upto: int) -> None:
+        """The target has the items up to this page."""
+        with self._transaction() as db:
+            (number,) = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
             db.execute("DELETE FROM pages WHERE walk = ? AND seq <= ?", (number, upto))
-            unseen = sum(
-                db.execute(
-                    "UPDATE seen SET epoch = 0 WHERE walk = ? AND id = ? AND epoch = ?", (number, one, epoch)
-                ).rowcount
-                for one in gone
-            )
-            db.execute("UPDATE walks SET forgotten = ?, seen = seen - ? WHERE id = ?", (upto, unseen, number))
+            db.execute("UPDATE walks SET forgotten = ? WHERE id = ?", (upto, number))
 
     def seen(self, stream: str) -> int:
         """How many different items the walk has seen since it last began at the top."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from time import perf_counter
 from typing import Any, Literal, TypeVar, cast
 
@@ -214,8 +215,6 @@ class StreamRun:
     def _can_go_on(self, left: StreamReport, forgotten: int, last: int) -> bool:
         if left.complete and not self._is_parent:
             return False  # it had ended, and nobody waits for its objects
-        if self._hydrates and left.delivered != forgotten:
-            return False  # it ended before it had noted which objects were gone
         return forgotten <= left.delivered <= last  # else one of them is older than the other
 
     def _load_drift(self) -> None:
@@ -427,22 +426,24 @@ class StreamRun:
         return self._choices.hydrate and self._stream.hydrates is not None
 
     async def _deliver_batch(self, batch: list[SpooledPage]) -> None:
-        items = [item for page in batch for item in _items(page)]
+        items: Iterable[Item] = chain.from_iterable(map(_items, batch))  # split in the sink's thread
         lost: list[tuple[Item, LimioError]] = []
         if self._hydrates:
             fetched = await self._until_stopped(self._whole(items))
             if fetched is None:
                 return
             items, lost = fetched
-        gone = [item.id for item, error in lost if isinstance(error, NotFound)]
-        await self._shop.in_sink(lambda: self._write(items, lost, batch[-1].seq))
         name, last = self._stream.name, batch[-1].seq
-        await self._in_spool(lambda: self._shop.spool.forget(name, last, gone))
+        if gone := [item.id for item, error in lost if isinstance(error, NotFound)]:
+            # before the batch is written: killed after that, nobody would ask for them again
+            await self._in_spool(lambda: self._shop.spool.unsee(name, gone))
+        await self._shop.in_sink(lambda: self._write(items, lost, last))
+        await self._in_spool(lambda: self._shop.spool.forget(name, last))
         self._waiting -= sum(len(page.items) for page in batch)
         self._less.set()
         self._shop.tell("written", self.report)
 
-    async def _whole(self, summaries: list[Item]) -> tuple[list[Item], list[tuple[Item, LimioError]]]:
+    async def _whole(self, summaries: Iterable[Item]) -> tuple[list[Item], list[tuple[Item, LimioError]]]:
         """The objects that these are summaries of, and those that could not be had."""
         whole: list[Item] = []
         lost: list[tuple[Item, LimioError]] = []
@@ -471,7 +472,7 @@ class StreamRun:
             self._walk.requests += len(trace)
             self._walk.retries += max(0, len(trace) - 1)
 
-    def _write(self, items: Sequence[Item], lost: Sequence[tuple[Item, LimioError]], last: int) -> None:
+    def _write(self, items: Iterable[Item], lost: Sequence[tuple[Item, LimioError]], last: int) -> None:
         """Write a batch and what is remembered of it, in the sink's thread."""
         begun = perf_counter()
         at, sink, report, table = now(), self._shop.sink, self.report, self._reader.table
@@ -565,7 +566,8 @@ class StreamRun:
 
         def remembered(found: Unseen) -> list[Change]:
             report.deleted += found.deleted
-            return [Change(RUNS, [run_row(report)])]
+            so_far = msgspec.structs.replace(report, status="running")  # nothing is published yet
+            return [Change(RUNS, [run_row(so_far)])]
 
         seen = self._shop.spool.seen_ids(report.stream)
         found = self._shop.sink.mark_unseen(

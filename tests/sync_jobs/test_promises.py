@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -10,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from limio_async import Limio, errors
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.ledger import RUNS, STREAMS
+from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS
+from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
+from limio_async.sync_jobs.stream_run import watermark
+from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.tables import Column, Table
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
@@ -354,17 +360,205 @@ async def test_a_job_that_is_stopped_waits_for_no_object(
     assert only(await Job(client, **options).run()).inserted == 120
 
 
-async def test_an_object_that_was_gone_is_marked_though_the_job_died_before_noting_it(
-    world: World, sink: MemorySink, make_job: Make, monkeypatch: pytest.MonkeyPatch
+async def test_a_kill_between_a_batch_and_its_note_forgets_no_object_that_is_gone(
+    world: World, sink: MemorySink, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: object) -> None:
-        raise errors.SinkError("died")
+    def killed(*_: object) -> None:
+        raise KeyError("killed")
 
-    assert (await make_job("subscriptions", hydrate=True).run()).complete
-    world.faults.on("getObject", where={"id": next(iter(world.ids("subscriptions")))}).status(404)
-    with monkeypatch.context() as dying:
-        dying.setattr(Spool, "forget", die)
-        with pytest.raises(errors.SinkError, match="died"):
-            await make_job("subscriptions", hydrate=True).run()
-    report = only(await make_job("subscriptions", hydrate=True).run())
-    assert (report.status, report.seen, report.deleted) == ("complete", 119, 1)
+    await run_job("promo_codes", hydrate=True)
+    world.script("getObject", reply({"message": "gone"}, 404))
+    with monkeypatch.context() as patch, pytest.raises(KeyError, match="killed"):
+        patch.setattr(Spool, "forget", killed)
+        await run_job("promo_codes", hydrate=True)
+    report = only(await run_job("promo_codes", hydrate=True))
+    assert (report.status, report.seen, report.deleted, report.quarantined) == ("complete", 11, 1, 1)
+    assert len(sink.live("promo_codes")) == 11
+
+
+async def test_children_have_a_watermark_of_their_own(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("subscriptions")
+    await run_job("subscriptions.events", mode="incremental", overlap=timedelta())
+    assert world.count("listObjectEvents") == 120  # all of them: none was ever asked for
+    watermarks = {row["id"]: row["watermark"] for row in sink.rows(STREAMS)}
+    assert watermarks["subscriptions_events"] == watermarks["subscriptions"]
+
+
+async def test_a_job_that_is_cancelled_while_it_opens_its_target_has_closed_it(
+    sink: MemorySink, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = threading.Event()
+    told: list[str] = []
+
+    def slowly(**_: object) -> None:
+        opening.wait(5)
+        told.append("open")
+
+    monkeypatch.setattr(sink, "open", slowly)
+    monkeypatch.setattr(sink, "close", lambda: told.append("closed"))
+    running = asyncio.create_task(make_job("offers").run())
+    await asyncio.sleep(0.05)
+    running.cancel()  # as `asyncio.timeout` does it
+    await asyncio.sleep(0.05)
+    opening.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert told == ["open", "closed"]
+
+
+async def test_a_state_that_cannot_be_closed_leaves_no_target_open(
+    sink: MemorySink, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Spool) -> None:
+        raise errors.SinkError("the disk is gone")
+
+    closed: list[bool] = []
+    monkeypatch.setattr(Spool, "close", broken)
+    monkeypatch.setattr(sink, "close", lambda: closed.append(True))
+    with pytest.raises(errors.SinkError, match="the disk is gone"):
+        await make_job("offers").run()
+    assert closed
+
+
+async def test_a_moment_without_a_zone_is_in_utc(world: World, run_job: RunJob) -> None:
+    since = datetime(2024, 3, 1, 1)  # as people write it
+    naive = only(await run_job("subscriptions", mode="incremental", since=since))
+    assert (naive.status, naive.passed) == ("complete", 60)
+
+
+@pytest.mark.parametrize("none", ["concurrency", "streams_at_once"])
+async def test_a_job_that_could_do_nothing_is_refused(make_job: Callable[..., Job], none: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match="at least 1"):
+        make_job("offers", **{none: 0})
+
+
+async def test_items_are_read_in_worker_threads(run_job: RunJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(raw: bytes) -> Summary:
+        threads.add(threading.get_ident())
+        return summary_of(raw)
+
+    threads: set[int] = set()
+    for module in ("spool", "stream_run"):
+        monkeypatch.setattr(f"limio_async.sync_jobs.{module}.summary_of", noted)
+    assert (await run_job("offers")).complete
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_a_watermark_says_before_when_all_changes_were_seen() -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    hour = timedelta(hours=1)
+    assert watermark(noon, noon - hour, before=None, since=None) == noon - hour
+    assert watermark(noon, noon + hour, before=None, since=None) == noon  # more may have come meanwhile
+    assert watermark(noon, noon, before=noon - 2 * hour, since=noon - hour) == noon - 2 * hour  # a gap
+    assert watermark(noon, noon, before=noon - 2 * hour, since=noon - 3 * hour) == noon
+    assert watermark(noon, noon - hour, before=noon, since=None) == noon  # it never goes back
+    assert watermark(noon, None, before=None, since=None) is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "later", "parent_run", "goes_on"),
+    [
+        ("full", timedelta(hours=23), "p1", True),
+        ("full", timedelta(hours=24), "p1", False),
+        ("append", timedelta(0), "p1", False),
+        ("full", timedelta(0), "p2", False),
+    ],
+)
+def test_a_walk_is_gone_on_with_for_a_day_by_a_run_like_it(
+    tmp_path: Path, bound: str, later: timedelta, parent_run: str, goes_on: bool
+) -> None:
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    spool = Spool(tmp_path / "state")
+    spool.open(target="t", origin="o")
+    spool.begin("events", "full", Walk(run="r1", started=started, parent_run="p1"))
+    fresh = Walk(run="r2", started=started + later, parent_run=parent_run)
+    walk, _, _ = spool.begin("events", bound, fresh)
+    spool.close()
+    assert walk.run == ("r1" if goes_on else "r2")
+
+
+@pytest.mark.parametrize("delivered", [0, 10_000])
+async def test_a_report_that_is_older_or_newer_than_the_state_is_not_gone_on_with(
+    sink: MemorySink, make_job: Callable[..., Job], delivered: int
+) -> None:
+    def stop(event: SyncEvent) -> None:
+        if event.kind == "written":
+            job.stop()
+
+    job = make_job("subscriptions", page_size=10, on_event=stop)
+    first = only(await job.run())
+    assert (first.status, first.delivered > 0) == ("interrupted", True)
+    for row in sink.tables[RUNS.name].values():
+        row["delivered"] = delivered
+    again = only(await make_job("subscriptions", page_size=10).run())
+    assert (again.status, again.seen) == ("complete", 120)
+    assert again.run != first.run
+    assert len(sink.live("subscriptions")) == 120
+
+
+@pytest.mark.parametrize("other", [{"hydrate": True}, {"mode": "append"}])
+async def test_a_walk_is_not_gone_on_with_by_a_run_of_another_kind(
+    make_job: Callable[..., Job], other: dict[str, Any]
+) -> None:
+    def stop(event: SyncEvent) -> None:
+        if event.kind == "written":
+            job.stop()
+
+    job = make_job("subscriptions", page_size=10, on_event=stop)
+    first = only(await job.run())
+    again = only(await make_job("subscriptions", page_size=10, **other).run())
+    assert (first.status, again.status) == ("interrupted", "complete")
+    assert again.run != first.run
+
+
+async def test_children_of_an_incomplete_list_mark_nothing(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("subscriptions.events", hydrate=True)
+    world.faults.on("getObject", times=1).status(500)
+    world.faults.on("listObjectEvents", times=1).status(
+        404
+    )  # its object is gone: it has none, and nothing is missing
+    parent, events = (await run_job("subscriptions.events", hydrate=True, attempts=1)).streams
+    assert (parent.status, parent.missing) == ("incomplete", 1)
+    assert (events.status, events.error, events.missing) == ("incomplete", "subscriptions is not complete", 0)
+    assert len(sink.live("subscriptions_events")) == len(sink.tables["subscriptions_events"])
+
+
+async def test_credentials_that_children_refuse_end_their_stream(world: World, run_job: RunJob) -> None:
+    world.faults.on("listObjectEvents").status(403)
+    _, events = (await run_job("subscriptions.events")).streams
+    assert events.status == "failed"
+    assert world.count("listObjectEvents") < 120  # not each is tried
+
+
+async def test_quarantine_holds_the_exact_bytes(
+    world: World, client: Limio, sink: MemorySink, run_job: RunJob
+) -> None:
+    world.faults.on("listOffers", page=1, times=2).bad_item(at=3, field="name", value=["odd"])
+    await run_job("offers")
+    sent = {raw async for raw in client.offers.list().raw()}
+    (row,) = sink.rows(QUARANTINE)
+    assert row["raw"] in sent
+
+
+async def test_files_stay_as_they_were_where_too_many_are_gone(
+    world: World, sink: MemorySink, run_job: RunJob
+) -> None:
+    await run_job("offers")
+    sink.published.clear()
+    world.add_offers(-100)
+    assert only(await run_job("offers")).status == "incomplete"
+    assert sink.published == []
+
+
+def test_a_row_is_written_anew_when_its_table_has_other_columns() -> None:
+    item = Item(b'{"id":"o1"}', "o1")
+    plain = stream("offers")
+    fewer = msgspec.structs.replace(plain, spots=plain.spots[:-1])
+    first, same, other = (Reader(one, "full").row(item)[-2] for one in (plain, plain, fewer))
+    assert first == same
+    assert first != other
