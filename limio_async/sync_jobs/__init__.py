@@ -4,6 +4,8 @@ Where to look:
 
     job.py         Job: opens target and state, lets the streams run, reports
     stream_run.py  one run of one stream: list, deliver, come to an honest end
+    workshop.py    what its streams share: choices, client, target, state
+    watermarks.py  from when on a run asks, and where the next begins: pure
     streams.py     what can be synced, and which columns its table has
     rows.py        items to rows: pure
     spool.py       what was listed and is not in the target yet: the job's own state

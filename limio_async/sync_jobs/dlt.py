@@ -24,10 +24,11 @@ from limio_async.errors import JobError, NotFound
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
-from limio_async.sync_jobs.rows import Item, Reader, earlier, moment, summary_of, table_of
-from limio_async.sync_jobs.stream_run import arguments, now, watermark
+from limio_async.sync_jobs.rows import Item, Reader, moment, summary_of, table_of
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
 from limio_async.sync_jobs.tables import Column, Kind, Table
+from limio_async.sync_jobs.watermarks import arguments, asked_since, watermark
+from limio_async.sync_jobs.workshop import now
 
 __all__ = ["limio"]
 
@@ -150,9 +151,7 @@ class _Walk:
         self._choices = choices
         self._state = state
         self._before = moment(state.get("watermark"))
-        self._since = None
-        if choices.mode != "full":
-            self._since = choices.since or (self._before and earlier(self._before, choices.overlap))
+        self._since = asked_since(choices.mode, self._before, since=choices.since, overlap=choices.overlap)
         self._args = arguments(of, self._since)
         self._reader = Reader(of, choices.mode)
 

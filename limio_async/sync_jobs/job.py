@@ -17,9 +17,10 @@ from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, other_tenant, re
 from limio_async.sync_jobs.rows import table_of
 from limio_async.sync_jobs.sinks import open_sink, state_file
 from limio_async.sync_jobs.spool import Spool
-from limio_async.sync_jobs.stream_run import Choices, StreamRun, Workshop, main_error, now
+from limio_async.sync_jobs.stream_run import StreamRun
 from limio_async.sync_jobs.streams import Stream, streams_for, with_parents
 from limio_async.sync_jobs.tables import Sink
+from limio_async.sync_jobs.workshop import Choices, Workshop, main_error, now
 
 __all__ = ["Job"]
 

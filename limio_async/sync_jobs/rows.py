@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
@@ -16,7 +16,7 @@ from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.streams import Spot, Stream
 from limio_async.sync_jobs.tables import Column, Kind, Row, Table
 
-__all__ = ["Item", "Reader", "Summary", "earlier", "moment", "summary_of", "table_of"]
+__all__ = ["Item", "Reader", "Summary", "moment", "summary_of", "table_of"]
 
 _ANY = decoder_for(Any)
 _LARGEST = 2**63 - 1
@@ -156,11 +156,6 @@ def moment(value: Any) -> datetime | None:
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def earlier(moment: datetime, duration: timedelta) -> datetime:
-    """The moment that lies *duration* before *moment*, or the first that there is."""
-    return moment - min(duration, moment - datetime.min.replace(tzinfo=UTC))
 
 
 def _text(value: Any) -> str | None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from time import perf_counter
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 import msgspec
 
-from limio_async.client import Limio
 from limio_async.core.codec import items_decoder
 from limio_async.core.page import Page
 from limio_async.core.wire import Attempt
@@ -34,7 +33,7 @@ from limio_async.errors import (
     Unauthorized,
 )
 from limio_async.sync_jobs.drift import Drift
-from limio_async.sync_jobs.events import Mode, Status, StreamReport, SyncEvent
+from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
 from limio_async.sync_jobs.ledger import (
     DRIFT,
@@ -47,12 +46,14 @@ from limio_async.sync_jobs.ledger import (
     run_row,
     stream_row,
 )
-from limio_async.sync_jobs.rows import Item, Reader, earlier, summary_of
-from limio_async.sync_jobs.spool import Spool, SpooledPage, Walk
+from limio_async.sync_jobs.rows import Item, Reader, summary_of
+from limio_async.sync_jobs.spool import SpooledPage, Walk
 from limio_async.sync_jobs.streams import Stream
-from limio_async.sync_jobs.tables import Change, Row, Sink, Unseen, Written
+from limio_async.sync_jobs.tables import Change, Row, Unseen, Written
+from limio_async.sync_jobs.watermarks import arguments, asked_since, watermark
+from limio_async.sync_jobs.workshop import Choices, Workshop, main_error, now
 
-__all__ = ["Choices", "StreamRun", "Workshop", "arguments", "main_error", "now", "watermark"]
+__all__ = ["StreamRun"]
 
 T = TypeVar("T")
 
@@ -62,55 +63,8 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _HYDRATED_AT_ONCE = 500
 _SPOOLED_AT_MOST = 64 * 1024 * 1024
 _PARENTS_AT_ONCE = 256
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _HOPELESS = (Unauthorized, Forbidden, MissingCredentials)
 _SPLIT = items_decoder(msgspec.Raw)
-
-
-class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller of a job may choose; `Job` tells what each means."""
-
-    mode: Mode = "full"
-    hydrate: bool = False
-    since: datetime | None = None
-    overlap: timedelta = timedelta(hours=1)
-    concurrency: int = 8
-    page_size: int | None = None
-    most_deleted: float | None = 0.2
-
-
-class Workshop:
-    """What the streams of a job share: client, target and spool, of which each is used by one thread at a time."""
-
-    def __init__(
-        self, limio: Limio, sink: Sink, spool: Spool, tell: Callable[[SyncEvent], object] | None
-    ) -> None:
-        self.limio = limio
-        self.sink = sink
-        self.spool = spool
-        self.stopping = anyio.Event()
-        """Set when the job shall come to an end early."""
-        self._tell = tell
-        self._sink_turn = anyio.CapacityLimiter(1)
-        self._spool_turn = anyio.CapacityLimiter(1)
-
-    async def in_sink(self, work: Callable[[], T]) -> T:
-        """Do what concerns the target, in a worker thread, one after another."""
-        return await anyio.to_thread.run_sync(work, limiter=self._sink_turn)
-
-    async def in_spool(self, work: Callable[[], T]) -> T:
-        """Do what concerns the spool, likewise."""
-        return await anyio.to_thread.run_sync(work, limiter=self._spool_turn)
-
-    def tell(
-        self,
-        kind: Literal["started", "listed", "written", "restarted", "ended"],
-        report: StreamReport,
-        message: str = "",
-    ) -> None:
-        """Let the caller know."""
-        if self._tell is not None:
-            self._tell(SyncEvent(kind=kind, at=now(), report=report, message=message))
 
 
 class StreamRun:
@@ -139,7 +93,7 @@ class StreamRun:
         self._stream = stream
         self._choices = choices
         self._watermark = watermark
-        self._since = _since(choices, reach)
+        self._since = asked_since(choices.mode, reach, since=choices.since, overlap=choices.overlap)
         self._left = left
         self._is_parent = is_parent
         self._parent = parent
@@ -613,52 +567,7 @@ def _items(page: SpooledPage) -> Iterator[Item]:
         yield Item(raw, prefix + summary_of(raw).id, page.head or {}, page.parent)
 
 
-def now() -> datetime:
-    """This moment, in UTC."""
-    return datetime.now(UTC)
-
-
-def _since(choices: Choices, reach: datetime | None) -> datetime | None:
-    """The time before which changes are not asked for; a full run asks for everything."""
-    if choices.mode == "full":
-        return None
-    return choices.since or (earlier(reach, choices.overlap) if reach is not None else None)
-
-
-def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:
-    """The arguments of its list for what has changed since; `created_after` is one that must be given."""
-    args = dict(stream.args)
-    if stream.newer_than and since is not None:
-        args[stream.newer_than] = since
-    elif stream.newer_than == "created_after":
-        args["created_after"] = _EARLIEST
-    return args
-
-
-def watermark(
-    began: datetime, newest: datetime | None, *, before: datetime | None, since: datetime | None
-) -> datetime | None:
-    """Before when all changes were seen: not after the walk began, lest one be missed that came meanwhile."""
-    if before is not None and since is not None and since > before:
-        return before  # nobody has asked for what lies between
-    reached = min(began, newest) if newest else None
-    return max((one for one in (reached, before) if one is not None), default=None)
-
-
 def _may_come_later(error: LimioError) -> bool:
     return isinstance(error, TransportError | TooManyRequests) or (
         isinstance(error, ApiError) and error.status >= 500
     )
-
-
-def main_error(group: ExceptionGroup[Exception]) -> Exception:
-    """The error of a group that says most: a bug or somebody's own, then what ends the job, then what ends a stream."""
-    leaves: list[Exception] = []
-    groups = [group]
-    while groups:
-        for one in groups.pop().exceptions:
-            if isinstance(one, ExceptionGroup):
-                groups.append(cast("ExceptionGroup[Exception]", one))
-            else:
-                leaves.append(one)
-    return min(leaves, key=lambda one: 2 * isinstance(one, LimioError) - isinstance(one, JobError))

@@ -23,9 +23,9 @@ from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS
 from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
-from limio_async.sync_jobs.stream_run import watermark
 from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.tables import Column, Table
+from limio_async.sync_jobs.watermarks import watermark
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink

@@ -1,0 +1,50 @@
+"""From when on a run asks, and where that leaves the watermark: pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from limio_async.sync_jobs.events import Mode
+from limio_async.sync_jobs.streams import Stream
+
+__all__ = ["arguments", "asked_since", "earlier", "watermark"]
+
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def asked_since(
+    mode: Mode, reach: datetime | None, *, since: datetime | None, overlap: timedelta
+) -> datetime | None:
+    """The time before which changes are not asked for; a full run asks for everything.
+
+    *reach* is the time until which all changes are known, *since* the one that the caller wants instead.
+    """
+    if mode == "full":
+        return None
+    return since or (earlier(reach, overlap) if reach is not None else None)
+
+
+def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:
+    """The arguments of its list for what has changed since; `created_after` is one that must be given."""
+    args = dict(stream.args)
+    if stream.newer_than and since is not None:
+        args[stream.newer_than] = since
+    elif stream.newer_than == "created_after":
+        args["created_after"] = _EARLIEST
+    return args
+
+
+def watermark(
+    began: datetime, newest: datetime | None, *, before: datetime | None, since: datetime | None
+) -> datetime | None:
+    """Before when all changes were seen: not after the walk began, lest one be missed that came meanwhile."""
+    if before is not None and since is not None and since > before:
+        return before  # nobody has asked for what lies between
+    reached = min(began, newest) if newest else None
+    return max((one for one in (reached, before) if one is not None), default=None)
+
+
+def earlier(moment: datetime, duration: timedelta) -> datetime:
+    """The moment that lies *duration* before *moment*, or the first that there is."""
+    return moment - min(duration, moment - datetime.min.replace(tzinfo=UTC))

@@ -1,0 +1,85 @@
+"""What the streams of a job share: the caller's choices, client, target, spool, and how they come to an end together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from limio_async.client import Limio
+from limio_async.errors import JobError, LimioError
+from limio_async.sync_jobs.events import Mode, StreamReport, SyncEvent
+from limio_async.sync_jobs.spool import Spool
+from limio_async.sync_jobs.tables import Sink
+
+__all__ = ["Choices", "Workshop", "main_error", "now"]
+
+T = TypeVar("T")
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller of a job may choose; `Job` tells what each means."""
+
+    mode: Mode = "full"
+    hydrate: bool = False
+    since: datetime | None = None
+    overlap: timedelta = timedelta(hours=1)
+    concurrency: int = 8
+    page_size: int | None = None
+    most_deleted: float | None = 0.2
+
+
+class Workshop:
+    """What the streams of a job share: client, target and spool, of which each is used by one thread at a time."""
+
+    def __init__(
+        self, limio: Limio, sink: Sink, spool: Spool, tell: Callable[[SyncEvent], object] | None
+    ) -> None:
+        self.limio = limio
+        self.sink = sink
+        self.spool = spool
+        self.stopping = anyio.Event()
+        """Set when the job shall come to an end early."""
+        self._tell = tell
+        self._sink_turn = anyio.CapacityLimiter(1)
+        self._spool_turn = anyio.CapacityLimiter(1)
+
+    async def in_sink(self, work: Callable[[], T]) -> T:
+        """Do what concerns the target, in a worker thread, one after another."""
+        return await anyio.to_thread.run_sync(work, limiter=self._sink_turn)
+
+    async def in_spool(self, work: Callable[[], T]) -> T:
+        """Do what concerns the spool, likewise."""
+        return await anyio.to_thread.run_sync(work, limiter=self._spool_turn)
+
+    def tell(
+        self,
+        kind: Literal["started", "listed", "written", "restarted", "ended"],
+        report: StreamReport,
+        message: str = "",
+    ) -> None:
+        """Let the caller know."""
+        if self._tell is not None:
+            self._tell(SyncEvent(kind=kind, at=now(), report=report, message=message))
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def main_error(group: ExceptionGroup[Exception]) -> Exception:
+    """The error of a group that says most: a bug or somebody's own, then what ends the job, then what ends a stream."""
+    leaves: list[Exception] = []
+    groups = [group]
+    while groups:
+        for one in groups.pop().exceptions:
+            if isinstance(one, ExceptionGroup):
+                groups.append(cast("ExceptionGroup[Exception]", one))
+            else:
+                leaves.append(one)
+    return min(leaves, key=lambda one: 2 * isinstance(one, LimioError) - isinstance(one, JobError))
