@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +15,14 @@ import psycopg
 from psycopg import conninfo, pq
 
 from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
-from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
+from limio_async.sync_jobs.sinks.sql import META, Shape, SqlSink, quoted, upsert
 from limio_async.sync_jobs.sinks.values import halved_pair
 from limio_async.sync_jobs.tables import Column, Kind, Row, Table
 
 __all__ = ["PostgresSink"]
 
 _NEW = "_limio_new"
+_TURN = "turn"
 _PATIENCE = "5s"  # a server takes its time to notice that the client of a lock was killed
 _BUSY = {"55P03", "40P01"}  # a lock is not to be had, a deadlock
 _HINTS = {
@@ -65,6 +67,7 @@ class PostgresSink(SqlSink):
         self._schema = schema
         self._spot = _spot(given)
         self._connection: psycopg.Connection | None = None
+        self._turn: str | None = None
         host, port, database, _ = self._spot
         super().__init__(f"postgresql://{host}:{port}/{database}?schema={schema}")
 
@@ -80,7 +83,7 @@ class PostgresSink(SqlSink):
             if to_read:
                 self._connection = self._connected()
                 return
-            self._connection = self._locked()
+            self._connection, self._turn = self._locked(), None
             if not self._ask("SELECT 1 FROM pg_namespace WHERE nspname = %s", self._schema):
                 self._run(f"CREATE SCHEMA {quoted(self._schema)}")
 
@@ -89,6 +92,16 @@ class PostgresSink(SqlSink):
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+    def prepare(self, tables: Sequence[Table]) -> None:
+        """Make the tables that are missing, add the columns that are missing; note whose turn it is to write."""
+        super().prepare(tables)
+        if self._turn is None:
+            turn = secrets.token_hex(16)
+            with self._transaction():
+                self._run(f'DELETE FROM "{META}" WHERE "key" = %s', _TURN)
+                self._run(f'INSERT INTO "{META}" ("key", "value") VALUES (%s, %s)', _TURN, turn)
+            self._turn = turn
 
     def refusal(self, table: Table, row: Row) -> str | None:
         """Why the target cannot hold *row*; None if it can."""
@@ -139,12 +152,16 @@ class PostgresSink(SqlSink):
             ) from None
 
     def _reach(self) -> None:
-        """Connect again, if the connection broke while nothing was asked of it."""
+        """Connect again, if the connection broke while nothing was asked of it, and with it the lock."""
         with suppress(psycopg.OperationalError):
             self._db.execute("SELECT 1")
             return
         self._db.close()
         self._connection = self._locked()
+        if self._turn is not None and (self._turn,) not in self._ask(
+            f'SELECT "value" FROM "{META}" WHERE "key" = %s', _TURN
+        ):
+            raise TargetBusy(f"{self.name}: the connection broke, and another run began meanwhile; run again")
 
     @contextmanager
     def _transaction(self) -> Generator[None]:

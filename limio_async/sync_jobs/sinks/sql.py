@@ -15,10 +15,10 @@ from limio_async.errors import JobError, SinkError
 from limio_async.sync_jobs.sinks.values import by_column, refusal, stored_keys
 from limio_async.sync_jobs.tables import Change, Column, Kind, Row, Table, Unseen, Written
 
-__all__ = ["Shape", "SqlSink", "quoted", "upsert"]
+__all__ = ["META", "Shape", "SqlSink", "quoted", "upsert"]
 
 _VERSION = 1
-_META = "_limio_meta"
+META = "_limio_meta"
 _SEEN = "_limio_seen"
 
 
@@ -188,24 +188,24 @@ class SqlSink(ABC):
 
     def _take_up(self) -> bool:
         """See that the target is ours, and whether it is new."""
-        shape = self._shape(_META)
+        shape = self._shape(META)
         if shape is None:
             self._target_id = secrets.token_hex(16)
             self._run(
-                f'CREATE TABLE "{_META}" ("key" {self.types["text"]} PRIMARY KEY, "value" {self.types["text"]})'
+                f'CREATE TABLE "{META}" ("key" {self.types["text"]} PRIMARY KEY, "value" {self.types["text"]})'
             )
             for key, value in (("version", str(_VERSION)), ("target", self._target_id)):
                 self._run(
-                    f'INSERT INTO "{_META}" ("key", "value") VALUES ({self.mark}, {self.mark})', key, value
+                    f'INSERT INTO "{META}" ("key", "value") VALUES ({self.mark}, {self.mark})', key, value
                 )
             return True
         meta = {}
         if {"key", "value"} <= {*shape.columns}:
-            meta = dict(self._ask(f'SELECT "key", "value" FROM "{_META}"'))
+            meta = dict(self._ask(f'SELECT "key", "value" FROM "{META}"'))
         version, target = str(meta.get("version")), meta.get("target")
         if not version.isdecimal() or not target:
             raise SinkError(
-                f"{self.name}: its table {_META} is not one that limio made; choose another target"
+                f"{self.name}: its table {META} is not one that limio made; choose another target"
             )
         if int(version) > _VERSION:
             raise SinkError(

@@ -85,6 +85,27 @@ def test_a_connection_that_breaks_in_a_transaction_is_told_and_made_again(
         assert sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None).live == 1
 
 
+def test_a_run_whose_connection_broke_gives_way_to_one_that_began_meanwhile(
+    postgres: str, admin: psycopg.Connection
+) -> None:
+    with opened(postgres, OFFERS) as sink:
+        write(sink, [offer(1)])
+        cut(admin, postgres)
+        with opened(postgres, OFFERS) as other:
+            write(other, [offer(1, version="2"), offer(2)])
+        with pytest.raises(
+            TargetBusy, match="the connection broke, and another run began meanwhile; run again"
+        ):
+            sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None)
+        sink.close()
+        sink.open()
+        sink.prepare([OFFERS])
+        assert {row["id"]: row["hash"] for row in sink.rows(OFFERS) if row["deleted_at"] is None} == {
+            "o-1": "2", "o-2": "1",
+        }  # fmt: skip
+        assert write(sink, [offer(3)]) == Written(inserted=1)
+
+
 def test_a_server_that_is_away(postgres: str) -> None:
     with pytest.raises(
         SinkError, match=r"^postgresql://127.0.0.1:1/shop\?schema=public: connection failed.*refused"
