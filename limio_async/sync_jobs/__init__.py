@@ -21,7 +21,7 @@ Where to look:
 from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
 from limio_async.sync_jobs.job import Job
-from limio_async.sync_jobs.streams import known_streams
+from limio_async.sync_jobs.streams import Stream, known_streams
 from limio_async.sync_jobs.tables import Change, Column, Row, Sink, Table, Unseen, Written
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "JobReport",
     "Row",
     "Sink",
+    "Stream",
     "StreamReport",
     "SyncEvent",
     "Table",

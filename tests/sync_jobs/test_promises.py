@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -562,3 +563,26 @@ def test_a_row_is_written_anew_when_its_table_has_other_columns() -> None:
     first, same, other = (Reader(one, "full").row(item)[-2] for one in (plain, plain, fewer))
     assert first == same
     assert first != other
+
+
+@pytest.mark.parametrize(("stream", "waits"), [("subscriptions", True), ("offers", False)])
+async def test_a_slow_target_holds_up_a_list_unless_it_is_a_scroll(
+    stream: str, waits: bool, sink: MemorySink, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scroll would expire meanwhile; all else stays small in the job's state."""
+    writing, ahead = sink.apply, 0
+
+    def slowly(*args: Any, **named: Any) -> Any:
+        time.sleep(0.2)
+        return writing(*args, **named)
+
+    def note(event: SyncEvent) -> None:
+        nonlocal ahead
+        ahead = max(ahead, event.report.listed - event.report.written)
+
+    monkeypatch.setattr(sink, "apply", slowly)
+    monkeypatch.setattr("limio_async.sync_jobs.stream_run._SPOOLED_AT_MOST", 20_000)
+    monkeypatch.setattr("limio_async.sync_jobs.stream_run._BATCH_ITEMS", 30)
+    report = only(await make_job(stream, page_size=10, on_event=note).run())
+    assert report.complete
+    assert (ahead < report.listed / 2) is waits
