@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from limio_async.errors import TargetBusy
 
-__all__ = ["locked"]
+__all__ = ["Lock", "locked"]
 
 
-def locked(file: Path) -> sqlite3.Connection:
-    """Hold *file*, an empty one made for it, until the connection is closed. Raises `TargetBusy` where another run does."""
-    lock = sqlite3.connect(file, check_same_thread=False, timeout=0, isolation_level=None)
+class Lock:
+    """Holds *file* until it is closed."""
+
+    def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
+        self._file = file
+        self._connection = connection
+
+    def close(self) -> None:
+        """Let go, and leave nothing."""
+        with suppress(OSError):  # Windows removes no file that is open
+            self._file.unlink()
+        self._connection.close()
+
+
+def locked(file: Path) -> Lock:
+    """Hold *file*, an empty one made for it. Raises `TargetBusy` where another run does."""
+    while True:
+        file.touch()
+        if (opened := _identity(file)) is None:
+            continue
+        connection = sqlite3.connect(file, check_same_thread=False, timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+            if _identity(file) == opened:  # asked while it is open: no other file can have its number
+                return Lock(file, connection)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                connection.close()
+                raise TargetBusy(
+                    f"another run is writing to the target (it holds {file}); wait for it, or stop it"
+                ) from None
+            if _identity(file) == opened:
+                connection.close()
+                raise
+        connection.close()  # its last holder has removed it meanwhile
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
     try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        if "locked" not in str(error):
-            raise
-        raise TargetBusy(
-            f"another run is writing to the target (it holds {file}); wait for it, or stop it"
-        ) from None
-    return lock
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -17,7 +17,7 @@ import msgspec
 
 from limio_async.core.paging import Checkpoint
 from limio_async.errors import SinkError
-from limio_async.sync_jobs.lock import locked
+from limio_async.sync_jobs.lock import Lock, locked
 from limio_async.sync_jobs.rows import Summary, summary_of
 
 __all__ = ["Added", "Spool", "SpooledPage", "Walk"]
@@ -105,7 +105,7 @@ class Spool:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._open: sqlite3.Connection | None = None
-        self._lock: sqlite3.Connection | None = None
+        self._lock: Lock | None = None
 
     def lock(self) -> None:
         """See that no other run uses this state until `close`. Raises `TargetBusy` where one does."""

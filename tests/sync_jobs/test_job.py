@@ -485,7 +485,7 @@ async def test_what_a_callback_raises_comes_out_as_it_is(make_job: Callable[...,
 
 async def test_a_state_in_which_nothing_is_left_is_removed(run_job: RunJob, tmp_path: Path) -> None:
     await run_job("products")
-    assert names_in(tmp_path) == ["state.lock"]
+    assert names_in(tmp_path) == []
 
 
 # --- bad input

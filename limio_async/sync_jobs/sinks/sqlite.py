@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from limio_async.errors import JobError, SinkError, TargetBusy
-from limio_async.sync_jobs.lock import locked
+from limio_async.sync_jobs.lock import Lock, locked
 from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
 from limio_async.sync_jobs.tables import Column, Kind, Table
 
@@ -47,7 +47,7 @@ class SqliteSink(SqlSink):
         super().__init__(name)
         self._file = file
         self._connection: sqlite3.Connection | None = None
-        self._lock: sqlite3.Connection | None = None
+        self._lock: Lock | None = None
         self._mode = "rwc"
 
     def open(self, *, to_read: bool = False) -> None:

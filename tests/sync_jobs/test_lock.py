@@ -1,0 +1,68 @@
+"""A lock is held by one at a time, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limio_async.errors import TargetBusy
+from limio_async.sync_jobs.lock import locked
+
+TURNS = 60
+
+
+def take_turns(directory: Path, until: float) -> None:
+    """Hold the lock again and again; whoever finds somebody else inside says so."""
+    inside, turns = directory / "inside", 0
+    while turns < TURNS and time.monotonic() < until:
+        try:
+            lock = locked(directory / "lock")
+        except TargetBusy:
+            continue
+        try:
+            os.close(os.open(inside, os.O_CREAT | os.O_EXCL))
+            inside.unlink()
+        except FileExistsError:
+            (directory / "broken").touch()
+        lock.close()
+        turns += 1
+    (directory / f"turns-{os.getpid()}").write_text(str(turns))
+
+
+def test_of_many_processes_one_at_a_time_holds_it(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    runners = [spawn.Process(target=take_turns, args=(tmp_path, time.monotonic() + 20)) for _ in range(4)]
+    for one in runners:
+        one.start()
+    for one in runners:
+        one.join(30)
+    assert not (tmp_path / "broken").exists()
+    assert [int(one.read_text()) for one in tmp_path.glob("turns-*")] == [TURNS] * 4
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_file_that_its_last_holder_removed_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was open already when the holder let go."""
+    file = tmp_path / "lock"
+    first, connect = locked(file), sqlite3.connect
+
+    def connect_and_lose(*args: Any, **named: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **named)
+        monkeypatch.setattr(sqlite3, "connect", connect)
+        first.close()
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_and_lose)
+    second = locked(file)
+    with pytest.raises(TargetBusy):
+        locked(file)
+    second.close()
+    locked(file).close()
