@@ -113,9 +113,7 @@ class StreamRun:
         self._leads_nowhere = False  # going on with the walk would fail again
         self._waiting = 0  # bytes in the spool
         self._over = False  # nothing more will be spooled
-        self._more = (
-            asyncio.Event()
-        )  # something was spooled since the spool was last asked, or nothing more will be
+        self._more = asyncio.Event()  # something was spooled since the last look, or nothing more will be
         self._less = asyncio.Event()  # the target has taken something
 
     async def run(self) -> None:
