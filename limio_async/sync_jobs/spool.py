@@ -301,21 +301,25 @@ class Spool:
 
     def _opened(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None)
-        there = {
-            name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
-        }
-        if there and not there >= _TABLES:
+        try:
+            self._take_up(db)
+        except BaseException:
             db.close()
+            raise
+        return db
+
+    def _take_up(self, db: sqlite3.Connection) -> None:
+        """See that it is ours, and make what is missing."""
+        found = db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        there = {name for (name,) in found}
+        if there and not there >= _TABLES:
             raise SinkError(
                 f"the state of the job, {self._file}: a database that limio did not make; name another file"
             )
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute(
-            "PRAGMA synchronous = NORMAL"
-        )  # what a power failure takes back is noticed by page numbers
+        db.execute("PRAGMA synchronous = NORMAL")  # page numbers tell what a power failure has taken back
         db.execute("PRAGMA cache_size = -16000")
         db.executescript(_SCHEMA)
-        return db
 
     def _bind(self, target: str, origin: str) -> None:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))

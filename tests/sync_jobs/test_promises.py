@@ -412,7 +412,10 @@ async def test_a_job_that_is_cancelled_while_it_opens_its_target_has_closed_it(
 async def test_a_state_that_cannot_be_closed_leaves_no_target_open(
     sink: MemorySink, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: Spool) -> None:
+    close = Spool.close
+
+    def broken(spool: Spool) -> None:
+        close(spool)
         raise errors.SinkError("the disk is gone")
 
     closed: list[bool] = []

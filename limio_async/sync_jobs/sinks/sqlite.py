@@ -78,10 +78,12 @@ class SqliteSink(SqlSink):
         connection = self._connected()
         try:
             connection.execute("SELECT 1 FROM sqlite_master")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             connection.close()
             journal = self._file.with_name(f"{self._file.name}-wal")
-            if "locked" in str(error) or (journal.exists() and journal.stat().st_size):
+            if not isinstance(error, sqlite3.OperationalError) or "locked" in str(error):
+                raise
+            if journal.exists() and journal.stat().st_size:
                 raise
             # nothing in the journal, and no index of it can be made: the directory is read-only
             self._mode = "ro&immutable=1"
