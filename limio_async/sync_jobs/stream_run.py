@@ -99,7 +99,9 @@ class StreamRun:
         self._parent = parent
         self._reader = Reader(stream, choices.mode)
         self._args = arguments(stream, self._since)
-        self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent else "")
+        # a list that broke off goes on with other objects than these: then no run goes on with their children
+        is_whole = parent is not None and parent.status in {"complete", "incomplete"}
+        self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent and is_whole else "")
         self.report = StreamReport(
             run=run,
             stream=stream.name,
