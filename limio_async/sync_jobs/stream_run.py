@@ -504,6 +504,7 @@ class StreamRun:
         if self._walk.expected not in {None, report.seen} and self._kind == "scroll":
             return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
         if self._parent and not self._parent.complete:
+            report.refused = self._parent.refused
             return "incomplete", f"{self._stream.parent} is not complete"
         return "complete", None
 
