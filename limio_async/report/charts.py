@@ -317,7 +317,8 @@ def _subscriptions(subscriptions: Subscriptions) -> Chart | None:
         }  # fmt: skip
 
     drawn = _calendar(sorted(months))
-    skipped = " Years without any are left out." if any(int(after[:4]) - int(before[:4]) > 1 for before, after in pairwise(drawn)) else ""  # fmt: skip
+    is_whole = all(after - before == 1 for before, after in pairwise(map(_number, drawn)))
+    skipped = "" if is_whole else " A year or more without any is left out."
     by_status = ", ".join(f"{count:,} {name}" for name, count in _sums(few, 1).most_common())
     undated = f" {subscriptions.undated:,} have no date." if subscriptions.undated else ""
     return _drawn(
@@ -354,12 +355,16 @@ def _few(tally: Tally, at: int) -> tuple[Tally, list[str]]:
 
 
 def _calendar(months: Sequence[str]) -> list[str]:
-    """The months, with those between them that have nothing; where these are more than a year, without."""
-    numbers = [int(one[:4]) * 12 + int(one[5:]) - 1 for one in months]
+    """The months, with those between them that have nothing; where these are a year or more, without."""
+    numbers = [_number(one) for one in months]
     every = numbers[:1]
     for before, month in pairwise(numbers):
         every += range(before + 1, month + 1) if month - before <= _MOST_EMPTY else [month]
     return [f"{month // 12:04}-{month % 12 + 1:02}" for month in every]
+
+
+def _number(month: str) -> int:
+    return int(month[:4]) * 12 + int(month[5:]) - 1
 
 
 def _when(turn: Turn, *, daily: bool) -> str:

@@ -68,7 +68,7 @@ class StreamReport(msgspec.Struct, kw_only=True):
     """Where the next incremental run begins, less its overlap."""
     error: str | None = None
     refused: bool = False
-    """Whether it failed because the credentials are missing or not taken."""
+    """Whether it failed because the credentials are missing or not taken, or the list of its parents did."""
     delivered: int = 0
     """The last spooled page whose items are in the target."""
 
@@ -107,7 +107,7 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refused(self) -> bool:
-        """Whether every stream failed because the credentials are missing or not taken."""
+        """Whether no stream got through because the credentials are missing or not taken."""
         return bool(self.streams) and all(stream.refused for stream in self.streams)
 
     def to_json(self) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Job:
         self._choices = Choices(
             mode=mode,
             hydrate=hydrate,
-            since=since if since is None or since.tzinfo else since.replace(tzinfo=UTC),
+            since=since,
             overlap=overlap,
             concurrency=concurrency,
             page_size=page_size,

@@ -62,7 +62,7 @@ class Walk(msgspec.Struct, kw_only=True):
     after: str = ""
     """The last object whose children were listed."""
     parent_run: str = ""
-    """The run whose objects these are children of."""
+    """The run whose objects these are children of; empty where it did not list all of them."""
     expected: int | None = None
     commit_id: str | None = None
     newest: datetime | None = None

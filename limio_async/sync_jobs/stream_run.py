@@ -99,7 +99,9 @@ class StreamRun:
         self._parent = parent
         self._reader = Reader(stream, choices.mode)
         self._args = arguments(stream, self._since)
-        self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent else "")
+        # a list that broke off goes on with other objects than these: then no run goes on with their children
+        is_whole = parent is not None and parent.status in {"complete", "incomplete"}
+        self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent and is_whole else "")
         self.report = StreamReport(
             run=run,
             stream=stream.name,
@@ -500,6 +502,7 @@ class StreamRun:
         if self._walk.expected not in {None, report.seen} and self._kind == "scroll":
             return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
         if self._parent and not self._parent.complete:
+            report.refused = self._parent.refused
             return "incomplete", f"{self._stream.parent} is not complete"
         return "complete", None
 

@@ -18,11 +18,14 @@ def asked_since(
 ) -> datetime | None:
     """The time before which changes are not asked for; a full run asks for everything.
 
-    *reach* is the time until which all changes are known, *since* the one that the caller wants instead.
+    *reach* is the time until which all changes are known, *since* the one that the caller wants instead
+    (without a zone, UTC).
     """
     if mode == "full":
         return None
-    return since or (earlier(reach, overlap) if reach is not None else None)
+    if since is not None:
+        return since if since.tzinfo else since.replace(tzinfo=UTC)
+    return earlier(reach, overlap) if reach is not None else None
 
 
 def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:

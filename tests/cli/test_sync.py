@@ -130,6 +130,10 @@ def test_refused_credentials_have_an_exit_code_where_no_stream_got_through(world
     assert (both.exit_code, "listOffers: 401" in both.stdout) == (4, True)
     world.faults.on("listProducts").status(401)
     assert limio("sync", "--emulated", "offers", "products", *TO).exit_code == 3
+    world.faults.on("listObjects").status(401)
+    assert (
+        limio("sync", "--emulated", "subscriptions.events", *TO).exit_code == 3
+    )  # no object to ask for them
     world.faults.clear()
     assert limio("sync", "--emulated", "offers", "products", *TO).exit_code == 0
 

@@ -138,7 +138,17 @@ def test_a_month_far_away_hides_no_other() -> None:
     chart = charts(read(made.Memory({"subscriptions": rows})))["subscriptions"]
     for month in ("1970-01", "2026-01", "2026-02", "2026-04", "9999-12"):
         assert f">{month}<" in chart.wide
-    assert "Years without any are left out." in chart.note
+    assert "A year or more without any is left out." in chart.note
+
+
+@pytest.mark.parametrize(
+    ("last", "told"), [("2021-01-01", False), ("2021-02-01", True), ("2021-12-01", True)]
+)
+def test_months_that_are_left_out_are_told(last: str, told: bool) -> None:
+    rows = [{"id": start, "status": "active", "start_date": start} for start in ("2020-01-01", last)]
+    chart = charts(read(made.Memory({"subscriptions": rows})))["subscriptions"]
+    assert ("left out" in chart.note) is told
+    assert (">2020-02<" in chart.wide) is not told
 
 
 def test_odd_journeys_are_drawn_all_the_same() -> None:

@@ -197,6 +197,11 @@ def test_another_tenant_is_refused(world: World, make: Make, pipeline: dlt.Pipel
         pipeline.run(limio(["products"], client=lambda: Limio.from_env(world.environ(url))))
 
 
+def test_a_moment_without_a_zone_is_in_utc(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["subscriptions"], client=make, since=datetime(2024, 3, 1, 1)))  # as people write it
+    assert loaded(pipeline, "subscriptions") == 60
+
+
 def test_without_names_all_comes_that_can_be_asked_for(
     world: World, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -265,6 +265,24 @@ async def test_a_stop_among_parents_or_children_is_gone_on_with_in_the_middle(
     assert world.count("listObjectEvents") <= 122
 
 
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+async def test_children_that_were_left_of_a_list_that_broke_off_are_listed_anew(
+    world: World, sink: MemorySink, make_job: Make, mode: str
+) -> None:
+    options: dict[str, Any] = {"mode": mode, "page_size": 10, "attempts": 1}
+    world.faults.on("listObjects", from_page=4).status(503)
+    left = stopping_job(
+        make_job,
+        "subscriptions.events",
+        at=lambda event: event.report.stream == "subscriptions.events" and event.report.pages > 20,
+        **options,
+    )
+    assert [one.status for one in (await left.run()).streams] == ["failed", "interrupted"]
+    world.faults.clear()
+    assert (await make_job("subscriptions.events", **options).run()).complete
+    assert parents_in(sink) == {*world.ids("subscriptions")}
+
+
 async def test_objects_are_listed_anew_once_nobody_waits_for_their_children(
     world: World, sink: MemorySink, make_job: Make
 ) -> None:

@@ -161,6 +161,7 @@ class PostgresSink(SqlSink):
         if self._turn is not None and (self._turn,) not in self._ask(
             f'SELECT "value" FROM "{META}" WHERE "key" = %s', _TURN
         ):
+            self._db.close()  # whoever asks next hears the same
             raise TargetBusy(f"{self.name}: the connection broke, and another run began meanwhile; run again")
 
     @contextmanager
