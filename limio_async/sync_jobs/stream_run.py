@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from limio_async.core.codec import items_decoder
@@ -115,9 +114,7 @@ class StreamRun:
         self._leads_nowhere = False  # going on with the walk would fail again
         self._waiting = 0  # bytes in the spool
         self._over = False  # nothing more will be spooled
-        self._more = (
-            asyncio.Event()
-        )  # something was spooled since the spool was last asked, or nothing more will be
+        self._more = asyncio.Event()  # more was spooled since the spool was last asked, or nothing will be
         self._less = asyncio.Event()  # the target has taken something
 
     async def run(self) -> None:
