@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from limio_async.core.codec import items_decoder

@@ -235,10 +235,12 @@ async def test_children_that_could_not_be_had_are_asked_for_by_the_next_incremen
 async def test_children_that_are_synced_for_the_first_time_are_those_of_all_objects(
     world: World, sink: MemorySink, run_job: RunJob
 ) -> None:
-    options: dict[str, Any] = {"mode": "incremental", "overlap": timedelta(minutes=1)}
-    await run_job("subscriptions", **options)
-    assert (await run_job("subscriptions.events", **options)).complete
+    await run_job("subscriptions")
+    assert (await run_job("subscriptions.events", mode="incremental", overlap=timedelta())).complete
     assert parents_in(sink) == {*world.ids("subscriptions")}
+    assert world.count("listObjectEvents") == 120
+    watermarks = {row["id"]: row["watermark"] for row in sink.rows(STREAMS)}
+    assert watermarks["subscriptions_events"] == watermarks["subscriptions"]
 
 
 @pytest.mark.parametrize("mode", ["full", "incremental"])
@@ -395,18 +397,8 @@ async def test_a_kill_between_a_batch_and_its_note_forgets_no_object_that_is_gon
     assert len(sink.live("promo_codes")) == 11
 
 
-async def test_children_have_a_watermark_of_their_own(
-    world: World, sink: MemorySink, run_job: RunJob
-) -> None:
-    await run_job("subscriptions")
-    await run_job("subscriptions.events", mode="incremental", overlap=timedelta())
-    assert world.count("listObjectEvents") == 120  # all of them: none was ever asked for
-    watermarks = {row["id"]: row["watermark"] for row in sink.rows(STREAMS)}
-    assert watermarks["subscriptions_events"] == watermarks["subscriptions"]
-
-
 async def test_a_job_that_is_cancelled_while_it_opens_its_target_has_closed_it(
-    sink: MemorySink, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    sink: MemorySink, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening = threading.Event()
     told: list[str] = []
@@ -428,7 +420,7 @@ async def test_a_job_that_is_cancelled_while_it_opens_its_target_has_closed_it(
 
 
 async def test_a_state_that_cannot_be_closed_leaves_no_target_open(
-    sink: MemorySink, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    sink: MemorySink, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close = Spool.close
 
@@ -451,7 +443,7 @@ async def test_a_moment_without_a_zone_is_in_utc(world: World, run_job: RunJob) 
 
 
 @pytest.mark.parametrize("none", ["concurrency", "streams_at_once"])
-async def test_a_job_that_could_do_nothing_is_refused(make_job: Callable[..., Job], none: str) -> None:
+async def test_a_job_that_could_do_nothing_is_refused(make_job: Make, none: str) -> None:
     with pytest.raises(errors.ConfigurationError, match="at least 1"):
         make_job("offers", **{none: 0})
 
@@ -504,14 +496,10 @@ def test_a_walk_is_gone_on_with_for_a_day_by_a_run_like_it(
 
 @pytest.mark.parametrize("delivered", [0, 10_000])
 async def test_a_report_that_is_older_or_newer_than_the_state_is_not_gone_on_with(
-    sink: MemorySink, make_job: Callable[..., Job], delivered: int
+    sink: MemorySink, make_job: Make, delivered: int
 ) -> None:
-    def stop(event: SyncEvent) -> None:
-        if event.kind == "written":
-            job.stop()
-
-    job = make_job("subscriptions", page_size=10, on_event=stop)
-    first = only(await job.run())
+    left = stopping_job(make_job, "subscriptions", at=lambda event: event.kind == "written", page_size=10)
+    first = only(await left.run())
     assert (first.status, first.delivered > 0) == ("interrupted", True)
     for row in sink.tables[RUNS.name].values():
         row["delivered"] = delivered
@@ -523,14 +511,10 @@ async def test_a_report_that_is_older_or_newer_than_the_state_is_not_gone_on_wit
 
 @pytest.mark.parametrize("other", [{"hydrate": True}, {"mode": "append"}])
 async def test_a_walk_is_not_gone_on_with_by_a_run_of_another_kind(
-    make_job: Callable[..., Job], other: dict[str, Any]
+    make_job: Make, other: dict[str, Any]
 ) -> None:
-    def stop(event: SyncEvent) -> None:
-        if event.kind == "written":
-            job.stop()
-
-    job = make_job("subscriptions", page_size=10, on_event=stop)
-    first = only(await job.run())
+    left = stopping_job(make_job, "subscriptions", at=lambda event: event.kind == "written", page_size=10)
+    first = only(await left.run())
     again = only(await make_job("subscriptions", page_size=10, **other).run())
     assert (first.status, again.status) == ("interrupted", "complete")
     assert again.run != first.run
