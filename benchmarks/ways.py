@@ -22,7 +22,7 @@ from benchmarks.server import CLIENT_CORE, Answers, pinned_to
 from benchmarks.tables import Table, printed
 from limio_async.api.offers import LIST_OFFERS
 from limio_async.core.deadline import Deadlines
-from limio_async.core.page_reader import PageReader
+from limio_async.core.listing.reader import PageReader
 from limio_async.sync_jobs import hydrated
 
 __all__ = ["ways"]

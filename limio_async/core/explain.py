@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from limio_async.core.codec import build_request
-from limio_async.core.page import Options
-from limio_async.core.paging import page_query
+from limio_async.core.listing.head import page_query
+from limio_async.core.listing.page import Options
 from limio_async.core.wire import Endpoint, Scheme
 
 __all__ = ["Explainer", "Explanation"]

@@ -15,7 +15,7 @@ from limio_async.core.deadline import Deadlines
 from limio_async.core.explain import Explainer
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.listing import Checkpoint, Listing, Options, Verify
-from limio_async.core.page_reader import PageReader
+from limio_async.core.listing.reader import PageReader
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.readback import read_back_args
 from limio_async.core.sending import Life, Sending, unknown

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from limio_async.core.paging import Checkpoint
+from limio_async.core.listing.checkpoint import Checkpoint
 from limio_async.errors import SinkError
 from limio_async.sync_jobs.lock import Lock, locked
 from limio_async.sync_jobs.rows import Summary, summary_of

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from limio_async.core.codec import items_decoder
-from limio_async.core.page import Page
+from limio_async.core.listing.page import Page
 from limio_async.core.wire import Attempt
 from limio_async.errors import (
     ApiError,

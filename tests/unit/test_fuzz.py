@@ -18,7 +18,9 @@ from limio_async import errors
 from limio_async.auth import NoAuth
 from limio_async.core import retry
 from limio_async.core.codec import UNDECODABLE, build_request, error_for, read_response
-from limio_async.core.paging import Checkpoint, Cursor, last_id, read_head
+from limio_async.core.listing.checkpoint import Checkpoint, Cursor
+from limio_async.core.listing.head import read_head
+from limio_async.core.listing.repeats import last_id
 from limio_async.core.session import Session
 from limio_async.core.wire import Endpoint, Response
 from limio_async.transport import _is_cut_short

@@ -15,7 +15,7 @@ from msgspec import inspect as types
 from limio_async import errors, models
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.core.codec import decode, decoder_for, read_response
-from limio_async.core.paging import Head, read_head
+from limio_async.core.listing.head import Head, read_head
 from limio_async.core.wire import Endpoint, Redirect, Response
 
 SAMPLES = Path(__file__).parent.parent / "samples"

@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from limio_async.core.fetch import Sender
-from limio_async.core.page import BadItem, Options, Page, Report, Verify
-from limio_async.core.page_reader import PageReader
-from limio_async.core.paging import Checkpoint, digest
-from limio_async.core.walk import TWO_WALKERS, Walk
+from limio_async.core.listing.checkpoint import Checkpoint, digest
+from limio_async.core.listing.fetch import Sender
+from limio_async.core.listing.page import BadItem, Options, Page, Report, Verify
+from limio_async.core.listing.reader import PageReader
+from limio_async.core.listing.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import Endpoint, Paging
 from limio_async.errors import IncompleteListing, InvalidArgument
 

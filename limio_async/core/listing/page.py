@@ -7,7 +7,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from limio_async.core.codec import decode_as
-from limio_async.core.paging import Checkpoint, Cursor
+from limio_async.core.listing.checkpoint import Checkpoint, Cursor
 from limio_async.core.wire import Attempt
 
 __all__ = ["BadItem", "Options", "Page", "Report", "Verify"]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from limio_async.core.codec import build_request
-from limio_async.core.paging import Cursor, page_query
+from limio_async.core.listing.checkpoint import Cursor
+from limio_async.core.listing.head import page_query
 from limio_async.core.wire import Attempt, Endpoint, Paging, Request, Response
 from limio_async.errors import AnswerLost, ClientClosed, DeadlineExceeded, LimioError, Unreadable
 
