@@ -23,6 +23,7 @@ from codegen.shapes import (
     type_of,
 )
 from codegen.spec import Cursor, Entry, Node, Overlay, ReadsBack, View, check_names
+from limio_async.core.wire import SPECIES, Kind
 
 __all__ = ["Operation", "Parameter", "Plan", "class_name", "constant", "plan"]
 
@@ -67,7 +68,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     auth: tuple[str, ...]
     retry: str
     cursor: str | None
-    cursor_kind: str
+    cursor_kind: Kind | None
     params: tuple[Parameter, ...]
     body: Type | None
     body_format: str
@@ -198,7 +199,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         auth=_auth(node),
         retry=_retry(name, node.path[-1].upper(), entry, cursor, overlay),
         cursor=entry.cursor,
-        cursor_kind=cursor.kind if cursor else "",
+        cursor_kind=cursor.kind if cursor else None,
         params=params,
         body=body,
         body_format=body_format,
@@ -215,7 +216,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
 def _retry(name: str, method: str, entry: Entry, cursor: Cursor | None, overlay: Overlay) -> str:
     """The retry class, where it agrees with the method and the cursor."""
     if cursor:
-        allowed = {"safe"} if cursor.kind in {"key", "whole"} else {"scroll"}
+        allowed = {"scroll"} if SPECIES[cursor.kind].advances else {"safe"}
     elif method == "GET" or entry.reads:
         allowed = {"safe", "once"}
     else:

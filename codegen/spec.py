@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 import yaml
 
+from limio_async.core.wire import Kind
+
 __all__ = ["CannotGenerate", "Cursor", "Entry", "Node", "Overlay", "Override", "View", "read"]
 
 SPEC = "openapi/limio.yaml"
@@ -117,7 +119,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Cursor(_Table, frozen=True, kw_only=True):
     """The fields of `limio_async.core.wire.Paging`."""
 
-    kind: Literal["scroll", "key", "opaque", "whole"]
+    kind: Kind
     items: str = "items"
     hits: str | None = None
     cursor: str | None = None

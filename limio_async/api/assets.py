@@ -8,8 +8,8 @@ from typing import Unpack
 
 from limio_async.api._cursors import CATALOG
 from limio_async.api.models.catalog import Asset
-from limio_async.core.listing import Listing
-from limio_async.core.session import ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import Resource
 from limio_async.core.wire import Endpoint, Param
 
 __all__ = ["LIST_ASSETS", "Assets"]

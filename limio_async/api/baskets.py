@@ -7,8 +7,8 @@ from typing import Any, Unpack
 
 from limio_async.api._cursors import BASKETS
 from limio_async.api.models.checkout import AbandonedBasket, SubscriptionCheckoutUpdate, UpdateBasketResponse
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint, JsonBody, Param, Redirect
 
 __all__ = [

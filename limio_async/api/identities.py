@@ -20,8 +20,8 @@ from limio_async.api.objects import (
     LIST_RELATED_OBJECTS,
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE,
 )
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint, JsonBody, Param
 
 __all__ = [

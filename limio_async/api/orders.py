@@ -24,8 +24,8 @@ from limio_async.api.objects import (
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE,
     UPDATE_OBJECT,
 )
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint, JsonBody, Param, ReadsBack
 
 __all__ = [

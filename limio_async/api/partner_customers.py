@@ -6,8 +6,8 @@ from typing import Unpack
 
 from limio_async.api._cursors import PARTNER
 from limio_async.api.models.objects import LimioObject
-from limio_async.core.listing import Listing
-from limio_async.core.session import ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import Resource
 from limio_async.core.wire import Endpoint, Param
 
 __all__ = ["SEARCH_PARTNER_CUSTOMERS", "PartnerCustomers"]

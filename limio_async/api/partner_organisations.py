@@ -11,8 +11,8 @@ from limio_async.api.models.partners import (
     PartnerUser,
     PartnerUserInput,
 )
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint, JsonBody, Param
 
 __all__ = [

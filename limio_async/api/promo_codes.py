@@ -13,8 +13,8 @@ from limio_async.api.models.objects import (
 )
 from limio_async.api.models.promo_codes import CreateObjectRequest, CreateObjectResponse
 from limio_async.api.objects import CREATE_OBJECT, DELETE_OBJECT, GET_OBJECT, LIST_OBJECTS, UPDATE_OBJECT
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint, JsonBody
 
 __all__ = [

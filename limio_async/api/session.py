@@ -7,8 +7,8 @@ from typing import Unpack
 from limio_async.api._cursors import WHOLE
 from limio_async.api.models.session import UserEntitlements
 from limio_async.api.models.subscriptions import MmaSubscription
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint
 
 __all__ = ["GET_USER_ENTITLEMENTS", "LIST_MMA_SUBSCRIPTIONS", "Session"]

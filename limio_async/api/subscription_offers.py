@@ -7,8 +7,8 @@ from typing import Literal, Unpack
 from limio_async.api._view import view
 from limio_async.api.models.objects import LimioObject
 from limio_async.api.objects import GET_OBJECT, LIST_OBJECTS
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint
 
 __all__ = ["GET_SUBSCRIPTION_OFFER", "LIST_SUBSCRIPTION_OFFERS", "SubscriptionOffers"]

@@ -19,8 +19,8 @@ from limio_async.cli.progress import bar, summary
 from limio_async.cli.settings import Flags, open_client
 from limio_async.cli.target import Target
 from limio_async.client import Limio
-from limio_async.core.listing import Listing, Verify
-from limio_async.core.session import CallOptions, ListOptions
+from limio_async.core.listing import Listing, ListOptions, Verify
+from limio_async.core.session import CallOptions
 from limio_async.core.wire import Endpoint, Redirect
 from limio_async.errors import LimioError
 

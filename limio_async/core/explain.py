@@ -10,7 +10,7 @@ import msgspec
 
 from limio_async.core.codec import build_request
 from limio_async.core.listing.head import page_query
-from limio_async.core.listing.page import Options
+from limio_async.core.listing.options import Options
 from limio_async.core.wire import Endpoint, Scheme
 
 __all__ = ["Explainer", "Explanation"]

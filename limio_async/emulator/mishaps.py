@@ -156,7 +156,7 @@ class EmptyPage(_Edit, frozen=True, kw_only=True, tag=_tag):
     """No items, and a cursor. A key cursor loses nothing: what follows is the page that was asked for."""
 
     def edited(self, answer: Response, moment: Moment) -> Response:
-        if moment.paging.kind != "key":
+        if not moment.paging.species.durable:
             return _with_items(answer, moment, [])
         param = next(iter(moment.paging.sends.values()))
         given = {param: f"{moment.cursor.get(param, '')}.again"}

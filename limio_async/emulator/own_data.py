@@ -100,10 +100,10 @@ class OwnData:
         paging = self._lists[call.operation].paging
         if items is None or paging is None:
             return self._usual[call.operation](call)
-        scroll = paging.kind == "scroll"
-        size = whole_number(call, "opt.pageSize" if scroll else "limit", default=50)
+        scroll = paging.species.promises
+        size = whole_number(call, paging.page_size or "limit", default=50)
         places = items.matches(call.query) if scroll else range(len(items.lines))
-        begin = _place(call.query.get("opt.queryMoreFrom" if scroll else "queryMore"))
+        begin = _place(call.query.get(next(iter(paging.sends.values()))))
         page = [items.lines[place] for place in places[begin : begin + size]]
         end = begin + len(page)
         answer: dict[str, object] = {paging.items: msgspec.Raw(b"[%b]" % b",".join(page))}
@@ -125,7 +125,7 @@ class OwnData:
 
 def _key(endpoint: Endpoint[Any]) -> tuple[str, str] | None:
     """Which list an endpoint stands for: its operation, and of objects their type."""
-    if endpoint.paging is None or endpoint.paging.kind == "whole":
+    if endpoint.paging is None or endpoint.paging.cursor is None:
         return None
     if endpoint.operation == "listObjects" and "path_type" not in endpoint.bound:
         return None

@@ -232,7 +232,7 @@ def _at(name: str, *paths: str, kind: Kind = "text") -> Spot:
 
 def _spots(name: str, endpoint: Endpoint[Any]) -> tuple[Spot, ...]:
     own = _OWN.get(name, ())
-    if endpoint.paging and endpoint.paging.kind == "scroll" and endpoint.paging.commit_id:
+    if endpoint.paging and endpoint.paging.commit_id:
         return (*_CATALOG, *own)
     return (*own, _CREATED) if name == "abandoned_baskets" else (*_OBJECT, *own)
 
