@@ -19,6 +19,9 @@ from limio_async.emulator.builds import Builds
 from limio_async.emulator.catalog import Catalog, Scroll
 from limio_async.emulator.catalog_admin import CatalogAdmin
 from limio_async.emulator.checkout import Checkout
+from limio_async.emulator.data.own_data import OwnData
+from limio_async.emulator.data.records import PATH_TYPES, Records
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.delivery import Delivery
 from limio_async.emulator.faults import Faults
 from limio_async.emulator.identities import Identities
@@ -29,15 +32,12 @@ from limio_async.emulator.oauth import OAuth
 from limio_async.emulator.objects import Objects
 from limio_async.emulator.order_effects import Effects
 from limio_async.emulator.orders import Orders
-from limio_async.emulator.own_data import OwnData
 from limio_async.emulator.partners import Partners
 from limio_async.emulator.pricing import Offers
 from limio_async.emulator.promo_codes import PromoCodes
-from limio_async.emulator.records import PATH_TYPES, Records
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.session import Session
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Store
 from limio_async.emulator.subscription_checkout import SubscriptionCheckout
 from limio_async.emulator.subscriptions import Subscriptions
 
