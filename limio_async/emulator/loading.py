@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from limio_async.core.wire import Response
-from limio_async.emulator.builds import Builds
-from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.areas.builds import Builds
+from limio_async.emulator.areas.catalog import Catalog
+from limio_async.emulator.areas.journeys import Journeys
 from limio_async.emulator.data.store import Store
-from limio_async.emulator.journeys import Journeys
 from limio_async.emulator.messages import Call, reply
 from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object
 

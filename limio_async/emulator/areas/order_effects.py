@@ -7,11 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from limio_async.emulator.data.records import instant
-from limio_async.emulator.data.store import Store
-from limio_async.emulator.ids import fingerprint, uuid
-from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object, objects_in
-from limio_async.emulator.pricing import (
+from limio_async.emulator.areas.pricing import (
     Line,
     Offers,
     attributes,
@@ -23,6 +19,10 @@ from limio_async.emulator.pricing import (
     shift,
     term_end,
 )
+from limio_async.emulator.data.records import instant
+from limio_async.emulator.data.store import Store
+from limio_async.emulator.ids import fingerprint, uuid
+from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object, objects_in
 from limio_async.emulator.settings import Settings
 
 __all__ = ["Effects", "quantity"]

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import msgspec
 
 from limio_async.core.wire import Response
-from limio_async.emulator.baskets import Baskets
-from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.areas.baskets import Baskets
+from limio_async.emulator.areas.catalog import Catalog
 from limio_async.emulator.data.records import instant
 from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint, uuid
