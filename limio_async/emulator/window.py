@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from limio_async.core.wire import Request, Response
+from limio_async.emulator.faults.kinds import KINDS
 from limio_async.emulator.messages import Refused, reply
-from limio_async.emulator.mishaps import KINDS
 from limio_async.emulator.world import World
 from limio_async.errors import ConfigurationError
 

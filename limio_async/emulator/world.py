@@ -34,8 +34,8 @@ from limio_async.emulator.areas.subscriptions import Subscriptions
 from limio_async.emulator.data.own_data import OwnData
 from limio_async.emulator.data.records import PATH_TYPES, Records
 from limio_async.emulator.data.store import Store
-from limio_async.emulator.delivery import Delivery
-from limio_async.emulator.faults import Faults
+from limio_async.emulator.faults.delivery import Delivery
+from limio_async.emulator.faults.faults import Faults
 from limio_async.emulator.loading import Loading
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.routes import Routes
