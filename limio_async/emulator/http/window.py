@@ -215,7 +215,7 @@ def _is_loopback(host: str) -> bool:
 @cache
 def _page() -> Response:
     """The page. It may run its own script, wear its own style and ask this server; nothing else."""
-    page = files("limio_async.emulator").joinpath("window.html").read_bytes()
+    page = files("limio_async.emulator.http").joinpath("window.html").read_bytes()
     policy = "; ".join(
         (
             "default-src 'none'",

@@ -10,9 +10,9 @@ from time import monotonic
 from aiohttp import web
 
 from limio_async.core.wire import Request, Response
-from limio_async.emulator.control import CONTROL, Control
-from limio_async.emulator.sending import send
-from limio_async.emulator.window import PREFIX, Window
+from limio_async.emulator.http.control import CONTROL, Control
+from limio_async.emulator.http.sending import send
+from limio_async.emulator.http.window import PREFIX, Window
 from limio_async.emulator.world import World
 
 __all__ = ["run_server", "serve", "serve_answers"]
