@@ -22,7 +22,7 @@ import msgspec
 from benchmarks.peers.memory import peak_kib
 from limio_async import ApiKey, Limio
 from limio_async.emulator import InMemoryTransport, World
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 
 CALLS = 10_000
 OFFERS = 200_000

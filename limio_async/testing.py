@@ -50,7 +50,7 @@ def limio_server(limio_world: World) -> Generator[str]:
 @contextmanager
 def served(world: World) -> Generator[str]:
     """Serve *world* from a thread of its own, on any free port of this machine; gives the base URL."""
-    from limio_async.emulator.http.server import serve
+    from limio_async.emulator.server import serve
 
     loop = asyncio.new_event_loop()
     listening = threading.Event()

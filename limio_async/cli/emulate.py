@@ -79,7 +79,7 @@ def command(
 
 
 async def _emulating(world: World, host: str, port: int, *, control: bool, kept: Kept | None) -> None:
-    from limio_async.emulator.http.server import run_server
+    from limio_async.emulator.server import run_server
 
     def ready(url: str) -> None:
         tell(f"emulating at {url}, Ctrl-C ends it; look in at {url}/_emulator/")

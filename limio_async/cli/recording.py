@@ -15,10 +15,10 @@ from limio_async.cli.failures import Failure, tell
 from limio_async.cli.masking import masked
 from limio_async.core.ports import Transport
 from limio_async.core.wire import Endpoint, Request, Response
-from limio_async.emulator.http.server import serve_answers
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.payload import as_object
 from limio_async.emulator.routes import Routes
+from limio_async.emulator.server import serve_answers
 from limio_async.errors import LimioError
 from limio_async.transport import AiohttpTransport, origin_of
 from limio_async.version import __version__

@@ -2,6 +2,7 @@
 
 Where to look, from what uses the others to what is used:
 
+server.py     `serve`, `run_server`, ...: the public name of http/server.py
 http/         the same World over HTTP: the server, the window, the control endpoint
 memory.py     InMemoryTransport
 world.py      World: dispatch, credentials, the request log, scripted faults

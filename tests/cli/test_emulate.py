@@ -19,7 +19,7 @@ from limio_async import Limio
 from limio_async.cli.recording import Recorder
 from limio_async.client import auth_from
 from limio_async.emulator import InMemoryTransport, World
-from limio_async.emulator.http.server import serve_answers
+from limio_async.emulator.server import serve_answers
 from tests.cli.conftest import Run, command_line
 
 

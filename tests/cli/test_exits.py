@@ -16,7 +16,7 @@ from limio_async import errors
 from limio_async.cli.failures import Code, code_of
 from limio_async.core.wire import Response
 from limio_async.emulator import World
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 from tests.cli.conftest import Run, command_line
 
 

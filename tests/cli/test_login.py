@@ -22,7 +22,7 @@ from click.testing import Result
 
 from limio_async.core.wire import Response
 from limio_async.emulator import World, reply
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 from tests.cli.conftest import Run
 
 Browser = Callable[[str], object]

@@ -16,7 +16,7 @@ from limio_async.core.wire import Request
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.emulator.faults.faults import Armed, On
 from limio_async.emulator.faults.kinds import KINDS
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 from limio_async.transport import AiohttpTransport
 
 from .visitor import Visitor

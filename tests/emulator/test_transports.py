@@ -10,7 +10,7 @@ from yarl import URL
 from limio_async.core.ports import Transport
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
-from limio_async.emulator.http.server import run_server, serve
+from limio_async.emulator.server import run_server, serve
 from limio_async.errors import AnswerLost
 
 from .visitor import Visitor

@@ -9,7 +9,7 @@ import pytest
 
 from limio_async import ApiKey, Limio, Listing, errors
 from limio_async.emulator import InMemoryTransport, World, reply
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 
 CATALOG = ["offers", "offers_v2", "products", "campaigns", "add_ons", "segments", "assets", "pages"]
 

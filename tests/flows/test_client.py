@@ -10,7 +10,7 @@ import pytest
 
 from limio_async import ApiKey, Limio, errors
 from limio_async.emulator import World
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 
 
 def test_a_client_from_the_environment_has_all_credentials_given_there() -> None:

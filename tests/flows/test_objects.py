@@ -8,7 +8,7 @@ import pytest
 
 from limio_async import ApiKey, ClientCredentials, Limio, errors
 from limio_async.emulator import InMemoryTransport, World
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 
 KINDS = [
     "subscriptions", "customers", "orders", "identities", "addresses", "schedules", "payment_methods",

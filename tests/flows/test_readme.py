@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from limio_async import Limio, errors
 from limio_async.emulator import World, reply
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 WEB_SERVICE, SYNC_JOB, WORKER = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)

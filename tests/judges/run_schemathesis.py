@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 from tests.judges.spec import for_server
 from tests.judges.test_schema import small_world
 from tests.judges.walker import Walker

@@ -14,7 +14,7 @@ import pytest
 from limio_async import ApiKey, ClientCredentials, Limio, SessionToken, errors
 from limio_async.core.ports import Auth
 from limio_async.emulator import World, reply
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 from tests.judges.every_operation import Kept, call_every_operation
 from tests.judges.need import missing, needed
 from tests.judges.spec import OPERATIONS, for_server

@@ -22,7 +22,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from limio_async.emulator import World
-from limio_async.emulator.http.server import serve
+from limio_async.emulator.server import serve
 
 from .need import needed
 
