@@ -51,8 +51,6 @@ class Loading:
     def __init__(self, catalog: Catalog, store: Store, journeys: Journeys, builds: Builds) -> None:
         self._catalog = catalog
         self._store = store
-        self._journeys = journeys
-        self._builds = builds
         self._writes = 0
         self._kept: dict[str, Data] = {}
         self._exactly: Mapping[str, Callable[[Mapping[str, str], Any], None]] = {
