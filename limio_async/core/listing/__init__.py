@@ -1,11 +1,13 @@
 """Walking a list: one page after another, every item once.
 
-- `listing`: a list operation as its caller sees it
-- `walk`: getting one page after another
-- `fetch`: asking for pages, one ahead
-- `reader`: reading a page to its items; `head`: what it says besides
-- `page`: the values: a page, the options, the report
-- `checkpoint`: where a walk stood; `repeats`: what came before
+listing.py      a list operation as its caller sees it
+walk.py         gets one page after another, to an honest end
+fetch.py        asks for pages: one at a time or one ahead
+reader.py       reads the items of a page: pure
+head.py         what a page says besides its items: pure
+page.py         the values: a page, the options, the report
+checkpoint.py   where a walk stood
+repeats.py      what came before: pure
 """
 
 from limio_async.core.listing.checkpoint import Checkpoint, Cursor
