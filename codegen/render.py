@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -116,14 +116,20 @@ def render(plan: Plan) -> dict[str, str]:
     }
 
 
-def _file(headline: str, names: Iterable[str], body: str, imports: Iterable[str] = ()) -> str:
-    """A module that defines *names*; what else it is written with is imported."""
+def _file(headline: str, names: Iterable[str], body: str, imports: Iterable[str] = (), map: str = "") -> str:
+    """A module that defines *names*; what else it is written with is imported. A package has a *map*."""
     defined = set(names)
     used = _words(body) - defined
     known = [f"from {home} import {word}" for home, words in HOMES.items() for word in words if word in used]
     exported = ", ".join(f'"{name}"' for name in sorted(defined))
-    head = [f'"""{headline}. {MADE}"""', "from __future__ import annotations", *known, *imports]
+    head = [f'"""{headline}. {MADE}{map}"""', "from __future__ import annotations", *known, *imports]
     return "\n".join([*head, "", f"__all__ = [{exported}]", "", body])
+
+
+def _map(rooms: Mapping[str, str]) -> str:
+    """What each of *rooms*, the modules and packages of one package, is for: a line each."""
+    width = max(map(len, rooms))
+    return "\n\n" + "".join(f"{name:{width}}  {purpose}\n" for name, purpose in rooms.items())
 
 
 def _words(body: str) -> set[str]:
@@ -140,7 +146,14 @@ def _resources(plan: Plan) -> str:
     ]
     known = ", ".join(f"{name} as _{name}" for name in names)
     imports = ["if TYPE_CHECKING:", f"    from limio_async.api import {known}", ""]
-    return _file("Every resource", ["Resources"], "\n".join(body), imports)
+    rooms = {
+        **{f"{name}.py": ", ".join(one.name for one in plan.resources[name]) for name in names},
+        "endpoints.py": "every endpoint",
+        "_cursors.py": "how lists are walked",
+        "_view.py": "endpoints of any object, bound to one kind",
+        "models/": "bodies and answers",
+    }
+    return _file("Every resource", ["Resources"], "\n".join(body), imports, _map(rooms))
 
 
 def _endpoints(plan: Plan) -> str:
@@ -166,7 +179,13 @@ def _models_index(plan: Plan) -> str:
     known = [f"    from limio_async.api.models.{module} import {name}" for name, module in names.items()]
     homes = ["_HOMES = {", *(f'"{name}": "{module}",' for name, module in names.items()), "}"]
     imports = ["if TYPE_CHECKING:", *known, ""]
-    return _file("Bodies and answers", names, "\n".join([*homes, MODELS]), imports)
+    rooms = {f"{module.name}.py": _some(_defined(module)) for module in plan.modules}
+    return _file("Bodies and answers", names, "\n".join([*homes, MODELS]), imports, _map(rooms))
+
+
+def _some(names: list[str]) -> str:
+    """The first few of *names*."""
+    return ", ".join([*names[:3], *(["..."] if names[3:] else [])])
 
 
 def _defined(module: ModelModule) -> list[str]:

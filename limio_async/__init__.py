@@ -2,6 +2,21 @@
 
 `Limio` is the client; strategies for credentials live in `limio_async.auth`, every exception in `limio_async.errors`, and
 the types of bodies and answers in `models` (`from limio_async import models`).
+
+Where to look, from what uses the others to what is used:
+
+cli/           the command line: `limio`
+testing.py     pytest fixtures
+report/        a page about what the sync jobs keep
+sync_jobs/     a tenant in a database or in files
+client.py      `Limio`
+auth/          where credentials come from
+transport.py   the client's only aiohttp
+emulator/      a Limio that runs anywhere
+api/           every resource, endpoint and model: generated
+core/          the engine: calls, lists, retries
+errors.py      every exception
+version.py     the version
 """
 
 from importlib import import_module

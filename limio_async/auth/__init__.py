@@ -1,4 +1,16 @@
-"""Where credentials come from: one strategy a file. Write your own by following `limio_async.core.ports.Auth`."""
+"""Where credentials come from, one strategy a file. To write your own, follow `limio_async.core.ports.Auth`.
+
+api_key.py              the publishable key: read-only access to the catalog
+bearer_token.py         a token that you obtain yourself
+client_credentials.py   tokens for a client id and secret
+authorization_code.py   tokens for a person who signs in with a browser
+session_token.py        the token of a signed-in user, from checkout or login
+signed_in.py            the token of a person who signed in before, from the store that keeps it
+chained.py              several strategies; each operation uses the first that it accepts
+none.py                 no credentials at all
+fixed.py                a credential that never changes, for the strategies that have one
+tokens.py               requests for tokens, and the stores that keep them
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

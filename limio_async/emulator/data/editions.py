@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from limio_async.emulator.data.seed import Shelf
 from limio_async.emulator.payload import Data, as_list, as_object
-from limio_async.emulator.seed import Shelf
 
 __all__ = ["EditedShelf", "instant"]
 

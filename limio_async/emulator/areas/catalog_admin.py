@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from limio_async.core.wire import Response
 from limio_async.emulator.agenda import Agenda
-from limio_async.emulator.catalog import Catalog, Spot
+from limio_async.emulator.areas.catalog import Catalog, Spot
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, reply
 from limio_async.emulator.payload import Data, as_list, as_object, json_object

@@ -7,9 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from limio_async.emulator.ids import fingerprint, uuid
-from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object, objects_in
-from limio_async.emulator.pricing import (
+from limio_async.emulator.areas.pricing import (
     Line,
     Offers,
     attributes,
@@ -21,9 +19,11 @@ from limio_async.emulator.pricing import (
     shift,
     term_end,
 )
-from limio_async.emulator.records import instant
+from limio_async.emulator.data.records import instant
+from limio_async.emulator.data.store import Store
+from limio_async.emulator.ids import fingerprint, uuid
+from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object, objects_in
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Store
 
 __all__ = ["Effects", "quantity"]
 

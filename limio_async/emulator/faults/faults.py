@@ -23,10 +23,10 @@ from typing import Any, Literal, cast
 import msgspec
 
 from limio_async.core.wire import Endpoint, Request, Response
-from limio_async.emulator import mishaps
-from limio_async.emulator.delivery import Delivery, Framing
-from limio_async.emulator.mishaps import KINDS, AnyFault, Fault, Moment
-from limio_async.emulator.walks import Walks, cursor_of, with_cursor
+from limio_async.emulator.faults import kinds
+from limio_async.emulator.faults.delivery import Delivery, Framing
+from limio_async.emulator.faults.kinds import KINDS, AnyFault, Fault, Moment
+from limio_async.emulator.faults.walks import Walks, cursor_of, with_cursor
 from limio_async.errors import ConfigurationError
 
 __all__ = ["Armed", "Fault", "Faults", "On"]
@@ -251,56 +251,56 @@ class On:
 
     def expire_scroll(self, *, code: Literal[400, 404, 410] = 404) -> Armed:
         """The cursor is not known any more, now and later."""
-        return self._arm(mishaps.ExpireScroll, code=code)
+        return self._arm(kinds.ExpireScroll, code=code)
 
     def repeat_page(self) -> Armed:
         """The page before comes once more; the walk does not advance."""
-        return self._arm(mishaps.RepeatPage)
+        return self._arm(kinds.RepeatPage)
 
     def drop_page(self) -> Armed:
         """The page after comes instead."""
-        return self._arm(mishaps.DropPage)
+        return self._arm(kinds.DropPage)
 
     def empty_page(self) -> Armed:
         """No items, and a cursor."""
-        return self._arm(mishaps.EmptyPage)
+        return self._arm(kinds.EmptyPage)
 
     def repeat_cursor(self) -> Armed:
         """The cursor that was asked with comes back."""
-        return self._arm(mishaps.RepeatCursor)
+        return self._arm(kinds.RepeatCursor)
 
     def change_cursor(self, to: str) -> Armed:
         """Another text stands for the cursor and is understood, however long or strange."""
-        return self._arm(mishaps.ChangeCursor, to=to)
+        return self._arm(kinds.ChangeCursor, to=to)
 
     def end_early(self, cursor: Literal["absent", "null", "empty"] = "absent") -> Armed:
         """The cursor is missing, null or empty text, as after a last page."""
-        return self._arm(mishaps.EndEarly, cursor=cursor)
+        return self._arm(kinds.EndEarly, cursor=cursor)
 
     def change_commit_id(self) -> Armed:
         """The page belongs to another build of the index; with `from_page=`, all pages from there on."""
-        return self._arm(mishaps.ChangeCommitId)
+        return self._arm(kinds.ChangeCommitId)
 
     def wrong_hits(self, hits: int) -> Armed:
         """`hits` is *hits*."""
-        return self._arm(mishaps.WrongHits, hits=hits)
+        return self._arm(kinds.WrongHits, hits=hits)
 
     def bad_item(self, *, at: int = 0, field: str | None = None, value: object = 7) -> Armed:
         """An item, or a *field* of it, is *value*, which is of a wrong type."""
-        fault = mishaps.BadItem(**self._conditions, at=at, field=field, value=value)
+        fault = kinds.BadItem(**self._conditions, at=at, field=field, value=value)
         return self._faults.arm(fault, after=self._after)
 
     def duplicate_items(self, count: int = 1) -> Armed:
         """The last *count* items of the page before come once more."""
-        return self._arm(mishaps.DuplicateItems, count=count)
+        return self._arm(kinds.DuplicateItems, count=count)
 
     def drop_items(self, count: int = 1) -> Armed:
         """The first *count* items are missing."""
-        return self._arm(mishaps.DropItems, count=count)
+        return self._arm(kinds.DropItems, count=count)
 
     def page_limit(self, bytes: int = 6_291_556, *, code: Literal[413, 500, 502, 504] = 502) -> Armed:
         """An answer of more than *bytes* bytes becomes *code*."""
-        return self._arm(mishaps.PageLimit, bytes=bytes, code=code)
+        return self._arm(kinds.PageLimit, bytes=bytes, code=code)
 
     def status(
         self,
@@ -320,7 +320,7 @@ class On:
         *retry_after* is seconds (*as_date*: sent as an HTTP date) or any text. *body* is any text.
         """
         return self._arm(
-            mishaps.Status,
+            kinds.Status,
             code=code,
             message=message,
             html=html,
@@ -334,43 +334,43 @@ class On:
 
     def html(self) -> Armed:
         """200 and a page for people, such as a login page."""
-        return self._arm(mishaps.Html)
+        return self._arm(kinds.Html)
 
     def content_type(self, type: str = "text/plain") -> Armed:
         """The answer says that it is of another type than it is."""
-        return self._arm(mishaps.ContentType, type=type)
+        return self._arm(kinds.ContentType, type=type)
 
     def never_sent(self) -> Armed:
         """The request does not arrive: nothing happens, nothing is counted."""
-        return self._arm(mishaps.NeverSent)
+        return self._arm(kinds.NeverSent)
 
     def lose_answer(self) -> Armed:
         """The call happens; the connection is reset before the head of the answer."""
-        return self._arm(mishaps.LoseAnswer)
+        return self._arm(kinds.LoseAnswer)
 
     def reset(self) -> Armed:
         """The call happens; the connection is reset within the body of the answer."""
-        return self._arm(mishaps.Reset)
+        return self._arm(kinds.Reset)
 
     def truncate_body(self, framing: Framing = "length") -> Armed:
         """The call happens; half of the body comes, then a polite end of the connection."""
-        return self._arm(mishaps.TruncateBody, framing=framing)
+        return self._arm(kinds.TruncateBody, framing=framing)
 
     def delay(self, seconds: float) -> Armed:
         """The answer comes *seconds* later."""
-        return self._arm(mishaps.Delay, seconds=seconds)
+        return self._arm(kinds.Delay, seconds=seconds)
 
     def slow_body(self, seconds: float) -> Armed:
         """The body comes piece by piece over *seconds*."""
-        return self._arm(mishaps.SlowBody, seconds=seconds)
+        return self._arm(kinds.SlowBody, seconds=seconds)
 
     def gzip_bomb(self, megabytes: int = 64) -> Armed:
         """A small answer that inflates to *megabytes*."""
-        return self._arm(mishaps.GzipBomb, megabytes=megabytes)
+        return self._arm(kinds.GzipBomb, megabytes=megabytes)
 
     def not_http(self) -> Armed:
         """The call happens; what comes back is not HTTP."""
-        return self._arm(mishaps.NotHttp)
+        return self._arm(kinds.NotHttp)
 
 
 class _Wrong(ConfigurationError):

@@ -13,14 +13,14 @@ from urllib.parse import quote
 import msgspec
 
 from limio_async.core.wire import Response
-from limio_async.emulator.baskets import Baskets
-from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.areas.baskets import Baskets
+from limio_async.emulator.areas.catalog import Catalog
+from limio_async.emulator.data.records import instant
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import Data, as_list, as_object, cookie, is_list, is_object, json_object
-from limio_async.emulator.records import instant
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Store
 
 __all__ = ["Checkout", "actions_in", "kept_in_cookie", "line_of"]
 

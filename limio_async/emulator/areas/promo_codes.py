@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from limio_async.core.wire import Response
+from limio_async.emulator.data.records import PATH_TYPES
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.payload import Data, as_object, is_object, json_object, require
-from limio_async.emulator.records import PATH_TYPES
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Store
 
 __all__ = ["PromoCodes"]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from limio_async.emulator.data.seed import Shelf
 from limio_async.emulator.ids import (
     fingerprint,
     hex_id,
@@ -23,7 +24,6 @@ from limio_async.emulator.ids import (
     uuid,
 )
 from limio_async.emulator.payload import is_list, is_object
-from limio_async.emulator.seed import Shelf
 from limio_async.emulator.settings import Settings
 
 __all__ = ["PATH_TYPES", "Records", "instant", "summarized"]

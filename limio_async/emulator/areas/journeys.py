@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from limio_async.core.wire import Response
-from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.areas.catalog import Catalog
+from limio_async.emulator.data.records import instant
 from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.payload import Data, as_list, as_object, json_object
-from limio_async.emulator.records import instant
 from limio_async.emulator.settings import Settings
 
 __all__ = ["Journeys"]

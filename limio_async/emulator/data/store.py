@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from limio_async.emulator.data.records import Records, instant, summarized
 from limio_async.emulator.ids import fingerprint, reference
 from limio_async.emulator.payload import Data, is_object
-from limio_async.emulator.records import Records, instant, summarized
 from limio_async.emulator.settings import Settings
 
 __all__ = ["Data", "Place", "Store", "links"]

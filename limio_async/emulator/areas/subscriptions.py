@@ -10,14 +10,14 @@ from itertools import islice
 import msgspec
 
 from limio_async.core.wire import Response
-from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.areas.catalog import Catalog
+from limio_async.emulator.areas.order_effects import Effects, quantity
+from limio_async.emulator.data.relations import Relations
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, Refused, reply
-from limio_async.emulator.order_effects import Effects, quantity
 from limio_async.emulator.payload import Data, as_object, is_list, is_object, json_object, require
-from limio_async.emulator.relations import Relations
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Store
 
 __all__ = ["Subscriptions"]
 

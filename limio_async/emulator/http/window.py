@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from limio_async.core.wire import Request, Response
+from limio_async.emulator.faults.kinds import KINDS
 from limio_async.emulator.messages import Refused, reply
-from limio_async.emulator.mishaps import KINDS
 from limio_async.emulator.world import World
 from limio_async.errors import ConfigurationError
 
@@ -215,7 +215,7 @@ def _is_loopback(host: str) -> bool:
 @cache
 def _page() -> Response:
     """The page. It may run its own script, wear its own style and ask this server; nothing else."""
-    page = files("limio_async.emulator").joinpath("window.html").read_bytes()
+    page = files("limio_async.emulator.http").joinpath("window.html").read_bytes()
     policy = "; ".join(
         (
             "default-src 'none'",

@@ -8,9 +8,7 @@ from datetime import date, timedelta
 
 import msgspec
 
-from limio_async.emulator.ids import fingerprint, hex_id, number_in
-from limio_async.emulator.settings import Settings
-from limio_async.emulator.templates import (
+from limio_async.emulator.data.templates import (
     ADD_ON,
     ASSET,
     CAMPAIGN,
@@ -20,6 +18,8 @@ from limio_async.emulator.templates import (
     PRODUCT,
     SEGMENT,
 )
+from limio_async.emulator.ids import fingerprint, hex_id, number_in
+from limio_async.emulator.settings import Settings
 
 __all__ = ["Shelf", "shelves"]
 

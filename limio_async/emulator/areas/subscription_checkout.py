@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from limio_async.core.wire import Response
-from limio_async.emulator.catalog import Catalog, Spot
-from limio_async.emulator.checkout import Checkout, actions_in, kept_in_cookie
+from limio_async.emulator.areas.catalog import Catalog, Spot
+from limio_async.emulator.areas.checkout import Checkout, actions_in, kept_in_cookie
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object, json_object
-from limio_async.emulator.store import Store
 
 __all__ = ["SubscriptionCheckout"]
 

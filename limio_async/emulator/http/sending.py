@@ -11,7 +11,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from limio_async.core.wire import Response
-from limio_async.emulator.delivery import Delivery
+from limio_async.emulator.faults.delivery import Delivery
 
 __all__ = ["send"]
 

@@ -9,11 +9,11 @@ from itertools import islice
 import msgspec
 
 from limio_async.core.wire import Response
+from limio_async.emulator.data.records import summarized
+from limio_async.emulator.data.store import Place, Store
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import Data, json_object, require
-from limio_async.emulator.records import summarized
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Place, Store
 
 __all__ = ["Partners"]
 

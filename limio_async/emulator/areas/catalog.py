@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from limio_async.core.wire import Response
-from limio_async.emulator.editions import EditedShelf, instant
+from limio_async.emulator.data.editions import EditedShelf, instant
+from limio_async.emulator.data.seed import Shelf, shelves
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import Data, as_object
-from limio_async.emulator.seed import Shelf, shelves
 from limio_async.emulator.settings import Settings
 
 __all__ = ["Catalog", "Scroll"]

@@ -12,10 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 
 from limio_async.core.wire import Endpoint, Paging, Request, Response
-from limio_async.emulator.delivery import Delivery, Framing
+from limio_async.emulator.faults.delivery import Delivery, Framing
+from limio_async.emulator.faults.walks import Cursor, Walks, cursor_in, with_cursor
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import reply
-from limio_async.emulator.walks import Cursor, Walks, cursor_in, with_cursor
 
 __all__ = ["KINDS", "AnyFault", "Fault", "Moment"]
 

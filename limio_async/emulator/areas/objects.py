@@ -9,12 +9,12 @@ from collections.abc import Mapping
 import msgspec
 
 from limio_async.core.wire import Response
+from limio_async.emulator.data.records import PATH_TYPES
+from limio_async.emulator.data.relations import Relations
+from limio_async.emulator.data.store import Data, Place, Store
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import is_object, json_object, require
-from limio_async.emulator.records import PATH_TYPES
-from limio_async.emulator.relations import Relations
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Data, Place, Store
 
 __all__ = ["Objects"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from limio_async.emulator.data.store import Data, Store, links
 from limio_async.emulator.ids import fingerprint, reference, uuid
-from limio_async.emulator.store import Data, Store, links
 
 __all__ = ["Relations"]
 

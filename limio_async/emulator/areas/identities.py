@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from limio_async.core.wire import Response
+from limio_async.emulator.areas.order_effects import Effects
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, Refused, reply
-from limio_async.emulator.order_effects import Effects
 from limio_async.emulator.payload import Data, as_object, cookie, json_object
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Store
 
 __all__ = ["Identities"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limio_async.core.wire import Response
-from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.areas.catalog import Catalog
+from limio_async.emulator.data.records import instant
 from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.payload import Data, is_list, json_object
-from limio_async.emulator.records import instant
 from limio_async.emulator.settings import Settings
 
 __all__ = ["Builds"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from limio_async.emulator.catalog import Catalog
+from limio_async.emulator.areas.catalog import Catalog
 from limio_async.emulator.messages import Refused
 from limio_async.emulator.payload import Data, is_list, is_object
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from limio_async.core.wire import Response
 from limio_async.emulator.agenda import Agenda
+from limio_async.emulator.areas.order_effects import Effects
+from limio_async.emulator.areas.pricing import price
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.messages import Call, Handler, Refused, reply
-from limio_async.emulator.order_effects import Effects
 from limio_async.emulator.payload import Data, as_object, is_list, is_object, json_object, objects_in, require
-from limio_async.emulator.pricing import price
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Store
 
 __all__ = ["Orders"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from limio_async.emulator.data.records import instant
+from limio_async.emulator.data.seed import Shelf
 from limio_async.emulator.ids import fingerprint, hex_id, number_in, uuid
 from limio_async.emulator.payload import Data
-from limio_async.emulator.records import instant
-from limio_async.emulator.seed import Shelf
 from limio_async.emulator.settings import Settings
 
 __all__ = ["Baskets"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from limio_async.core.wire import Response
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.messages import Call, Handler, reply
 from limio_async.emulator.payload import Data, as_list, as_object
-from limio_async.emulator.store import Store
 
 __all__ = ["Session"]
 
