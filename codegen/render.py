@@ -53,6 +53,7 @@ HOMES = {
     "collections.abc": ("Mapping",),
     "datetime": ("datetime",),
     "importlib": ("import_module",),
+    "limio_async._lazy": ("lazily",),
     "limio_async.api._view": ("view",),
     "limio_async.core.listing": ("Listing",),
     "limio_async.core.session": ("CallOptions", "ListOptions", "Resource", "Session"),
@@ -67,19 +68,10 @@ def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> 
     return msgspec.structs.replace(endpoint, resource=resource, returns=returns, bound=bound, params=params)
 '''
 
-MODELS = '''
+MODELS = """
 if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
-
-    def __getattr__(name):
-        """Each is loaded when it is asked for, with those of its module."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        return found
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
-'''
+    __getattr__, __dir__ = lazily(globals(), _HOMES)  # each with those of its module
+"""
 
 RESOURCES = '''
 class Resources:

@@ -4,8 +4,9 @@
 the types of bodies and answers in `models` (`from limio_async import models`).
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from limio_async._lazy import lazily
 
 if TYPE_CHECKING:
     from limio_async import errors
@@ -65,21 +66,34 @@ __all__ = [
     "models",
 ]
 
-_HOMES = ("version", "client", "auth", "core.listing", "core.ports", "core.wire", "transport")
-_MODULES = {"errors": "errors", "models": "api.models"}
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "ApiKey",
+            "AuthorizationCode",
+            "BearerToken",
+            "ChainedAuth",
+            "ClientCredentials",
+            "FileTokenStore",
+            "MemoryTokenStore",
+            "NoAuth",
+            "SessionToken",
+            "SignIn",
+            "SignedIn",
+            "StoredToken",
+            "TokenStore",
+        ),
+        "auth",
+    ),
+    "Limio": "client",
+    **dict.fromkeys(("Checkpoint", "Listing", "Page", "Report"), "core.listing"),
+    **dict.fromkeys(("Auth", "Exchange", "Transport"), "core.ports"),
+    **dict.fromkeys(("Credential", "Endpoint", "Redirect", "Request", "Response"), "core.wire"),
+    "AiohttpTransport": "transport",
+    "errors": "errors",
+    "models": "api.models",
+}
 
 if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
-
-    def __getattr__(name):
-        """What is asked for the first time: importing the package alone is quick, as pytest does it for its plugin."""
-        if name in _MODULES:
-            return import_module(f"limio_async.{_MODULES[name]}")
-        for home in _HOMES if name in __all__ else ():
-            module = import_module(f"limio_async.{home}")
-            if hasattr(module, name):
-                globals()[name] = getattr(module, name)
-                return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
+    # importing the package alone is quick, as pytest does it for its plugin
+    __getattr__, __dir__ = lazily(globals(), _HOMES)
