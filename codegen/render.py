@@ -57,11 +57,23 @@ HOMES = {
     "limio_async.api._view": ("view",),
     "limio_async.core.listing": ("Listing",),
     "limio_async.core.session": ("CallOptions", "ListOptions", "Resource", "Session"),
-    "limio_async.core.wire": ("Endpoint", "JsonBody", "Paging", "Param", "ReadsBack", "Redirect"),
+    "limio_async.core.wire": (
+        "Endpoint",
+        "JsonBody",
+        "ListEndpoint",
+        "Paging",
+        "Param",
+        "ReadsBack",
+        "Redirect",
+    ),
     "msgspec": ("UNSET", "Struct", "UnsetType", "field"),
-    "typing": ("TYPE_CHECKING", "Any", "Literal", "Unpack"),
+    "typing": ("TYPE_CHECKING", "Any", "Literal", "Unpack", "overload"),
 }
 VIEW = '''
+@overload
+def view(endpoint: ListEndpoint[Any], resource: str, returns: Any, **bound: str) -> ListEndpoint[Any]: ...
+@overload
+def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> Endpoint[Any]: ...
 def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> Endpoint[Any]:
     """*endpoint* as one of *resource*, with the path parameters in *bound* filled in."""
     params = tuple(param for param in endpoint.params if param.name not in bound)
@@ -255,7 +267,7 @@ def _endpoint(one: Operation) -> str:
         facts.append(f'reads_back=ReadsBack(operation="{found.operation}", args={found.args!r})')
     if one.errata:
         facts.append(f"errata=({''.join(f'{line!r},' for line in one.errata)})")
-    return f"{_annotated(one)} = Endpoint({', '.join(facts)})"
+    return f"{_annotated(one)} = {_kind(one)}({', '.join(facts)})"
 
 
 def _view(one: Operation) -> str:
@@ -265,7 +277,11 @@ def _view(one: Operation) -> str:
 
 
 def _annotated(one: Operation) -> str:
-    return f"{one.constant}: Endpoint[{_type(one.returns)}]"
+    return f"{one.constant}: {_kind(one)}[{_type(one.returns)}]"
+
+
+def _kind(one: Operation) -> str:
+    return "ListEndpoint" if one.cursor else "Endpoint"
 
 
 def _arguments(value: Cursor | Parameter) -> str:

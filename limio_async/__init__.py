@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from limio_async.client import Limio
     from limio_async.core.listing import Checkpoint, Listing, Page, Report
     from limio_async.core.ports import Auth, Exchange, Transport
-    from limio_async.core.wire import Credential, Endpoint, Redirect, Request, Response
+    from limio_async.core.wire import Credential, Endpoint, ListEndpoint, Redirect, Request, Response
     from limio_async.transport import AiohttpTransport
 from limio_async.version import __version__
 
@@ -47,6 +47,7 @@ __all__ = [
     "Exchange",
     "FileTokenStore",
     "Limio",
+    "ListEndpoint",
     "Listing",
     "MemoryTokenStore",
     "NoAuth",
@@ -88,7 +89,9 @@ _HOMES = {
     "Limio": "client",
     **dict.fromkeys(("Checkpoint", "Listing", "Page", "Report"), "core.listing"),
     **dict.fromkeys(("Auth", "Exchange", "Transport"), "core.ports"),
-    **dict.fromkeys(("Credential", "Endpoint", "Redirect", "Request", "Response"), "core.wire"),
+    **dict.fromkeys(
+        ("Credential", "Endpoint", "ListEndpoint", "Redirect", "Request", "Response"), "core.wire"
+    ),
     "AiohttpTransport": "transport",
     "errors": "errors",
     "models": "api.models",

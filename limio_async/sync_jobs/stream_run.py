@@ -258,7 +258,6 @@ class StreamRun:
 
     @property
     def _kind(self) -> str:
-        assert self._stream.endpoint.paging is not None  # noqa: S101  # a stream is a list
         return self._stream.endpoint.paging.kind
 
     async def _add(self, page: Page[bytes]) -> None:

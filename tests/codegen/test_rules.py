@@ -159,7 +159,9 @@ def test_a_docstring_says_what_the_caller_may_rely_on(files: dict[str, str]) -> 
 @pytest.mark.parametrize(
     ("file", "fact"),
     [
+        ("offers.py", "LIST_OFFERS: ListEndpoint[Offer] = ListEndpoint("),
         ("offers.py", "paging=CATALOG"),
+        ("objects.py", "GET_OBJECT: Endpoint[Thing] = Endpoint("),
         ("offers.py", 'auth=("key", "bearer")'),
         ("offers.py", 'Param(name="attributes", wire="attributes.", place="query", kind="mapping")'),
         ("objects.py", 'path="/api/objects/{service}/{path_type}/{object_id}"'),

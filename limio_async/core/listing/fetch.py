@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from limio_async.core.codec import build_request
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import page_query
-from limio_async.core.wire import Attempt, Endpoint, Paging, Request, Response
+from limio_async.core.wire import Attempt, ListEndpoint, Request, Response
 from limio_async.errors import AnswerLost, ClientClosed, DeadlineExceeded, LimioError, Unreadable
 
 __all__ = ["Answer", "Fetcher", "Sender"]
@@ -54,14 +54,13 @@ class Fetcher:
     """
 
     def __init__(
-        self, sender: Sender, endpoint: Endpoint[Any], args: Mapping[str, Any], *, timeout: float | None
+        self, sender: Sender, endpoint: ListEndpoint[Any], args: Mapping[str, Any], *, timeout: float | None
     ) -> None:
-        assert endpoint.paging is not None  # noqa: S101  # a Listing has seen to it
         self._sender = sender
         self._endpoint = endpoint
         self._args = args
         self._timeout = timeout
-        self._paging: Paging = endpoint.paging
+        self._paging = endpoint.paging
         self.advances = self._paging.kind in {"scroll", "opaque"}
         """Whether reading a page moves the cursor on; of an undocumented one, that is assumed."""
         self.size: int | None = None

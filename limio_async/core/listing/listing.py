@@ -13,7 +13,7 @@ from limio_async.core.listing.fetch import Sender
 from limio_async.core.listing.page import BadItem, Options, Page, Report, Verify
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.walk import TWO_WALKERS, Walk
-from limio_async.core.wire import Endpoint, Paging
+from limio_async.core.wire import ListEndpoint
 from limio_async.errors import IncompleteListing, InvalidArgument
 
 __all__ = ["BadItem", "Checkpoint", "Listing", "Options", "Page", "Report", "Verify"]
@@ -37,7 +37,7 @@ class Listing(Generic[T]):
     def __init__(
         self,
         sender: Sender,
-        endpoint: Endpoint[Any],
+        endpoint: ListEndpoint[Any],
         args: Mapping[str, Any],
         options: Options,
         *,
@@ -50,7 +50,7 @@ class Listing(Generic[T]):
         self._options = options
         bound_to = digest(endpoint, args, sender.origin)
         resume = Checkpoint.read(options.resume, operation=endpoint.operation, digest=bound_to)
-        resume.check_cursor(_paging(endpoint))
+        resume.check_cursor(endpoint.paging)
         self._walk = Walk[T](
             sender,
             endpoint,
@@ -134,19 +134,13 @@ class Listing(Generic[T]):
                 yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
 
     def _reader(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> PageReader[Any]:
-        return PageReader(self._endpoint.operation, _paging(self._endpoint), kind, finish)
+        return PageReader(self._endpoint.operation, self._endpoint.paging, kind, finish)
 
     def _with(self, reader: PageReader[S]) -> Listing[S]:
         return Listing[S](self._sender, self._endpoint, self._args, self._options, reader=reader)
 
 
-def _paging(endpoint: Endpoint[Any]) -> Paging:
-    if endpoint.paging is None:
-        raise TypeError(f"{endpoint.operation} is not a list operation")
-    return endpoint.paging
-
-
-def _check_options(endpoint: Endpoint[Any], options: Options) -> None:
+def _check_options(endpoint: ListEndpoint[Any], options: Options) -> None:
     wrong = ""
     if options.read_ahead not in {0, 1}:
         wrong = "read_ahead is 0 or 1"
@@ -154,7 +148,7 @@ def _check_options(endpoint: Endpoint[Any], options: Options) -> None:
         wrong = "restarts is at least 0"
     elif options.page_size is not None and options.page_size < 1:
         wrong = "page_size is at least 1"
-    elif options.page_size is not None and _paging(endpoint).page_size is None:
+    elif options.page_size is not None and endpoint.paging.page_size is None:
         wrong = "answers in one page, it takes no page_size"
     if wrong:
         raise InvalidArgument(wrong, operation=endpoint.operation)

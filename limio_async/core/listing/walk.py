@@ -15,7 +15,7 @@ from limio_async.core.listing.head import Head
 from limio_async.core.listing.page import BadItem, Options, Page, Report
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.listing.repeats import LoopGuard, Seen, last_id
-from limio_async.core.wire import Attempt, Endpoint, Paging, Response
+from limio_async.core.wire import Attempt, ListEndpoint, Response
 from limio_async.errors import (
     AnswerLost,
     ApiError,
@@ -54,18 +54,17 @@ class Walk(Generic[T]):
     def __init__(
         self,
         sender: Sender,
-        endpoint: Endpoint[Any],
+        endpoint: ListEndpoint[Any],
         args: Mapping[str, Any],
         options: Options,
         *,
         resume: Checkpoint,
         reader: PageReader[T],
     ) -> None:
-        assert endpoint.paging is not None  # noqa: S101  # a Listing has seen to it
         self._sender = sender
         self._endpoint = endpoint
         self._options = options
-        self._paging: Paging = endpoint.paging
+        self._paging = endpoint.paging
         self._fetcher = Fetcher(sender, endpoint, args, timeout=options.timeout)
         self._reader = reader
         tracks = options.unique or options.on_snapshot_change == "restart"
