@@ -188,9 +188,17 @@ def _by_type(alias: Alias) -> str:
 
 
 def _models(module: ModelModule, plan: Plan) -> str:
-    body = "\n\n".join(_record(one) if isinstance(one, Record) else _alias(one) for one in module.definitions)
+    body = "\n\n".join(
+        _record(one, plan) if isinstance(one, Record) else _alias(one) for one in module.definitions
+    )
     defined = _defined(module)
-    return _file(f"Bodies and answers: {module.name}", defined, body, _model_imports(body, plan, defined))
+    imports = [*_model_imports(body, plan, defined), *_mixin_imports(defined, plan)]
+    return _file(f"Bodies and answers: {module.name}", defined, body, imports)
+
+
+def _mixin_imports(classes: Iterable[str], plan: Plan) -> list[str]:
+    found = [plan.mixins[name] for name in classes if name in plan.mixins]
+    return [f"from limio_async.api.behaviour.{one.noun} import {one.name}" for one in found]
 
 
 def _model_imports(body: str, plan: Plan, defined: Iterable[str]) -> list[str]:
@@ -198,14 +206,18 @@ def _model_imports(body: str, plan: Plan, defined: Iterable[str]) -> list[str]:
     return [f"from limio_async.api.models.{plan.module_of[name]} import {name}" for name in used]
 
 
-def _record(record: Record) -> str:
+def _record(record: Record, plan: Plan) -> str:
     # an answer is a tree: without cycles there is nothing in it for the garbage collector to find
     defaults = "" if record.sent else ", omit_defaults=True, gc=False"
     return "\n".join([
-        f"class {record.name}({record.base or 'Struct'}, frozen=True, kw_only=True{defaults}):",
+        f"class {record.name}({_bases(record.name, record.base or 'Struct', plan)}, frozen=True, kw_only=True{defaults}):",
         _docstring(_sentence(record.doc)),
         *map(_field, record.fields),
     ])  # fmt: skip
+
+
+def _bases(name: str, base: str, plan: Plan) -> str:
+    return f"{plan.mixins[name].name}, {base}" if name in plan.mixins else base
 
 
 def _field(field: Field) -> str:
@@ -231,11 +243,12 @@ def _resource(name: str, operations: list[Operation], plan: Plan) -> str:
     methods = "\n\n".join(_method(one) for one in operations)
     if any(one.name == "list" for one in operations):  # which hides the type of that name inside the class
         methods = re.sub(r"\blist\[", "builtins.list[", methods)
-    calls = ", ".join(f"`{one.name}`" for one in operations)
-    body = f"{endpoints}\n\nclass {class_}(Resource):\n{_docstring(f'`limio.{name}`: {calls}.')}\n\n{methods}"
+    by_hand = plan.mixins[class_].methods if class_ in plan.mixins else []
+    calls = ", ".join(f"`{one}`" for one in (*(one.name for one in operations), *by_hand))
+    body = f"{endpoints}\n\nclass {class_}({_bases(class_, 'Resource', plan)}):\n{_docstring(f'`limio.{name}`: {calls}.')}\n\n{methods}"
     words = _words(body)
     defined = [*(one.constant for one in operations), class_]
-    imports = _model_imports(body, plan, defined)
+    imports = [*_model_imports(body, plan, defined), *_mixin_imports([class_], plan)]
     imports += [
         f"from limio_async.api._cursors import {name}"
         for name in map(constant, plan.cursors)
