@@ -48,33 +48,37 @@ HOMES = {
     "collections.abc": ("Mapping",),
     "datetime": ("datetime",),
     "importlib": ("import_module",),
+    "limio_async._lazy": ("lazily",),
     "limio_async.api._view": ("view",),
     "limio_async.core.listing": ("ListOptions", "Listing"),
     "limio_async.core.session": ("CallOptions", "Resource", "Session"),
-    "limio_async.core.wire": ("Endpoint", "JsonBody", "Paging", "Param", "ReadsBack", "Redirect"),
+    "limio_async.core.wire": (
+        "Endpoint",
+        "JsonBody",
+        "ListEndpoint",
+        "Paging",
+        "Param",
+        "ReadsBack",
+        "Redirect",
+    ),
     "msgspec": ("UNSET", "Struct", "UnsetType", "field"),
-    "typing": ("TYPE_CHECKING", "Any", "Literal", "Unpack"),
+    "typing": ("TYPE_CHECKING", "Any", "Literal", "Unpack", "overload"),
 }
 VIEW = '''
+@overload
+def view(endpoint: ListEndpoint[Any], resource: str, returns: Any, **bound: str) -> ListEndpoint[Any]: ...
+@overload
+def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> Endpoint[Any]: ...
 def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> Endpoint[Any]:
     """*endpoint* as one of *resource*, with the path parameters in *bound* filled in."""
     params = tuple(param for param in endpoint.params if param.name not in bound)
     return msgspec.structs.replace(endpoint, resource=resource, returns=returns, bound=bound, params=params)
 '''
 
-MODELS = '''
+MODELS = """
 if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
-
-    def __getattr__(name):
-        """Each is loaded when it is asked for, with those of its module."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        return found
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
-'''
+    __getattr__, __dir__ = lazily(globals(), _HOMES)  # each with those of its module
+"""
 
 RESOURCES = '''
 class Resources:
@@ -152,6 +156,7 @@ def _resources(plan: Plan) -> str:
         "_cursors.py": "how lists are walked",
         "_view.py": "endpoints of any object, bound to one kind",
         "models/": "bodies and answers",
+        "behaviour/": "methods written by hand, one mixin a noun",
     }
     return _file("Every resource", ["Resources"], "\n".join(body), imports, _map(rooms))
 
@@ -198,9 +203,17 @@ def _by_type(alias: Alias) -> str:
 
 
 def _models(module: ModelModule, plan: Plan) -> str:
-    body = "\n\n".join(_record(one) if isinstance(one, Record) else _alias(one) for one in module.definitions)
+    body = "\n\n".join(
+        _record(one, plan) if isinstance(one, Record) else _alias(one) for one in module.definitions
+    )
     defined = _defined(module)
-    return _file(f"Bodies and answers: {module.name}", defined, body, _model_imports(body, plan, defined))
+    imports = [*_model_imports(body, plan, defined), *_mixin_imports(defined, plan)]
+    return _file(f"Bodies and answers: {module.name}", defined, body, imports)
+
+
+def _mixin_imports(classes: Iterable[str], plan: Plan) -> list[str]:
+    found = [plan.mixins[name] for name in classes if name in plan.mixins]
+    return [f"from limio_async.api.behaviour.{one.noun} import {one.name}" for one in found]
 
 
 def _model_imports(body: str, plan: Plan, defined: Iterable[str]) -> list[str]:
@@ -208,14 +221,18 @@ def _model_imports(body: str, plan: Plan, defined: Iterable[str]) -> list[str]:
     return [f"from limio_async.api.models.{plan.module_of[name]} import {name}" for name in used]
 
 
-def _record(record: Record) -> str:
+def _record(record: Record, plan: Plan) -> str:
     # an answer is a tree: without cycles there is nothing in it for the garbage collector to find
     defaults = "" if record.sent else ", omit_defaults=True, gc=False"
     return "\n".join([
-        f"class {record.name}({record.base or 'Struct'}, frozen=True, kw_only=True{defaults}):",
+        f"class {record.name}({_bases(record.name, record.base or 'Struct', plan)}, frozen=True, kw_only=True{defaults}):",
         _docstring(_sentence(record.doc)),
         *map(_field, record.fields),
     ])  # fmt: skip
+
+
+def _bases(name: str, base: str, plan: Plan) -> str:
+    return f"{plan.mixins[name].name}, {base}" if name in plan.mixins else base
 
 
 def _field(field: Field) -> str:
@@ -241,11 +258,12 @@ def _resource(name: str, operations: list[Operation], plan: Plan) -> str:
     methods = "\n\n".join(_method(one) for one in operations)
     if any(one.name == "list" for one in operations):  # which hides the type of that name inside the class
         methods = re.sub(r"\blist\[", "builtins.list[", methods)
-    calls = ", ".join(f"`{one.name}`" for one in operations)
-    body = f"{endpoints}\n\nclass {class_}(Resource):\n{_docstring(f'`limio.{name}`: {calls}.')}\n\n{methods}"
+    by_hand = plan.mixins[class_].methods if class_ in plan.mixins else []
+    calls = ", ".join(f"`{one}`" for one in (*(one.name for one in operations), *by_hand))
+    body = f"{endpoints}\n\nclass {class_}({_bases(class_, 'Resource', plan)}):\n{_docstring(f'`limio.{name}`: {calls}.')}\n\n{methods}"
     words = _words(body)
     defined = [*(one.constant for one in operations), class_]
-    imports = _model_imports(body, plan, defined)
+    imports = [*_model_imports(body, plan, defined), *_mixin_imports([class_], plan)]
     imports += [
         f"from limio_async.api._cursors import {name}"
         for name in map(constant, plan.cursors)
@@ -277,7 +295,7 @@ def _endpoint(one: Operation) -> str:
         facts.append(f'reads_back=ReadsBack(operation="{found.operation}", args={found.args!r})')
     if one.errata:
         facts.append(f"errata=({''.join(f'{line!r},' for line in one.errata)})")
-    return f"{_annotated(one)} = Endpoint({', '.join(facts)})"
+    return f"{_annotated(one)} = {_kind(one)}({', '.join(facts)})"
 
 
 def _view(one: Operation) -> str:
@@ -287,7 +305,11 @@ def _view(one: Operation) -> str:
 
 
 def _annotated(one: Operation) -> str:
-    return f"{one.constant}: Endpoint[{_type(one.returns)}]"
+    return f"{one.constant}: {_kind(one)}[{_type(one.returns)}]"
+
+
+def _kind(one: Operation) -> str:
+    return "ListEndpoint" if one.cursor else "Endpoint"
 
 
 def _arguments(value: Cursor | Parameter) -> str:

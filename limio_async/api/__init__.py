@@ -45,6 +45,7 @@ endpoints.py                every endpoint
 _cursors.py                 how lists are walked
 _view.py                    endpoints of any object, bound to one kind
 models/                     bodies and answers
+behaviour/                  methods written by hand, one mixin a noun
 """
 
 from __future__ import annotations

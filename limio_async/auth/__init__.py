@@ -12,9 +12,9 @@ fixed.py                a credential that never changes, for the strategies that
 tokens.py               requests for tokens, and the stores that keep them
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from limio_async._lazy import lazily
 from limio_async.auth.api_key import ApiKey
 from limio_async.auth.bearer_token import BearerToken
 from limio_async.auth.chained import ChainedAuth
@@ -46,13 +46,4 @@ __all__ = [
 _LATER = {"AuthorizationCode": "authorization_code", "SignIn": "authorization_code", "SignedIn": "signed_in"}
 
 if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
-
-    def __getattr__(name):
-        """What only few need is loaded when it is asked for."""
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-        return found
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(globals(), _LATER)

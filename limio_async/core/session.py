@@ -19,7 +19,16 @@ from limio_async.core.listing.reader import PageReader
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.readback import read_back_args
 from limio_async.core.sending import Life, Sending, unknown
-from limio_async.core.wire import SCHEMES, Attempt, Credential, Endpoint, Request, Response, Scheme
+from limio_async.core.wire import (
+    SCHEMES,
+    Attempt,
+    Credential,
+    Endpoint,
+    ListEndpoint,
+    Request,
+    Response,
+    Scheme,
+)
 from limio_async.errors import (
     AnswerLost,
     ApiError,
@@ -159,7 +168,7 @@ class Session:
         return read
 
     def list(
-        self, endpoint: Endpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
+        self, endpoint: ListEndpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
     ) -> Listing[T]:
         """A walk over all pages of a list endpoint; nothing is sent before it is iterated or awaited."""
         return Listing[T](self, endpoint, args, Options(**options))
@@ -172,10 +181,10 @@ class Session:
         """Get a token, over a connection that stays open, and build the decoders."""
         self._life.check()
         for endpoint in self._endpoints().values():
-            if endpoint.paging is None:
-                decoder_for(endpoint.returns)
-            else:
+            if isinstance(endpoint, ListEndpoint):
                 PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
+            else:
+                decoder_for(endpoint.returns)
         async with asyncio.timeout(self._timeout):
             await self._auth.credential(_TOKEN, self._exchange)
 

@@ -15,6 +15,7 @@ __all__ = [
     "Endpoint",
     "JsonBody",
     "Kind",
+    "ListEndpoint",
     "Paging",
     "Param",
     "ReadsBack",
@@ -214,7 +215,7 @@ class ReadsBack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
-    """Every fact about one operation. `T_co` is what it returns: for a list operation, one item."""
+    """Every fact about one operation. `T_co` is what it returns."""
 
     operation: str
     """The id in the API description."""
@@ -228,7 +229,6 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """The type an answer is decoded to."""
     auth: tuple[Scheme, ...] = ("bearer",)
     retry: Retry = "safe"
-    paging: Paging | None = None
     params: tuple[Param, ...] = ()
     body: Any = None
     """The type of the request body; None where there is none."""
@@ -242,3 +242,14 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """How to see whether this write happened."""
     errata: tuple[str, ...] = ()
     """Where the API is known to differ from its description."""
+
+    @property
+    def paging(self) -> Paging | None:
+        """How its list is walked; None unless it is a `ListEndpoint`."""
+        return None
+
+
+class ListEndpoint(Endpoint[T_co], Generic[T_co], frozen=True, kw_only=True):
+    """Every fact about one list operation. `T_co` is one item."""
+
+    paging: Paging  # pyright: ignore[reportIncompatibleMethodOverride]  # a field is read like a property

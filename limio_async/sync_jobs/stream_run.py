@@ -254,7 +254,6 @@ class StreamRun:
 
     @property
     def _species(self) -> Species:
-        assert self._stream.endpoint.paging is not None  # noqa: S101  # a stream is a list
         return self._stream.endpoint.paging.species
 
     async def _add(self, page: Page[bytes]) -> None:

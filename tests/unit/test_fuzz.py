@@ -22,7 +22,7 @@ from limio_async.core.listing.checkpoint import Checkpoint, Cursor
 from limio_async.core.listing.head import read_head
 from limio_async.core.listing.repeats import last_id
 from limio_async.core.session import Session
-from limio_async.core.wire import Endpoint, Response
+from limio_async.core.wire import Endpoint, ListEndpoint, Response
 from limio_async.transport import _is_cut_short
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, answer, listing_of
@@ -94,9 +94,9 @@ def _places(document: Any) -> Any:
 
 
 @st.composite
-def answers(draw: st.DrawFn, *, lists: bool) -> tuple[Endpoint[Any], bytes]:
+def answers(draw: st.DrawFn, *, lists: bool) -> tuple[Any, bytes]:
     """An operation and what is left of an answer to it."""
-    fitting = [one for one in ANSWERS if (_ENDPOINTS[one[1]].paging is not None) == lists]
+    fitting = [one for one in ANSWERS if isinstance(_ENDPOINTS[one[1]], ListEndpoint) == lists]
     name, operation = draw(st.sampled_from(fitting))
     mutated = draw(st.sampled_from((broken_bytes, of_another_shape)))
     chance = draw(st.randoms(use_true_random=True))  # seeded by what is drawn
@@ -173,9 +173,8 @@ WALKS: tuple[Walking, ...] = (
 
 @fuzzed
 @given(answers(lists=True))
-def test_a_page_is_a_page_or_unreadable(answer: tuple[Endpoint[Any], bytes]) -> None:
+def test_a_page_is_a_page_or_unreadable(answer: tuple[ListEndpoint[Any], bytes]) -> None:
     endpoint, body = answer
-    assert endpoint.paging is not None
     try:
         head = read_head(endpoint.operation, endpoint.paging, body)
     except errors.Unreadable as error:
@@ -188,7 +187,7 @@ def test_a_page_is_a_page_or_unreadable(answer: tuple[Endpoint[Any], bytes]) -> 
 @fuzzed
 @given(answers(lists=True), st.sampled_from(WALKS), st.sampled_from(("typed", "raw", "pages")), st.booleans())
 def test_a_walk_over_any_pages_ends_and_raises_only_our_errors(
-    answer: tuple[Endpoint[Any], bytes], options: Walking, how: str, first_is_sound: bool
+    answer: tuple[ListEndpoint[Any], bytes], options: Walking, how: str, first_is_sound: bool
 ) -> None:
     endpoint, body = answer
     [name, *_] = [name for name, operation in ANSWERS if _ENDPOINTS[operation] is endpoint]
@@ -198,7 +197,7 @@ def test_a_walk_over_any_pages_ends_and_raises_only_our_errors(
     asyncio.run(_walked(endpoint, script, options, how))
 
 
-async def _walked(endpoint: Endpoint[Any], script: Any, options: Walking, how: str) -> None:
+async def _walked(endpoint: ListEndpoint[Any], script: Any, options: Walking, how: str) -> None:
     session = Session(ScriptedTransport(*script), NoAuth(), attempts=1)
     endpoint = msgspec.structs.replace(endpoint, auth=())
     args = {one.name: "x" for one in endpoint.params if one.required}

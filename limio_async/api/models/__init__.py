@@ -19,8 +19,9 @@ zuora.py          SyncZuoraResponse, ZuoraEventRequest
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from limio_async._lazy import lazily
 
 if TYPE_CHECKING:
     from limio_async.api.models.builds import (
@@ -526,13 +527,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
-
-    def __getattr__(name):
-        """Each is loaded when it is asked for, with those of its module."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        return found
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(globals(), _HOMES)  # each with those of its module

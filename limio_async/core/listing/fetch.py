@@ -10,7 +10,7 @@ from limio_async.core.codec import build_request
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import page_query
 from limio_async.core.listing.page_size import PageSize
-from limio_async.core.wire import Attempt, Endpoint, Paging, Request, Response
+from limio_async.core.wire import Attempt, ListEndpoint, Request, Response
 from limio_async.errors import AnswerLost, ClientClosed, DeadlineExceeded, LimioError, Unreadable
 
 __all__ = ["Answer", "Fetcher", "Sender"]
@@ -57,8 +57,7 @@ class Fetcher:
     def __init__(
         self,
         sender: Sender,
-        endpoint: Endpoint[Any],
-        paging: Paging,
+        endpoint: ListEndpoint[Any],
         args: Mapping[str, Any],
         size: PageSize,
         *,
@@ -68,7 +67,7 @@ class Fetcher:
         self._endpoint = endpoint
         self._args = args
         self._timeout = timeout
-        self._paging = paging
+        self._paging = endpoint.paging
         self._size = size
         self.requests = self.retries = 0
         self.lost = False

@@ -14,7 +14,7 @@ from limio_async.core.listing.options import Options, checked
 from limio_async.core.listing.page import Page, Report
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.walk import TWO_WALKERS, Walk
-from limio_async.core.wire import Endpoint, Paging
+from limio_async.core.wire import ListEndpoint
 from limio_async.errors import IncompleteListing
 
 __all__ = ["Listing"]
@@ -38,7 +38,7 @@ class Listing(Generic[T]):
     def __init__(
         self,
         sender: Sender,
-        endpoint: Endpoint[Any],
+        endpoint: ListEndpoint[Any],
         args: Mapping[str, Any],
         options: Options,
         *,
@@ -46,18 +46,16 @@ class Listing(Generic[T]):
     ) -> None:
         self._sender = sender
         self._endpoint = endpoint
-        self._paging = _paging(endpoint)
         self._args = args
-        self._options = checked(options, endpoint, self._paging)
+        self._options = checked(options, endpoint)
         bound_to = digest(endpoint, args, sender.origin)
         self._walk = Walk[T](
             sender,
             endpoint,
-            self._paging,
             args,
             options,
             resume=Checkpoint.read(
-                options.resume, operation=endpoint.operation, digest=bound_to, paging=self._paging
+                options.resume, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging
             ),
             reader=reader or self._reader(endpoint.returns),
         )
@@ -136,13 +134,7 @@ class Listing(Generic[T]):
                 yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
 
     def _reader(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> PageReader[Any]:
-        return PageReader(self._endpoint.operation, self._paging, kind, finish)
+        return PageReader(self._endpoint.operation, self._endpoint.paging, kind, finish)
 
     def _with(self, reader: PageReader[S]) -> Listing[S]:
         return Listing[S](self._sender, self._endpoint, self._args, self._options, reader=reader)
-
-
-def _paging(endpoint: Endpoint[Any]) -> Paging:
-    if endpoint.paging is None:
-        raise TypeError(f"{endpoint.operation} is not a list operation")
-    return endpoint.paging

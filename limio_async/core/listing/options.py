@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from limio_async.core.listing.checkpoint import Checkpoint
-from limio_async.core.wire import Endpoint, Paging
+from limio_async.core.wire import ListEndpoint
 from limio_async.errors import InvalidArgument
 
 __all__ = ["ListOptions", "Options", "Verify", "checked"]
@@ -58,7 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 2
 
 
-def checked(options: Options, endpoint: Endpoint[Any], paging: Paging) -> Options:
+def checked(options: Options, endpoint: ListEndpoint[Any]) -> Options:
     """*options*, where *endpoint* can keep them. Raises `InvalidArgument`."""
     wrong = ""
     if options.read_ahead not in {0, 1}:
@@ -67,7 +67,7 @@ def checked(options: Options, endpoint: Endpoint[Any], paging: Paging) -> Option
         wrong = "restarts is at least 0"
     elif options.page_size is not None and options.page_size < 1:
         wrong = "page_size is at least 1"
-    elif options.page_size is not None and paging.page_size is None:
+    elif options.page_size is not None and endpoint.paging.page_size is None:
         wrong = "answers in one page, it takes no page_size"
     if wrong:
         raise InvalidArgument(wrong, operation=endpoint.operation)

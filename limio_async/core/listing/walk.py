@@ -19,7 +19,7 @@ from limio_async.core.listing.page_size import TOO_LARGE, PageSize
 from limio_async.core.listing.place import InHand, Place
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.listing.repeats import Seen, id_of, last_id
-from limio_async.core.wire import Attempt, Endpoint, Paging, Response
+from limio_async.core.wire import Attempt, ListEndpoint, Response
 from limio_async.errors import (
     AnswerLost,
     CursorExpired,
@@ -62,8 +62,7 @@ class Walk(Generic[T]):
     def __init__(
         self,
         sender: Sender,
-        endpoint: Endpoint[Any],
-        paging: Paging,
+        endpoint: ListEndpoint[Any],
         args: Mapping[str, Any],
         options: Options,
         *,
@@ -72,10 +71,10 @@ class Walk(Generic[T]):
     ) -> None:
         self._operation = endpoint.operation
         self._options = options
-        self._paging = paging
+        self._paging = paging = endpoint.paging
         self._reader = reader
         self._size = PageSize(endpoint.operation, paging, options.page_size, sender.page_sizes)
-        self._fetcher = Fetcher(sender, endpoint, paging, args, self._size, timeout=options.timeout)
+        self._fetcher = Fetcher(sender, endpoint, args, self._size, timeout=options.timeout)
         self.place = Place(paging.species, reader, resume)
         self._completeness = Completeness(endpoint.operation, paging.species, options, resume)
         self._seen = _watched(options)

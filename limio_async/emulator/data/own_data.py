@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from limio_async.core.wire import Endpoint, Response
+from limio_async.core.wire import Endpoint, ListEndpoint, Response
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import as_object
@@ -79,7 +79,9 @@ class OwnData:
         self, directory: Path, endpoints: Iterable[Endpoint[Any]], usual: Mapping[str, Handler]
     ) -> None:
         self._usual = usual
-        self._lists = {one.operation: one for one in endpoints if one.paging and not one.bound}
+        self._lists = {
+            one.operation: one for one in endpoints if isinstance(one, ListEndpoint) and not one.bound
+        }
         self._files: dict[tuple[str, str], _Items] = {}
         named = {
             name: key for one in endpoints if (key := _key(one)) for name in (one.resource, one.operation)
@@ -97,9 +99,9 @@ class OwnData:
 
     def _list(self, call: Call) -> Response:
         items = self._files.get((call.operation, call.path.get("path_type", "")))
-        paging = self._lists[call.operation].paging
-        if items is None or paging is None:
+        if items is None:
             return self._usual[call.operation](call)
+        paging = self._lists[call.operation].paging
         scroll = paging.species.promises
         size = whole_number(call, paging.page_size or "limit", default=50)
         places = items.matches(call.query) if scroll else range(len(items.lines))
