@@ -98,9 +98,21 @@ class Walk(Generic[T]):
         done = at.ended and found.fault(at.sent - at.twice, {"operation": self._operation}) is None
         return msgspec.structs.replace(at, done=done)
 
+    def takes_over(self, before: Walk[T]) -> None:
+        """Count on where *before* stopped, and fail where it can no longer continue."""
+        self.tally, self._failed = before.tally, before._failed
+        self.fetcher.requests, self.fetcher.retries = before.fetcher.requests, before.fetcher.retries
+
     async def in_hand(self) -> Page[T]:
-        """The page in hand; at the beginning, the first."""
-        page = self.place.in_hand.page if self.place.in_hand else await self._turn(0)
+        """The page in hand; at the beginning, the first; of a walk that had ended before, an empty one."""
+        if self.place.in_hand is not None:
+            page = self.place.in_hand.page
+        elif self.place.ended:
+            page = Page(
+                items=[], number=0, hits=self.completeness.hits, commit_id=None, cursor=None, body=b""
+            )
+        else:
+            page = await self._turn(0)
         if self.place.at_end:
             self._settle()
         return page
@@ -283,7 +295,7 @@ class Walk(Generic[T]):
         }
         place, seen, species = self.place, self.seen, self._paging.species
         by_id = seen is not None and not seen.nameless and not place.passing.left
-        by_count = species.promises and not isinstance(error, SnapshotChanged)
+        by_count = not isinstance(error, SnapshotChanged)
         possible = species.advances and (by_id or by_count) and self.tally.restarts < self._options.restarts
         if not allowed.get(type(error)) or not possible:
             return False
