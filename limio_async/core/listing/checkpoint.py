@@ -64,7 +64,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit_ids: tuple[str, ...] = ()
     """Snapshots that the items come from."""
     gone: _Count = 0
-    """How many items were handed out that do not lie before it: such a walk can only have ended."""
+    """How many items did not come again where they had been handed out: the list has changed meanwhile."""
+    scattered: bool = False
+    """Whether items were handed out that do not lie before it: such a walk cannot be resumed."""
     repeated: _Count = 0
     """How many items came in pages that had come before."""
     pages: tuple[_Print, ...] = ()
@@ -116,7 +118,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return ""
         if len(self.commit_ids) > 1:
             return "the catalog was rebuilt during that walk: walk again from the top"
-        if self.gone:
+        if self.scattered:
             return "that walk began again and found the list in another order: walk again from the top"
         return ""
 
