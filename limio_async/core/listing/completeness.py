@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from limio_async.core.listing.checkpoint import Checkpoint
+from limio_async.core.listing.checkpoint import VERSION, Checkpoint
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.options import Options
 from limio_async.core.listing.place import InHand
@@ -114,6 +114,7 @@ class Completeness:
             operation=self._operation,
             digest="",
             items=0,
+            version=VERSION,
             twice=self.twice - (begun.twice if begun else 0) if in_the_middle or ended else 0,
             hits=self.hits,
             exact=self.exact,
