@@ -424,6 +424,30 @@ async def test_a_key_list_whose_mark_is_gone_comes_again_rather_than_never(
     assert "has changed" in caplog.text
 
 
+@pytest.mark.parametrize("new", [1, 2, 3])
+@pytest.mark.parametrize("then", [1, 2, 5, 50])
+@pytest.mark.parametrize("stop", [3, 4])
+async def test_a_key_list_that_is_newest_first_is_resumed_behind_its_mark(
+    new: int, then: int, stop: int
+) -> None:
+    server = Served("key", names(9), 5)
+    seen, saved = await taken(server.listing(page_size=5), stop)
+    server.ids = [*(f"new{n}" for n in range(new)), *server.ids]
+    resumed = server.listing(page_size=then, resume=saved.to_json())
+    assert seen + await ids(resumed) == names(9)
+    assert resumed.report.complete
+
+
+@pytest.mark.parametrize("then", [1, 2, 5, 50])
+async def test_a_key_list_that_lost_items_before_its_mark_is_resumed_behind_it(then: int) -> None:
+    server = Served("key", names(9), 5)
+    seen, saved = await taken(server.listing(page_size=5), 4)
+    del server.ids[1:3]
+    resumed = server.listing(page_size=then, resume=saved.to_json())
+    assert seen + await ids(resumed) == names(9)
+    assert resumed.report.complete
+
+
 async def test_equal_items_without_ids_are_counted_when_a_walk_is_resumed() -> None:
     def nameless(request: Any) -> Response:
         at = int(request.target.partition("queryMore=")[2].partition("&")[0] or 0)

@@ -48,20 +48,24 @@ class Listing(Generic[T]):
         self._endpoint = endpoint
         self._args = args
         self._options = checked(options, endpoint)
-        self._reader = reader or self._reads(endpoint.returns)
+        self._reader = reader or PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
         self._walk = self._walk_from(options.resume)
 
     def raw(self) -> Listing[bytes]:
         """The same listing, each item its exact bytes: nothing decoded, nothing lost."""
-        return self._with(self._reads(msgspec.Raw, lambda items: list(map(bytes, items))))
+        return self._read_as(msgspec.Raw, lambda items: list(map(bytes, items)))
 
     def into(self, kind: type[S]) -> Listing[S]:
         """The same listing, each item decoded to the caller's own msgspec type: what it lacks is skipped."""
-        return self._with(self._reads(kind))
+        return self._read_as(kind)
 
-    def pages(self) -> AsyncGenerator[Page[T], None]:
+    async def pages(self) -> AsyncGenerator[Page[T], None]:
         """The pages that are left; of one that was begun, the items that are left."""
-        return self._remaining_pages()
+        place = self._walk.place
+        async with aclosing(self._walk.pages(self._options.read_ahead)) as pages:
+            async for page in pages:
+                begun, place.taken = place.taken, len(page.items)
+                yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._remaining_items(self._options.read_ahead)
@@ -138,13 +142,6 @@ class Listing(Generic[T]):
                     if place.taken != taken:
                         raise RuntimeError(TWO_WALKERS)
 
-    async def _remaining_pages(self) -> AsyncGenerator[Page[T], None]:
-        place = self._walk.place
-        async with aclosing(self._walk.pages(self._options.read_ahead)) as pages:
-            async for page in pages:
-                begun, place.taken = place.taken, len(page.items)
-                yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
-
     @asynccontextmanager
     async def _all_or_nothing(self) -> AsyncGenerator[None]:
         """Hand out what is taken in this block where it ends well; otherwise stand again where it began."""
@@ -165,8 +162,6 @@ class Listing(Generic[T]):
         at = Checkpoint.read(saved, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging)
         return Walk[T](self._sender, endpoint, self._args, self._options, resume=at, reader=self._reader)
 
-    def _reads(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> PageReader[Any]:
-        return PageReader(self._endpoint.operation, self._endpoint.paging, kind, finish)
-
-    def _with(self, reader: PageReader[S]) -> Listing[S]:
-        return Listing[S](self._sender, self._endpoint, self._args, self._options, reader=reader)
+    def _read_as(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> Listing[Any]:
+        reader = PageReader[Any](self._endpoint.operation, self._endpoint.paging, kind, finish)
+        return Listing[Any](self._sender, self._endpoint, self._args, self._options, reader=reader)

@@ -59,6 +59,7 @@ class Passing:
         """How many items are still to be passed over."""
         self.gone: int = 0
         """How many of those that should have come first did not."""
+        self._skip = skip
         self._last = last
         self._passed: int = 0
         self._found: int = 0  # behind how many items the last one was seen
@@ -66,8 +67,9 @@ class Passing:
     def over(self, ids: Sequence[str], *, ends: bool, strict: bool) -> int:
         """Return how many items of the next page to pass over.
 
-        Where the list has changed, *strict* gives -1. Otherwise the last id is looked for; without it, all is
-        handed out again, rather twice than never. Raises `Rewound` where that begins at an earlier page.
+        Where the list has changed, *strict* gives -1. Otherwise the last id is looked for, as far again as it
+        should have been; without it, all is handed out again, rather twice than never. Raises `Rewound` where
+        that begins at an earlier page.
         """
         n = min(self.left, len(ids))
         if n == self.left and (self._last is None or ids[n - 1] == self._last):
@@ -75,14 +77,19 @@ class Passing:
             return n
         if strict and n == self.left:
             return -1
-        if not strict and self._last in ids:
-            self._found = self._passed + ids.index(self._last) + 1
-        if n < self.left and (strict or not ends):
-            self.left -= n
-            self._passed += n
-            return n
-        if not self._found:  # the mark is gone
-            self.gone = self._passed + self.left
+        if not strict:
+            if self._last in ids:
+                self._found = self._passed + ids.index(self._last) + 1
+            far = not self._found and self._passed + len(ids) <= 2 * self._skip
+            if ends or (n == self.left and not far):
+                return self._resolved()
+            n = len(ids)
+        self.left = max(1, self.left - n)
+        self._passed += n
+        return n
+
+    def _resolved(self) -> int:
+        self.gone = 0 if self._found else self._skip
         if not self._passed or self._found > self._passed:
             self.left = 0
             return self._found - self._passed
