@@ -1,4 +1,14 @@
-"""Where credentials come from: one strategy a file. Write your own by following `limio_async.core.ports.Auth`."""
+"""Where credentials come from: one strategy a file. Write your own by following `limio_async.core.ports.Auth`.
+
+api_key.py             the bare publishable key
+bearer_token.py        a token of your own       session_token.py   a signed-in user's
+client_credentials.py  a client's token, fetched and renewed
+authorization_code.py  signing a person in with a browser
+signed_in.py           the token of somebody who signed in
+chained.py             several strategies        none.py            no credentials
+tokens.py              asking for a token, and the stores that keep one
+fixed.py               what the strategies with a fixed value share
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -14,7 +14,8 @@ import anyio
 import msgspec
 
 from limio_async.auth.fixed import header_value
-from limio_async.core.codec import decode, error_for
+from limio_async.core.codec import decode
+from limio_async.core.outcome import error_for
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import BadRequest, ConfigurationError, Unauthorized, Unreadable
 

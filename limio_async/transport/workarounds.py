@@ -17,8 +17,7 @@ import msgspec
 from aiohttp.client_middlewares import ClientHandlerType
 from aiohttp.connector import Connection
 
-from limio_async.core.codec import UNDECODABLE
-from limio_async.core.wire import Response
+from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.transport.translation import Unclean, translated
 
 __all__ = ["OnCleanConnections", "ends_with_its_connection", "is_cut_short", "no_hidden_resend"]

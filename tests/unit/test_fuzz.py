@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from limio_async import errors
 from limio_async.auth import NoAuth
 from limio_async.core import retry
-from limio_async.core.codec import UNDECODABLE, build_request, error_for, read_response
+from limio_async.core.codec import build_request, read_response
 from limio_async.core.listing.checkpoint import Checkpoint, Cursor
 from limio_async.core.listing.head import read_head
 from limio_async.core.listing.repeats import last_id
+from limio_async.core.outcome import error_for
 from limio_async.core.session import Session
-from limio_async.core.wire import Endpoint, Response
+from limio_async.core.wire import UNDECODABLE, Endpoint, Response
 from limio_async.transport.workarounds import is_cut_short
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, listing_of

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from limio_async.core.codec import UNDECODABLE, decoder_for
+from limio_async.core.codec import decoder_for
 from limio_async.core.listing.checkpoint import Cursor
+from limio_async.core.wire import UNDECODABLE
 
 __all__ = ["LoopGuard", "Seen", "last_id"]
 

@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from limio_async.core.codec import error_for
 from limio_async.core.listing.checkpoint import Checkpoint, Cursor
 from limio_async.core.listing.fetch import Answer, Fetcher, Sender
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.page import BadItem, Options, Page, Report
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.listing.repeats import LoopGuard, Seen, last_id
+from limio_async.core.outcome import error_for
 from limio_async.core.wire import Attempt, Endpoint, Paging, Response
 from limio_async.errors import (
     AnswerLost,
