@@ -195,7 +195,7 @@ def _payload(endpoint: Endpoint[Any], body: object) -> bytes | None:
         if endpoint.body_format == "form":
             return urlencode(msgspec.to_builtins(body)).encode()
         payload = msgspec.json.encode(body)
-    except (TypeError, msgspec.MsgspecError, UnicodeEncodeError) as error:
+    except (TypeError, msgspec.MsgspecError, *UNDECODABLE) as error:
         raise errors.InvalidArgument(f"body: {error}", operation=endpoint.operation) from None
     if not payload.lstrip().startswith(b"{"):
         raise errors.InvalidArgument("body: not a JSON object", operation=endpoint.operation)
