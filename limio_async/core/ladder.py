@@ -144,18 +144,19 @@ class Ladder:
         request = sending.request
         if not request.accepts:
             return await self._transmit(sending, request)
-        credential = await self._credential(request)
+        credential = await self._credential(sending)
         response = await self._transmit(sending, with_credential(credential, request))
-        if response.status == 401 and await self._renewed(credential, request):
-            credential = await self._credential(request)
+        if response.status == 401 and await self._renewed(credential, sending):
+            credential = await self._credential(sending)
             response = await self._transmit(sending, with_credential(credential, request))
         return response
 
-    async def _credential(self, request: Request) -> Credential:
+    async def _credential(self, sending: Sending) -> Credential:
+        request = sending.request
         try:
             credential = await self._auth.credential(request.accepts, self._exchange)
         except LimioError as error:
-            raise without_credentials(error, request) from None
+            raise without_credentials(error, request, again=bool(sending.attempts)) from None
         if credential is None:
             raise MissingCredentials(
                 f"takes {_listed(request.accepts)}, the client has {_listed(self._auth.offers)}",
@@ -163,11 +164,11 @@ class Ladder:
             )
         return credential
 
-    async def _renewed(self, refused: Credential, request: Request) -> bool:
+    async def _renewed(self, refused: Credential, sending: Sending) -> bool:
         try:
             return await self._auth.renew(refused, self._exchange)
         except LimioError as error:
-            raise without_credentials(error, request) from None
+            raise without_credentials(error, sending.request, again=True) from None
 
     async def _transmit(self, sending: Sending, request: Request) -> Response:
         if not sending.has_time_until(self._limiter.opens_at):

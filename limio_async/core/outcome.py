@@ -90,14 +90,16 @@ def settled(error: errors.LimioError, request: Request, *, left: bool) -> errors
             return error
 
 
-def without_credentials(error: errors.LimioError, request: Request) -> errors.LimioError:
-    """Return what *error*, met while getting credentials, means to *request*, which waits for them.
+def without_credentials(error: errors.LimioError, request: Request, *, again: bool) -> errors.LimioError:
+    """Return what *error*, met while getting credentials, means to *request*, which waits to be sent, or sent *again*.
 
     It never tells what came of the request: what leaves anything open becomes `NeverSent`.
     """
     if not isinstance(error, _PASSING):
         return error
-    return errors.NeverSent(f"not sent, no credentials: {error}", operation=request.operation)
+    return errors.NeverSent(
+        f"not sent{' again' if again else ''}, no credentials: {error}", operation=request.operation
+    )
 
 
 def kept(headers: Mapping[str, str]) -> dict[str, str]:

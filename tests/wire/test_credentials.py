@@ -113,5 +113,6 @@ async def failed(server: RawServer, trouble: Trouble, retry: Any) -> errors.Limi
     assert CANARY not in f"{caught.value} {caught.value!r} {vars(caught.value)!r}"
     assert "<html" not in str(caught.value)
     if type(caught.value) is errors.NeverSent:
-        assert ": not sent, no credentials: createToken: " in str(caught.value)
+        again = " again" if caught.value.attempts else ""
+        assert f": not sent{again}, no credentials: createToken: " in str(caught.value)
     return caught.value
