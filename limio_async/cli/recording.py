@@ -123,7 +123,7 @@ def _file_of(endpoint: Endpoint[Any], path: Mapping[str, str]) -> str:
     """The resource whose list it is, or the operation."""
     if endpoint.operation != "listObjects":
         return (
-            endpoint.resource if endpoint.paging and endpoint.paging.kind == "scroll" else endpoint.operation
+            endpoint.resource if endpoint.paging and endpoint.paging.species.promises else endpoint.operation
         )
     wanted = unquote(path.get("path_type", ""))
     found = [

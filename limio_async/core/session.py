@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from limio_async.core.codec import build_request, checked_headers, decoder_for, read_response
 from limio_async.core.explain import Explainer
 from limio_async.core.ladder import Ladder
 from limio_async.core.limiter import Lane, Limiter
-from limio_async.core.listing import Checkpoint, Listing, Options, Verify
+from limio_async.core.listing import Listing, ListOptions, Options
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.outcome import settled
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.readback import reader
-from limio_async.core.wire import Attempt, Endpoint, Request, Response, Scheme
+from limio_async.core.wire import Attempt, Endpoint, ListEndpoint, Request, Response, Scheme
 from limio_async.errors import LimioError, UnknownOutcome
 
-__all__ = ["CallOptions", "ListOptions", "Resource", "Session"]
+__all__ = ["CallOptions", "Resource", "Session"]
 
 T = TypeVar("T")
 
@@ -33,33 +33,6 @@ class CallOptions(TypedDict, total=False):
     """Seconds for the whole call: queueing, token renewal, all attempts and all waiting."""
     trace: list[Attempt] | None
     """A list of the caller's, to which every attempt is added when the call ends, well or badly."""
-
-
-class ListOptions(TypedDict, total=False):
-    """What every listing takes besides its own arguments."""
-
-    page_size: int | None
-    """Items per page, whatever the wire calls it; an answer must stay under 6 MB."""
-    read_ahead: int
-    """Pages fetched while the caller works on one: 1 (the default, from the second page on) or 0."""
-    resume: Checkpoint | str | bytes | None
-    """Where an earlier walk with the same arguments stood."""
-    verify: Verify
-    """What a walk does that ends short of `hits` or sees the catalog change: `raise` (default), `warn`, `off`."""
-    timeout: float | None
-    """Seconds for each page."""
-    unique: bool
-    """Drop items whose id came before, and count them; 8 bytes of memory and a look-up for each item."""
-    on_bad_item: Literal["raise", "skip", "yield"]
-    """An item that cannot be decoded: `raise` (default), `skip` and count it, `yield` a `BadItem` in its place."""
-    on_ambiguous: Literal["raise", "restart"]
-    """A page of a scroll that was lost on its way: `raise` (default), or walk again from the top and pass over
-    what was handed out."""
-    on_snapshot_change: Literal["raise", "restart"]
-    """A catalog that is rebuilt meanwhile: `raise` (default), or walk again and pass over what was handed out,
-    by id; 8 bytes of memory for each item."""
-    restarts: int
-    """How often a walk may begin again at the top (default 2); after an expired scroll it does so by itself."""
 
 
 class Resource:
@@ -139,7 +112,7 @@ class Session:
                 trace.extend(attempts)
 
     def list(
-        self, endpoint: Endpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
+        self, endpoint: ListEndpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
     ) -> Listing[T]:
         """A walk over all pages of a list endpoint; nothing is sent before it is iterated or awaited."""
         return Listing[T](self, endpoint, args, Options(**options))
@@ -152,10 +125,10 @@ class Session:
         """Get a token, over a connection that stays open, and build the decoders."""
         self.check()
         for endpoint in self._endpoints().values():
-            if endpoint.paging is None:
-                decoder_for(endpoint.returns)
-            else:
+            if isinstance(endpoint, ListEndpoint):
                 PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
+            else:
+                decoder_for(endpoint.returns)
         await self._ladder.warm_up()
 
     def check(self) -> None:

@@ -29,9 +29,9 @@ from limio_async.core.outcome import error_for
 from limio_async.core.readback import read_back_args
 from limio_async.core.wire import ReadsBack, Request, Response
 from limio_async.emulator import World
-from limio_async.emulator.control import CONTROL, Control
+from limio_async.emulator.http.control import CONTROL, Control
+from limio_async.emulator.http.window import act
 from limio_async.emulator.messages import Refused
-from limio_async.emulator.window import act
 from limio_async.report.figures import _filled
 from limio_async.sync_jobs.rows import Item, Reader, summary_of
 from limio_async.sync_jobs.sinks.values import halved_pair

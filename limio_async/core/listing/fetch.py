@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from limio_async.core.codec import build_request
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import page_query
-from limio_async.core.wire import Attempt, Endpoint, Paging, Request, Response
+from limio_async.core.listing.page_size import PageSize
+from limio_async.core.wire import Attempt, ListEndpoint, Request, Response
 from limio_async.errors import AnswerLost, ClientClosed, DeadlineExceeded, LimioError, Unreadable
 
 __all__ = ["Answer", "Fetcher", "Sender"]
@@ -54,18 +55,20 @@ class Fetcher:
     """
 
     def __init__(
-        self, sender: Sender, endpoint: Endpoint[Any], args: Mapping[str, Any], *, timeout: float | None
+        self,
+        sender: Sender,
+        endpoint: ListEndpoint[Any],
+        args: Mapping[str, Any],
+        size: PageSize,
+        *,
+        timeout: float | None,
     ) -> None:
-        assert endpoint.paging is not None  # noqa: S101  # a Listing has seen to it
         self._sender = sender
         self._endpoint = endpoint
         self._args = args
         self._timeout = timeout
-        self._paging: Paging = endpoint.paging
-        self.advances = self._paging.kind in {"scroll", "opaque"}
-        """Whether reading a page moves the cursor on; of an undocumented one, that is assumed."""
-        self.size: int | None = None
-        """Items per page to ask for."""
+        self._paging = endpoint.paging
+        self._size = size
         self.requests = self.retries = 0
         self.lost = False
         """Whether a page that cannot be asked for twice is under way, or was lost there."""
@@ -119,7 +122,7 @@ class Fetcher:
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def _ask(self, cursor: Cursor | None) -> Answer:
-        self.lost = self.advances and cursor is not None
+        self.lost = self._paging.species.advances and cursor is not None
         try:
             answer = await self._sender.send(self._request(cursor), timeout=self._timeout)
         except LimioError as error:
@@ -134,7 +137,7 @@ class Fetcher:
         return answer
 
     def _request(self, cursor: Cursor | None) -> Request:
-        query = page_query(self._paging, self.size, cursor)
+        query = page_query(self._paging, self._size.now, cursor)
         retry = self._endpoint.retry if cursor is not None else "safe"
         return build_request(
             self._endpoint, self._args, query=query, retry=retry, headers=self._sender.headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -9,12 +10,18 @@ import msgspec
 
 from limio_async.core.codec import decode, decoder_for, items_decoder
 from limio_async.core.listing.checkpoint import Cursor
-from limio_async.core.wire import Paging
+from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import Unreadable
 
-__all__ = ["Head", "head_of", "page_query", "raw_items", "read_head"]
+__all__ = ["ERROR_KEYS", "Head", "error_beside", "head_of", "page_query", "raw_items", "read_head"]
+
+ERROR_KEYS = ("error", "errors", "errorMessage", "message")
+"""Where an answer tells of an error instead of having items."""
 
 _LONGEST_CURSOR = 16 * 1024
+_MOST_HITS = 2**53
+_DIGITS = re.compile(r"\s*[0-9]{1,15}\s*")
+_NOTHING = {b"null", b'""', b"[]", b"{}", b"false"}
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -27,18 +34,8 @@ class Head(msgspec.Struct, frozen=True):
     """Whether `hits` is a count and not a lower bound."""
     cursor: Cursor | None
     commit_id: str | None
-
-    @property
-    def empty(self) -> bool:
-        """Whether the page holds no items."""
-        return self.items is None or (
-            len(self.items) < 16 and bytes(self.items).translate(None, b" \t\r\n") in {b"[]", b"null"}
-        )
-
-
-class _Total(msgspec.Struct):
-    value: int | None = None
-    relation: str | None = None
+    odd_hits: bool = False
+    """Whether `hits` came and cannot be read."""
 
 
 _HEAD: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -46,24 +43,41 @@ _NULL = msgspec.Raw(b"null")
 
 
 def read_head(operation: str, paging: Paging, body: bytes) -> Head:
-    """Find cursor, hits, snapshot and items of a page without decoding its items. Raises `Unreadable`."""
+    """Find cursor, hits, snapshot and items of a page without decoding its items.
+
+    Raises `Unreadable`, also for a page that has an error in the place of its items.
+    """
     page = decode(operation, body, _HEAD)
-    if paging.items not in page:
-        raise Unreadable(
-            f"the answer has no {paging.items} - at $", operation=operation, spot="$", body=body[:2048]
-        )
-    return head_of(operation, paging, page[paging.items], page)
+    items = page.get(paging.items)
+    if items is None:
+        said, spot = f"the answer has no {paging.items}", "$"
+        raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
+    if _is_empty(items) and (error := error_beside(page, some=bytes(items) != b"null")):
+        said, spot = f"the answer tells of an error and has no {paging.items}", f"$.{error}"
+        raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
+    return head_of(operation, paging, items, page)
+
+
+def error_beside(page: Mapping[str, msgspec.Raw], *, some: bool) -> str:
+    """The key that tells of an error where items should be; empty where none does.
+
+    With *some* items, if only an empty list, a `message` tells of none.
+    """
+    names = ERROR_KEYS[:-1] if some else ERROR_KEYS
+    return next((name for name in names if bytes(page.get(name, _NULL)) not in _NOTHING), "")
 
 
 def head_of(
     operation: str, paging: Paging, items: msgspec.Raw | None, page: Mapping[str, msgspec.Raw]
 ) -> Head:
     """What the fields of a page say. Raises `Unreadable`."""
-    hits, exact = _hits(operation, page.get(paging.hits or "", _NULL))
+    raw = page.get(paging.hits or "", _NULL)
+    hits, exact = _hits(raw)
     return Head(
         items=items,
         hits=hits,
         exact=exact,
+        odd_hits=hits is None and bytes(raw) != b"null",
         cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
         commit_id=_first_found(operation, paging.commit_id, page),
     )
@@ -82,14 +96,36 @@ def page_query(paging: Paging, size: int | None, cursor: Cursor | None = None) -
     return query if cursor is None else {**query, **cursor.query}
 
 
-def _hits(operation: str, raw: msgspec.Raw) -> tuple[int | None, bool]:
+def _is_empty(items: msgspec.Raw) -> bool:
+    return len(items) < 16 and bytes(items).translate(None, b" \t\r\n") in {b"[]", b"null"}
+
+
+def _hits(raw: msgspec.Raw) -> tuple[int | None, bool]:
+    """How many items there are, and whether that is a count: a number, text of one, or an object around either."""
     try:
-        found = decode(operation, raw, decoder_for(int | float | _Total | None))
-    except Unreadable:  # a hint that cannot be read is no hint
+        found: Any = decoder_for(Any).decode(raw)
+    except UNDECODABLE:
         return None, False
-    if isinstance(found, _Total):
-        return found.value, found.value is not None and found.relation in {None, "eq"}
-    return (None, False) if found is None else (int(found), True)
+    relation = "eq"
+    if isinstance(found, dict):
+        total = cast("dict[str, Any]", found)
+        found, relation = total.get("value"), total.get("relation") or "eq"
+    number = _whole(found)
+    return number, number is not None and relation == "eq"
+
+
+def _whole(found: object) -> int | None:
+    match found:
+        case bool():
+            return None
+        case int() if 0 <= found < _MOST_HITS:
+            return found
+        case float() if found.is_integer() and 0 <= found < _MOST_HITS:
+            return int(found)
+        case str() if _DIGITS.fullmatch(found):
+            return int(found)
+        case _:
+            return None
 
 
 def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:
@@ -97,8 +133,8 @@ def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:
     found = decode(operation, raw, decoder_for(str | dict[str, Any] | None), at=place)
     parts: dict[str, Any] = {"": found} if isinstance(found, str) else (found or {})
     query = {param: value for part, param in paging.sends.items() if (value := parts.get(part))}
-    if not any(parts.values()):
-        return None
+    if not any(parts.values()) or (query and not parts.get(next(iter(paging.sends)))):
+        return None  # without its first part, an alias is no cursor
     if not query or not all(isinstance(value, str) for value in query.values()):
         raise Unreadable(f"a cursor of unknown shape - at {place}", operation=operation, spot=place)
     if sum(map(len, query.values())) > _LONGEST_CURSOR:

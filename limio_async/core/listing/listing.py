@@ -10,13 +10,14 @@ import msgspec
 
 from limio_async.core.listing.checkpoint import Checkpoint, digest
 from limio_async.core.listing.fetch import Sender
-from limio_async.core.listing.page import BadItem, Options, Page, Report, Verify
+from limio_async.core.listing.options import Options, checked
+from limio_async.core.listing.page import Page, Report
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.walk import TWO_WALKERS, Walk
-from limio_async.core.wire import Endpoint, Paging
-from limio_async.errors import IncompleteListing, InvalidArgument
+from limio_async.core.wire import ListEndpoint
+from limio_async.errors import IncompleteListing
 
-__all__ = ["BadItem", "Checkpoint", "Listing", "Options", "Page", "Report", "Verify"]
+__all__ = ["Listing"]
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -37,26 +38,25 @@ class Listing(Generic[T]):
     def __init__(
         self,
         sender: Sender,
-        endpoint: Endpoint[Any],
+        endpoint: ListEndpoint[Any],
         args: Mapping[str, Any],
         options: Options,
         *,
         reader: PageReader[T] | None = None,
     ) -> None:
-        _check_options(endpoint, options)
         self._sender = sender
         self._endpoint = endpoint
         self._args = args
-        self._options = options
+        self._options = checked(options, endpoint)
         bound_to = digest(endpoint, args, sender.origin)
-        resume = Checkpoint.read(options.resume, operation=endpoint.operation, digest=bound_to)
-        resume.check_cursor(_paging(endpoint))
         self._walk = Walk[T](
             sender,
             endpoint,
             args,
             options,
-            resume=resume,
+            resume=Checkpoint.read(
+                options.resume, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging
+            ),
             reader=reader or self._reader(endpoint.returns),
         )
 
@@ -117,44 +117,24 @@ class Listing(Generic[T]):
         return self._walk.checkpoint()
 
     async def _remaining_items(self, read_ahead: int) -> AsyncGenerator[T, None]:
-        walk = self._walk
-        async with aclosing(walk.pages(read_ahead)) as pages:
+        place = self._walk.place
+        async with aclosing(self._walk.pages(read_ahead)) as pages:
             async for page in pages:
-                for place, item in enumerate(page.items[walk.taken :], walk.taken + 1):
-                    walk.taken = place
+                for taken, item in enumerate(page.items[place.taken :], place.taken + 1):
+                    place.taken = taken
                     yield item
-                    if walk.taken != place:
+                    if place.taken != taken:
                         raise RuntimeError(TWO_WALKERS)
 
     async def _remaining_pages(self) -> AsyncGenerator[Page[T], None]:
-        walk = self._walk
-        async with aclosing(walk.pages(self._options.read_ahead)) as pages:
+        place = self._walk.place
+        async with aclosing(self._walk.pages(self._options.read_ahead)) as pages:
             async for page in pages:
-                begun, walk.taken = walk.taken, len(page.items)
+                begun, place.taken = place.taken, len(page.items)
                 yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
 
     def _reader(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> PageReader[Any]:
-        return PageReader(self._endpoint.operation, _paging(self._endpoint), kind, finish)
+        return PageReader(self._endpoint.operation, self._endpoint.paging, kind, finish)
 
     def _with(self, reader: PageReader[S]) -> Listing[S]:
         return Listing[S](self._sender, self._endpoint, self._args, self._options, reader=reader)
-
-
-def _paging(endpoint: Endpoint[Any]) -> Paging:
-    if endpoint.paging is None:
-        raise TypeError(f"{endpoint.operation} is not a list operation")
-    return endpoint.paging
-
-
-def _check_options(endpoint: Endpoint[Any], options: Options) -> None:
-    wrong = ""
-    if options.read_ahead not in {0, 1}:
-        wrong = "read_ahead is 0 or 1"
-    elif options.restarts < 0:
-        wrong = "restarts is at least 0"
-    elif options.page_size is not None and options.page_size < 1:
-        wrong = "page_size is at least 1"
-    elif options.page_size is not None and _paging(endpoint).page_size is None:
-        wrong = "answers in one page, it takes no page_size"
-    if wrong:
-        raise InvalidArgument(wrong, operation=endpoint.operation)

@@ -1,37 +1,19 @@
-"""The values of a listing: a page, what its caller may choose, and the report."""
+"""The values that a listing hands out: a page, a bad item, the report."""
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from limio_async.core.codec import decode_as
-from limio_async.core.listing.checkpoint import Checkpoint, Cursor
+from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.wire import Attempt
 
-__all__ = ["BadItem", "Options", "Page", "Report", "Verify"]
+__all__ = ["BadItem", "Page", "Report"]
 
 T = TypeVar("T")
 S = TypeVar("S")
-
-Verify = Literal["raise", "warn", "off"]
-"""What a walk does about missing items or a changed catalog."""
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller of a listing may choose; `core.session.ListOptions` tells what each means."""
-
-    page_size: int | None = None
-    read_ahead: int = 1
-    resume: Checkpoint | str | bytes | None = None
-    verify: Verify = "raise"
-    timeout: float | None = None
-    unique: bool = False
-    on_bad_item: Literal["raise", "skip", "yield"] = "raise"
-    on_ambiguous: Literal["raise", "restart"] = "raise"
-    on_snapshot_change: Literal["raise", "restart"] = "raise"
-    restarts: int = 2
 
 
 class BadItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,11 +59,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     exact: bool
     """Whether `hits` is a count and not a lower bound."""
     sent: int
-    """Items that the server sent since the walk last began at the top, dropped ones included."""
+    """Items that the server sent since the walk last began at the top; with `unique=True`, different ones."""
     duplicates: int
     """Items dropped because their id had come before; counted with `unique=True` and after a restart."""
     repeated: int
-    """Items handed out twice because a whole page came twice in a row; without `unique=True` all that is noticed."""
+    """Items of pages that came twice, at any time of the walk: as many others may be missing."""
+    gone: int
+    """Items handed out before a restart that did not come again: the list has changed."""
     undecodable: int
     """Items that could not be decoded and were skipped or yielded as `BadItem`."""
     requests: int
@@ -93,12 +77,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool
     """Whether the walk came to the list's end."""
     commit_ids: tuple[str, ...]
-    """Snapshots seen; more than one means the index was rebuilt on the way."""
+    """Snapshots seen, restarts and the walk before included; more than one means the index was rebuilt."""
 
     @property
     def complete(self) -> bool:
-        """Whether the end was reached, all on one snapshot since the top, with as many items as promised."""
-        return self.ended and self.counted_right and len(self.commit_ids) <= 1
+        """Whether the end was reached, all on one snapshot, with as many items as promised and no page twice."""
+        return self.ended and self.counted_right and not self.gone and len(self.commit_ids) <= 1
 
     @property
     def counted_right(self) -> bool:

@@ -10,8 +10,9 @@ import msgspec
 
 from limio_async.core.codec import decode, decoder_for, items_decoder
 from limio_async.core.listing.checkpoint import Cursor
-from limio_async.core.listing.head import Head, head_of, raw_items, read_head
+from limio_async.core.listing.head import ERROR_KEYS, Head, error_beside, head_of, raw_items, read_head
 from limio_async.core.listing.page import BadItem
+from limio_async.core.listing.repeats import page_print
 from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import LimioError, Unreadable
 
@@ -40,12 +41,18 @@ class PageReader(Generic[T]):
         self._finish = finish
         self._others = _others(paging)
         self._page = _page_decoder(paging.items, self._others, kind)
+        self._key = b'"%b"' % paging.items.encode()
+        self._plain = (
+            False  # a page was looked at whose items are the last list, behind the first mention of their key
+        )
 
     def read(self, body: bytes) -> tuple[Head, list[T]] | None:
         """All of a page in one pass; None if something of it is not as it should be."""
         try:
             page = self._page.decode(body)
             others = {name: getattr(page, f"other_{number}") for number, name in enumerate(self._others)}
+            if not page.items and error_beside(others, some=page.items is not None):
+                return None
             return head_of(self._operation, self._paging, None, others), self._finished(page.items or [])
         except (*UNDECODABLE, LimioError):
             return None
@@ -53,6 +60,32 @@ class PageReader(Generic[T]):
     def read_head(self, body: bytes) -> Head:
         """All of a page but its items. Raises `Unreadable`."""
         return read_head(self._operation, self._paging, body)
+
+    def fingerprint(self, head: Head, body: bytes, length: int) -> int:
+        """The fingerprint of a page that has *length* items: of nothing but its items' bytes."""
+        if head.items is not None:
+            return page_print(length, memoryview(head.items))
+        if self._plain and len(body) >= _LONG and (span := self._span(body)) is not None:
+            return page_print(length, span)
+        items = memoryview(self.read_head(body).items or _NULL)
+        self._plain = self._span(body) == items
+        return page_print(length, items)
+
+    def _span(self, body: bytes) -> memoryview | None:
+        """The bytes of the items, found without reading the page; None where what follows holds another list."""
+        begin = body.find(b"[", body.find(self._key))
+        end = body.rfind(b"]") + 1
+        rest = body[end:].strip(_BLANK)
+        if begin < 0 or end <= begin or len(rest) > _TAIL:
+            return None
+        try:
+            if rest[:1] == b",":
+                decoder_for(dict[str, msgspec.Raw]).decode(b"{" + rest[1:])
+            elif rest != b"}":
+                return None
+        except UNDECODABLE:
+            return None
+        return memoryview(body)[begin:end]
 
     def items(self, head: Head) -> list[T]:
         """The items of a page. Raises `Unreadable` naming the spot."""
@@ -65,6 +98,10 @@ class PageReader(Generic[T]):
         """The items of a page, a `BadItem` in the place of each that cannot be decoded, and how many those are."""
         items = [self._one(raw) for raw in self.raw_items(head)]
         return items, sum(isinstance(item, BadItem) for item in items)
+
+    def split(self, body: bytes) -> list[msgspec.Raw]:
+        """The items of a page, each as its bytes. Raises `Unreadable`."""
+        return self.raw_items(self.read_head(body))
 
     def raw_items(self, head: Head) -> list[msgspec.Raw]:
         """The items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
@@ -119,4 +156,5 @@ def _page_decoder(items: str, others: tuple[str, ...], kind: Any) -> msgspec.jso
 def _others(paging: Paging) -> tuple[str, ...]:
     """The keys of a page that are looked at beside its items."""
     tops = {place.partition(".")[0] for place in paging.commit_id}
-    return tuple(sorted({name for name in (paging.hits, paging.cursor, *tops) if name} - {paging.items}))
+    names = {name for name in (paging.hits, paging.cursor, *tops, *ERROR_KEYS) if name}
+    return tuple(sorted(names - {paging.items}))
