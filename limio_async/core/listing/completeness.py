@@ -8,6 +8,7 @@ from typing import Any
 from limio_async.core.listing.checkpoint import Checkpoint
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.options import Options
+from limio_async.core.listing.place import InHand
 from limio_async.core.listing.repeats import LoopGuard, PageBook
 from limio_async.core.wire import Species
 from limio_async.errors import CursorLoop, IncompleteListing, ListingError, SnapshotChanged
@@ -105,9 +106,20 @@ class Completeness:
                 self.repeated += length
         self._book.add(page)
 
-    def pages(self, *, but: int) -> tuple[int, ...]:
-        """Fingerprints of the last pages, without the newest *but*."""
-        return self._book.last(but=but)
+    def facts(self, begun: InHand[Any] | None, *, ended: bool) -> Checkpoint:
+        """A checkpoint of nothing but what the verdict needs; of a page that is *begun*, nothing is counted."""
+        in_the_middle = self._species.durable and not ended
+        return Checkpoint(
+            operation=self._operation,
+            digest="",
+            items=0,
+            twice=self.twice - (begun.twice if begun else 0) if in_the_middle or ended else 0,
+            hits=self.hits,
+            exact=self.exact,
+            commit_ids=tuple(self.commit_ids),
+            repeated=self.repeated,
+            pages=self._book.last(but=1 if begun and begun.length else 0) if in_the_middle else (),
+        )
 
     def fault(self, sent: int, where: dict[str, Any]) -> ListingError | None:
         """What is wrong with a walk that has ended after *sent* items; None where nothing is."""

@@ -110,7 +110,26 @@ class Listing(Generic[T]):
     @property
     def report(self) -> Report:
         """What the walk has done so far."""
-        return self._walk.report
+        walk = self._walk
+        place, found, tally = walk.place, walk.completeness, walk.tally
+        commit_ids = dict.fromkeys([*found.commit_ids, *([found.refused] if found.refused else [])])
+        return Report(
+            operation=self._endpoint.operation,
+            pages=tally.pages,
+            items=place.items,
+            hits=found.hits,
+            exact=found.exact and found.hits is not None,
+            sent=place.sent - found.twice,
+            duplicates=tally.duplicates,
+            repeated=found.repeated,
+            gone=max(found.gone, place.gone(walk.seen)) if place.at_end else 0,
+            undecodable=tally.undecodable,
+            requests=walk.fetcher.requests,
+            retries=walk.fetcher.retries,
+            restarts=tally.restarts,
+            ended=place.at_end and not place.passing.left,
+            commit_ids=tuple(commit_ids),
+        )
 
     def checkpoint(self) -> Checkpoint:
         """Where the walk stands: all items handed out until now lie before it, no other does."""

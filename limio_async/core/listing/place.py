@@ -10,7 +10,7 @@ import msgspec
 from limio_async.core.listing.checkpoint import Checkpoint, Cursor
 from limio_async.core.listing.page import Page
 from limio_async.core.listing.reader import PageReader
-from limio_async.core.listing.repeats import last_id
+from limio_async.core.listing.repeats import Seen, last_id
 from limio_async.core.wire import Species
 
 __all__ = ["InHand", "Passing", "Place"]
@@ -51,11 +51,11 @@ class Passing:
     """Passing over what was handed out: by count, and the last id tells whether the list is still the same."""
 
     def __init__(self, skip: int, last: str | None) -> None:
-        self.left = skip
+        self.left: int = skip
         """How many items are still to be passed over."""
         self._last = last
-        self._passed = 0
-        self._found = 0  # behind how many items the last one was seen
+        self._passed: int = 0
+        self._found: int = 0  # behind how many items the last one was seen
 
     def over(self, ids: Sequence[str], *, ends: bool, strict: bool) -> int | None:
         """How many items of the next page to pass over.
@@ -159,18 +159,23 @@ class Place(Generic[T]):
             return replace(facts, ended=True, sent=self.sent)
         if self.used_up and self._species.durable:
             return replace(facts, cursor=self.next, sent=self.sent)
-        place = page.length
-        if not self.used_up:
-            place = page.places[self.taken - 1] + 1 if self.taken else page.passed
-        last = page.id_before(place, self._reader)
+        behind = self._behind(page)
+        last = page.id_before(behind, self._reader)
         if self._species.durable:
-            return replace(facts, cursor=page.asked, sent=self._sent, skip=place, last=last)
-        return replace(facts, skip=self._sent + place, last=last)
+            return replace(facts, cursor=page.asked, sent=self._sent, skip=behind, last=last)
+        return replace(facts, skip=self._sent + behind, last=last)
 
-    def dropped_after(self) -> int:
-        """Items of the page in hand that come after this place and are not handed out."""
+    def gone(self, seen: Seen | None) -> int:
+        """Items that were handed out before a restart and are not known to lie before this place."""
+        if seen is None or not self.by_id:
+            return 0
         page = self.in_hand
         if page is None or self.used_up:
-            return 0
-        place = page.places[self.taken - 1] + 1 if self.taken else page.passed
-        return page.length - place - (len(page.places) - self.taken)
+            return seen.owed
+        return seen.owed + page.length - self._behind(page) - (len(page.places) - self.taken)
+
+    def _behind(self, page: InHand[T]) -> int:
+        """How many items of the page in hand, as it came, lie before this place."""
+        if self.used_up:
+            return page.length
+        return page.places[self.taken - 1] + 1 if self.taken else page.passed

@@ -12,9 +12,10 @@ import msgspec
 
 from limio_async.core.codec import decoder_for
 from limio_async.core.listing.checkpoint import PAGES_KEPT, Cursor
+from limio_async.core.listing.options import Options
 from limio_async.core.wire import UNDECODABLE, Species
 
-__all__ = ["LoopGuard", "PageBook", "Seen", "id_of", "last_id", "page_print"]
+__all__ = ["LoopGuard", "PageBook", "Seen", "id_of", "last_id", "page_print", "watched"]
 
 _PRINTED_FIRST = 4096
 _PRINTED_LAST = 1024
@@ -87,6 +88,12 @@ class Seen:
             else:
                 self.owed -= 1
         return places, twice
+
+
+def watched(options: Options) -> Seen | None:
+    """The ids that are handed out, where *options* need them."""
+    wanted = options.unique or options.on_snapshot_change == "restart"
+    return Seen(looked_up=options.unique) if wanted else None
 
 
 def page_print(length: int, items: memoryview) -> int:

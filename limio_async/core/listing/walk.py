@@ -13,11 +13,11 @@ from limio_async.core.listing.completeness import Completeness
 from limio_async.core.listing.fetch import Answer, Fetcher, Sender
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.options import Options
-from limio_async.core.listing.page import BadItem, Page, Report
+from limio_async.core.listing.page import BadItem, Page
 from limio_async.core.listing.page_size import TOO_LARGE, PageSize
 from limio_async.core.listing.place import InHand, Place
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
-from limio_async.core.listing.repeats import Seen, id_of, last_id
+from limio_async.core.listing.repeats import id_of, last_id, watched
 from limio_async.core.outcome import error_for
 from limio_async.core.wire import Attempt, ListEndpoint, Response
 from limio_async.errors import (
@@ -31,7 +31,7 @@ from limio_async.errors import (
     Unreadable,
 )
 
-__all__ = ["TWO_WALKERS", "Walk"]
+__all__ = ["TWO_WALKERS", "Tally", "Walk"]
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class _Rewound(Exception):  # a way on, no error
     """What was to be passed over begins at an earlier page."""
 
 
-class _Tally:
+class Tally:
     """What a walk has counted."""
 
     pages = restarts = duplicates = undecodable = 0
@@ -74,62 +74,27 @@ class Walk(Generic[T]):
         self._paging = paging = endpoint.paging
         self._reader = reader
         self._size = PageSize(endpoint.operation, paging, options.page_size, sender.page_sizes)
-        self._fetcher = Fetcher(sender, endpoint, args, self._size, timeout=options.timeout)
+        self.fetcher = Fetcher(sender, endpoint, args, self._size, timeout=options.timeout)
         self.place = Place(paging.species, reader, resume)
-        self._completeness = Completeness(endpoint.operation, paging.species, options, resume)
-        self._seen = _watched(options)
-        self._tally = _Tally()
+        self.completeness = Completeness(endpoint.operation, paging.species, options, resume)
+        self.seen = watched(options)
+        self.tally = Tally()
         self._failed: LimioError | None = None  # no page can follow this
         self._walker: object = None
         self._turning = False
 
-    @property
-    def report(self) -> Report:
-        """What was done so far."""
-        place, found, tally = self.place, self._completeness, self._tally
-        commit_ids = [*found.commit_ids]
-        if found.refused is not None and found.refused not in commit_ids:
-            commit_ids.append(found.refused)
-        return Report(
-            operation=self._operation,
-            pages=tally.pages,
-            items=place.items,
-            hits=found.hits,
-            exact=found.exact and found.hits is not None,
-            sent=place.sent - found.twice,
-            duplicates=tally.duplicates,
-            repeated=found.repeated,
-            gone=_gone(place, self._seen) if place.at_end else 0,
-            undecodable=tally.undecodable,
-            requests=self._fetcher.requests,
-            retries=self._fetcher.retries,
-            restarts=tally.restarts,
-            ended=place.at_end and not place.passing.left,
-            commit_ids=tuple(commit_ids),
-        )
-
     def checkpoint(self) -> Checkpoint:
         """Where it stands."""
-        place, found = self.place, self._completeness
+        place, found = self.place, self.completeness
         if not place.moved():
             return place.saved  # nothing was handed out since
-        page = place.in_hand
-        begun = page if page is not None and not place.used_up else None
-        durable = self._paging.species.durable
-        at = place.checkpoint(
-            Checkpoint(
-                operation=self._operation,
-                digest=place.saved.digest,
-                items=place.items,
-                twice=found.twice - (begun.twice if begun else 0) if durable or place.at_end else 0,
-                hits=found.hits,
-                exact=found.exact,
-                commit_ids=tuple(found.commit_ids),
-                gone=_gone(place, self._seen),
-                repeated=found.repeated,
-                pages=found.pages(but=1 if begun and begun.length else 0) if durable else (),
-            )
+        facts = msgspec.structs.replace(
+            found.facts(place.in_hand if not place.used_up else None, ended=place.at_end),
+            digest=place.saved.digest,
+            items=place.items,
+            gone=place.gone(self.seen),
         )
+        at = place.checkpoint(facts)
         done = at.ended and found.fault(at.sent - at.twice, {"operation": self._operation}) is None
         return msgspec.structs.replace(at, done=done)
 
@@ -154,7 +119,7 @@ class Walk(Generic[T]):
             self._settle()
         finally:
             if self._walker is walker:  # another iteration may have taken over before this one was closed
-                await self._fetcher.stop_ahead()
+                await self.fetcher.stop_ahead()
 
     async def _turn(self, read_ahead: int) -> Page[T]:
         """Get the next page in hand, by whatever way the caller allows."""
@@ -168,10 +133,10 @@ class Walk(Generic[T]):
                 try:
                     return await self._turned(read_ahead)
                 except _Rewound:
-                    await self._fetcher.forget()
+                    await self.fetcher.forget()
                     self.place.rewind()
-                    self._completeness.begin_pass(self.place.saved)
-                    self._seen = _watched(self._options)
+                    self.completeness.begin_pass(self.place.saved)
+                    self.seen = watched(self._options)
                 except LimioError as error:
                     again = not self._paging.species.advances or self.place.next is None
                     if not self._size.shrinks(error, again=again) and not self._starts_again(error):
@@ -181,7 +146,7 @@ class Walk(Generic[T]):
 
     async def _turned(self, read_ahead: int) -> Page[T]:
         """Get the next page in hand. Until it is, nothing of where the walk stands changes."""
-        place, found, species = self.place, self._completeness, self._paging.species
+        place, found, species = self.place, self.completeness, self._paging.species
         asked = place.next
         response, attempts = await self._answer(asked)
         try:
@@ -189,27 +154,27 @@ class Walk(Generic[T]):
             read_ahead = read_ahead if place.number else 0
             early = cursor_in_tail(self._operation, self._paging, response.body) if read_ahead else None
             if early is not None:  # before anything is decoded
-                await self._fetcher.get_ahead(early)
+                await self.fetcher.get_ahead(early)
             head, items, undecodable = self._read(response.body, asked)
             ends = head.cursor is None or (species.ends_empty and not items)
             if early is not None and early != head.cursor and not ends:
                 raise self._lost("has two cursors")
             if read_ahead and early is None and not ends:
-                await self._fetcher.get_ahead(head.cursor)
+                await self.fetcher.get_ahead(head.cursor)
             page = self._reader.fingerprint(head, response.body, len(items)) if items else 0
             firm = place.passing.left > 0 or (place.number == 0 and place.saved.items > 0)
             number, by_id = place.number + 1, place.by_id
             found.check(head, page, len(items), self._where, number=number, firm=firm, by_id=by_id)
             again = found.came_again(page, len(items))
-            raw = self._reader.split(response.body) if place.passing.left or self._seen or again else None
+            raw = self._reader.split(response.body) if place.passing.left or self.seen or again else None
             passed, places, twice = self._chosen(items, raw, ends=ends)
         except LimioError as error:
-            await self._fetcher.forget()
+            await self.fetcher.forget()
             gone = species.advances and asked is not None and response.status not in _NOT_EXECUTED
             if gone or isinstance(error, ListingError):
                 self._failed = error
             raise
-        self._fetcher.taken()
+        self.fetcher.taken()
         taken = Page(
             items=items if len(places) == len(items) else [items[one] for one in places],
             number=number,
@@ -223,17 +188,17 @@ class Walk(Generic[T]):
         found.take(head, page, len(items), twice=twice, nameless=nameless)
         in_hand = InHand(taken, asked, raw, length=len(items), passed=passed, places=places, twice=twice)
         place.turn(in_hand, ends=ends)
-        self._tally.pages += 1
-        self._tally.undecodable += undecodable
+        self.tally.pages += 1
+        self.tally.undecodable += undecodable
         self._size.grow(ended=ends)
         return taken
 
     async def _answer(self, asked: Cursor | None) -> Answer:
         try:
-            return await self._fetcher.get(asked)
+            return await self.fetcher.get(asked)
         except (AnswerLost, DeadlineExceeded, Unreadable) as error:
             given_up = isinstance(error, DeadlineExceeded) and self._options.on_ambiguous == "raise"
-            if not self._fetcher.lost or given_up:
+            if not self.fetcher.lost or given_up:
                 raise
             self._failed = self._lost(f"was lost ({error.said})")
             raise self._failed from error
@@ -284,19 +249,19 @@ class Walk(Generic[T]):
         places: Sequence[int] = range(passed, len(items))
         if self._options.on_bad_item == "skip":
             places = [one for one in places if not isinstance(items[one], BadItem)]
-        if self._seen is None or raw is None:
+        if self.seen is None or raw is None:
             return passed, places, 0
-        _, twice_passed = self._seen.fresh(raw[:passed])
-        fresh, twice = self._seen.fresh([raw[one] for one in places])
-        self._tally.duplicates += len(places) - len(fresh)
+        _, twice_passed = self.seen.fresh(raw[:passed])
+        fresh, twice = self.seen.fresh([raw[one] for one in places])
+        self.tally.duplicates += len(places) - len(fresh)
         return passed, [places[one] for one in fresh], twice_passed + twice
 
     def _settle(self) -> None:
         """Raise or log what is wrong with a walk that has come to its end."""
-        place, found = self.place, self._completeness
+        place, found = self.place, self.completeness
         if place.passing.left:
             raise SnapshotChanged("the list is shorter than what was walked before", **self._where)
-        found.gone = max(found.gone, _gone(place, self._seen))
+        found.gone = max(found.gone, place.gone(self.seen))
         found.settle(found.fault(place.sent - found.twice, self._where))
 
     @property
@@ -317,29 +282,18 @@ class Walk(Generic[T]):
             SnapshotChanged: self._options.on_snapshot_change == "restart",
             IncompleteListing: self._options.on_ambiguous == "restart",
         }
-        place, seen, species = self.place, self._seen, self._paging.species
+        place, seen, species = self.place, self.seen, self._paging.species
         by_id = seen is not None and not seen.nameless and not place.passing.left
         by_count = species.promises and not isinstance(error, SnapshotChanged)
-        possible = species.advances and (by_id or by_count) and self._tally.restarts < self._options.restarts
+        possible = species.advances and (by_id or by_count) and self.tally.restarts < self._options.restarts
         if not allowed.get(type(error)) or not possible:
             return False
         _log.info("%s; starting again at the top", error)
-        self._tally.restarts += 1
-        self._failed, self._fetcher.lost = None, False
+        self.tally.restarts += 1
+        self._failed, self.fetcher.lost = None, False
         at = self.checkpoint()
         place.begin(at, by_id=by_id)
-        self._completeness.begin_pass(at)
+        self.completeness.begin_pass(at)
         if seen is not None:
             seen.begin_pass()
         return True
-
-
-def _watched(options: Options) -> Seen | None:
-    """The ids that were handed out, where they have to be known."""
-    wanted = options.unique or options.on_snapshot_change == "restart"
-    return Seen(looked_up=options.unique) if wanted else None
-
-
-def _gone(place: Place[Any], seen: Seen | None) -> int:
-    """Items that were handed out before a restart and are not known to lie before the place."""
-    return seen.owed + place.dropped_after() if seen is not None and place.by_id else 0
