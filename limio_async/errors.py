@@ -112,6 +112,9 @@ class AnswerLost(TransportError):
 class DeadlineExceeded(TransportError):
     """The call's deadline ended it, whatever it was waiting for; a read can simply be repeated."""
 
+    left: bool = False
+    """Whether the request had left by then without a clear answer: a write may have taken effect."""
+
 
 class ApiError(LimioError):
     """Limio answered, and the answer is no."""

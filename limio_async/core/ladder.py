@@ -77,10 +77,10 @@ class Ladder:
             if not scope.expired:  # raised by a strategy of the caller's
                 raise
             sending.cut()
-            error: LimioError = _past_deadline(request.operation, limit)
+            error: LimioError = _past_deadline(request.operation, limit, left=sending.left)
         except LimioError as failed:
             late = scope.expired and isinstance(failed, AnswerLost)
-            error = _past_deadline(request.operation, limit) if late else failed
+            error = _past_deadline(request.operation, limit, left=sending.left) if late else failed
         else:
             return response, tuple(sending.attempts)
         error = settled(error, request, left=sending.left)
@@ -96,7 +96,7 @@ class Ladder:
         except TimeoutError:
             if not scope.expired:
                 raise
-            raise _past_deadline("createToken", self._timeout) from None
+            raise _past_deadline("createToken", self._timeout, left=False) from None
 
     async def aclose(self) -> None:
         """End what is running and let go of connections; may be called more than once."""
@@ -212,8 +212,10 @@ def with_credential(credential: Credential, request: Request) -> Request:
     return msgspec.structs.replace(request, headers=headers)
 
 
-def _past_deadline(operation: str, limit: float) -> DeadlineExceeded:
-    return DeadlineExceeded(f"not finished after {limit:g} s", operation=operation)
+def _past_deadline(operation: str, limit: float, *, left: bool) -> DeadlineExceeded:
+    error = DeadlineExceeded(f"not finished after {limit:g} s", operation=operation)
+    error.left = left
+    return error
 
 
 def _asked_to_wait(outcome: Response | TransportError) -> float | None:

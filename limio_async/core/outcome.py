@@ -17,7 +17,6 @@ from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
 __all__ = ["error_for", "kept", "left_open", "settled", "unreadable", "without_credentials"]
 
 _KEPT_BODY = 2048
-_LONGEST_MESSAGE = 200
 _NOT_IMPLEMENTED = 501
 _NEVER_KEPT = frozenset({"createToken"})  # its answers are secrets
 _KEPT_HEADERS = frozenset({

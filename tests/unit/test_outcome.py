@@ -162,6 +162,14 @@ async def test_a_deadline_that_strikes_while_the_token_is_fetched_tells_nothing_
     with pytest.raises(errors.DeadlineExceeded, match=f"{which.operation}: not finished after 2 s") as caught:
         await session.call(which, {"id": "1"})
     assert "cut by the deadline" not in {one.reason for one in caught.value.attempts}
+    assert caught.value.left is False
+
+
+async def test_a_deadline_tells_whether_the_request_had_left(virtual_time: Any) -> None:
+    session = Session(ScriptedTransport(hanging), NoAuth(), timeout=2)
+    with pytest.raises(errors.DeadlineExceeded) as caught:
+        await session.call(endpoint(operation="putThing", retry="idempotent"), {"id": "1"})
+    assert caught.value.left is True
 
 
 async def test_warming_up_ends_with_an_error_of_ours(virtual_time: Any) -> None:
