@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from limio_async.core.listing.checkpoint import Checkpoint
@@ -57,7 +58,7 @@ class Completeness:
         head: Head,
         page: int,
         length: int,
-        where: dict[str, Any],
+        where: Callable[[], dict[str, Any]],
         *,
         number: int,
         firm: bool,
@@ -69,7 +70,7 @@ class Completeness:
         *by_id*: they are told by their ids, so the pass may begin on another one, where the caller wants that.
         """
         if self._guard.sees_a_loop(head.cursor, page, length):
-            raise CursorLoop(f"the server repeats itself after page {number - 1}", **where)
+            raise CursorLoop(f"the server repeats itself after page {number - 1}", **where())
         walked = self._commit_id or (self.commit_ids[-1] if self.commit_ids else None)
         if head.commit_id is None or walked is None or head.commit_id == walked:
             return
@@ -78,7 +79,7 @@ class Completeness:
             return
         self.refused = head.commit_id
         message = f"the catalog was rebuilt before page {number}: walk again from the top"
-        self._complain(SnapshotChanged(message, **where), always=firm or restarts)
+        self._complain(SnapshotChanged(message, **where()), always=firm or restarts)
 
     def came_again(self, page: int, length: int) -> bool:
         """Whether a page came before in this pass."""

@@ -213,7 +213,7 @@ class Walk(Generic[T]):
         error.attempts = attempts
         if self._paging.species.advances and asked is not None:
             if response.status in _GONE:
-                raise CursorExpired(f"{error.said}: walk again from the top", **self._where) from error
+                raise CursorExpired(f"{error.said}: walk again from the top", **self._where()) from error
             if response.status >= 500 or response.status in TOO_LARGE:
                 raise self._lost(f"was lost ({error.said})") from error
         raise error
@@ -244,7 +244,7 @@ class Walk(Generic[T]):
             if over is None:
                 raise _Rewound
             if over < 0:
-                raise SnapshotChanged("the list is not the one that was walked before", **self._where)
+                raise SnapshotChanged("the list is not the one that was walked before", **self._where())
             passed = over
         places: Sequence[int] = range(passed, len(items))
         if self._options.on_bad_item == "skip":
@@ -260,11 +260,10 @@ class Walk(Generic[T]):
         """Raise or log what is wrong with a walk that has come to its end."""
         place, found = self.place, self.completeness
         if place.passing.left:
-            raise SnapshotChanged("the list is shorter than what was walked before", **self._where)
+            raise SnapshotChanged("the list is shorter than what was walked before", **self._where())
         found.gone = max(found.gone, place.gone(self.seen))
-        found.settle(found.fault(place.sent - found.twice, self._where))
+        found.settle(found.fault(place.sent - found.twice, self._where()))
 
-    @property
     def _where(self) -> dict[str, Any]:
         return {"operation": self._operation, "checkpoint": self.checkpoint()}
 
@@ -272,7 +271,7 @@ class Walk(Generic[T]):
         return IncompleteListing(
             f"page {self.place.number + 1} {reason}; a cursor that advances when read cannot be asked twice: "
             "walk again from the top",
-            **self._where,
+            **self._where(),
         )
 
     def _starts_again(self, error: LimioError) -> bool:
