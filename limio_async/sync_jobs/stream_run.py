@@ -209,7 +209,7 @@ class StreamRun:
                 if self._walk.restarts < _RESTARTS:
                     await self._restart(error)
                     continue
-                if not isinstance(error, IncompleteListing) or error.expected is None:
+                if not isinstance(error, IncompleteListing) or error.seen is None:
                     raise
                 self._miscounted = error.said  # it came to its end, and says that it is not all
                 await self._save_end()

@@ -410,13 +410,21 @@ async def test_a_restart_that_finds_other_items_than_it_handed_out_says_so() -> 
         await ids(listing)
 
 
-async def test_an_opaque_walk_is_only_started_again_where_ids_are_known() -> None:
-    script = [page("1", cursor="a"), LOST, page("1", cursor="a"), page("2")]
-    plain, _ = walk(OPAQUE, *script, on_ambiguous="restart")
-    with pytest.raises(errors.IncompleteListing):
-        await ids(plain)
+@pytest.mark.parametrize("unique", [False, True])
+async def test_an_opaque_walk_is_started_again_by_id_or_by_count(unique: bool) -> None:
+    script = [page("1", "2", cursor="a"), LOST, page("1", "2", cursor="a"), page("3")]
+    listing, _ = walk(OPAQUE, *script, on_ambiguous="restart", unique=unique)
+    assert await ids(listing) == ["1", "2", "3"]
+    assert listing.report.complete
+
+
+async def test_an_opaque_list_that_changed_meanwhile_is_only_started_again_by_id() -> None:
+    script = [page("1", "2", cursor="a"), LOST, page("0", "1", cursor="a"), page("2", "3")]
+    by_count, _ = walk(OPAQUE, *script, on_ambiguous="restart")
+    with pytest.raises(errors.SnapshotChanged, match="not the one that was walked before"):
+        await ids(by_count)
     by_id, _ = walk(OPAQUE, *script, on_ambiguous="restart", unique=True)
-    assert await ids(by_id) == ["1", "2"]
+    assert await ids(by_id) == ["1", "2", "0", "3"]
 
 
 # ------------------------------------------------------------------ items that come twice, items that are bad
@@ -728,7 +736,8 @@ async def test_collect_takes_all_or_says_that_there_are_more() -> None:
     listing, _ = walk(KEY, *pages)
     with pytest.raises(errors.IncompleteListing, match="more than 2 items") as caught:
         await listing.collect(limit=2)
-    assert caught.value.checkpoint.items == 2
+    assert caught.value.checkpoint.items == 0  # nothing was handed out
+    assert await ids(walk(KEY, *pages, resume=caught.value.checkpoint)[0]) == ["1", "2", "3"]
 
 
 class Envelope(msgspec.Struct):

@@ -11,12 +11,13 @@ import msgspec
 from limio_async.core.wire import UNDECODABLE, Endpoint, Paging
 from limio_async.errors import ForeignCheckpoint
 
-__all__ = ["PAGES_KEPT", "Checkpoint", "Cursor", "digest"]
+__all__ = ["PAGES_KEPT", "VERSION", "Checkpoint", "Cursor", "digest"]
 
 PAGES_KEPT = 64
 """How many fingerprints of pages a checkpoint holds."""
 
-_VERSION = 2
+VERSION = 2
+"""Of what this release stores."""
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Print = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -63,7 +64,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit_ids: tuple[str, ...] = ()
     """Snapshots that the items come from."""
     gone: _Count = 0
-    """How many items were handed out that do not lie before it: such a walk can only have ended."""
+    """How many items did not come again where they had been handed out: the list has changed meanwhile."""
+    scattered: bool = False
+    """Whether items were handed out that do not lie before it: such a walk cannot be resumed."""
     repeated: _Count = 0
     """How many items came in pages that had come before."""
     pages: tuple[_Print, ...] = ()
@@ -72,7 +75,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the walk came to the list's end."""
     done: bool = False
     """Whether it came to the end and was judged well."""
-    version: int = msgspec.field(default_factory=lambda: _VERSION)  # always written
+    version: int = 1
+    commit_id: str | None = None
+    """Of version 1: the snapshot."""
+    mixed: bool = False
+    """Of version 1: whether the items come from more than one snapshot."""
 
     @property
     def resumes_in_the_middle(self) -> bool:
@@ -92,17 +99,20 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Raises `ForeignCheckpoint` if it is not one of this listing or cannot be resumed.
         """
         if saved is None:
-            return cls(operation=operation, digest=digest, items=0)
+            return cls(operation=operation, digest=digest, items=0, version=VERSION)
         if not isinstance(saved, Checkpoint):
-            saved = _decoded(saved, operation, paging)
+            try:
+                saved = msgspec.json.decode(saved, type=cls)
+            except UNDECODABLE as error:
+                raise ForeignCheckpoint(f"not a checkpoint: {error}", operation=operation) from None
         if reason := saved._refusal(operation, digest, paging):
             raise ForeignCheckpoint(reason, operation=operation)
-        return saved
+        return saved if saved.version == VERSION else saved._taken_over()
 
     def _refusal(self, operation: str, digest: str, paging: Paging) -> str:
         """Why this listing cannot be resumed here; empty where it can."""
-        if self.version != _VERSION:
-            return f"the checkpoint has version {self.version}; this release reads 1 and {_VERSION}"
+        if self.version not in {1, VERSION}:
+            return f"the checkpoint has version {self.version}; this release reads 1 and {VERSION}"
         if self.operation != operation:
             return f"the checkpoint belongs to {self.operation}"
         if self.digest != digest:
@@ -111,60 +121,29 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return "its cursor is not one of this listing"
         if self.cursor and not paging.species.durable:
             return "its cursor cannot be stored: walk again from the top"
-        if self.ended:
+        if self.ended and self.version == VERSION:
             return ""
-        if len(self.commit_ids) > 1:
+        if self.done:
+            return "an earlier release saved it before the walk was judged: walk again from the top"
+        if self.mixed or len(self.commit_ids) > 1:
             return "the catalog was rebuilt during that walk: walk again from the top"
-        if self.gone:
+        if self.scattered:
             return "that walk began again and found the list in another order: walk again from the top"
         return ""
 
-
-class _Version1(msgspec.Struct, frozen=True, kw_only=True):
-    """A checkpoint of releases that did not carry the verdict."""
-
-    operation: str
-    digest: str
-    items: _Count
-    cursor: Cursor | None = None
-    skip: _Count = 0
-    last: str | None = None
-    commit_id: str | None = None
-    mixed: bool = False
-    done: bool = False
-
-
-class _Any(msgspec.Struct):
-    version: int = 1
-
-
-def _decoded(saved: str | bytes, operation: str, paging: Paging) -> Checkpoint:
-    try:
-        if msgspec.json.decode(saved, type=_Any).version != 1:
-            return msgspec.json.decode(saved, type=Checkpoint)
-        old = msgspec.json.decode(saved, type=_Version1)
-    except UNDECODABLE as error:
-        raise ForeignCheckpoint(f"not a checkpoint: {error}", operation=operation) from None
-    reason = ""
-    if old.done:
-        reason = "was saved at the end of a walk that nobody had judged"
-    elif old.mixed:
-        reason = "was saved after the catalog was rebuilt"
-    elif old.cursor and not paging.species.durable:
-        reason = "holds a cursor that cannot be stored"
-    if reason:
-        said = f"the checkpoint is of an earlier release and {reason}: walk again from the top"
-        raise ForeignCheckpoint(said, operation=operation)
-    return Checkpoint(
-        operation=old.operation,
-        digest=old.digest,
-        items=old.items,
-        cursor=old.cursor,
-        skip=old.skip,
-        last=old.last,
-        sent=max(0, old.items - old.skip) if old.cursor else 0,
-        commit_ids=(old.commit_id,) if old.commit_id else (),
-    )
+    def _taken_over(self) -> Checkpoint:
+        """A checkpoint of version 1 as one of this release."""
+        return Checkpoint(
+            operation=self.operation,
+            digest=self.digest,
+            items=self.items,
+            cursor=self.cursor,
+            skip=self.skip,
+            last=self.last,
+            sent=max(0, self.items - self.skip) if self.cursor else 0,
+            commit_ids=(self.commit_id,) if self.commit_id else (),
+            version=VERSION,
+        )
 
 
 def digest(endpoint: Endpoint[Any], args: Mapping[str, Any], origin: str) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from limio_async.core.listing.checkpoint import Checkpoint
+from limio_async.core.listing.checkpoint import VERSION, Checkpoint
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.options import Options
 from limio_async.core.listing.place import InHand
@@ -40,7 +40,7 @@ class Completeness:
         self.twice = at.twice
         """Items that came twice in this pass, where ids are watched."""
         self.gone = at.gone
-        """Items that were handed out and did not come again after a restart."""
+        """Items that did not come again where they had been handed out."""
         self._commit_id: str | None = None  # of this pass
         self._book = PageBook(at.pages)
         self._guard = LoopGuard(species, at.cursor)
@@ -114,11 +114,13 @@ class Completeness:
             operation=self._operation,
             digest="",
             items=0,
+            version=VERSION,
             twice=self.twice - (begun.twice if begun else 0) if in_the_middle or ended else 0,
             hits=self.hits,
             exact=self.exact,
             commit_ids=tuple(self.commit_ids),
             repeated=self.repeated,
+            gone=self.gone,
             pages=self._book.last(but=1 if begun and begun.length else 0) if in_the_middle else (),
         )
 
@@ -127,7 +129,7 @@ class Completeness:
         if len(self.commit_ids) > 1:
             return SnapshotChanged(f"the items come from {len(self.commit_ids)} catalogs", **where)
         if self.gone:
-            message = f"{self.gone} items did not come again after a restart: the list has changed"
+            message = f"the list has changed: {self.gone} items did not come again where they had been"
             return SnapshotChanged(message, **where)
         if not self.repeated and (
             self.hits is None or (sent == self.hits if self.exact else sent >= self.hits)
@@ -143,7 +145,7 @@ class Completeness:
         if fault is None:
             return
         if isinstance(fault, SnapshotChanged):
-            bad = self._options.on_snapshot_change == "raise"
+            bad = self._species.promises and self._options.on_snapshot_change == "raise"
         else:
             bad = self._species.never_repeats if self.repeated else self._species.promises
         if bad:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from limio_async.core.listing.page import Page, Report
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import ListEndpoint
-from limio_async.errors import IncompleteListing
+from limio_async.errors import IncompleteListing, ListingError
 
 __all__ = ["Listing"]
 
@@ -48,25 +48,16 @@ class Listing(Generic[T]):
         self._endpoint = endpoint
         self._args = args
         self._options = checked(options, endpoint)
-        bound_to = digest(endpoint, args, sender.origin)
-        self._walk = Walk[T](
-            sender,
-            endpoint,
-            args,
-            options,
-            resume=Checkpoint.read(
-                options.resume, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging
-            ),
-            reader=reader or self._reader(endpoint.returns),
-        )
+        self._reader = reader or self._reads(endpoint.returns)
+        self._walk = self._walk_from(options.resume)
 
     def raw(self) -> Listing[bytes]:
         """The same listing, each item its exact bytes: nothing decoded, nothing lost."""
-        return self._with(self._reader(msgspec.Raw, lambda items: list(map(bytes, items))))
+        return self._with(self._reads(msgspec.Raw, lambda items: list(map(bytes, items))))
 
     def into(self, kind: type[S]) -> Listing[S]:
         """The same listing, each item decoded to the caller's own msgspec type: what it lacks is skipped."""
-        return self._with(self._reader(kind))
+        return self._with(self._reads(kind))
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """The pages that are left; of one that was begun, the items that are left."""
@@ -83,11 +74,14 @@ class Listing(Generic[T]):
         return next(iter(await self.take(1)), None)
 
     async def take(self, n: int) -> list[T]:
-        """The next *n* items, fewer at the end; asks for no page beyond them."""
+        """The next *n* items, fewer at the end; asks for no page beyond them.
+
+        Where it raises or is cancelled, nothing was taken.
+        """
         taken: list[T] = []
         if n < 1:
             return taken
-        async with aclosing(self._remaining_items(0)) as items:
+        async with self._all_or_nothing(), aclosing(self._remaining_items(0)) as items:
             async for item in items:
                 taken.append(item)
                 if len(taken) == n:
@@ -95,16 +89,15 @@ class Listing(Generic[T]):
         return taken
 
     async def collect(self, *, limit: int) -> list[T]:
-        """All items that are left. Raises `IncompleteListing` if there are more than *limit*."""
-        items = await self.take(limit)
-        at_limit = self.checkpoint()
-        if await self.take(1):
-            raise IncompleteListing(
-                f"more than {limit} items; raise limit=, or iterate",
-                operation=self._endpoint.operation,
-                checkpoint=at_limit,
-                seen=limit,
-            )
+        """All items that are left. Raises `IncompleteListing` if there are more than *limit*; then nothing was taken."""
+        async with self._all_or_nothing():
+            items = await self.take(limit)
+            if await self.take(1):
+                raise IncompleteListing(
+                    f"more than {limit} items; raise limit=, or iterate",
+                    operation=self._endpoint.operation,
+                    seen=limit,
+                )
         return items
 
     @property
@@ -122,7 +115,7 @@ class Listing(Generic[T]):
             sent=place.sent - found.twice,
             duplicates=tally.duplicates,
             repeated=found.repeated,
-            gone=max(found.gone, place.gone(walk.seen)) if place.at_end else 0,
+            gone=max(found.gone, place.gone(walk.seen)) if place.at_end else found.gone,
             undecodable=tally.undecodable,
             requests=walk.fetcher.requests,
             retries=walk.fetcher.retries,
@@ -152,7 +145,27 @@ class Listing(Generic[T]):
                 begun, place.taken = place.taken, len(page.items)
                 yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
 
-    def _reader(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> PageReader[Any]:
+    @asynccontextmanager
+    async def _all_or_nothing(self) -> AsyncGenerator[None]:
+        """Hand out what is taken in this block where it ends well; otherwise stand again where it began."""
+        begun, at = self._walk.place.items, self.checkpoint()
+        try:
+            yield
+        except BaseException as error:
+            if self._walk.place.items != begun:
+                before, self._walk = self._walk, self._walk_from(at)
+                self._walk.takes_over(before)
+            if isinstance(error, ListingError):
+                error.checkpoint = at
+            raise
+
+    def _walk_from(self, saved: Checkpoint | str | bytes | None) -> Walk[T]:
+        endpoint = self._endpoint
+        bound_to = digest(endpoint, self._args, self._sender.origin)
+        at = Checkpoint.read(saved, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging)
+        return Walk[T](self._sender, endpoint, self._args, self._options, resume=at, reader=self._reader)
+
+    def _reads(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> PageReader[Any]:
         return PageReader(self._endpoint.operation, self._endpoint.paging, kind, finish)
 
     def _with(self, reader: PageReader[S]) -> Listing[S]:

@@ -10,7 +10,7 @@ from limio_async.core.codec import decode_as
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.wire import Attempt
 
-__all__ = ["BadItem", "Page", "Report"]
+__all__ = ["BadItem", "Page", "Report", "Tally"]
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -47,6 +47,12 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return decode_as("page", self.body, kind)
 
 
+class Tally:
+    """What a walk counts beside what its verdict needs."""
+
+    pages = restarts = duplicates = undecodable = 0
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a walk has done so far."""
 
@@ -65,7 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
     """Items of pages that came twice, at any time of the walk: as many others may be missing."""
     gone: int
-    """Items handed out before a restart that did not come again: the list has changed."""
+    """Items that did not come again, on a restart or resume, where they had been handed out: the list has changed."""
     undecodable: int
     """Items that could not be decoded and were skipped or yielded as `BadItem`."""
     requests: int

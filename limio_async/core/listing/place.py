@@ -13,7 +13,7 @@ from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.repeats import Seen, last_id
 from limio_async.core.wire import Species
 
-__all__ = ["InHand", "Passing", "Place"]
+__all__ = ["InHand", "Passing", "Place", "Rewound"]
 
 T = TypeVar("T")
 
@@ -47,21 +47,27 @@ class InHand(Generic[T]):
         return last_id(self._raw[place - 1])
 
 
+class Rewound(Exception):  # a way on, no error
+    """What is to be handed out begins at a page that was passed over: walk from the beginning again."""
+
+
 class Passing:
     """Passing over what was handed out: by count, and the last id tells whether the list is still the same."""
 
     def __init__(self, skip: int, last: str | None) -> None:
         self.left: int = skip
         """How many items are still to be passed over."""
+        self.gone: int = 0
+        """How many of those that should have come first did not."""
         self._last = last
         self._passed: int = 0
         self._found: int = 0  # behind how many items the last one was seen
 
-    def over(self, ids: Sequence[str], *, ends: bool, strict: bool) -> int | None:
-        """How many items of the next page to pass over.
+    def over(self, ids: Sequence[str], *, ends: bool, strict: bool) -> int:
+        """Return how many items of the next page to pass over.
 
         Where the list has changed, *strict* gives -1. Otherwise the last id is looked for; without it, all is
-        handed out again, rather twice than never. None: that begins at an earlier page, so walk from there again.
+        handed out again, rather twice than never. Raises `Rewound` where that begins at an earlier page.
         """
         n = min(self.left, len(ids))
         if n == self.left and (self._last is None or ids[n - 1] == self._last):
@@ -75,11 +81,13 @@ class Passing:
             self.left -= n
             self._passed += n
             return n
+        if not self._found:  # the mark is gone
+            self.gone = self._passed + self.left
         if not self._passed or self._found > self._passed:
             self.left = 0
             return self._found - self._passed
         self.left, self._last, self._passed = self._found, None, 0
-        return None
+        raise Rewound
 
 
 class Place(Generic[T]):

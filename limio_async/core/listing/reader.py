@@ -94,10 +94,12 @@ class PageReader(Generic[T]):
         items = decode(self._operation, raw, cast("Any", items_decoder(self._kind)), at=at)
         return self._finished(items or [])
 
-    def items_one_by_one(self, head: Head) -> tuple[list[T | BadItem], int]:
-        """The items of a page, a `BadItem` in the place of each that cannot be decoded, and how many those are."""
+    def careful_items(self, head: Head, on_bad_item: str) -> tuple[list[T], int]:
+        """The items of a page, and how many are bad: a `BadItem` stands for each, or `Unreadable` is raised."""
+        if on_bad_item == "raise":
+            return self.items(head), 0
         items = [self._one(raw) for raw in self.raw_items(head)]
-        return items, sum(isinstance(item, BadItem) for item in items)
+        return cast("list[T]", items), sum(isinstance(item, BadItem) for item in items)
 
     def split(self, body: bytes) -> list[msgspec.Raw]:
         """The items of a page, each as its bytes. Raises `Unreadable`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -13,9 +13,9 @@ from limio_async.core.listing.completeness import Completeness
 from limio_async.core.listing.fetch import Answer, Fetcher, Sender
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.options import Options
-from limio_async.core.listing.page import BadItem, Page
+from limio_async.core.listing.page import BadItem, Page, Tally
 from limio_async.core.listing.page_size import TOO_LARGE, PageSize
-from limio_async.core.listing.place import InHand, Place
+from limio_async.core.listing.place import InHand, Place, Rewound
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.listing.repeats import id_of, last_id, watched
 from limio_async.core.outcome import error_for
@@ -31,7 +31,7 @@ from limio_async.errors import (
     Unreadable,
 )
 
-__all__ = ["TWO_WALKERS", "Tally", "Walk"]
+__all__ = ["TWO_WALKERS", "Walk"]
 
 T = TypeVar("T")
 
@@ -40,16 +40,6 @@ TWO_WALKERS = "another iteration is walking this listing; give each a listing of
 _log = logging.getLogger("limio_async")
 _GONE = {400, 404, 410}
 _NOT_EXECUTED = {401, 403, 429}
-
-
-class _Rewound(Exception):  # a way on, no error
-    """What was to be passed over begins at an earlier page."""
-
-
-class Tally:
-    """What a walk has counted."""
-
-    pages = restarts = duplicates = undecodable = 0
 
 
 class Walk(Generic[T]):
@@ -92,15 +82,28 @@ class Walk(Generic[T]):
             found.facts(place.in_hand if not place.used_up else None, ended=place.at_end),
             digest=place.saved.digest,
             items=place.items,
-            gone=place.gone(self.seen),
+            gone=max(found.gone, place.gone(self.seen)) if place.at_end else found.gone,
+            scattered=not place.at_end and place.gone(self.seen) > 0,
         )
         at = place.checkpoint(facts)
         done = at.ended and found.fault(at.sent - at.twice, {"operation": self._operation}) is None
         return msgspec.structs.replace(at, done=done)
 
+    def takes_over(self, before: Walk[T]) -> None:
+        """Count on where *before* stopped, and fail where it can no longer continue."""
+        self.tally, self._failed = before.tally, before._failed
+        self.fetcher.requests, self.fetcher.retries = before.fetcher.requests, before.fetcher.retries
+
     async def in_hand(self) -> Page[T]:
-        """The page in hand; at the beginning, the first."""
-        page = self.place.in_hand.page if self.place.in_hand else await self._turn(0)
+        """The page in hand; at the beginning, the first; of a walk that had ended before, an empty one."""
+        if self.place.in_hand is not None:
+            page = self.place.in_hand.page
+        elif self.place.ended:
+            page = Page(
+                items=[], number=0, hits=self.completeness.hits, commit_id=None, cursor=None, body=b""
+            )
+        else:
+            page = await self._turn(0)
         if self.place.at_end:
             self._settle()
         return page
@@ -132,7 +135,7 @@ class Walk(Generic[T]):
                     raise self._failed
                 try:
                     return await self._turned(read_ahead)
-                except _Rewound:
+                except Rewound:
                     await self.fetcher.forget()
                     self.place.rewind()
                     self.completeness.begin_pass(self.place.saved)
@@ -186,6 +189,7 @@ class Walk(Generic[T]):
         )
         nameless = again and all(id_of(one) is None for one in raw or ())
         found.take(head, page, len(items), twice=twice, nameless=nameless)
+        found.gone = max(found.gone, place.passing.gone)
         in_hand = InHand(taken, asked, raw, length=len(items), passed=passed, places=places, twice=twice)
         place.turn(in_hand, ends=ends)
         self.tally.pages += 1
@@ -228,10 +232,7 @@ class Walk(Generic[T]):
             if self._paging.species.advances and asked is not None:
                 raise self._lost(f"could not be read ({unreadable.said})") from unreadable
             raise
-        if self._options.on_bad_item == "raise":
-            return head, self._reader.items(head), 0
-        items, bad = self._reader.items_one_by_one(head)
-        return head, cast("list[T]", items), bad
+        return head, *self._reader.careful_items(head, self._options.on_bad_item)
 
     def _chosen(
         self, items: Sequence[T], raw: Sequence[msgspec.Raw] | None, *, ends: bool
@@ -240,12 +241,9 @@ class Walk(Generic[T]):
         passed = 0
         if self.place.passing.left and raw is not None:
             strict = self._paging.species.advances
-            over = self.place.passing.over([last_id(one) for one in raw], ends=ends, strict=strict)
-            if over is None:
-                raise _Rewound
-            if over < 0:
+            passed = self.place.passing.over([last_id(one) for one in raw], ends=ends, strict=strict)
+            if passed < 0:
                 raise SnapshotChanged("the list is not the one that was walked before", **self._where())
-            passed = over
         places: Sequence[int] = range(passed, len(items))
         if self._options.on_bad_item == "skip":
             places = [one for one in places if not isinstance(items[one], BadItem)]
@@ -283,7 +281,7 @@ class Walk(Generic[T]):
         }
         place, seen, species = self.place, self.seen, self._paging.species
         by_id = seen is not None and not seen.nameless and not place.passing.left
-        by_count = species.promises and not isinstance(error, SnapshotChanged)
+        by_count = not isinstance(error, SnapshotChanged)
         possible = species.advances and (by_id or by_count) and self.tally.restarts < self._options.restarts
         if not allowed.get(type(error)) or not possible:
             return False
