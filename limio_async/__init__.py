@@ -11,7 +11,7 @@ report/        a page about what the sync jobs keep
 sync_jobs/     a tenant in a database or in files
 client.py      `Limio`
 auth/          where credentials come from
-transport.py   the client's only aiohttp
+transport/     the client's only aiohttp
 emulator/      a Limio that runs anywhere
 api/           every resource, endpoint and model: generated
 core/          the engine: calls, lists, retries

@@ -10,6 +10,7 @@ import msgspec
 __all__ = [
     "SCHEMES",
     "SPECIES",
+    "UNDECODABLE",
     "Attempt",
     "Credential",
     "Endpoint",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 T_co = TypeVar("T_co", covariant=True)
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What msgspec raises for bytes that are no UTF-8, no JSON, too deep, or not of the type they should be."""
 
 Scheme = Literal["key", "bearer", "session"]
 """What `Authorization` carries: the bare publishable key, a client's token, a signed-in user's token."""

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from limio_async.core import body
-from limio_async.core.body import Body, BrokenOff, TooLarge
+from limio_async.transport import body
+from limio_async.transport.body import Body, BrokenOff, TooLarge
 
 
 @pytest.fixture(params=[zlib, isal_zlib], ids=["zlib", "isal"])

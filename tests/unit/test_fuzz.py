@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from limio_async import errors
 from limio_async.auth import NoAuth
 from limio_async.core import retry
-from limio_async.core.codec import UNDECODABLE, build_request, error_for, read_response
+from limio_async.core.codec import build_request, read_response
 from limio_async.core.listing.checkpoint import Checkpoint, Cursor
 from limio_async.core.listing.head import read_head
 from limio_async.core.listing.repeats import last_id
+from limio_async.core.outcome import error_for
 from limio_async.core.session import Session
-from limio_async.core.wire import Endpoint, ListEndpoint, Response
-from limio_async.transport import _is_cut_short
+from limio_async.core.wire import UNDECODABLE, Endpoint, ListEndpoint, Response
+from limio_async.transport.workarounds import is_cut_short
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, answer, listing_of
 from tests.unit.test_samples import _ENDPOINTS, ANSWERS, sample
@@ -150,7 +151,7 @@ def test_any_bytes_are_an_answer_or_unreadable(body: bytes) -> None:
 @given(answers(lists=True) | answers(lists=False))
 def test_only_what_stops_early_counts_as_cut_short(answer: tuple[Endpoint[Any], bytes]) -> None:
     body = answer[1]
-    cut = _is_cut_short(Response(status=200, headers={}, body=body))
+    cut = is_cut_short(Response(status=200, headers={}, body=body))
     try:
         msgspec.json.decode(body)
     except UNDECODABLE:

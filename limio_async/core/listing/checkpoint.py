@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from limio_async.core.codec import UNDECODABLE
-from limio_async.core.wire import Endpoint, Paging
+from limio_async.core.wire import UNDECODABLE, Endpoint, Paging
 from limio_async.errors import ForeignCheckpoint
 
 __all__ = ["PAGES_KEPT", "VERSION", "Checkpoint", "Cursor", "digest"]

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import msgspec
 
-from limio_async.core.codec import UNDECODABLE, decode, decoder_for, items_decoder
+from limio_async.core.codec import decode, decoder_for, items_decoder
 from limio_async.core.listing.checkpoint import Cursor
-from limio_async.core.wire import Paging
+from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import Unreadable
 
 __all__ = ["ERROR_KEYS", "Head", "error_beside", "head_of", "page_query", "raw_items", "read_head"]

@@ -8,12 +8,12 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from limio_async.core.codec import UNDECODABLE, decode, decoder_for, items_decoder
+from limio_async.core.codec import decode, decoder_for, items_decoder
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import ERROR_KEYS, Head, error_beside, head_of, raw_items, read_head
 from limio_async.core.listing.page import BadItem
 from limio_async.core.listing.repeats import page_print
-from limio_async.core.wire import Paging
+from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import LimioError, Unreadable
 
 __all__ = ["PageReader", "cursor_in_tail"]

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from limio_async.core.codec import UNDECODABLE, decoder_for
+from limio_async.core.codec import decoder_for
 from limio_async.core.listing.checkpoint import PAGES_KEPT, Cursor
 from limio_async.core.listing.options import Options
-from limio_async.core.wire import Species
+from limio_async.core.wire import UNDECODABLE, Species
 
 __all__ = ["LoopGuard", "PageBook", "Seen", "id_of", "last_id", "page_print", "watched"]
 

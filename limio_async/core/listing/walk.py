@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from limio_async.core.codec import error_for
 from limio_async.core.listing.checkpoint import Checkpoint, Cursor
 from limio_async.core.listing.completeness import Completeness
 from limio_async.core.listing.fetch import Answer, Fetcher, Sender
@@ -19,6 +18,7 @@ from limio_async.core.listing.page_size import TOO_LARGE, PageSize
 from limio_async.core.listing.place import InHand, Place, Rewound
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.listing.repeats import id_of, last_id, watched
+from limio_async.core.outcome import error_for
 from limio_async.core.wire import Attempt, ListEndpoint, Response
 from limio_async.errors import (
     AnswerLost,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from limio_async.core.wire import Response
+from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.emulator.areas.baskets import Baskets
 from limio_async.emulator.areas.catalog import Catalog
 from limio_async.emulator.data.records import instant
@@ -301,7 +301,7 @@ def _cursor(last: Data) -> str:
 def _key(text: str) -> tuple[str, str]:
     try:
         cursor = msgspec.json.decode(b64decode(text, validate=True), type=Cursor)
-    except ValueError:
+    except (ValueError, *UNDECODABLE):
         raise Refused(400, "Invalid queryMore") from None
     return cursor.r, f"basket-{cursor.c}"
 

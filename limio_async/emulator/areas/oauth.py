@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
@@ -133,7 +132,7 @@ def _client(form: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, s
     encoded = headers["authorization"].removeprefix("Basic ")
     try:
         name, _, secret = b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # neither base64 nor text
         return "", ""
     return name, secret
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 
 import msgspec
 
-from limio_async.core.wire import Response
+from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.emulator.data.records import PATH_TYPES
 from limio_async.emulator.data.relations import Relations
 from limio_async.emulator.data.store import Data, Place, Store
@@ -153,7 +152,7 @@ class Objects:
         """What *cursor* points to; a cursor that this list did not give out is a bad request."""
         try:
             key = msgspec.json.decode(b64decode(cursor, validate=True), type=Key)
-        except (binascii.Error, ValueError):
+        except (ValueError, *UNDECODABLE):
             raise Refused(400, "Invalid queryMore") from None
         place = self._store.place_behind(record_type, service, (key.created, key.hash.rpartition("/")[2]))
         hidden = key.record_type.split("/")[1:2] == ["test"]

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from limio_async.core.wire import Response
+from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.emulator.data.records import summarized
 from limio_async.emulator.data.store import Place, Store
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
@@ -101,7 +101,7 @@ class Partners:
             generated, added = msgspec.json.decode(
                 urlsafe_b64decode(call.query["queryMore"]), type=tuple[int, int]
             )
-        except ValueError:
+        except (ValueError, *UNDECODABLE):
             raise Refused(status, "Invalid queryMore") from None
         return Place(max(generated, 0), max(added, 0))
 

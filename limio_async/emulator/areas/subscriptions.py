@@ -9,7 +9,7 @@ from itertools import islice
 
 import msgspec
 
-from limio_async.core.wire import Response
+from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.emulator.areas.catalog import Catalog
 from limio_async.emulator.areas.order_effects import Effects, quantity
 from limio_async.emulator.data.relations import Relations
@@ -208,5 +208,5 @@ def _cursor(last: Data) -> str:
 def _after(cursor: str) -> tuple[str, str]:
     try:
         return msgspec.json.decode(urlsafe_b64decode(cursor), type=tuple[str, str])
-    except ValueError:
+    except (ValueError, *UNDECODABLE):
         raise Refused(502, "Invalid queryMore") from None

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from limio_async.core.wire import Endpoint, ListEndpoint, Response
+from limio_async.core.wire import UNDECODABLE, Endpoint, ListEndpoint, Response
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import as_object
@@ -46,7 +46,7 @@ class _Items:
         try:
             msgspec.json.decode(line, type=dict[str, msgspec.Raw])
             facts = _read(line)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNDECODABLE as error:
             raise ConfigurationError(f"{spot}: not a JSON object: {error}") from None
         if facts.id is not None:
             self.by_id[str(facts.id)] = len(self.lines)
@@ -154,12 +154,15 @@ _FACTS: Callable[[bytes], _Facts] = msgspec.json.Decoder(_Facts).decode
 def _read(line: bytes) -> _Facts:
     try:
         return _FACTS(line)
-    except msgspec.ValidationError:  # it is served all the same, and not found by what it calls an id
+    except UNDECODABLE:  # it is served all the same, and not found by what it calls an id
         return _Facts()
 
 
 def _has(line: bytes, tag: str | None, inner: Mapping[str, str]) -> bool:
-    item: dict[str, Any] = msgspec.json.decode(line)
+    try:
+        item: dict[str, Any] = msgspec.json.decode(line)
+    except UNDECODABLE:  # it is served all the same, and found by nothing that stands in it
+        return False
     attributes = as_object(as_object(item.get("data")).get("attributes"))
     tags = [*_listed(item.get("tags")), *_listed(attributes.get("tags__limio"))]
     return (tag is None or tag in tags) and all(

@@ -150,7 +150,7 @@ class Faults:
         text = _text_of(Path(path))
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigurationError(f"{path}: not TOML: {error}") from None
         for name in tables:
             if name != "fault":

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 
-from limio_async.core.wire import Endpoint, Paging, Request, Response
+from limio_async.core.wire import UNDECODABLE, Endpoint, Paging, Request, Response
 from limio_async.emulator.faults.delivery import Delivery, Framing
 from limio_async.emulator.faults.walks import Cursor, Walks, cursor_in, with_cursor
 from limio_async.emulator.ids import fingerprint
@@ -114,7 +114,7 @@ class _Edit(Fault, frozen=True, kw_only=True):
             return Delivery(answer=answer)
         try:
             return Delivery(answer=self.edited(answer, moment))
-        except msgspec.DecodeError:  # not a page: there is nothing to change
+        except UNDECODABLE:  # not a page: there is nothing to change
             return Delivery(answer=answer)
 
     def edited(self, answer: Response, moment: Moment) -> Response:

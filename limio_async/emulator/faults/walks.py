@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from limio_async.core.wire import Paging, Request, Response
+from limio_async.core.wire import UNDECODABLE, Paging, Request, Response
 
 __all__ = ["Cursor", "Walks", "cursor_in", "cursor_of", "with_cursor"]
 
@@ -98,7 +98,7 @@ def _found(name: str, body: bytes) -> Any:
             return msgspec.json.decode(b"{" + body[start:])[name]
         page = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return msgspec.json.decode(page[name])
-    except (KeyError, msgspec.DecodeError, msgspec.ValidationError):
+    except (KeyError, *UNDECODABLE):
         return None
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from limio_async.core.wire import Request, Response
+from limio_async.core.wire import UNDECODABLE, Request, Response
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.world import World
 from limio_async.errors import ConfigurationError
@@ -83,7 +83,7 @@ class Control:
             return reply(self._state() if request.method == "GET" else self._done(request.body or b""))
         except Refused as refused:
             return reply({"message": refused.message}, refused.status)
-        except (msgspec.DecodeError, RecursionError, ConfigurationError) as error:
+        except (*UNDECODABLE, ConfigurationError) as error:
             return reply({"message": str(error)}, 400)
 
     def _done(self, body: bytes) -> Any:

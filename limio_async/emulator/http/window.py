@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from limio_async.core.wire import Request, Response
+from limio_async.core.wire import UNDECODABLE, Request, Response
 from limio_async.emulator.faults.kinds import KINDS
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.world import World
@@ -144,7 +144,7 @@ def act(world: World, body: bytes) -> None:
     """Do what *body* asks for; refuses what it does not understand."""
     try:
         asked = msgspec.json.decode(body, type=Act)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise Refused(400, f"No action: {error}") from None
     match asked.action:
         case "advance":
