@@ -21,6 +21,7 @@ def modules(*folders: str) -> Iterator[tuple[str, ast.Module]]:
 
 def asks_for_a_kind(node: ast.AST) -> bool:
     """Whether a comparison or a match has a kind of cursor on one side and something called so on the other."""
+    sides: list[ast.AST]
     match node:
         case ast.Compare(left=left, comparators=others):
             sides = [left, *others]

@@ -127,7 +127,12 @@ class Fetcher:
             answer = await self._sender.send(self._request(cursor), timeout=self._timeout)
         except LimioError as error:
             self._count(error.attempts)
-            self.lost = self.lost and isinstance(error, AnswerLost | DeadlineExceeded | Unreadable)
+            left = (
+                error.left
+                if isinstance(error, DeadlineExceeded)
+                else isinstance(error, AnswerLost | Unreadable)
+            )
+            self.lost = self.lost and left
             raise
         except Exception:  # of a strategy of the caller's: nothing left
             self.lost = False

@@ -109,7 +109,9 @@ class Listing(Generic[T]):
         """What the walk has done so far."""
         walk = self._walk
         place, found, tally = walk.place, walk.completeness, walk.tally
-        commit_ids = dict.fromkeys([*found.commit_ids, *([found.refused] if found.refused else [])])
+        commit_ids = [*found.commit_ids]
+        if found.refused is not None and found.refused not in commit_ids:
+            commit_ids.append(found.refused)
         return Report(
             operation=self._endpoint.operation,
             pages=tally.pages,

@@ -99,7 +99,7 @@ class Walk(Generic[T]):
         if self.place.in_hand is not None:
             page = self.place.in_hand.page
         elif self.place.ended:
-            page = Page(
+            page = Page[T](
                 items=[], number=0, hits=self.completeness.hits, commit_id=None, cursor=None, body=b""
             )
         else:
