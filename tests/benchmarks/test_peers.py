@@ -72,7 +72,7 @@ def test_before_is_made_from_the_history_of_the_clone(clone: Path) -> None:
 def test_a_clone_that_does_not_reach_so_far_back_says_so(
     clone: Path, monkeypatch: pytest.MonkeyPatch, history: str
 ) -> None:
-    if history == "none":
+    if history == "none":  # what was unpacked from an archive
         shutil.rmtree(clone / ".git")
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(clone.parent))
     else:
