@@ -19,6 +19,8 @@ from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, Item, answer, listing_of, page, scroll_page
 
 LOST = errors.AnswerLost("the server hung up")
+LATE = errors.DeadlineExceeded("late")
+LATE.left = True
 
 
 def walk(paging: Paging, *script: Any, **options: Any) -> tuple[Listing[Item], ScriptedTransport]:
@@ -388,7 +390,7 @@ async def test_a_walk_over_two_catalogs_cannot_be_resumed_later() -> None:
 
 @pytest.mark.parametrize(
     "lost",
-    [LOST, answer({}, 502), errors.DeadlineExceeded("late"), answer(b'{"items": ['), answer(b"<html>")],
+    [LOST, answer({}, 502), LATE, answer(b'{"items": ['), answer(b"<html>")],
 )
 async def test_a_lost_scroll_page_is_walked_again_where_the_caller_wants_it(lost: Any) -> None:
     script = [

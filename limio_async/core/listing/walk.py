@@ -92,6 +92,8 @@ class Walk(Generic[T]):
     def takes_over(self, before: Walk[T]) -> None:
         """Count on where *before* stopped, and fail where it can no longer continue."""
         self.tally, self._failed = before.tally, before._failed
+        if before.fetcher.lost and self._failed is None:
+            self._failed = self._lost("was lost (cut short)")
         self.fetcher.requests, self.fetcher.retries = before.fetcher.requests, before.fetcher.retries
 
     async def in_hand(self) -> Page[T]:
