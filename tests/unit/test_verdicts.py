@@ -448,6 +448,16 @@ async def test_a_key_list_that_lost_items_before_its_mark_is_resumed_behind_it(t
     assert resumed.report.complete
 
 
+async def test_a_page_that_came_twice_is_an_error_though_the_list_has_changed_too() -> None:
+    pages = {"": page("1", "2", cursor="a"), "a": page("1", "2")}
+    listing, _ = walk(KEY, lambda request: pages[request.target.partition("queryMore=")[2]])
+    _, saved = await taken(listing, 3)
+    pages["a"] = page("3")
+    resumed, _ = walk(KEY, lambda request: pages[request.target.partition("queryMore=")[2]], resume=saved)
+    with pytest.raises(errors.IncompleteListing, match="2 of them twice"):
+        await ids(resumed)
+
+
 async def test_equal_items_without_ids_are_counted_when_a_walk_is_resumed() -> None:
     def nameless(request: Any) -> Response:
         at = int(request.target.partition("queryMore=")[2].partition("&")[0] or 0)

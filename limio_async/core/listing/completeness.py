@@ -128,17 +128,16 @@ class Completeness:
         """What is wrong with a walk that has ended after *sent* items; None where nothing is."""
         if len(self.commit_ids) > 1:
             return SnapshotChanged(f"the items come from {len(self.commit_ids)} catalogs", **where)
+        right = self.hits is None or (sent == self.hits if self.exact else sent >= self.hits)
+        if self.repeated or not right:
+            repeated = f", {self.repeated} of them twice" if self.repeated else ""
+            promised = "" if self.hits is None else f", {self.hits} were promised"
+            message = f"the walk ended after {sent} items{repeated}{promised}"
+            return IncompleteListing(message, expected=self.hits, seen=sent, **where)
         if self.gone:
             message = f"the list has changed: {self.gone} items did not come again where they had been"
             return SnapshotChanged(message, **where)
-        if not self.repeated and (
-            self.hits is None or (sent == self.hits if self.exact else sent >= self.hits)
-        ):
-            return None
-        repeated = f", {self.repeated} of them twice" if self.repeated else ""
-        promised = "" if self.hits is None else f", {self.hits} were promised"
-        message = f"the walk ended after {sent} items{repeated}{promised}"
-        return IncompleteListing(message, expected=self.hits, seen=sent, **where)
+        return None
 
     def settle(self, fault: ListingError | None) -> None:
         """Raise or log what is wrong with a walk, as its kind of list and its caller have it."""
