@@ -1,0 +1,215 @@
+"""Whether what the client said of a walk follows from what the server sent.
+
+A walk may be called complete if every item of one state of the list was sent in answers that were sent whole, nothing
+of another state was, and the end was sent. What was handed out then has to be that state, every item once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from limio_async import Report, errors
+from tests.judges.walks_scenario import Part, Scenario
+from tests.judges.walks_tenant import EXPIRED, Entry, ListTenant, Snapshot
+
+__all__ = ["KINDS", "Finding", "Outcome", "judge"]
+
+KINDS = (
+    "lost", "doubled", "mixed", "forgotten", "refused", "quiet", "orders twice", "misjudged",
+    "hangs", "foreign", "warnings", "tasks", "slots", "connections",
+)  # fmt: skip
+
+
+@dataclass
+class Finding:
+    """What is wrong, and with which seed."""
+
+    kind: str
+    seed: int
+    text: str
+    order: bool = False
+
+
+@dataclass
+class Outcome:
+    """What the client said at the end of one part."""
+
+    number: int
+    part: Part
+    report: Report | None
+    """None where not even a listing could be made."""
+    ended: bool = False
+    """Whether the iteration came to its end by itself."""
+    error: BaseException | None = None
+    handed: list[str] = field(default_factory=list[str])
+    """The names of all items that were handed out, those of earlier parts too."""
+    handed_before: int = 0
+    resumed: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the client calls the walk complete."""
+        return self.report is not None and self.report.complete
+
+    def __str__(self) -> str:
+        said = repr(self.error) if self.error else "came to its end" if self.ended else "was stopped"
+        return (
+            f"part {self.number} ({self.part.how}, {self.part.options}, resumed {self.resumed}) {said}; "
+            f"complete {self.complete}; handed out {' '.join(self.handed)}"
+        )
+
+
+def judge(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> Iterator[Finding]:
+    """What is wrong with *outcome*, after these *earlier* ones."""
+    seed = tenant.scenario.seed
+    error, complete = outcome.error, outcome.complete
+    if error is not None and not isinstance(error, errors.LimioError):
+        yield Finding("foreign", seed, f"{type(error).__name__}: {error}")
+    if tenant.endless:
+        yield Finding("hangs", seed, "it asks for pages without end")
+        return
+    if complete and (wrong := _wrong_claim(tenant, outcome)):
+        kind, text = wrong
+        if any(isinstance(one.error, errors.ListingError) for one in earlier):
+            kind = "forgotten"
+        yield Finding(kind, seed, f"complete, but {text}")
+        return
+    if twice := _twice(tenant, outcome):
+        yield Finding("doubled", seed, f"handed out more often than sent: {twice}")
+    if error is not None or (outcome.ended and not complete):
+        said = f"{error!r}" if error is not None else "incomplete"
+        if _must(tenant, outcome, earlier):
+            yield Finding("refused", seed, f"{said}, but all was sent")
+        elif error is not None and (reason := _unexplained(tenant, outcome, earlier)):
+            yield Finding("refused", seed, f"{error!r}: {reason}")
+        elif error is None and _has_to_raise(tenant, outcome):
+            yield Finding("quiet", seed, "it ended incomplete without a word")
+
+
+def _pages(tenant: ListTenant, part: int | None = None) -> list[Entry]:
+    """The pages that were sent whole, of one part or of all."""
+    return [
+        entry
+        for entry in tenant.log
+        if entry.snapshot is not None and entry.reply.whole and part in {None, entry.part}
+    ]
+
+
+def _names(tenant: ListTenant, snapshot: Snapshot, outcome: Outcome) -> Counter[str]:
+    """What is to be handed out of *snapshot*; a bad item that is skipped is not."""
+    typed = outcome.part.how not in {"raw", "raw pages"}
+    return Counter(item.name for item in snapshot.items if not (item.bad and typed))
+
+
+def _wrong_claim(tenant: ListTenant, outcome: Outcome) -> tuple[str, str] | None:
+    """Why it may not be called complete."""
+    handed = Counter(name for name in outcome.handed if not name.startswith("bad"))
+    pages = _pages(tenant)
+    states = {page.snapshot.number: page.snapshot for page in pages if page.snapshot is not None}
+    if not any(page.end for page in pages):
+        return "lost", "the end was never sent"
+    if any(handed == _names(tenant, state, outcome) for state in states.values()):
+        return None
+    versions = {name.partition("-")[0] for name in handed}
+    if len(versions) > 1 and "new" not in versions:
+        return "mixed", f"items of {len(versions)} catalogs were handed out: {dict(handed)}"
+    best = max(states.values(), key=lambda state: (_names(tenant, state, outcome) & handed).total())
+    truth = _names(tenant, best, outcome)
+    if lost := truth - handed:
+        return "lost", f"lost {sorted(lost)}, doubled {sorted(handed - truth)}"
+    return "doubled", f"doubled {sorted(handed - truth)}"
+
+
+def _twice(tenant: ListTenant, outcome: Outcome) -> list[str]:
+    """What was handed out more often than the server sent it in one pass: the client doubled it."""
+    allowed: Counter[str] = Counter()
+    for state in tenant.snapshots:
+        allowed |= Counter(item.name for item in state.items)
+    if set(tenant.lied) - {"wrong hits"}:
+        allowed |= Counter(item.name for page in _pages(tenant) for item in page.items)
+    handed = Counter(name for name in outcome.handed if not name.startswith("bad"))
+    return sorted(handed - allowed)
+
+
+def _must(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> bool:
+    """Whether it has to be called complete: the three facts hold, and nothing excuses caution."""
+    asked = [entry for entry in tenant.log if entry.part == outcome.number and entry.what == "page"]
+    if not asked:
+        before = [one for one in earlier if one.ended and one.error is None]
+        return bool(before) and before[-1].complete and outcome.error is not None
+    last = asked[-1]
+    if not (last.reply.whole and last.end and last.snapshot is not None) or _is_excused(tenant, outcome):
+        return False
+    sent = Counter(
+        item.name for page in _pages(tenant, outcome.number) if page.walk is last.walk for item in page.items
+    )
+    covered = sent + Counter(outcome.handed[: outcome.handed_before])
+    return not Counter(item.name for item in last.snapshot.items) - covered
+
+
+def _is_excused(tenant: ListTenant, outcome: Outcome) -> bool:
+    """Whether caution is right although all was sent: the server lied, or showed more than one state of the list."""
+    pages = _pages(tenant)
+    states = {page.snapshot.version if tenant.scenario.kind == "key" else page.snapshot.number
+              for page in pages if page.snapshot is not None}  # fmt: skip
+    late = tenant.scenario.slow and isinstance(outcome.error, errors.DeadlineExceeded)
+    bad = any(item.bad for page in pages for item in page.items)
+    return bool(tenant.lied) or tenant.odd or len(states) > 1 or late or bad or _has_equal_pages(pages)
+
+
+def _has_equal_pages(pages: Sequence[Entry]) -> bool:
+    """Whether two pages in a row are honestly the same."""
+    filled = [page for page in pages if page.items]
+    return any(
+        one.walk is two.walk and [item.raw for item in one.items] == [item.raw for item in two.items]
+        for one, two in pairwise(filled)
+    )
+
+
+def _unexplained(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> str:
+    """Why this error is nothing that the server gave cause for; empty if it did."""
+    s, error = tenant.scenario, outcome.error
+    wrong = [entry for entry in tenant.log if entry.part == outcome.number and _is_wrong(entry)]
+    wrong += [entry for entry in tenant.log if entry.what == "token" and _is_wrong(entry)]
+    pages = _pages(tenant)
+    states = {page.snapshot.number for page in pages if page.snapshot is not None}
+    carried = any(type(one.error) is type(error) for one in earlier)
+    bad = any(item.bad for page in pages for item in page.items)
+    lied = bool(tenant.lied) or tenant.odd
+    if carried or (s.slow and wrong):
+        return ""
+    match error:
+        case errors.CursorLoop():
+            explained = lied or _has_equal_pages(pages)
+        case errors.SnapshotChanged() | errors.ForeignCheckpoint():
+            explained = lied or len(states) > 1
+        case errors.CursorExpired():
+            explained = any(entry.reply.status in EXPIRED for entry in wrong)
+        case errors.ApiError(status=status):
+            explained = any(entry.reply.status == status for entry in wrong)
+        case errors.Unreadable():
+            explained = bad or bool(wrong) or lied
+        case errors.IncompleteListing():
+            explained = bool(wrong) or lied or len(states) > 1 or _has_equal_pages(pages)
+        case _:
+            explained = bool(wrong)
+    return "" if explained else "nothing that was sent is a reason"
+
+
+def _is_wrong(entry: Entry) -> bool:
+    return entry.reply.status != 200 or bool(entry.reply.fault) or bool(entry.note) or not entry.reply.whole
+
+
+def _has_to_raise(tenant: ListTenant, outcome: Outcome) -> bool:
+    """Whether a walk that ends incomplete has to say so by an error."""
+    options: dict[str, Any] = outcome.part.options
+    s: Scenario = tenant.scenario
+    states = {page.snapshot.version for page in _pages(tenant) if page.snapshot is not None}
+    if len(states) > 1 and options.get("on_snapshot_change") == "restart":
+        return False
+    bad = any(item.bad for page in _pages(tenant) for item in page.items)
+    return s.kind in {"scroll", "key"} and options.get("verify", "raise") == "raise" and not bad
