@@ -99,10 +99,24 @@ def _pages(tenant: ListTenant, part: int | None = None) -> list[Entry]:
     ]
 
 
-def _names(tenant: ListTenant, snapshot: Snapshot, outcome: Outcome) -> Counter[str]:
-    """What is to be handed out of *snapshot*; a bad item that is skipped is not."""
-    typed = outcome.part.how not in {"raw", "raw pages"}
-    return Counter(item.name for item in snapshot.items if not (item.bad and typed))
+def _names(snapshot: Snapshot) -> Counter[str]:
+    return Counter(item.name for item in snapshot.items)
+
+
+def _is_all(tenant: ListTenant, snapshot: Snapshot, handed: Counter[str]) -> bool:
+    """Whether *handed* is every item of *snapshot* once.
+
+    A bad item may be passed over, and `unique` may drop items without an id that are honestly the same.
+    """
+    truth = _names(snapshot)
+    bad = Counter(item.name for item in snapshot.items if item.bad)
+    if _drops_equals(tenant.scenario):
+        return handed.keys() == truth.keys() and handed <= truth
+    return handed in (truth, truth - bad)
+
+
+def _drops_equals(s: Scenario) -> bool:
+    return s.equal > 1 and any(part.options.get("unique") for part in s.parts)
 
 
 def _wrong_claim(tenant: ListTenant, outcome: Outcome) -> tuple[str, str] | None:
@@ -112,13 +126,13 @@ def _wrong_claim(tenant: ListTenant, outcome: Outcome) -> tuple[str, str] | None
     states = {page.snapshot.number: page.snapshot for page in pages if page.snapshot is not None}
     if not any(page.end for page in pages):
         return "lost", "the end was never sent"
-    if any(handed == _names(tenant, state, outcome) for state in states.values()):
+    if any(_is_all(tenant, state, handed) for state in states.values()):
         return None
     versions = {name.partition("-")[0] for name in handed}
     if len(versions) > 1 and "new" not in versions:
         return "mixed", f"items of {len(versions)} catalogs were handed out: {dict(handed)}"
-    best = max(states.values(), key=lambda state: (_names(tenant, state, outcome) & handed).total())
-    truth = _names(tenant, best, outcome)
+    best = max(states.values(), key=lambda state: (_names(state) & handed).total())
+    truth = _names(best)
     if lost := truth - handed:
         return "lost", f"lost {sorted(lost)}, doubled {sorted(handed - truth)}"
     return "doubled", f"doubled {sorted(handed - truth)}"
@@ -153,12 +167,20 @@ def _must(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> b
 
 def _is_excused(tenant: ListTenant, outcome: Outcome) -> bool:
     """Whether caution is right although all was sent: the server lied, or showed more than one state of the list."""
-    pages = _pages(tenant)
-    states = {page.snapshot.version if tenant.scenario.kind == "key" else page.snapshot.number
+    s, pages = tenant.scenario, _pages(tenant)
+    states = {page.snapshot.version if s.kind == "key" else page.snapshot.number
               for page in pages if page.snapshot is not None}  # fmt: skip
-    late = tenant.scenario.slow and isinstance(outcome.error, errors.DeadlineExceeded)
+    late = s.slow and isinstance(outcome.error, errors.DeadlineExceeded)
     bad = any(item.bad for page in pages for item in page.items)
-    return bool(tenant.lied) or tenant.odd or len(states) > 1 or late or bad or _has_equal_pages(pages)
+    return (
+        bool(tenant.lied)
+        or tenant.odd
+        or len(states) > 1
+        or late
+        or bad
+        or _drops_equals(s)
+        or _has_equal_pages(pages)
+    )
 
 
 def _has_equal_pages(pages: Sequence[Entry]) -> bool:

@@ -24,15 +24,16 @@ SLOW_TIMEOUT = 4.0
 HANG = 500.0
 ERRORS = 3
 """After so many errors a walk is given up."""
+_OBJECT = {"path_type": "subscriptions", "id": "s"}
 _ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "catalog_items.list": {"record_type": "offers"},
     "published_catalog_items.list": {"record_type": "offers"},
     "objects.list": {"path_type": "customers"},
     "baskets.list_abandoned": {"created_after": "2024-01-01T00:00:00Z"},
     "subscriptions.list_by_salesforce_id": {"id": "003"},
-    **dict.fromkeys(
-        ("objects.children", "objects.related", "objects.events"), {"path_type": "subscriptions", "id": "s"}
-    ),
+    "objects.children": _OBJECT,
+    "objects.related": _OBJECT,
+    "objects.events": _OBJECT,
 }
 
 

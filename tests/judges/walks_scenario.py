@@ -127,7 +127,7 @@ def draw(seed: int) -> Scenario:
         page=page,
         ids=ids,
         equal=equal,
-        pad=_pad(r, count),
+        pad=_pad(r, count) if equal == 1 else r.choice((0, 30, 300)),
         hits=_hits(r, kind),
         commit=r.choice(("hex", "epoch", "header", "none")) if kind == "scroll" else "none",
         cursor=r.choice(("changing", "changing", "same")) if kind == "scroll" else "position",

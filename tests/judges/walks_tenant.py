@@ -48,7 +48,7 @@ class Snapshot:
         return next((n for n, item in enumerate(self.items, 1) if item.serial == serial), 0)
 
 
-@dataclass
+@dataclass(eq=False)
 class Pass:
     """One way through the list within one part, from its top (or where a resume asked) on."""
 
@@ -60,7 +60,7 @@ class Pass:
     gone: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
     """One line of the log."""
 
