@@ -18,6 +18,8 @@ from tests.judges.walks_tenant import EXPIRED, Entry, ListTenant, Snapshot
 
 __all__ = ["KINDS", "Finding", "Outcome", "judge"]
 
+RESENT = ("reset before", "reset within", "cut", "cut without length")
+"""Answers that are lost for certain, and nothing else."""
 KINDS = (
     "lost", "doubled", "mixed", "forgotten", "refused", "quiet", "orders twice", "misjudged",
     "hangs", "foreign", "warnings", "tasks", "slots", "connections",
@@ -84,6 +86,8 @@ def judge(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> I
         said = f"{error!r}" if error is not None else "incomplete"
         if _must(tenant, outcome, earlier):
             yield Finding("refused", seed, f"{said}, but all was sent")
+        elif error is not None and _had_to_ride_out(tenant, outcome):
+            yield Finding("refused", seed, f"{said}, of which one is survived")
         elif error is not None and (reason := _unexplained(tenant, outcome, earlier)):
             yield Finding("refused", seed, f"{error!r}: {reason}")
         elif error is None and _has_to_raise(tenant, outcome):
@@ -152,9 +156,10 @@ def _twice(tenant: ListTenant, outcome: Outcome) -> list[str]:
 def _must(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> bool:
     """Whether it has to be called complete: the three facts hold, and nothing excuses caution."""
     asked = [entry for entry in tenant.log if entry.part == outcome.number and entry.what == "page"]
-    if not asked:
-        before = [one for one in earlier if one.ended and one.error is None]
-        return bool(before) and before[-1].complete and outcome.error is not None
+    if not asked:  # what a checkpoint says is all there is
+        spoilt = any(entry.what == "token" and _is_wrong(entry) for entry in tenant.log)
+        ended = [one for one in earlier if one.ended and one.error is None]
+        return bool(ended) and ended[-1].complete and not spoilt
     last = asked[-1]
     if not (last.reply.whole and last.end and last.snapshot is not None) or _is_excused(tenant, outcome):
         return False
@@ -162,25 +167,48 @@ def _must(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> b
         item.name for page in _pages(tenant, outcome.number) if page.walk is last.walk for item in page.items
     )
     covered = sent + Counter(outcome.handed[: outcome.handed_before])
-    return not Counter(item.name for item in last.snapshot.items) - covered
+    return not _names(last.snapshot) - covered
 
 
 def _is_excused(tenant: ListTenant, outcome: Outcome) -> bool:
     """Whether caution is right although all was sent: the server lied, or showed more than one state of the list."""
     s, pages = tenant.scenario, _pages(tenant)
-    states = {page.snapshot.version if s.kind == "key" else page.snapshot.number
-              for page in pages if page.snapshot is not None}  # fmt: skip
-    late = s.slow and isinstance(outcome.error, errors.DeadlineExceeded)
+    late = s.slow and outcome.error is not None
     bad = any(item.bad for page in pages for item in page.items)
+    several = len(_states(pages)) > 1
     return (
         bool(tenant.lied)
         or tenant.odd
-        or len(states) > 1
+        or several
         or late
         or bad
         or _drops_equals(s)
         or _has_equal_pages(pages)
     )
+
+
+def _states(pages: Sequence[Entry]) -> set[int]:
+    """The states of the list that were shown."""
+    return {page.snapshot.number for page in pages if page.snapshot is not None}
+
+
+def _had_to_ride_out(tenant: ListTenant, outcome: Outcome) -> bool:
+    """Whether the only thing that went wrong is one that the options, or its class, say is survived."""
+    s, options = tenant.scenario, outcome.part.options
+    wrong = [entry for entry in tenant.log if entry.part == outcome.number and _is_wrong(entry)]
+    renewed = s.auth == "renewed"
+    wrong = [entry for entry in wrong if not (renewed and entry.reply.status == 401)]
+    spoilt = any(entry.what == "token" and _is_wrong(entry) for entry in tenant.log)
+    if len(wrong) != 1 or spoilt or s.cap or s.slow or _is_excused(tenant, outcome):
+        return False
+    [entry] = wrong
+    status, lost = entry.reply.status, entry.reply.fault in RESENT
+    may_restart = options.get("restarts", 2) > 0
+    if s.kind in {"key", "whole"} or "queryMore" not in entry.target:
+        return status in {429, 500, 502, 503, 504} or lost
+    if status == 429 or (s.kind == "scroll" and status in EXPIRED and may_restart):
+        return True
+    return lost and options.get("on_ambiguous") == "restart" and may_restart
 
 
 def _has_equal_pages(pages: Sequence[Entry]) -> bool:
@@ -198,11 +226,15 @@ def _unexplained(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome
     wrong = [entry for entry in tenant.log if entry.part == outcome.number and _is_wrong(entry)]
     wrong += [entry for entry in tenant.log if entry.what == "token" and _is_wrong(entry)]
     pages = _pages(tenant)
-    states = {page.snapshot.number for page in pages if page.snapshot is not None}
+    states = _states(pages)
     carried = any(type(one.error) is type(error) for one in earlier)
     bad = any(item.bad for page in pages for item in page.items)
     lied = bool(tenant.lied) or tenant.odd
-    if carried or (s.slow and wrong):
+    if (
+        carried
+        or (s.slow and wrong)
+        or (isinstance(error, errors.IncompleteListing) and _broke_off(s, outcome, earlier))
+    ):
         return ""
     match error:
         case errors.CursorLoop():
@@ -216,10 +248,18 @@ def _unexplained(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome
         case errors.Unreadable():
             explained = bad or bool(wrong) or lied
         case errors.IncompleteListing():
-            explained = bool(wrong) or lied or len(states) > 1 or _has_equal_pages(pages)
+            explained = bool(wrong) or lied or len(states) > 1
+            explained = explained or _drops_equals(s) or _has_equal_pages(pages)
         case _:
             explained = bool(wrong)
     return "" if explained else "nothing that was sent is a reason"
+
+
+def _broke_off(s: Scenario, outcome: Outcome, earlier: Sequence[Outcome]) -> bool:
+    """Whether the caller broke off while the next page may have been on its way, and goes on with the same listing."""
+    ahead = s.remembers and outcome.part.options.get("read_ahead", 1) != 0
+    before = bool(earlier) and outcome.resumed is None and not earlier[-1].ended
+    return ahead and (before or outcome.part.how == "mixed")
 
 
 def _is_wrong(entry: Entry) -> bool:

@@ -82,7 +82,8 @@ class _Walk:
                 again = True
             if not last:
                 index += 1
-            if part.then != "same listing" or last or outcome.error is not None:
+            again_same = self._s.after_error == "iterate" if outcome.error else part.then == "same listing"
+            if not again_same or (last and outcome.error is None):
                 self._view = None
                 if self._saved is not None:
                     del self.handed[self._saved[1] :]

@@ -100,7 +100,8 @@ class Scenario:
     parts: list[Part]
     again: bool
     """Whether what was stored last is resumed once more after the end."""
-    after_error: Literal["error", "listing", "give up"]
+    after_error: Literal["error", "listing", "iterate", "give up"]
+    """Resume the error's checkpoint, or the listing's; iterate the same listing again; leave it."""
     statuses: tuple[int, ...] = field(default=_STATUSES)
 
     def promises(self) -> bool:
@@ -154,7 +155,7 @@ def draw(seed: int) -> Scenario:
         bad_item=r.random() < 0.03,
         parts=[],
         again=r.random() < 0.35,
-        after_error=r.choice(("error", "error", "listing", "give up")),
+        after_error=r.choice(("error", "error", "listing", "iterate", "give up")),
     )
     _draw_trouble(r, scenario)
     scenario.parts = _parts(r, scenario)
@@ -193,7 +194,7 @@ def _draw_trouble(r: Random, s: Scenario) -> None:
     if s.kind == "scroll" and r.random() < 0.12:
         s.expiry = r.randint(2, 8)
     if _takes_size(s) and r.random() < 0.12:
-        s.cap = r.choice((1, 2, 3, 10))
+        s.cap = r.choice((1, 2, 3, 10)) if s.count <= 24 else 10
 
 
 def _lies(s: Scenario) -> tuple[str, ...]:
