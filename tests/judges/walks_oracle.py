@@ -76,7 +76,9 @@ def judge(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> I
         return
     if complete and (wrong := _wrong_claim(tenant, outcome)):
         kind, text = wrong
-        if any(isinstance(one.error, errors.ListingError) for one in earlier):
+        if any(
+            isinstance(one.error, errors.ListingError) or (one.ended and not one.complete) for one in earlier
+        ):
             kind = "forgotten"
         yield Finding(kind, seed, f"complete, but {text}")
         return

@@ -177,7 +177,11 @@ class _Walk:
                 items = await view.take(part.stop or 1)
                 self._take(items)
                 return len(items) < (part.stop or 1)
+            case "collect":
+                self._take(await view.collect(limit=1_000))
+                return True
             case "mixed":
+                await view  # the first page, which is not used up by this
                 first = await view.first()
                 self._take([] if first is None else [first])
                 self._take(await view.take(2))

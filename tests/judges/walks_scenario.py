@@ -11,7 +11,7 @@ __all__ = ["How", "Kind", "Part", "Scenario", "draw"]
 
 Kind = Literal["scroll", "key", "opaque", "whole"]
 Ids = Literal["own", "none", "some"]
-How = Literal["items", "pages", "raw", "raw pages", "into", "first", "take", "mixed"]
+How = Literal["items", "pages", "raw", "raw pages", "into", "first", "take", "mixed", "collect"]
 Then = Literal["same listing", "same client", "killed"]
 
 _CATALOG = ("offers.list", "products.list", "pages.list", "assets.list", "campaigns.list", "offers_v2.list",
@@ -129,7 +129,7 @@ def draw(seed: int) -> Scenario:
         ids=ids,
         equal=equal,
         pad=_pad(r, count) if equal == 1 else r.choice((0, 30, 300)),
-        hits=_hits(r, kind),
+        hits=_hits(r, kind) if call != "subscriptions.list_by_salesforce_id" else "missing",
         commit=r.choice(("hex", "epoch", "header", "none")) if kind == "scroll" else "none",
         cursor=r.choice(("changing", "changing", "same")) if kind == "scroll" else "position",
         end=r.choice(("absent", "null", "empty")),
@@ -191,6 +191,7 @@ def _draw_trouble(r: Random, s: Scenario) -> None:
         s.rebuild = r.choice(("pinned", "switch", "expire", "expire"))
     elif s.kind in {"key", "opaque"} and s.ids == "own" and r.random() < 0.12:
         s.rebuild, s.hits = "newest first", "missing"
+        s.lie = "" if s.lie in {"page left out", "item twice", "wrong hits"} else s.lie
     if s.kind == "scroll" and r.random() < 0.12:
         s.expiry = r.randint(2, 8)
     if _takes_size(s) and r.random() < 0.12:
@@ -206,6 +207,8 @@ def _lies(s: Scenario) -> tuple[str, ...]:
     if s.kind == "whole" or s.ids != "own":
         return ("wrong hits",) if s.promises() else ()
     shown: tuple[str, ...] = ("page twice", "page instead of the next", "page instead of the next", "loop")
+    if not s.remembers:
+        shown += ("comes back",)
     if s.promises():
         shown += ("page left out", "wrong hits", "item twice")
     return shown
@@ -245,7 +248,18 @@ def _parts(r: Random, s: Scenario) -> list[Part]:
         parts.append(Part(options, how, stop, 0 if then == "same listing" else min(forget, stop), then))
         if then != "same listing":
             options = _changed(r, s, options)
-    how = r.choice(("items", "items", "pages", "raw", "raw pages", "into"))
+    last: tuple[How, ...] = (
+        "items",
+        "items",
+        "items",
+        "pages",
+        "pages",
+        "raw",
+        "raw pages",
+        "into",
+        "collect",
+    )
+    how = r.choice(last)
     parts.append(Part(options, how, None, 0, "same client"))
     return parts
 

@@ -58,6 +58,8 @@ class Pass:
     """Where the server stands."""
     size: int = 0
     gone: bool = False
+    first_end: int = 0
+    """Where its first page ended."""
 
 
 @dataclass(eq=False)
@@ -247,6 +249,7 @@ class ListTenant:
             items, following = (), start
         if items and self._lies_now(start, following, len(all_items)):
             items, following = self._lie(entry, walk, items, start, following)
+        walk.first_end = walk.first_end or following
         last = following >= len(all_items)
         more = not last or (s.kind == "scroll" and s.ends_empty and bool(items))
         entry.walk, entry.snapshot, entry.items = walk, walk.snapshot, items
@@ -269,7 +272,7 @@ class ListTenant:
     def _lies_now(self, start: int, following: int, total: int) -> bool:
         """Whether this page is the one to lie on; all but the loop lie once."""
         s = self.scenario
-        if s.lie in {"", "wrong hits"} or (self.lied and s.lie != "loop") or not total:
+        if s.lie in {"", "wrong hits"} or (self.lied and s.lie not in {"loop", "comes back"}) or not total:
             return False
         if s.lie == "item twice":
             return following > s.lie_at * total
@@ -293,6 +296,8 @@ class ListTenant:
                 told = (*items[:1], *items), following
             case "loop" if before:
                 told = before, start
+            case "comes back" if walk.first_end and following < total:
+                told = items, walk.first_end
             case _:
                 pass
         if told is None:
