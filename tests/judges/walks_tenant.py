@@ -105,7 +105,6 @@ class ListTenant:
         self._faults = 0
         self._serial = 10_000
         self._tokens: dict[str, int] = {}
-        self._empties: set[tuple[int, int]] = set()
 
     def begin_part(self) -> None:
         """Another client, or another resume, comes next."""
@@ -200,7 +199,8 @@ class ListTenant:
                 walk.at += size  # it was executed all the same
             return self._refused(entry, status, "fault")
         start = walk.at if s.remembers or cursor is None else _position(walk.snapshot, cursor)
-        self._fill(entry, walk, start, size, r)
+        passed = cursor is not None and cursor.endswith("passed")  # an empty page led here
+        self._fill(entry, walk, start, size, r, passed=passed)
         self._spoil(entry, fault, r)
         if fault in {"items null", "no items"} and r.random() < 0.5:
             walk.at = start
@@ -238,14 +238,12 @@ class ListTenant:
         same = last.snapshot is snapshot and last.part == self.part
         return last if same else self._begun(snapshot, 0)
 
-    def _fill(self, entry: Entry, walk: Pass, start: int, size: int, r: Random) -> None:
+    def _fill(self, entry: Entry, walk: Pass, start: int, size: int, r: Random, *, passed: bool) -> None:
         """Put the page from *start* into the answer, or what the server lies instead, and move on."""
         s, all_items = self.scenario, walk.snapshot.items
         items: Sequence[Item] = all_items[start : start + size]
         following = start + len(items)
-        place = self.part, start
-        if r.random() < s.empties and start > 0 and following < len(all_items) and place not in self._empties:
-            self._empties.add(place)
+        if not passed and start > 0 and following < len(all_items) and r.random() < s.empties:
             items, following = (), start
         if items and self._lies_now(start, following, len(all_items)):
             items, following = self._lie(entry, walk, items, start, following)
