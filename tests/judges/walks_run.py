@@ -142,9 +142,8 @@ class _Walk:
             error = raised
         if view is None:  # the checkpoint is refused
             return Outcome(self._tenant.part, part, None, False, error, list(self.handed), begun, resumed)
-        shown = part if self._family == part.how.split()[0] else _shown_as(part, self._family)
         outcome = Outcome(
-            self._tenant.part, shown, view.report, ended, error, list(self.handed), begun, resumed
+            self._tenant.part, part, view.report, ended, error, list(self.handed), begun, resumed
         )
         self._save(view, part, saves, error, ended=ended)
         return outcome
@@ -225,13 +224,6 @@ class _Walk:
             return "bad"
         name = item.recovery_link if self._s.call == "baskets.list_abandoned" else item.name
         return str(name)
-
-
-def _shown_as(part: Part, family: str) -> Part:
-    """The part as it was walked: a listing that goes on stays what it was."""
-    raw = family == "raw"
-    how = ("raw pages" if raw else "pages") if "pages" in part.how else ("raw" if raw else "items")
-    return Part(part.options, how, part.stop, part.forget, part.then)  # type: ignore[arg-type]
 
 
 async def run_walk(seed: int, *, verbose: bool = False) -> tuple[list[Finding], ListTenant, list[Outcome]]:
