@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from limio_async import Report, errors
@@ -160,8 +159,8 @@ def _must(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> b
     asked = [entry for entry in tenant.log if entry.part == outcome.number and entry.what == "page"]
     if not asked:  # what a checkpoint says is all there is
         spoilt = any(entry.what == "token" and _is_wrong(entry) for entry in tenant.log)
-        ended = [one for one in earlier if one.ended and one.error is None]
-        return bool(ended) and ended[-1].complete and not spoilt
+        before = earlier[-1] if earlier else None
+        return before is not None and before.ended and before.complete and not before.error and not spoilt
     last = asked[-1]
     if not (last.reply.whole and last.end and last.snapshot is not None) or _is_excused(tenant, outcome):
         return False
@@ -214,18 +213,21 @@ def _had_to_ride_out(tenant: ListTenant, outcome: Outcome) -> bool:
 
 
 def _has_equal_pages(pages: Sequence[Entry]) -> bool:
-    """Whether two pages in a row are honestly the same."""
-    filled = [page for page in pages if page.items]
+    """Whether two pages are honestly the same: they hold other items, which look alike."""
+    places: dict[tuple[bytes, ...], int] = {}
     return any(
-        one.walk is two.walk and [item.raw for item in one.items] == [item.raw for item in two.items]
-        for one, two in pairwise(filled)
+        places.setdefault(tuple(item.raw for item in page.items), page.items[0].serial)
+        != page.items[0].serial
+        for page in pages
+        if page.items
     )
 
 
 def _unexplained(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> str:
     """Why this error is nothing that the server gave cause for; empty if it did."""
     s, error = tenant.scenario, outcome.error
-    wrong = [entry for entry in tenant.log if entry.part == outcome.number and _is_wrong(entry)]
+    since = outcome.number if outcome.resumed is not None or not earlier else outcome.number - 1
+    wrong = [entry for entry in tenant.log if entry.part >= since and _is_wrong(entry)]
     wrong += [entry for entry in tenant.log if entry.what == "token" and _is_wrong(entry)]
     pages = _pages(tenant)
     states = _states(pages)

@@ -105,8 +105,9 @@ class Scenario:
     statuses: tuple[int, ...] = field(default=_STATUSES)
 
     def promises(self) -> bool:
-        """Whether `hits` say exactly how many items there are."""
-        return self.hits in {"number", "text", "total", "total as text"}
+        """Whether `hits` say exactly how many items there are; those of an object list are in no document."""
+        exact = self.hits in {"number", "text", "total", "total as text"}
+        return exact and self.kind in {"scroll", "opaque"}
 
 
 def draw(seed: int) -> Scenario:
