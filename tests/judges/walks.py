@@ -1,10 +1,12 @@
-"""Twenty thousand ways to walk a list and to submit an order, against a server and a verdict that share nothing with the client.
+"""Walks lists and submits orders at random, and judges what the client says of them by what a raw server sent.
 
 `python -m tests.judges.walks` walks fixed seeds, those in `seeds.txt`, and some that nobody walked before. `--case SEED`
-(or `--case order-SEED`) repeats one and shows everything. Who wrote this has read no file of `limio_async`: the server
-is raw asyncio (`walks_wire`, `walks_tenant`), what happens is drawn from the seed (`walks_scenario`), and what the
-client says is judged by what the server sent (`walks_oracle`, `walks_orders`). All time of the loop runs ten times as
-fast (`walks_clock`), because the client waits up to a second before it sends something again.
+(or `--case order-SEED`) repeats one and shows everything.
+
+Server and verdict share no code with the client, which is used through its public names only, and none with the
+emulator. The server is raw asyncio (`walks_wire`, `walks_tenant`), what happens is drawn from the seed
+(`walks_scenario`), what the client says is judged by the server's log (`walks_oracle`, `walks_orders`). All time of the
+loop passes ten times as fast (`walks_clock`), because the client waits up to a second before it sends something again.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def _hits(r: Random, kind: Kind) -> str:
     forms = ("number", "text", "total", "total as text", "at least", "missing", "unreadable")
     match kind:
         case "scroll":
-            return r.choices(forms, (20, 8, 30, 8, 6, 10, 5))[0]
+            return r.choices(forms, (20, 14, 30, 14, 6, 10, 5))[0]
         case "opaque":
             return r.choices(forms, (20, 4, 10, 4, 3, 40, 3))[0]
         case _:
@@ -211,7 +211,7 @@ def _lies(s: Scenario) -> tuple[str, ...]:
     if not s.remembers:
         shown += ("comes back",)
     if s.promises():
-        shown += ("page left out", "wrong hits", "item twice")
+        shown += ("page left out", "page left out", "wrong hits", "item twice")
     return shown
 
 
