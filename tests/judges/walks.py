@@ -107,7 +107,11 @@ def examine(cases: Sequence[Case], *, first_only: bool = False) -> Batch:
     """Run these cases; what they warned of belongs to all of them."""
     logging.getLogger().addHandler(logging.NullHandler())  # what the client logs is not asked for
     unraisable: list[str] = []
-    hook, sys.unraisablehook = sys.unraisablehook, lambda raised: unraisable.append(repr(raised.exc_value))
+
+    def remember(raised: sys.UnraisableHookArgs) -> None:
+        unraisable.append(f"unraisable {raised.exc_value!r}")
+
+    hook, sys.unraisablehook = sys.unraisablehook, remember
     examiner = _Examiner(first_only=first_only)
     try:
         with (
@@ -121,20 +125,19 @@ def examine(cases: Sequence[Case], *, first_only: bool = False) -> Batch:
             complaints = list(loop.complaints)
     finally:
         sys.unraisablehook = hook
-    among = (
-        f"(one of {len(cases)} cases, {cases[0][0]} {cases[0][1]} to {cases[-1][0]} {cases[-1][1]})"
-        if cases
-        else ""
-    )
-    first = cases[0][1] if cases else 0
-    texts = [f"{one.category.__name__}: {one.message} {among}" for one in warned]
-    texts += [f"unraisable {text} {among}" for text in unraisable]
-    examiner.batch.findings += [Finding("warnings", first, text) for text in texts]
-    examiner.batch.findings += [
-        Finding("warnings", first if seed is None else seed, f"{text} {among if seed is None else ''}")
-        for seed, text in complaints
-    ]
+    examiner.batch.findings += _warnings(cases, [f"{one.category.__name__}: {one.message}" for one in warned])
+    examiner.batch.findings += _warnings(cases, unraisable)
+    for seed, text in complaints:
+        examiner.batch.findings += _warnings(cases, [text], seed)
     return examiner.batch
+
+
+def _warnings(cases: Sequence[Case], texts: Sequence[str], seed: int | None = None) -> list[Finding]:
+    """What was warned of; where nobody knows by which of the *cases*, it says so."""
+    if seed is not None:
+        return [Finding("warnings", seed, text) for text in texts]
+    among = f"(one of {len(cases)} cases, {cases[:1]} to {cases[-1:]})"
+    return [Finding("warnings", cases[0][1], f"{text} {among}") for text in texts]
 
 
 def _examined(cases: Sequence[Case], processes: int) -> Batch:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limio_async import Report, errors
+from tests.judges.walks_list import Snapshot
 from tests.judges.walks_scenario import Part, Scenario
-from tests.judges.walks_tenant import EXPIRED, Entry, ListTenant, Snapshot
+from tests.judges.walks_tenant import EXPIRED, Entry, ListTenant
 
 __all__ = ["KINDS", "Finding", "Outcome", "judge"]
 

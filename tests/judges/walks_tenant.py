@@ -6,46 +6,22 @@ Its log is what the verdict follows from; nothing in it comes from the client.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 from urllib.parse import parse_qs
 
+from tests.judges.walks_list import Item, Snapshot, grown, made, page_of
 from tests.judges.walks_scenario import Scenario
 from tests.judges.walks_wire import LOST, ROTTEN, Reply, Request
 
-__all__ = ["EXPIRED", "Entry", "Item", "ListTenant", "Pass", "Snapshot"]
+__all__ = ["EXPIRED", "Entry", "ListTenant", "Pass", "spoil_token"]
 
 EXPIRED = (400, 404, 410)
 ENDLESS = 250
 """So many requests no part of a walk needs."""
 _DEEP = b"[" * 20_000 + b"]" * 20_000
-
-
-@dataclass(frozen=True)
-class Item:
-    """One item; *name* tells items apart, unless they are honestly the same."""
-
-    serial: int
-    name: str
-    raw: bytes
-    bad: bool = False
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The list as it was at one time."""
-
-    number: int
-    version: int
-    """Of the catalog; items that are added to an object list leave it as it is."""
-    commit: str
-    items: Sequence[Item]
-
-    def after(self, serial: int) -> int:
-        """Where the item that comes after this one stands."""
-        return next((n for n, item in enumerate(self.items, 1) if item.serial == serial), 0)
 
 
 @dataclass(eq=False)
@@ -98,7 +74,7 @@ class ListTenant:
         self.lied: list[str] = []
         self.odd = False
         """Whether something was sent that a client may read or refuse."""
-        self.snapshots = [self._made(0)]
+        self.snapshots = [made(scenario, 0)]
         self._passes: list[Pass] = []
         self._requests = 0
         self._begun_at = 0
@@ -245,6 +221,8 @@ class ListTenant:
         following = start + len(items)
         if not passed and start > 0 and following < len(all_items) and r.random() < s.empties:
             items, following = (), start
+        if s.lie == "wrong hits":
+            self.lied.append(s.lie)
         if items and self._lies_now(start, following, len(all_items)):
             items, following = self._lie(entry, walk, items, start, following)
         walk.first_end = walk.first_end or following
@@ -253,7 +231,8 @@ class ListTenant:
         entry.walk, entry.snapshot, entry.items = walk, walk.snapshot, items
         entry.end = not more or (s.kind == "scroll" and not items)
         walk.at = following
-        entry.reply.body = self._body(entry, self._next(walk, following, more=more, empty=not items), r)
+        cursor = self._next(walk, following, more=more, empty=not items)
+        entry.reply.body = page_of(s, walk.snapshot, items, cursor, r)
 
     def _next(self, walk: Pass, following: int, *, more: bool, empty: bool) -> Any:
         s = self.scenario
@@ -315,47 +294,6 @@ class ListTenant:
                 return entry.items
         return ()
 
-    def _body(self, entry: Entry, following: Any, r: Random) -> bytes:
-        s, snapshot = self.scenario, entry.snapshot
-        assert snapshot is not None
-        separators = (", ", ": ") if s.spaced else (",", ":")
-        comma = b", \n" if s.spaced else b","
-        name = "subscriptions" if s.call == "subscriptions.list_by_salesforce_id" else "items"
-        fields = {name: b"[" + comma.join(item.raw for item in entry.items) + b"]"}
-        if s.hits != "missing":
-            fields["hits"] = json.dumps(self._hits(len(snapshot.items))).encode()
-        if following is not ...:
-            fields["queryMore"] = json.dumps(following).encode()
-        if snapshot.commit and s.commit == "header":
-            fields["header"] = json.dumps({"commitId": snapshot.commit}).encode()
-        elif snapshot.commit:
-            fields["commitId"] = json.dumps(snapshot.commit).encode()
-        if s.call == "subscriptions.list_by_salesforce_id":
-            fields["customers"] = b'[{"id":"cus-1"}]'
-        elif s.call == "objects.events":
-            fields["unpackedItems"] = b'[{"id":"row-1"}]'
-        names = list(fields)
-        if r.random() < 0.3:
-            r.shuffle(names)
-        return (
-            b"{"
-            + comma.join(b'"%b"%b' % (n.encode(), separators[1].encode()) + fields[n] for n in names)
-            + b"}"
-        )
-
-    def _hits(self, count: int) -> Any:
-        if self.scenario.lie == "wrong hits":
-            self.lied.append("wrong hits")
-            count += 1 if self.scenario.seed % 2 or not count else -1
-        return {
-            "number": count,
-            "text": str(count),
-            "total": {"value": count, "relation": "eq"},
-            "total as text": {"value": str(count)},
-            "at least": {"value": count // 2, "relation": "gte"},
-            "unreadable": ["many", [], {"value": None}, {"total": 3}][self.scenario.seed % 4],
-        }[self.scenario.hits]
-
     def _spoil(self, entry: Entry, fault: str, r: Random) -> None:
         """Let the answer go wrong; what it held was not sent then."""
         reply, error = entry.reply, r.choice(('"error"', '"errorMessage"', '"errors"'))
@@ -375,38 +313,6 @@ class ListTenant:
 
     # the list itself
 
-    def _made(self, version: int) -> Snapshot:
-        s = self.scenario
-        r = Random(f"{s.seed}/list/{version}")
-        items = [
-            self._item(version, n, r) for n in range(max(0, s.count + (r.randint(-2, 3) if version else 0)))
-        ]
-        if version and r.random() < 0.5:
-            items.reverse()
-        commit = {
-            "none": "",
-            "epoch": str(1_700_000_000_000 + version),
-        }.get(s.commit, f"{version:x}{s.seed:039x}"[:40])
-        return Snapshot(version, version, commit, items)
-
-    def _item(self, version: int, n: int, r: Random) -> Item:
-        s = self.scenario
-        name = f"v{version}-{n // s.equal if s.equal > 1 else n}"
-        bad = s.bad_item and n == s.count // 2
-        content: dict[str, Any] = {"id": f"id-{n}"} if s.ids == "own" or (s.ids == "some" and n % 2) else {}
-        if s.call == "baskets.list_abandoned":
-            content["recoveryLink"] = name
-        content["name"] = [7, {}] if bad else name
-        if bad:
-            content["created"] = [7, {}]
-        content["description"] = "d" * s.pad
-        fields = list(content.items())
-        if s.spaced:
-            r.shuffle(fields)
-        separators = (", ", ": ") if s.spaced else (",", ":")
-        raw = json.dumps(dict(fields), separators=separators).encode()
-        return Item(version * 1000 + n, name, raw, bad)
-
     def _rebuild(self) -> None:
         """Let time pass: a catalog that is built anew, an item that comes to the top of a list."""
         s = self.scenario
@@ -415,24 +321,14 @@ class ListTenant:
         last = self.snapshots[-1]
         if s.rebuild == "newest first":
             self._serial += 1
-            new = Item(self._serial, f"new-{self._serial}", _raw_of(s, self._serial))
-            self.snapshots.append(Snapshot(last.number + 1, last.version, "", [new, *last.items]))
+            self.snapshots.append(grown(last, self._serial))
             return
-        self.snapshots.append(self._made(last.version + 1))
+        self.snapshots.append(made(s, last.version + 1))
         for walk in self._passes:
             if s.rebuild == "expire":
                 walk.gone = True
             elif s.rebuild == "switch":
                 walk.snapshot = self.snapshots[-1]
-
-
-def _raw_of(s: Scenario, serial: int) -> bytes:
-    content: Mapping[str, str] = {
-        "id": f"id-{serial}",
-        "name": f"new-{serial}",
-        "recoveryLink": f"new-{serial}",
-    }
-    return json.dumps(content).encode()
 
 
 def _position(snapshot: Snapshot, cursor: str) -> int:
