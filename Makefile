@@ -10,7 +10,7 @@ SCHEMATHESIS := schemathesis==4.32.5
 SCHEMATHESIS_STAMP := .cache/schemathesis/.$(SCHEMATHESIS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright check unit peers speed judges wiremock prism schemathesis window report kills kill generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright check unit peers speed judges wiremock walks prism schemathesis window report kills kill nightly generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,7 +55,11 @@ peers: $(STAMP) ## make the environments of the clients that ours is compared wi
 speed: peers ## hold the client's speed against other clients' on this machine, in a minute and a half
 	$(BIN)/python -m benchmarks.speed --short
 
-judges: wiremock prism schemathesis window report kills ## programs of others on the client and the emulator
+judges: walks wiremock prism schemathesis window report kills ## programs of others on the client and the emulator
+
+walks: $(STAMP) ## walk lists and submit orders at random against a server that shares no code with the client, in a minute or two
+	$(BIN)/python -m tests.judges.walks
+	$(BIN)/python -m tests.judges.walks --planted
 
 wiremock: $(STAMP) $(WIREMOCK_STAMP) ## let WireMock break connections and look in its journal; needs Java and npm, is skipped without
 	$(BIN)/python -m pytest -rs -m judge tests/judges/test_wiremock.py
@@ -94,6 +98,9 @@ kills: $(STAMP) ## kill `limio sync` 25 times and look for what is lost; needs P
 
 kill: $(STAMP) ## the same with 200 kills and 51,000 items, in about six minutes
 	$(BIN)/python -m tests.judges.killing
+
+nightly: $(STAMP) ## the walks with 20,000 new seeds, of which none may fail
+	$(BIN)/python -m tests.judges.walks --fresh 20000 --strict
 
 generate: $(STAMP) ## write limio_async/api from openapi/
 	$(BIN)/python -m codegen
