@@ -71,7 +71,8 @@ def _unique_needs_no_page_check(came_again: Any) -> Any:
 
 def _passing_stops_at_the_first_page(_: Any) -> Any:
     def patched(self: Any, ids: Sequence[str], *, ends: bool, strict: bool) -> int:
-        passed, self.left = min(self.left, len(ids)), 0
+        passed: int = min(self.left, len(ids))
+        self.left = 0
         last = str(self._last)
         if passed and ids[passed - 1] == last:
             return passed
