@@ -210,9 +210,7 @@ async def run_orders(seed: int) -> tuple[list[Finding], OrderTenant, list[str]]:
     scenario = draw_orders(seed)
     tenant = OrderTenant(scenario)
     wire = Wire(tenant)
-    await wire.start()
-    if scenario.away:
-        await wire.stop()
+    await wire.start(away=scenario.away)
     limio = Limio(
         wire.url, auth=auth_of(scenario.auth), timeout=4.0 if scenario.slow else TIMEOUT, max_concurrency=2
     )

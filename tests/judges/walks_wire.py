@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -76,12 +77,15 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepted = 0
         self._server: asyncio.Server | None = None
+        self._socket = socket.socket()
         self.url = ""
 
-    async def start(self) -> None:
-        """Listen on a free port."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=1 << 20)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+    async def start(self, *, away: bool = False) -> None:
+        """Listen on a free port, or hold one on which nobody listens."""
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        if not away:
+            self._server = await asyncio.start_server(self._connected, sock=self._socket, limit=1 << 20)
 
     async def connections_left(self, patience: float) -> int:
         """How many connections the client has still not closed after *patience* seconds."""
@@ -95,6 +99,7 @@ class Wire:
         """Close everything."""
         if self._server is not None:
             self._server.close()
+        self._socket.close()
         for writer in list(self._open.values()):
             writer.transport.abort()
         tasks = list(self._tasks)
