@@ -241,6 +241,23 @@ async def test_a_walk_that_came_back_in_another_order_is_resumed_without_doublin
     assert saved.scattered is (stop == 3)
 
 
+async def test_a_walk_in_another_order_is_not_started_again_by_count() -> None:
+    nameless = answer({"items": [{"id": "3"}, {"n": 1}, {"id": "1"}], "queryMore": "b"})
+    script = [
+        page("1", "2", cursor="a"),
+        errors.AnswerLost("gone"),
+        nameless,
+        errors.AnswerLost("gone"),
+        page("1", "2", "3"),
+    ]
+    listing, _ = walk(OPAQUE, *script, unique=True, on_ambiguous="restart", read_ahead=0)
+    seen: list[bytes] = []
+    with pytest.raises(errors.IncompleteListing, match="page 2 was lost"):
+        async for item in listing.raw():
+            seen.append(item)
+    assert seen == [b'{"id":"1"}', b'{"id":"2"}', b'{"id":"3"}', b'{"n":1}']
+
+
 # ------------------------------------------------------------------ a page that comes twice
 
 

@@ -281,16 +281,17 @@ class Walk(Generic[T]):
             SnapshotChanged: self._options.on_snapshot_change == "restart",
             IncompleteListing: self._options.on_ambiguous == "restart",
         }
-        place, seen, species = self.place, self.seen, self._paging.species
+        if not allowed.get(type(error)) or self.tally.restarts >= self._options.restarts:
+            return False
+        place, seen = self.place, self.seen
         by_id = seen is not None and not seen.nameless and not place.passing.left
-        by_count = not isinstance(error, SnapshotChanged)
-        possible = species.advances and (by_id or by_count) and self.tally.restarts < self._options.restarts
-        if not allowed.get(type(error)) or not possible:
+        at = self.checkpoint()
+        by_count = not isinstance(error, SnapshotChanged) and not at.scattered
+        if not (self._paging.species.advances and (by_id or by_count)):
             return False
         _log.info("%s; starting again at the top", error)
         self.tally.restarts += 1
         self._failed, self.fetcher.lost = None, False
-        at = self.checkpoint()
         place.begin(at, by_id=by_id)
         self.completeness.begin_pass(at)
         if seen is not None:
