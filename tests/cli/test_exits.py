@@ -125,8 +125,8 @@ def test_no_host_says_where_it_may_stand(limio: Run) -> None:
 def test_an_answer_that_is_no_answer_is_told_in_one_line(
     limio: Run, world: World, status: int, body: bytes, code: int, said: str
 ) -> None:
-    world.script("getObject", *[Response(status=status, headers={}, body=body)] * 2)
-    result = limio("--timeout", "0.01", "--emulated", "subscriptions", "get", "sub-1")
+    world.script("getObject", *[Response(status=status, headers={}, body=body)] * 3)
+    result = limio("--emulated", "subscriptions", "get", "sub-1")
     assert result.exit_code == code
     assert said in one_line(result)
     assert one_line(result).isprintable()
