@@ -6,14 +6,14 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-__all__ = ["ROOT", "Contender", "Cost", "Pair", "contending", "in_turns"]
+__all__ = ["ROOT", "Contender", "Cost", "Pair", "Rounds", "contending", "in_rounds", "in_turns", "paired"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,11 +50,13 @@ class Contender:
 
 
 @contextmanager
-def contending(name: str, python: Path | str = sys.executable) -> Generator[Contender]:
-    """A contender, which ends with the block."""
-    command = [str(python), "-m", f"benchmarks.peers.{name}"]
+def contending(
+    name: str, python: Path | str = sys.executable, *, module: str | None = None, root: Path = ROOT
+) -> Generator[Contender]:
+    """A contender, which ends with the block; its *module* is called as it is, and lies in *root*."""
+    command = [str(python), "-m", f"benchmarks.peers.{module or name}"]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
     ) as process:
         try:
             yield Contender(name, process)
@@ -70,9 +72,25 @@ class Pair(msgspec.Struct, frozen=True):
     ratio: float
 
 
-def in_turns(ours: Callable[[], float], other: Callable[[], float], runs: int) -> Pair:
-    """Measure both *runs* times, after one run each that does not count."""
-    ours(), other()
-    pairs: Sequence[tuple[float, float]] = [(ours(), other()) for _ in range(runs)]
+Rounds = Sequence[Mapping[str, float]]
+"""What each of several cost, measured one after the other, time and again."""
+
+
+def in_rounds(sides: Mapping[str, Callable[[], float]], runs: int) -> Rounds:
+    """Measure all *runs* times, after one run each that does not count; each begins a round as often as the others."""
+    names = list(sides)
+    turns = [[*names[first:], *names[:first]] for first in range(len(names))]
+    rounds = [{name: sides[name]() for name in turns[number % len(names)]} for number in range(runs + 1)]
+    return rounds[1:]
+
+
+def paired(rounds: Rounds, ours: str, other: str) -> Pair:
+    """Two of those that were measured."""
+    pairs = [(costs[ours], costs[other]) for costs in rounds]
     mine, theirs = (statistics.median(costs) for costs in zip(*pairs, strict=True))
     return Pair(mine, theirs, statistics.median(one / two for one, two in pairs))
+
+
+def in_turns(ours: Callable[[], float], other: Callable[[], float], runs: int) -> Pair:
+    """Measure both *runs* times, after one run each that does not count."""
+    return paired(in_rounds({"ours": ours, "other": other}, runs), "ours", "other")

@@ -23,10 +23,11 @@ from limio_async import AiohttpTransport, ClientCredentials, Limio
 from limio_async.api.subscriptions import GET_SUBSCRIPTION
 from limio_async.core.codec import build_request, read_response
 from limio_async.core.deadline import Deadlines
+from limio_async.core.ladder import with_credential
+from limio_async.core.lifetime import Lifetime
 from limio_async.core.limiter import Limiter
 from limio_async.core.retry import RetryQuota
-from limio_async.core.sending import Life, Sending
-from limio_async.core.session import _with
+from limio_async.core.sending import Sending
 from limio_async.core.wire import Request, Response
 
 __all__ = ["layers", "least", "page_layers"]
@@ -59,7 +60,7 @@ class Rungs:
         self._limiter = Limiter(16)
         self._auth = ClientCredentials("a", "b")
         self._quota = RetryQuota()
-        self._life = Life()
+        self._lifetime = Lifetime()
 
     async def nothing(self) -> None:
         """Let every rung be reduced by this."""
@@ -79,16 +80,16 @@ class Rungs:
     async def credential(self) -> None:
         credential = await self._auth.credential(REQUEST.accepts, self._exchange)
         assert credential is not None  # noqa: S101
-        _with(credential, REQUEST)
+        with_credential(credential, REQUEST)
 
     async def _exchange(self, request: Request) -> Response:
         return ISSUED
 
     async def book_keeping(self) -> None:
-        self._life.check()
+        self._lifetime.check()
         sending = Sending(REQUEST)
         sending.has_time_until(self._limiter.opens_at)
-        self._life.check()
+        self._lifetime.check()
         sending.begins()
         sending.time_left()
         sending.came_to(ANSWER)

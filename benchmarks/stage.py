@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import msgspec
 
-from benchmarks.contenders import ROOT, Contender, Cost, contending
-from benchmarks.peers.environments import REQUIREMENTS, python_of
+from benchmarks.contenders import ROOT, Contender, Cost, Rounds, contending, in_rounds
+from benchmarks.peers.environments import REQUIREMENTS, NotInHistory, python_of, root_of_before
 from benchmarks.server import serving
 
 __all__ = ["CONTENDERS", "FULL", "MICRO", "PAGE", "SHORT", "Scale", "Stage"]
@@ -21,6 +22,7 @@ MICRO = 1e6
 CONTENDERS = ("ours", "ours_on_uvloop", "by_hand", "aiohttp_json", *REQUIREMENTS)
 PACKAGES = {
     "ours": ("aiohttp", "msgspec", "anyio", "backoff"),
+    "before": ("aiohttp", "msgspec", "anyio", "backoff"),
     "ours_on_uvloop": ("uvloop",),
     "by_hand": ("aiohttp", "msgspec"),
     "aiohttp_json": ("aiohttp",),
@@ -43,6 +45,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """Items of the walk whose memory is compared with that of a short one."""
     runs: int
     slow_runs: int
+    rounds: int
+    """In which ours, before and by hand are measured: few hundredths are to be told apart."""
 
 
 SHORT = Scale(
@@ -54,6 +58,7 @@ SHORT = Scale(
     longest=100_000,
     runs=4,
     slow_runs=2,
+    rounds=11,
 )
 FULL = Scale(
     items=20_000,
@@ -64,7 +69,15 @@ FULL = Scale(
     longest=1_000_000,
     runs=5,
     slow_runs=3,
+    rounds=15,
 )
+
+
+def started(name: str) -> AbstractContextManager[Contender]:
+    """A contender in its environment."""
+    if name == "before":
+        return contending(name, module="ours", root=root_of_before())
+    return contending(name, python_of(name))
 
 
 class Stage:
@@ -76,6 +89,7 @@ class Stage:
         self._urls: dict[tuple[int, float, bool], str] = {}
         self._contenders: dict[str, Contender] = {}
         self._peaks: dict[tuple[str, int], float] = {}
+        self._rounds: dict[str, Rounds] = {}
 
     def url(self, offers: int, *, delay: float = 0, zipped: bool = False) -> str:
         """Where a server of so many offers is."""
@@ -87,7 +101,7 @@ class Stage:
     def ask(self, name: str, measure: str, **args: Any) -> Cost:
         """What it costs contender *name* to do *measure*."""
         if name not in self._contenders:
-            self._contenders[name] = self._held.enter_context(contending(name, python_of(name)))
+            self._contenders[name] = self._held.enter_context(started(name))
         return self._contenders[name].ask(measure, **args)
 
     def walk(
@@ -115,13 +129,30 @@ class Stage:
             self._peaks[name, offers] = self._measured_peak(name, offers)
         return self._peaks[name, offers]
 
-    def forget_peaks(self) -> None:
-        """Let them be measured again."""
+    def rounds(self, what: str, sides: Mapping[str, Callable[[], float]]) -> Rounds:
+        """What each of *sides* costs, in turns; measured once. Who is `lacking` takes no part."""
+        if what not in self._rounds:
+            there = {name: cost for name, cost in sides.items() if not self.lacking(name)}
+            self._rounds[what] = in_rounds(there, self.scale.rounds)
+        return self._rounds[what]
+
+    def lacking(self, name: str) -> str:
+        """Why contender *name* cannot take part on this machine; empty where it can."""
+        if name == "before":
+            try:
+                root_of_before()
+            except NotInHistory as reason:
+                return str(reason)
+        return ""
+
+    def forget(self) -> None:
+        """Let what was measured once be measured again."""
         self._peaks.clear()
+        self._rounds.clear()
 
     def _measured_peak(self, name: str, offers: int) -> float:
         url = self.url(offers)
-        with contending(name, python_of(name)) as contender:
+        with started(name) as contender:
             return contender.ask("walk", came=offers, url=url, page_size=PAGE).peak_kib / 1024
 
     def fresh(self, what: str, *args: str) -> Cost:

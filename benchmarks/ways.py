@@ -22,7 +22,7 @@ from benchmarks.server import CLIENT_CORE, Answers, pinned_to
 from benchmarks.tables import Table, printed
 from limio_async.api.offers import LIST_OFFERS
 from limio_async.core.deadline import Deadlines
-from limio_async.core.page_reader import PageReader
+from limio_async.core.listing.reader import PageReader
 from limio_async.sync_jobs import hydrated
 
 __all__ = ["ways"]
@@ -163,7 +163,6 @@ def known() -> Mapping[str, tuple[int, Mapping[str, Way]]]:
     """By what is done: how often it is repeated, and the ways to do it."""
     page = Answers(PAGE, zipped=False).page(0, PAGE).partition(b"\r\n\r\n")[2]
     zipped = gzip.compress(page, 6)
-    assert LIST_OFFERS.paging is not None  # noqa: S101
     typed: PageReader[Any] = PageReader(LIST_OFFERS.operation, LIST_OFFERS.paging, LIST_OFFERS.returns)
     decoder, splitter = msgspec.json.Decoder(LIST_OFFERS.returns), msgspec.json.Decoder(Raws)
     deadlines = Deadlines()

@@ -7,12 +7,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from codegen.plan import plan
+from codegen.beside import BEHAVIOUR, beside
+from codegen.plan import Plan, plan
 from codegen.render import render
 from codegen.spec import CannotGenerate, read
 from codegen.tables import PAGE, with_table
 
-__all__ = ["generate", "main", "stale"]
+__all__ = ["generate", "main", "planned", "stale"]
 
 ROOT = Path(__file__).resolve().parent.parent
 API = Path("limio_async/api")
@@ -21,10 +22,10 @@ RUFF = [sys.executable, "-m", "ruff"]
 
 def generate(root: Path) -> dict[Path, str]:
     """The text of every generated file by its path in the repository at *root*."""
-    planned = plan(*read(root))
+    made = planned(root)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        for file, text in render(planned).items():
+        for file, text in render(made).items():
             path = scratch / API / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -33,14 +34,22 @@ def generate(root: Path) -> dict[Path, str]:
             path.relative_to(scratch): path.read_text(encoding="utf-8") for path in scratch.rglob("*.py")
         }
     if (root / PAGE).exists():
-        files[PAGE] = with_table((root / PAGE).read_text(encoding="utf-8"), planned)
+        files[PAGE] = with_table((root / PAGE).read_text(encoding="utf-8"), made)
     return files
+
+
+def planned(root: Path) -> Plan:
+    """What is generated in the repository at *root*."""
+    spec, overlay = read(root)
+    return plan(spec, overlay, beside(root, overlay))
 
 
 def stale(files: dict[Path, str], root: Path) -> list[Path]:
     """What differs between *files* and the repository at *root*, files that should be gone included."""
-    paths = [*(root / API).rglob("*.py"), *root.glob(str(PAGE))]
-    there = {path.relative_to(root): path.read_text(encoding="utf-8") for path in paths}
+    paths = {path.relative_to(root) for path in (*(root / API).rglob("*.py"), *root.glob(str(PAGE)))}
+    there = {
+        path: (root / path).read_text(encoding="utf-8") for path in paths if BEHAVIOUR not in path.parents
+    }
     return sorted(path for path in files.keys() | there.keys() if files.get(path) != there.get(path))
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from codegen.beside import Beside, Mixin
 from codegen.shapes import (
     NONE,
     Choice,
@@ -17,12 +18,14 @@ from codegen.shapes import (
     ModelModule,
     Models,
     Plain,
+    Record,
     Type,
     models_in,
     python_name,
     type_of,
 )
 from codegen.spec import Cursor, Entry, Node, Overlay, ReadsBack, View, check_names
+from limio_async.core.wire import SPECIES, Kind
 
 __all__ = ["Operation", "Parameter", "Plan", "class_name", "constant", "plan"]
 
@@ -37,6 +40,7 @@ UNTOLD = "4XX"  # any other refusal: no exception in particular
 BODY_FORMATS = {"application/json": "json", "application/x-www-form-urlencoded": "form"}
 KINDS = {"str": "string", "int": "integer", "bool": "boolean"}
 REDIRECT = Plain("Redirect")
+MODULES = {"behaviour", "endpoints", "models"}  # of limio_async/api, beside one for each resource
 
 Source = Literal["seed", "documents", "observed", "inferred"]
 
@@ -67,7 +71,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     auth: tuple[str, ...]
     retry: str
     cursor: str | None
-    cursor_kind: str
+    cursor_kind: Kind | None
     params: tuple[Parameter, ...]
     body: Type | None
     body_format: str
@@ -89,6 +93,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     modules: tuple[ModelModule, ...]
     module_of: Mapping[str, str]
     operations: tuple[Operation, ...]
+    mixins: Mapping[str, Mixin]
+    """The hand-written methods of each class that has some."""
 
     @property
     def resources(self) -> dict[str, list[Operation]]:
@@ -97,8 +103,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return {name: [one for one in self.operations if one.resource == name] for name in names}
 
 
-def plan(spec: Node, overlay: Overlay) -> Plan:
-    """What is generated from a spec and its overlay."""
+def plan(spec: Node, overlay: Overlay, beside: Beside) -> Plan:
+    """What is generated from a spec and its overlay, to stand *beside* what is written by hand."""
+    _check_taken(overlay, beside)
     nodes = _operations(spec, overlay)
     schemas = spec["components"]["schemas"]
     requested = {name for _, node in nodes.values() for name in node.get("requestBody").resolved().schemas()}
@@ -112,11 +119,15 @@ def plan(spec: Node, overlay: Overlay) -> Plan:
     ]
     everything = (*operations.values(), *views)
     _check_collisions(everything, overlay)
+    modules = models.modules()
+    for mixin in beside.mixins:
+        _check_mixin(mixin, everything, modules, overlay)
     return Plan(
         cursors=dict(sorted(overlay.cursors.items())),
-        modules=models.modules(),
+        modules=modules,
         module_of=models.module_of,
         operations=everything,
+        mixins={mixin.of: mixin for mixin in beside.mixins},
     )
 
 
@@ -198,7 +209,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         auth=_auth(node),
         retry=_retry(name, node.path[-1].upper(), entry, cursor, overlay),
         cursor=entry.cursor,
-        cursor_kind=cursor.kind if cursor else "",
+        cursor_kind=cursor.kind if cursor else None,
         params=params,
         body=body,
         body_format=body_format,
@@ -215,7 +226,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
 def _retry(name: str, method: str, entry: Entry, cursor: Cursor | None, overlay: Overlay) -> str:
     """The retry class, where it agrees with the method and the cursor."""
     if cursor:
-        allowed = {"safe"} if cursor.kind in {"key", "whole"} else {"scroll"}
+        allowed = {"scroll"} if SPECIES[cursor.kind].advances else {"safe"}
     elif method == "GET" or entry.reads:
         allowed = {"safe", "once"}
     else:
@@ -437,3 +448,49 @@ def _check_collisions(operations: Iterable[Operation], overlay: Overlay) -> None
             if other := taken.get((one.resource, name)):
                 raise overlay.stop(f"operations.{one.id}", f"{other} is {one.resource}.{name} too")
             taken[one.resource, name] = one.id
+
+
+def _check_taken(overlay: Overlay, beside: Beside) -> None:
+    """Stop where a resource has the name of what is there already."""
+    places = {f"operations.{name}": entry.resource for name, entry in overlay.operations.items()}
+    places |= {f"views.{resource}": resource for resource in overlay.views}
+    for place, resource in places.items():
+        if resource in beside.client:
+            raise overlay.stop(place, f"Limio.{resource} is something else already")
+        if resource in beside.commands:
+            raise overlay.stop(place, f"`limio {resource.replace('_', '-')}` is a command already")
+        if resource in MODULES:
+            raise overlay.stop(place, f"{resource} is a module of limio_async/api already")
+
+
+def _check_mixin(
+    mixin: Mixin, operations: Iterable[Operation], modules: Iterable[ModelModule], overlay: Overlay
+) -> None:
+    """Stop where a mixin belongs to no class, or has a method of the name of what is generated."""
+    methods = {one.name: one.id for one in operations if class_name(one.resource) == mixin.of}
+    records = {one.name: one for module in modules for one in module.definitions if isinstance(one, Record)}
+    if (mixin.of in records) == bool(methods):
+        found = "both a resource and a model are" if methods else "no resource and no model is"
+        raise overlay.stop(f"behaviour.{mixin.noun}", f"{found} called {mixin.of}")
+    for name in mixin.defines:
+        if name in methods:
+            raise mixin.stop(f"{mixin.name}.{name}", f"{methods[name]} is called {name} too")
+    if not methods:
+        _check_mixin_of_record(mixin, records)
+
+
+def _check_mixin_of_record(mixin: Mixin, records: Mapping[str, Record]) -> None:
+    for record in records.values():
+        line = list(_line_of(record, records))
+        fields = {field.name for one in line for field in one.fields}
+        if mixin.of in {one.name for one in line} and (taken := sorted(fields.intersection(mixin.defines))):
+            raise mixin.stop(f"{mixin.name}.{taken[0]}", f"{record.name} has a field called {taken[0]} too")
+    if "__slots__" not in mixin.defines:
+        raise mixin.stop(mixin.name, "needs `__slots__ = ()`: a model holds its fields and nothing else")
+
+
+def _line_of(record: Record, records: Mapping[str, Record]) -> Iterator[Record]:
+    """A class and those it is derived from."""
+    yield record
+    if record.base:
+        yield from _line_of(records[record.base], records)

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 import yaml
 
+from limio_async.core.wire import Kind
+
 __all__ = ["CannotGenerate", "Cursor", "Entry", "Node", "Overlay", "Override", "View", "read"]
 
 SPEC = "openapi/limio.yaml"
@@ -104,12 +106,6 @@ class Node(msgspec.Struct, frozen=True):
                 return set()
 
 
-_TAKEN = frozenset({
-    "aclose", "completion", "drift", "emulate", "explain", "from_env", "listing", "login", "logout", "models",
-    "operations", "origin", "report", "request", "sync", "warmup", "with_options",
-})  # fmt: skip
-
-
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the overlay."""
 
@@ -117,7 +113,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Cursor(_Table, frozen=True, kw_only=True):
     """The fields of `limio_async.core.wire.Paging`."""
 
-    kind: Literal["scroll", "key", "opaque", "whole"]
+    kind: Kind
     items: str = "items"
     hits: str | None = None
     cursor: str | None = None
@@ -146,8 +142,6 @@ def check_names(resource: str, name: str) -> None:
     for one in (resource, name):
         if not one.isidentifier() or keyword.iskeyword(one) or one.startswith("_"):
             raise ValueError(f"{one!r} cannot be a name in Python")
-    if resource in _TAKEN:
-        raise ValueError(f"a client has something else called {resource}")
 
 
 class ReadsBack(_Table, frozen=True, kw_only=True):
@@ -192,6 +186,8 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Override]
     operations: dict[str, Entry]
     views: dict[str, View]
+    behaviour: dict[str, str]
+    """The class that gets the mixin of each module in `limio_async/api/behaviour/`."""
 
     def stop(self, path: str, reason: str) -> CannotGenerate:
         """The exception that names a place of the overlay."""
@@ -217,6 +213,7 @@ def read(root: Path) -> tuple[Node, Overlay]:
         params=_entries(tables, "params", Override),
         operations=_entries(tables, "operations", Entry),
         views=_entries(tables, "views", View),
+        behaviour=_entries(tables, "behaviour", str),
     )
 
 

@@ -22,6 +22,6 @@ def with_table(page: str, plan: Plan) -> str:
         if one.view_of is None:
             back = one.reads_back.operation if one.reads_back else ""
             call = f"`{one.resource}.{one.name}` ({one.id})"
-            rows.append(f"| {call} | {one.method} | {one.retry} | {one.cursor_kind} | {back} |")
+            rows.append(f"| {call} | {one.method} | {one.retry} | {one.cursor_kind or ''} | {back} |")
     table = "\n".join(rows)
     return f"{before}{_BEGIN}\n{table}\n\n{_END}{after}"

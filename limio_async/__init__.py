@@ -2,10 +2,27 @@
 
 `Limio` is the client; strategies for credentials live in `limio_async.auth`, every exception in `limio_async.errors`, and
 the types of bodies and answers in `models` (`from limio_async import models`).
+
+Where to look, from what uses the others to what is used:
+
+cli/           the command line: `limio`
+testing.py     pytest fixtures
+report/        a page about what the sync jobs keep
+sync_jobs/     a tenant in a database or in files
+client.py      `Limio`
+auth/          where credentials come from
+transport/     the client's only aiohttp
+emulator/      a Limio that runs anywhere
+api/           every resource, endpoint and model: generated
+core/          the engine: calls, lists, retries
+errors.py      every exception
+version.py     the version
+_lazy.py       loading the names of a package when they are first used
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from limio_async._lazy import lazily
 
 if TYPE_CHECKING:
     from limio_async import errors
@@ -28,7 +45,7 @@ if TYPE_CHECKING:
     from limio_async.client import Limio
     from limio_async.core.listing import Checkpoint, Listing, Page, Report
     from limio_async.core.ports import Auth, Exchange, Transport
-    from limio_async.core.wire import Credential, Endpoint, Redirect, Request, Response
+    from limio_async.core.wire import Credential, Endpoint, ListEndpoint, Redirect, Request, Response
     from limio_async.transport import AiohttpTransport
 from limio_async.version import __version__
 
@@ -46,6 +63,7 @@ __all__ = [
     "Exchange",
     "FileTokenStore",
     "Limio",
+    "ListEndpoint",
     "Listing",
     "MemoryTokenStore",
     "NoAuth",
@@ -65,21 +83,36 @@ __all__ = [
     "models",
 ]
 
-_HOMES = ("version", "client", "auth", "core.listing", "core.ports", "core.wire", "transport")
-_MODULES = {"errors": "errors", "models": "api.models"}
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "ApiKey",
+            "AuthorizationCode",
+            "BearerToken",
+            "ChainedAuth",
+            "ClientCredentials",
+            "FileTokenStore",
+            "MemoryTokenStore",
+            "NoAuth",
+            "SessionToken",
+            "SignIn",
+            "SignedIn",
+            "StoredToken",
+            "TokenStore",
+        ),
+        "auth",
+    ),
+    "Limio": "client",
+    **dict.fromkeys(("Checkpoint", "Listing", "Page", "Report"), "core.listing"),
+    **dict.fromkeys(("Auth", "Exchange", "Transport"), "core.ports"),
+    **dict.fromkeys(
+        ("Credential", "Endpoint", "ListEndpoint", "Redirect", "Request", "Response"), "core.wire"
+    ),
+    "AiohttpTransport": "transport",
+    "errors": "errors",
+    "models": "api.models",
+}
 
 if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
-
-    def __getattr__(name):
-        """What is asked for the first time: importing the package alone is quick, as pytest does it for its plugin."""
-        if name in _MODULES:
-            return import_module(f"limio_async.{_MODULES[name]}")
-        for home in _HOMES if name in __all__ else ():
-            module = import_module(f"limio_async.{home}")
-            if hasattr(module, name):
-                globals()[name] = getattr(module, name)
-                return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
+    # importing the package alone is quick, as pytest does it for its plugin
+    __getattr__, __dir__ = lazily(globals(), _HOMES)

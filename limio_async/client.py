@@ -12,10 +12,10 @@ from limio_async.api import Resources
 from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
 from limio_async.core.explain import Explanation
 from limio_async.core.limiter import Lane
-from limio_async.core.listing import Listing
+from limio_async.core.listing import Listing, ListOptions
 from limio_async.core.ports import Auth, Transport
-from limio_async.core.session import CallOptions, ListOptions, Resource, Session
-from limio_async.core.wire import Endpoint, Scheme
+from limio_async.core.session import CallOptions, Resource, Session
+from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
 from limio_async.errors import ConfigurationError
 from limio_async.transport import AiohttpTransport, origin_of
 
@@ -153,7 +153,7 @@ class Limio(Resources):
         return await self._session.call(endpoint, args, body, **options)
 
     def listing(
-        self, endpoint: Endpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
+        self, endpoint: ListEndpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
     ) -> Listing[T]:
         """Walk any list endpoint, also one of your own; *args* by the names of its parameters."""
         return self._session.list(endpoint, args, **options)

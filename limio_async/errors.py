@@ -2,7 +2,7 @@
 
 LimioError
 ├── TransportError        no usable answer came
-│   ├── NeverSent         nothing left this machine: send again
+│   ├── NeverSent         not sent, or refused for its token: send again
 │   ├── AnswerLost        it left, the answer did not arrive: it may have taken effect
 │   └── DeadlineExceeded  the call's own deadline ended it
 ├── ApiError              the answer is no (`status`, `message`, `body`)
@@ -102,7 +102,7 @@ class TransportError(LimioError):
 
 
 class NeverSent(TransportError):
-    """Nothing left this machine (name, connection or TLS failed): sending again is safe."""
+    """Nothing was done (name, connection, TLS or credentials failed): sending again is safe."""
 
 
 class AnswerLost(TransportError):
@@ -111,6 +111,9 @@ class AnswerLost(TransportError):
 
 class DeadlineExceeded(TransportError):
     """The call's deadline ended it, whatever it was waiting for; a read can simply be repeated."""
+
+    left: bool = False
+    """Whether the request had left by then without a clear answer: a write may have taken effect."""
 
 
 class ApiError(LimioError):

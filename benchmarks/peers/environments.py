@@ -1,6 +1,7 @@
 """The environments of the contenders that need one: `python -m benchmarks.peers.environments [NAME…]` makes what is missing.
 
-They lie under .cache/peers, and are made anew when what they are made from has changed.
+They lie under .cache/peers, and are made anew when what they are made from has changed. `before` is this repository as it
+once was, out of its own history: a clone that does not reach so far back goes without.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ REQUIREMENTS = {
     "openai_core": ("openai>=3.57",),
     "openapi_client": ("openapi-python-client>=0.29.1", SNIFFIO),
 }
+BEFORE = "12e0a19da7483674d64f2a7acf9dc11f8a6895eb"  # what our own speed is held to
 GENERATED = "limio_generated"
 LONGEST = 600  # seconds an install may take
 
@@ -33,8 +36,12 @@ class NoEnvironment(RuntimeError):
     """An environment is missing or could not be made; the message says why."""
 
 
+class NotInHistory(NoEnvironment):
+    """The commit that a contender is made from is not in this clone."""
+
+
 def python_of(name: str) -> Path:
-    """The interpreter to run contender *name* with: this one, if it needs no environment of its own."""
+    """The interpreter to run contender *name* with: this one, if it needs no packages of its own."""
     if name not in REQUIREMENTS:
         return Path(sys.executable)
     if not is_current(name):
@@ -44,8 +51,41 @@ def python_of(name: str) -> Path:
     return interpreter(name)
 
 
+def root_of_before() -> Path:
+    """Where our code of `BEFORE` lies. It runs on the packages of today: only our own code differs.
+
+    Raises `NotInHistory` where this clone does not hold it.
+    """
+    name = "before"
+    if not is_current(name):
+        shutil.rmtree(folder(name), ignore_errors=True)
+        folder(name).mkdir(parents=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            archive = Path(scratch, "before.tar")
+            try:
+                do(
+                    name,
+                    "git",
+                    "-C",
+                    str(ROOT),
+                    "archive",
+                    f"--output={archive}",
+                    BEFORE,
+                    "limio_async",
+                    "benchmarks",
+                )
+            except (NoEnvironment, OSError):
+                raise NotInHistory(f"commit {BEFORE[:7]} is not in the history of this clone") from None
+            with tarfile.open(archive) as code:
+                code.extractall(folder(name), filter="data")
+        stamp(name).write_text(digest(name), encoding="utf-8")
+    return folder(name)
+
+
 def make(name: str) -> None:
     """Make the environment of *name*, unless it is there and made from the same things."""
+    if name == "before":
+        root_of_before()
     if is_current(name):
         return
     shutil.rmtree(folder(name), ignore_errors=True)
@@ -122,6 +162,8 @@ def is_current(name: str) -> bool:
 
 def digest(name: str) -> str:
     """Of everything that the environment is made from."""
+    if name == "before":
+        return BEFORE
     made_from = hashlib.sha256(repr((sys.version, REQUIREMENTS[name])).encode())
     if name == "openapi_client":
         made_from.update(SPEC.read_bytes())
@@ -129,5 +171,8 @@ def digest(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or REQUIREMENTS:
-        make(wanted)
+    for wanted in sys.argv[1:] or ("before", *REQUIREMENTS):
+        try:
+            make(wanted)
+        except NotInHistory as missing:
+            print(f"{wanted}: {missing}; the others are measured without it")

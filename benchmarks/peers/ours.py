@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.peers.by_hand import Slim
 from benchmarks.peers.worker import Calls, pooled, run, timed
 from limio_async import ApiKey, ClientCredentials, Limio
-from limio_async.core.body import BACKEND
 from limio_async.sync_jobs import hydrated
+from limio_async.transport.body import BACKEND
 
 
 async def walk(url: str, page_size: int, how: str = "typed") -> int:

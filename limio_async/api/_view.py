@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 
-from limio_async.core.wire import Endpoint
+from limio_async.core.wire import Endpoint, ListEndpoint
 
 __all__ = ["view"]
 
 
+@overload
+def view(endpoint: ListEndpoint[Any], resource: str, returns: Any, **bound: str) -> ListEndpoint[Any]: ...
+@overload
+def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> Endpoint[Any]: ...
 def view(endpoint: Endpoint[Any], resource: str, returns: Any, **bound: str) -> Endpoint[Any]:
     """*endpoint* as one of *resource*, with the path parameters in *bound* filled in."""
     params = tuple(param for param in endpoint.params if param.name not in bound)

@@ -8,13 +8,13 @@ from typing import Unpack
 
 from limio_async.api._cursors import CATALOG
 from limio_async.api.models.catalog import AddOn
-from limio_async.core.listing import Listing
-from limio_async.core.session import ListOptions, Resource
-from limio_async.core.wire import Endpoint, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import Resource
+from limio_async.core.wire import ListEndpoint, Param
 
 __all__ = ["LIST_ADD_ONS", "AddOns"]
 
-LIST_ADD_ONS: Endpoint[AddOn] = Endpoint(
+LIST_ADD_ONS: ListEndpoint[AddOn] = ListEndpoint(
     operation="listAddOns",
     resource="add_ons",
     name="list",

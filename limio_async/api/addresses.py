@@ -7,13 +7,15 @@ from typing import Literal, Unpack
 from limio_async.api._view import view
 from limio_async.api.models.objects import StoredAddress
 from limio_async.api.objects import GET_OBJECT, LIST_OBJECTS
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, ListEndpoint
 
 __all__ = ["GET_ADDRESS", "LIST_ADDRESSES", "Addresses"]
 
-LIST_ADDRESSES: Endpoint[StoredAddress] = view(LIST_OBJECTS, "addresses", StoredAddress, path_type="address")
+LIST_ADDRESSES: ListEndpoint[StoredAddress] = view(
+    LIST_OBJECTS, "addresses", StoredAddress, path_type="address"
+)
 
 GET_ADDRESS: Endpoint[StoredAddress] = view(GET_OBJECT, "addresses", StoredAddress, path_type="address")
 

@@ -7,9 +7,9 @@ from typing import Any, Unpack
 
 from limio_async.api._cursors import BASKETS
 from limio_async.api.models.checkout import AbandonedBasket, SubscriptionCheckoutUpdate, UpdateBasketResponse
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param, Redirect
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, JsonBody, ListEndpoint, Param, Redirect
 
 __all__ = [
     "GET_BASKET",
@@ -34,7 +34,7 @@ GET_BASKET: Endpoint[dict[str, Any]] = Endpoint(
     source="observed",
 )
 
-LIST_ABANDONED_BASKETS: Endpoint[AbandonedBasket] = Endpoint(
+LIST_ABANDONED_BASKETS: ListEndpoint[AbandonedBasket] = ListEndpoint(
     operation="listAbandonedBaskets",
     resource="baskets",
     name="list_abandoned",

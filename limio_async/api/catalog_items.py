@@ -8,9 +8,9 @@ from typing import Any, Literal, Unpack
 
 from limio_async.api._cursors import CATALOG
 from limio_async.api.models.catalog import CatalogAdminItem, CatalogItem
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, ListEndpoint, Param
 
 __all__ = ["DELETE_CATALOG_ITEM", "GET_CATALOG_ITEM", "LIST_CATALOG_ITEMS", "CatalogItems"]
 
@@ -60,7 +60,7 @@ GET_CATALOG_ITEM: Endpoint[CatalogAdminItem] = Endpoint(
     source="observed",
 )
 
-LIST_CATALOG_ITEMS: Endpoint[CatalogItem] = Endpoint(
+LIST_CATALOG_ITEMS: ListEndpoint[CatalogItem] = ListEndpoint(
     operation="listCatalogItems",
     resource="catalog_items",
     name="list",

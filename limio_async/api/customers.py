@@ -22,9 +22,9 @@ from limio_async.api.objects import (
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE,
     UPDATE_OBJECT,
 )
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, JsonBody, ListEndpoint
 
 __all__ = [
     "CUSTOMER_ADD_RELATED",
@@ -39,7 +39,9 @@ __all__ = [
     "Customers",
 ]
 
-LIST_CUSTOMERS: Endpoint[LimioObject] = view(LIST_OBJECTS, "customers", LimioObject, path_type="customers")
+LIST_CUSTOMERS: ListEndpoint[LimioObject] = view(
+    LIST_OBJECTS, "customers", LimioObject, path_type="customers"
+)
 
 GET_CUSTOMER: Endpoint[LimioObject] = view(GET_OBJECT, "customers", LimioObject, path_type="customers")
 
@@ -47,11 +49,11 @@ UPDATE_CUSTOMER: Endpoint[UpdateObjectResponse] = view(
     UPDATE_OBJECT, "customers", UpdateObjectResponse, path_type="customers"
 )
 
-CUSTOMER_RELATED: Endpoint[LimioObject] = view(
+CUSTOMER_RELATED: ListEndpoint[LimioObject] = view(
     LIST_RELATED_OBJECTS, "customers", LimioObject, path_type="customers"
 )
 
-CUSTOMER_RELATED_BY_TYPE: Endpoint[LimioObject] = view(
+CUSTOMER_RELATED_BY_TYPE: ListEndpoint[LimioObject] = view(
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE, "customers", LimioObject, path_type="customers"
 )
 
@@ -59,15 +61,15 @@ CUSTOMER_ADD_RELATED: Endpoint[dict[str, Any] | None] = view(
     ADD_RELATED_OBJECT, "customers", dict[str, Any] | None, path_type="customers"
 )
 
-CUSTOMER_CHILDREN: Endpoint[LimioObject] = view(
+CUSTOMER_CHILDREN: ListEndpoint[LimioObject] = view(
     LIST_CHILD_OBJECTS, "customers", LimioObject, path_type="customers"
 )
 
-CUSTOMER_CHILDREN_BY_SUBTYPE: Endpoint[LimioObject] = view(
+CUSTOMER_CHILDREN_BY_SUBTYPE: ListEndpoint[LimioObject] = view(
     LIST_CHILD_OBJECTS_BY_SUBTYPE, "customers", LimioObject, path_type="customers"
 )
 
-CUSTOMER_EVENTS: Endpoint[LimioObject] = view(
+CUSTOMER_EVENTS: ListEndpoint[LimioObject] = view(
     LIST_OBJECT_EVENTS, "customers", LimioObject, path_type="customers"
 )
 

@@ -7,13 +7,15 @@ from typing import Literal, Unpack
 from limio_async.api._view import view
 from limio_async.api.models.objects import LimioObject
 from limio_async.api.objects import GET_OBJECT, LIST_OBJECTS
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, ListEndpoint
 
 __all__ = ["GET_GIFT_CODE", "LIST_GIFT_CODES", "GiftCodes"]
 
-LIST_GIFT_CODES: Endpoint[LimioObject] = view(LIST_OBJECTS, "gift_codes", LimioObject, path_type="gift_code")
+LIST_GIFT_CODES: ListEndpoint[LimioObject] = view(
+    LIST_OBJECTS, "gift_codes", LimioObject, path_type="gift_code"
+)
 
 GET_GIFT_CODE: Endpoint[LimioObject] = view(GET_OBJECT, "gift_codes", LimioObject, path_type="gift_code")
 

@@ -20,9 +20,9 @@ from limio_async.api.objects import (
     LIST_RELATED_OBJECTS,
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE,
 )
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, JsonBody, ListEndpoint, Param
 
 __all__ = [
     "ADD_EXTERNAL_IDENTITY",
@@ -112,23 +112,23 @@ TRANSFER_OWNERSHIP: Endpoint[TransferOwnershipResponse] = Endpoint(
     source="documents",
 )
 
-LIST_IDENTITIES: Endpoint[Identity] = view(LIST_OBJECTS, "identities", Identity, path_type="identities")
+LIST_IDENTITIES: ListEndpoint[Identity] = view(LIST_OBJECTS, "identities", Identity, path_type="identities")
 
 GET_IDENTITY: Endpoint[Identity] = view(GET_OBJECT, "identities", Identity, path_type="identities")
 
-IDENTITY_RELATED: Endpoint[LimioObject] = view(
+IDENTITY_RELATED: ListEndpoint[LimioObject] = view(
     LIST_RELATED_OBJECTS, "identities", LimioObject, path_type="identities"
 )
 
-IDENTITY_RELATED_BY_TYPE: Endpoint[LimioObject] = view(
+IDENTITY_RELATED_BY_TYPE: ListEndpoint[LimioObject] = view(
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE, "identities", LimioObject, path_type="identities"
 )
 
-IDENTITY_CHILDREN: Endpoint[LimioObject] = view(
+IDENTITY_CHILDREN: ListEndpoint[LimioObject] = view(
     LIST_CHILD_OBJECTS, "identities", LimioObject, path_type="identities"
 )
 
-IDENTITY_CHILDREN_BY_SUBTYPE: Endpoint[LimioObject] = view(
+IDENTITY_CHILDREN_BY_SUBTYPE: ListEndpoint[LimioObject] = view(
     LIST_CHILD_OBJECTS_BY_SUBTYPE, "identities", LimioObject, path_type="identities"
 )
 

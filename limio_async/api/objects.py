@@ -13,9 +13,9 @@ from limio_async.api.models.objects import (
     UpdateObjectResponse,
 )
 from limio_async.api.models.promo_codes import CreateObjectRequest, CreateObjectResponse
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param, ReadsBack
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, JsonBody, ListEndpoint, Param, ReadsBack
 
 __all__ = [
     "ADD_RELATED_OBJECT",
@@ -239,7 +239,7 @@ GET_OBJECT: Endpoint[LimioObject] = Endpoint(
     source="seed",
 )
 
-LIST_CHILD_OBJECTS: Endpoint[LimioObject] = Endpoint(
+LIST_CHILD_OBJECTS: ListEndpoint[LimioObject] = ListEndpoint(
     operation="listChildObjects",
     resource="objects",
     name="children",
@@ -287,7 +287,7 @@ LIST_CHILD_OBJECTS: Endpoint[LimioObject] = Endpoint(
     source="seed",
 )
 
-LIST_CHILD_OBJECTS_BY_SUBTYPE: Endpoint[LimioObject] = Endpoint(
+LIST_CHILD_OBJECTS_BY_SUBTYPE: ListEndpoint[LimioObject] = ListEndpoint(
     operation="listChildObjectsBySubtype",
     resource="objects",
     name="children_by_subtype",
@@ -356,7 +356,7 @@ LIST_CHILD_OBJECTS_BY_SUBTYPE: Endpoint[LimioObject] = Endpoint(
     source="seed",
 )
 
-LIST_OBJECT_EVENTS: Endpoint[LimioObject] = Endpoint(
+LIST_OBJECT_EVENTS: ListEndpoint[LimioObject] = ListEndpoint(
     operation="listObjectEvents",
     resource="objects",
     name="events",
@@ -405,7 +405,7 @@ LIST_OBJECT_EVENTS: Endpoint[LimioObject] = Endpoint(
     errata=("The answer also holds unpackedItems, raw rows of the store.",),
 )
 
-LIST_OBJECTS: Endpoint[LimioObject] = Endpoint(
+LIST_OBJECTS: ListEndpoint[LimioObject] = ListEndpoint(
     operation="listObjects",
     resource="objects",
     name="list",
@@ -457,7 +457,7 @@ LIST_OBJECTS: Endpoint[LimioObject] = Endpoint(
     ),
 )
 
-LIST_RELATED_OBJECTS: Endpoint[LimioObject] = Endpoint(
+LIST_RELATED_OBJECTS: ListEndpoint[LimioObject] = ListEndpoint(
     operation="listRelatedObjects",
     resource="objects",
     name="related",
@@ -506,7 +506,7 @@ LIST_RELATED_OBJECTS: Endpoint[LimioObject] = Endpoint(
     errata=("Events are among the items.",),
 )
 
-LIST_RELATED_OBJECTS_BY_RECORD_TYPE: Endpoint[LimioObject] = Endpoint(
+LIST_RELATED_OBJECTS_BY_RECORD_TYPE: ListEndpoint[LimioObject] = ListEndpoint(
     operation="listRelatedObjectsByRecordType",
     resource="objects",
     name="related_by_type",

@@ -8,13 +8,13 @@ from typing import Literal, Unpack
 
 from limio_async.api._cursors import CATALOG
 from limio_async.api.models.catalog import Offer
-from limio_async.core.listing import Listing
-from limio_async.core.session import ListOptions, Resource
-from limio_async.core.wire import Endpoint, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import Resource
+from limio_async.core.wire import ListEndpoint, Param
 
 __all__ = ["LIST_OFFERS_V2", "OffersV2"]
 
-LIST_OFFERS_V2: Endpoint[Offer] = Endpoint(
+LIST_OFFERS_V2: ListEndpoint[Offer] = ListEndpoint(
     operation="listOffersV2",
     resource="offers_v2",
     name="list",

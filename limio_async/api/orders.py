@@ -24,9 +24,9 @@ from limio_async.api.objects import (
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE,
     UPDATE_OBJECT,
 )
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param, ReadsBack
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, JsonBody, ListEndpoint, Param, ReadsBack
 
 __all__ = [
     "GET_ORDER",
@@ -129,7 +129,7 @@ SUBMIT_ORDER_AS_ADMIN: Endpoint[OrderResponse] = Endpoint(
     errata=("Works without checkoutId, which the documents require of orders.",),
 )
 
-LIST_ORDERS: Endpoint[Order] = view(LIST_OBJECTS, "orders", Order, path_type="orders")
+LIST_ORDERS: ListEndpoint[Order] = view(LIST_OBJECTS, "orders", Order, path_type="orders")
 
 GET_ORDER: Endpoint[Order] = view(GET_OBJECT, "orders", Order, path_type="orders")
 
@@ -137,9 +137,11 @@ UPDATE_ORDER: Endpoint[UpdateObjectResponse] = view(
     UPDATE_OBJECT, "orders", UpdateObjectResponse, path_type="orders"
 )
 
-ORDER_RELATED: Endpoint[LimioObject] = view(LIST_RELATED_OBJECTS, "orders", LimioObject, path_type="orders")
+ORDER_RELATED: ListEndpoint[LimioObject] = view(
+    LIST_RELATED_OBJECTS, "orders", LimioObject, path_type="orders"
+)
 
-ORDER_RELATED_BY_TYPE: Endpoint[LimioObject] = view(
+ORDER_RELATED_BY_TYPE: ListEndpoint[LimioObject] = view(
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE, "orders", LimioObject, path_type="orders"
 )
 
@@ -147,13 +149,15 @@ ORDER_ADD_RELATED: Endpoint[dict[str, Any] | None] = view(
     ADD_RELATED_OBJECT, "orders", dict[str, Any] | None, path_type="orders"
 )
 
-ORDER_CHILDREN: Endpoint[LimioObject] = view(LIST_CHILD_OBJECTS, "orders", LimioObject, path_type="orders")
+ORDER_CHILDREN: ListEndpoint[LimioObject] = view(
+    LIST_CHILD_OBJECTS, "orders", LimioObject, path_type="orders"
+)
 
-ORDER_CHILDREN_BY_SUBTYPE: Endpoint[LimioObject] = view(
+ORDER_CHILDREN_BY_SUBTYPE: ListEndpoint[LimioObject] = view(
     LIST_CHILD_OBJECTS_BY_SUBTYPE, "orders", LimioObject, path_type="orders"
 )
 
-ORDER_EVENTS: Endpoint[LimioObject] = view(LIST_OBJECT_EVENTS, "orders", LimioObject, path_type="orders")
+ORDER_EVENTS: ListEndpoint[LimioObject] = view(LIST_OBJECT_EVENTS, "orders", LimioObject, path_type="orders")
 
 
 class Orders(Resource):

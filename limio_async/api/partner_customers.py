@@ -6,13 +6,13 @@ from typing import Unpack
 
 from limio_async.api._cursors import PARTNER
 from limio_async.api.models.objects import LimioObject
-from limio_async.core.listing import Listing
-from limio_async.core.session import ListOptions, Resource
-from limio_async.core.wire import Endpoint, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import Resource
+from limio_async.core.wire import ListEndpoint, Param
 
 __all__ = ["SEARCH_PARTNER_CUSTOMERS", "PartnerCustomers"]
 
-SEARCH_PARTNER_CUSTOMERS: Endpoint[LimioObject] = Endpoint(
+SEARCH_PARTNER_CUSTOMERS: ListEndpoint[LimioObject] = ListEndpoint(
     operation="searchPartnerCustomers",
     resource="partner_customers",
     name="search",

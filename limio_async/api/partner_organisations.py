@@ -11,9 +11,9 @@ from limio_async.api.models.partners import (
     PartnerUser,
     PartnerUserInput,
 )
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, JsonBody, ListEndpoint, Param
 
 __all__ = [
     "CREATE_PARTNER_ORGANISATION",
@@ -59,7 +59,7 @@ CREATE_PARTNER_USER: Endpoint[PartnerUser] = Endpoint(
     source="documents",
 )
 
-LIST_PARTNER_ORGANISATIONS: Endpoint[PartnerOrganisation] = Endpoint(
+LIST_PARTNER_ORGANISATIONS: ListEndpoint[PartnerOrganisation] = ListEndpoint(
     operation="listPartnerOrganisations",
     resource="partner_organisations",
     name="list",

@@ -7,13 +7,13 @@ from typing import Literal, Unpack
 from limio_async.api._view import view
 from limio_async.api.models.objects import PaymentMethod
 from limio_async.api.objects import GET_OBJECT, LIST_OBJECTS
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, ListEndpoint
 
 __all__ = ["GET_PAYMENT_METHOD", "LIST_PAYMENT_METHODS", "PaymentMethods"]
 
-LIST_PAYMENT_METHODS: Endpoint[PaymentMethod] = view(
+LIST_PAYMENT_METHODS: ListEndpoint[PaymentMethod] = view(
     LIST_OBJECTS, "payment_methods", PaymentMethod, path_type="payment_methods"
 )
 

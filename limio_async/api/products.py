@@ -8,13 +8,13 @@ from typing import Unpack
 
 from limio_async.api._cursors import CATALOG
 from limio_async.api.models.catalog import Product
-from limio_async.core.listing import Listing
-from limio_async.core.session import ListOptions, Resource
-from limio_async.core.wire import Endpoint, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import Resource
+from limio_async.core.wire import ListEndpoint, Param
 
 __all__ = ["LIST_PRODUCTS", "Products"]
 
-LIST_PRODUCTS: Endpoint[Product] = Endpoint(
+LIST_PRODUCTS: ListEndpoint[Product] = ListEndpoint(
     operation="listProducts",
     resource="products",
     name="list",

@@ -13,9 +13,9 @@ from limio_async.api.models.objects import (
 )
 from limio_async.api.models.promo_codes import CreateObjectRequest, CreateObjectResponse
 from limio_async.api.objects import CREATE_OBJECT, DELETE_OBJECT, GET_OBJECT, LIST_OBJECTS, UPDATE_OBJECT
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, JsonBody, ListEndpoint
 
 __all__ = [
     "CREATE_PROMO_CODE",
@@ -26,7 +26,7 @@ __all__ = [
     "PromoCodes",
 ]
 
-LIST_PROMO_CODES: Endpoint[LimioObject] = view(
+LIST_PROMO_CODES: ListEndpoint[LimioObject] = view(
     LIST_OBJECTS, "promo_codes", LimioObject, path_type="promo_codes_v2"
 )
 

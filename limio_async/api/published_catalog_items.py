@@ -8,13 +8,13 @@ from typing import Literal, Unpack
 
 from limio_async.api._cursors import CATALOG
 from limio_async.api.models.catalog import CatalogItem
-from limio_async.core.listing import Listing
-from limio_async.core.session import ListOptions, Resource
-from limio_async.core.wire import Endpoint, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import Resource
+from limio_async.core.wire import ListEndpoint, Param
 
 __all__ = ["LIST_PUBLISHED_CATALOG_ITEMS", "PublishedCatalogItems"]
 
-LIST_PUBLISHED_CATALOG_ITEMS: Endpoint[CatalogItem] = Endpoint(
+LIST_PUBLISHED_CATALOG_ITEMS: ListEndpoint[CatalogItem] = ListEndpoint(
     operation="listPublishedCatalogItems",
     resource="published_catalog_items",
     name="list",

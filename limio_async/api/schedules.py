@@ -7,13 +7,13 @@ from typing import Literal, Unpack
 from limio_async.api._view import view
 from limio_async.api.models.objects import Schedule
 from limio_async.api.objects import GET_OBJECT, LIST_OBJECTS
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, ListEndpoint
 
 __all__ = ["GET_SCHEDULE", "LIST_SCHEDULES", "Schedules"]
 
-LIST_SCHEDULES: Endpoint[Schedule] = view(LIST_OBJECTS, "schedules", Schedule, path_type="schedules")
+LIST_SCHEDULES: ListEndpoint[Schedule] = view(LIST_OBJECTS, "schedules", Schedule, path_type="schedules")
 
 GET_SCHEDULE: Endpoint[Schedule] = view(GET_OBJECT, "schedules", Schedule, path_type="schedules")
 

@@ -7,9 +7,9 @@ from typing import Unpack
 from limio_async.api._cursors import WHOLE
 from limio_async.api.models.session import UserEntitlements
 from limio_async.api.models.subscriptions import MmaSubscription
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, ListEndpoint
 
 __all__ = ["GET_USER_ENTITLEMENTS", "LIST_MMA_SUBSCRIPTIONS", "Session"]
 
@@ -26,7 +26,7 @@ GET_USER_ENTITLEMENTS: Endpoint[UserEntitlements] = Endpoint(
     source="seed",
 )
 
-LIST_MMA_SUBSCRIPTIONS: Endpoint[MmaSubscription] = Endpoint(
+LIST_MMA_SUBSCRIPTIONS: ListEndpoint[MmaSubscription] = ListEndpoint(
     operation="listMmaSubscriptions",
     resource="session",
     name="subscriptions",

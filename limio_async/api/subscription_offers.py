@@ -7,13 +7,13 @@ from typing import Literal, Unpack
 from limio_async.api._view import view
 from limio_async.api.models.objects import LimioObject
 from limio_async.api.objects import GET_OBJECT, LIST_OBJECTS
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, ListEndpoint
 
 __all__ = ["GET_SUBSCRIPTION_OFFER", "LIST_SUBSCRIPTION_OFFERS", "SubscriptionOffers"]
 
-LIST_SUBSCRIPTION_OFFERS: Endpoint[LimioObject] = view(
+LIST_SUBSCRIPTION_OFFERS: ListEndpoint[LimioObject] = view(
     LIST_OBJECTS, "subscription_offers", LimioObject, path_type="subscription_offers"
 )
 

@@ -24,9 +24,9 @@ from limio_async.api.objects import (
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE,
     UPDATE_OBJECT,
 )
-from limio_async.core.listing import Listing
-from limio_async.core.session import CallOptions, ListOptions, Resource
-from limio_async.core.wire import Endpoint, JsonBody, Param
+from limio_async.core.listing import Listing, ListOptions
+from limio_async.core.session import CallOptions, Resource
+from limio_async.core.wire import Endpoint, JsonBody, ListEndpoint, Param
 
 __all__ = [
     "GET_SUBSCRIPTION",
@@ -42,7 +42,7 @@ __all__ = [
     "Subscriptions",
 ]
 
-GET_SUBSCRIPTIONS_BY_SALESFORCE_ID: Endpoint[Subscription] = Endpoint(
+GET_SUBSCRIPTIONS_BY_SALESFORCE_ID: ListEndpoint[Subscription] = ListEndpoint(
     operation="getSubscriptionsBySalesforceId",
     resource="subscriptions",
     name="list_by_salesforce_id",
@@ -61,7 +61,7 @@ GET_SUBSCRIPTIONS_BY_SALESFORCE_ID: Endpoint[Subscription] = Endpoint(
     ),
 )
 
-LIST_SUBSCRIPTIONS: Endpoint[Subscription] = view(
+LIST_SUBSCRIPTIONS: ListEndpoint[Subscription] = view(
     LIST_OBJECTS, "subscriptions", Subscription, path_type="subscriptions"
 )
 
@@ -73,11 +73,11 @@ UPDATE_SUBSCRIPTION: Endpoint[UpdateObjectResponse] = view(
     UPDATE_OBJECT, "subscriptions", UpdateObjectResponse, path_type="subscriptions"
 )
 
-SUBSCRIPTION_RELATED: Endpoint[LimioObject] = view(
+SUBSCRIPTION_RELATED: ListEndpoint[LimioObject] = view(
     LIST_RELATED_OBJECTS, "subscriptions", LimioObject, path_type="subscriptions"
 )
 
-SUBSCRIPTION_RELATED_BY_TYPE: Endpoint[LimioObject] = view(
+SUBSCRIPTION_RELATED_BY_TYPE: ListEndpoint[LimioObject] = view(
     LIST_RELATED_OBJECTS_BY_RECORD_TYPE, "subscriptions", LimioObject, path_type="subscriptions"
 )
 
@@ -85,15 +85,15 @@ SUBSCRIPTION_ADD_RELATED: Endpoint[dict[str, Any] | None] = view(
     ADD_RELATED_OBJECT, "subscriptions", dict[str, Any] | None, path_type="subscriptions"
 )
 
-SUBSCRIPTION_CHILDREN: Endpoint[LimioObject] = view(
+SUBSCRIPTION_CHILDREN: ListEndpoint[LimioObject] = view(
     LIST_CHILD_OBJECTS, "subscriptions", LimioObject, path_type="subscriptions"
 )
 
-SUBSCRIPTION_CHILDREN_BY_SUBTYPE: Endpoint[LimioObject] = view(
+SUBSCRIPTION_CHILDREN_BY_SUBTYPE: ListEndpoint[LimioObject] = view(
     LIST_CHILD_OBJECTS_BY_SUBTYPE, "subscriptions", LimioObject, path_type="subscriptions"
 )
 
-SUBSCRIPTION_EVENTS: Endpoint[LimioObject] = view(
+SUBSCRIPTION_EVENTS: ListEndpoint[LimioObject] = view(
     LIST_OBJECT_EVENTS, "subscriptions", LimioObject, path_type="subscriptions"
 )
 

@@ -1,8 +1,20 @@
-"""Where credentials come from: one strategy a file. Write your own by following `limio_async.core.ports.Auth`."""
+"""Where credentials come from, one strategy a file. To write your own, follow `limio_async.core.ports.Auth`.
 
-from importlib import import_module
+api_key.py              the publishable key: read-only access to the catalog
+bearer_token.py         a token that you obtain yourself
+client_credentials.py   tokens for a client id and secret
+authorization_code.py   tokens for a person who signs in with a browser
+session_token.py        the token of a signed-in user, from checkout or login
+signed_in.py            the token of a person who signed in before, from the store that keeps it
+chained.py              several strategies; each operation uses the first that it accepts
+none.py                 no credentials at all
+fixed.py                a credential that never changes, for the strategies that have one
+tokens.py               requests for tokens, and the stores that keep them
+"""
+
 from typing import TYPE_CHECKING
 
+from limio_async._lazy import lazily
 from limio_async.auth.api_key import ApiKey
 from limio_async.auth.bearer_token import BearerToken
 from limio_async.auth.chained import ChainedAuth
@@ -34,13 +46,4 @@ __all__ = [
 _LATER = {"AuthorizationCode": "authorization_code", "SignIn": "authorization_code", "SignedIn": "signed_in"}
 
 if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
-
-    def __getattr__(name):
-        """What only few need is loaded when it is asked for."""
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-        return found
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(globals(), _LATER)

@@ -14,8 +14,9 @@ import anyio
 import msgspec
 
 from limio_async.auth.fixed import header_value
-from limio_async.core.codec import decode, error_for
-from limio_async.core.wire import Request, Response, Retry
+from limio_async.core.codec import decode
+from limio_async.core.outcome import error_for
+from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
 from limio_async.errors import BadRequest, ConfigurationError, Unauthorized, Unreadable
 
 __all__ = [
@@ -135,7 +136,7 @@ class FileTokenStore:
         try:
             saved = msgspec.json.decode(data, type=_Saved)
             header_value(saved.token.access_token, "its token")
-        except (msgspec.DecodeError, RecursionError, ConfigurationError) as error:
+        except (*UNDECODABLE, ConfigurationError) as error:
             raise ConfigurationError(f"{self.path} is not a token file: {error}") from None
         if saved.version != _VERSION:
             raise ConfigurationError(

@@ -1,13 +1,30 @@
-"""`limio`: every operation on the command line. Data goes to stdout, talk to stderr.
+"""`limio`: every operation on the command line. Data goes to stdout, messages to stderr.
 
-__main__.py    main()
-app.py         the root command: global options, which commands there are, how a run ends
-operation.py   the command of one endpoint: its arguments, options and help
-run.py         calls or walks an endpoint and hands on what comes back
-output.py      NDJSON, a JSON array, a table           target.py    a file that appears when it is whole
-settings.py    flags, environment, profiles            progress.py  how far a listing is
-failures.py    one line and one exit code for whatever went wrong
-login.py       signing in with a browser           logout.py    and out
-emulate.py     a tenant on this machine: kept.py its state, recording.py what a real one answers, masking.py without names
-operations.py, completion.py   the other commands
+__main__.py     main()
+app.py          the root command: global options, the commands there are, how a run ends
+loop.py         the event loop that a command runs in
+settings.py     flags, environment, profiles
+failures.py     one line and one exit code for each failure
+
+operation.py    the command of one endpoint: its arguments, options and help
+run.py          calls or walks an endpoint and passes on what comes back
+output.py       NDJSON, a JSON array, a table
+target.py       a file that appears when it is whole
+progress.py     how far a listing is
+
+operations.py   `limio operations`: what there is
+login.py        `limio login`: sign in with a browser
+logout.py       `limio logout`: delete the stored token
+completion.py   `limio completion`: a script for the shell
+
+emulate.py      `limio emulate`: a tenant on this machine
+kept.py         its state, in a SQLite file
+recording.py    a proxy that records what a real tenant answers
+masking.py      removes personal data and tokens from recordings
+
+sync.py         `limio sync`: a whole tenant, or some of its lists, into a database or files
+sync_view.py    what `limio sync` shows
+drift.py        `limio drift`: what items hold that the models do not know
+report.py       `limio report`: a page about what `limio sync` keeps
+reading.py      opens what `limio sync` has written
 """

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from limio_async.cli.failures import Code, Failure, tell
+from limio_async.core.wire import UNDECODABLE
 from limio_async.emulator import World
 
 __all__ = ["Kept"]
@@ -66,7 +67,7 @@ class Kept:
     def _restore(self, state: bytes) -> None:
         try:
             self._world.restore(msgspec.json.decode(state, type=dict[str, Any]))
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        except (*UNDECODABLE, KeyError, TypeError, ValueError) as error:
             self._connection.close()
             raise Failure(
                 f"--state {self._file}: {error}; use the same sizes and seed, or another file"

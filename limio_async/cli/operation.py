@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from limio_async.cli.settings import Flags
-from limio_async.core.wire import SCHEMES, Endpoint, Param, Retry
+from limio_async.core.wire import SCHEMES, UNDECODABLE, Endpoint, Param, Retry
 
 __all__ = ["command_for", "hyphens"]
 
@@ -140,8 +140,9 @@ def _body_option(endpoint: Endpoint[Any]) -> click.Option:
         from_file = given == "-" or given.startswith("@")
         content = _bytes_of(given.removeprefix("@")) if from_file else _text(given).encode()
         try:
+            content.decode()  # of what is handed on as it is, msgspec reads no text
             return msgspec.json.decode(content, type=dict[str, Any] if form else msgspec.Raw)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNDECODABLE as error:
             where = f"{given} is not" if from_file else "not"
             raise click.BadParameter(f"{where} {'a JSON object' if form else 'JSON'}: {error}") from None
 

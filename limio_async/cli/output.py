@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limio_async.cli.failures import Code, Failure, printable
+from limio_async.core.wire import UNDECODABLE
 
 __all__ = [
     "JsonArray",
@@ -98,12 +100,14 @@ class TableOfItems:
 
     def add(self, items: Sequence[bytes]) -> None:
         """Print the items of a page."""
-        rows = [msgspec.json.decode(item) for item in items]
-        if not rows:
+        if not items:
             return
+        read = [_read(item) for item in items]
         header = not self._widths
         if header:
-            self._names = self._names or columns_of(rows)
+            self._names = self._names or columns_of([row for row, bad in read if not bad])
+        rows = [{self._names[0]: row} if bad else row for row, bad in read]
+        if header:
             self._widths = _fitted([_width(name, rows) for name in self._names], _room())
         table = _table(header=header)
         for name, width in zip(self._names, self._widths, strict=False):
@@ -118,7 +122,10 @@ class TableOfItems:
 
 def whole(answer: bytes, output: str) -> bytes:
     """One answer as NDJSON or as JSON to be read."""
-    return msgspec.json.format(answer, indent=2) + b"\n" if output == "json" else _line(answer)
+    if output == "json":
+        with suppress(*UNDECODABLE):  # then as it came
+            return msgspec.json.format(answer, indent=2) + b"\n"
+    return _line(answer)
 
 
 def to_stdout(data: bytes) -> None:
@@ -134,7 +141,7 @@ def to_stdout(data: bytes) -> None:
 
 def show_table(answer: bytes) -> None:
     """Print one answer: an object as names and values, a list as rows."""
-    value = msgspec.json.decode(answer)
+    value, _ = _read(answer)
     if isinstance(value, list) and value:
         TableOfItems().add([bytes(one) for one in msgspec.json.decode(answer, type=list[msgspec.Raw])])
     elif isinstance(value, dict) and value:
@@ -156,6 +163,14 @@ def columns_of(rows: Sequence[Any]) -> tuple[str, ...]:
     first = [name for name in _FIRST if name in names]
     plain = [name for name in names if name not in first and any(_is_plain(row, name) for row in rows)]
     return (*first, *plain, *(() if first or plain else names))[:_MOST_COLUMNS]
+
+
+def _read(item: bytes) -> tuple[Any, bool]:
+    """What an item says, or its text where it cannot be decoded; and whether that is so."""
+    try:
+        return msgspec.json.decode(item), False
+    except UNDECODABLE:
+        return item.decode(errors="replace"), True
 
 
 def _is_plain(row: Any, name: str) -> bool:
@@ -197,12 +212,19 @@ def _cell(value: Any) -> Text:
         return Text("")
     if isinstance(value, str):
         return Text(printable(value))
-    return Text(printable(msgspec.json.encode(value).decode()), no_wrap=True, overflow="ellipsis")
+    try:
+        text = msgspec.json.encode(value).decode()
+    except RecursionError:
+        text = "(too deep to be shown)"
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def _line(item: bytes) -> bytes:
     if b"\n" in item or b"\r" in item:  # JSON allows them between its tokens, NDJSON does not
-        item = msgspec.json.format(item, indent=-1)
+        try:
+            item = msgspec.json.format(item, indent=-1)
+        except UNDECODABLE:
+            item = item.replace(b"\r", b" ").replace(b"\n", b" ")
     return item + b"\n"
 
 

@@ -14,7 +14,7 @@ from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.cli.failures import Failure, tell
 from limio_async.cli.masking import masked
 from limio_async.core.ports import Transport
-from limio_async.core.wire import Endpoint, Request, Response
+from limio_async.core.wire import UNDECODABLE, Endpoint, Request, Response
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.payload import as_object
 from limio_async.emulator.routes import Routes
@@ -75,17 +75,24 @@ class Recorder:
         if endpoint.operation in _NEVER_KEPT:
             return
         try:
-            content = msgspec.json.decode(answer.body) if answer.body else None
-        except (msgspec.DecodeError, RecursionError):
-            return
+            name, values = self._masked(endpoint, path, answer)
+        except UNDECODABLE as error:
+            tell(f"warning: an answer of {endpoint.operation} was passed on and not kept: {error}")
+        else:
+            self._append(name, values)
+
+    def _masked(
+        self, endpoint: Endpoint[Any], path: Mapping[str, str], answer: Response
+    ) -> tuple[str, list[Any]]:
+        """Return the file that keeps *answer*, and what is new to it."""
+        content = msgspec.json.decode(answer.body) if answer.body else None
         items = as_object(content).get(endpoint.paging.items) if endpoint.paging else None
         if isinstance(items, list) and answer.status == 200:
             name = _file_of(endpoint, path)
             new = [item for item in cast("list[object]", items) if self._is_new(name, item)]
-            self._append(f"{name}.ndjson", [masked(item) for item in new])
-        else:
-            kept = {"operation": endpoint.operation, "status": answer.status, "answer": masked(content)}
-            self._append("answers.jsonl", [kept])
+            return f"{name}.ndjson", [masked(item) for item in new]
+        kept = {"operation": endpoint.operation, "status": answer.status, "answer": masked(content)}
+        return "answers.jsonl", [kept]
 
     def _is_new(self, name: str, item: object) -> bool:
         key = (name, str(as_object(item).get("id", item)))
@@ -116,7 +123,7 @@ def _file_of(endpoint: Endpoint[Any], path: Mapping[str, str]) -> str:
     """The resource whose list it is, or the operation."""
     if endpoint.operation != "listObjects":
         return (
-            endpoint.resource if endpoint.paging and endpoint.paging.kind == "scroll" else endpoint.operation
+            endpoint.resource if endpoint.paging and endpoint.paging.species.promises else endpoint.operation
         )
     wanted = unquote(path.get("path_type", ""))
     found = [

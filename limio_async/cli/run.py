@@ -19,9 +19,9 @@ from limio_async.cli.progress import bar, summary
 from limio_async.cli.settings import Flags, open_client
 from limio_async.cli.target import Target
 from limio_async.client import Limio
-from limio_async.core.listing import Listing, Verify
-from limio_async.core.session import CallOptions, ListOptions
-from limio_async.core.wire import Endpoint, Redirect
+from limio_async.core.listing import Listing, ListOptions, Verify
+from limio_async.core.session import CallOptions
+from limio_async.core.wire import Endpoint, ListEndpoint, Redirect
 from limio_async.errors import LimioError
 
 __all__ = ["run"]
@@ -95,10 +95,11 @@ def run(
 
 
 def _explain(client: Limio, wish: _Wish) -> int:
-    if wish.endpoint.paging is None:
-        said = client.explain(client.request, wish.endpoint, wish.args, wish.body)
+    endpoint = wish.endpoint
+    if isinstance(endpoint, ListEndpoint):
+        said = client.explain(client.listing, endpoint, wish.args, page_size=wish.page_size)
     else:
-        said = client.explain(client.listing, wish.endpoint, wish.args, page_size=wish.page_size)
+        said = client.explain(client.request, endpoint, wish.args, wish.body)
     to_stdout(f"{said}\n".encode())
     cursor = f", walked by a {said.cursor} cursor" if said.cursor else ""
     tell(f"{said.operation}: not sent; retry class {said.retry}{cursor}")
@@ -108,7 +109,9 @@ def _explain(client: Limio, wish: _Wish) -> int:
 async def _run(client: Limio, wish: _Wish) -> int:
     async with client:
         with wish.target.opened() if wish.target else nullcontext():
-            return await (_call(client, wish) if wish.endpoint.paging is None else _walk(client, wish))
+            if isinstance(wish.endpoint, ListEndpoint):
+                return await _walk(client, wish.endpoint, wish)
+            return await _call(client, wish)
 
 
 async def _call(client: Limio, wish: _Wish) -> int:
@@ -127,15 +130,15 @@ async def _call(client: Limio, wish: _Wish) -> int:
     return Code.OK
 
 
-async def _walk(client: Limio, wish: _Wish) -> int:
+async def _walk(client: Limio, endpoint: ListEndpoint[Any], wish: _Wish) -> int:
     begun_at = monotonic()
-    listing = _listing(client, wish)
+    listing = _listing(client, endpoint, wish)
     seen = before = listing.checkpoint().items
     target, layout = wish.target, _layout(wish, begun=before > 0)
     if target:
         target.save(listing.checkpoint())
     try:
-        with bar(wish.endpoint.operation, shown=not wish.quiet) as shown:
+        with bar(endpoint.operation, shown=not wish.quiet) as shown:
             async with aclosing(_pages(listing, wish.limit, before)) as pages:
                 async for items in pages:
                     with shown.hidden() if target is None else nullcontext():
@@ -153,7 +156,7 @@ async def _walk(client: Limio, wish: _Wish) -> int:
     return _reported(listing, wish, seen, monotonic() - begun_at)
 
 
-def _listing(client: Limio, wish: _Wish) -> Listing[bytes]:
+def _listing(client: Limio, endpoint: ListEndpoint[Any], wish: _Wish) -> Listing[bytes]:
     options: ListOptions = {
         "page_size": wish.page_size,
         "read_ahead": wish.read_ahead,
@@ -164,7 +167,7 @@ def _listing(client: Limio, wish: _Wish) -> Listing[bytes]:
         "on_snapshot_change": wish.restart,
         "timeout": wish.timeout,
     }
-    return client.listing(wish.endpoint, wish.args, **options).raw()
+    return client.listing(endpoint, wish.args, **options).raw()
 
 
 async def _pages(listing: Listing[bytes], limit: int | None, seen: int) -> AsyncGenerator[list[bytes]]:

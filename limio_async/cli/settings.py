@@ -152,7 +152,7 @@ def _tables(file: Path, *, wanted: bool) -> dict[str, Any]:
         raise Failure(f"{file} does not exist") from None
     except OSError as error:
         raise Failure(f"cannot read {file}: {error.strerror}") from None
-    except ValueError as error:  # not TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or too deep
         raise Failure(f"{file}: {error}") from None
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from limio_async.cli.failures import Code, Failure
 from limio_async.core.listing import Checkpoint
+from limio_async.core.wire import UNDECODABLE
 
 __all__ = ["Target"]
 
@@ -104,7 +105,7 @@ class Target:
     def _read_saved(self) -> _Saved:
         try:
             saved = msgspec.json.decode(self._checkpoint_file.read_bytes(), type=_Saved)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNDECODABLE) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise Failure(f"cannot resume: {self._checkpoint_file}: {reason}; --force starts over") from None
         if saved.output != self._output:

@@ -1,1 +1,17 @@
-"""The engine: HTTP shapes, no Limio nouns, no aiohttp."""
+"""The engine: HTTP shapes, no Limio nouns, no aiohttp.
+
+session.py   one call and its answer; a walk over a list; views with other options
+ladder.py    one request, rung by rung: the deadline, resends, credentials, a slot
+outcome.py   what came of a request: the error of an answer, whether a write may have happened; pure
+listing/     a list operation: one page after another, every item once
+explain.py   what a call would send, without sending it
+sending.py   the state of one request on its way
+lifetime.py  whether a client can be used, and what ends with it
+retry.py     whether to send again, and how long to wait; the only importer of backoff
+readback.py  whether a write happened whose answer was lost
+limiter.py   how many requests are on the wire at once, and when the next may leave
+deadline.py  deadlines that share one timer
+codec.py     turns values into requests, and answers into values or the right error: pure
+wire.py      the values that travel: requests, responses, and the facts of each endpoint
+ports.py     what a client asks of the outside: Transport, Auth
+"""

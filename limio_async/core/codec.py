@@ -12,32 +12,21 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from limio_async import errors
-from limio_async.core.wire import Endpoint, Param, Redirect, Request, Response, Retry
+from limio_async.core.outcome import error_for, unreadable
+from limio_async.core.wire import UNDECODABLE, Endpoint, Param, Redirect, Request, Response, Retry
 
 __all__ = [
-    "UNDECODABLE",
     "build_request",
     "checked_headers",
     "decode",
     "decode_as",
     "decoder_for",
-    "error_for",
     "items_decoder",
-    "kept",
     "read_response",
 ]
 
 T = TypeVar("T")
 
-UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be."""
-
-_KEPT_BODY = 2048
-_NOT_IMPLEMENTED = 501
-_NEVER_KEPT = frozenset({"createToken"})  # its answers are secrets
-_KEPT_HEADERS = frozenset({
-    "content-type", "date", "retry-after", "via", "x-amz-cf-id", "x-amzn-requestid", "x-request-id",
-})  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OURS = frozenset(
@@ -121,40 +110,12 @@ def decode(operation: str, body: Any, decoder: msgspec.json.Decoder[T], *, at: s
     try:
         return decoder.decode(body)
     except UNDECODABLE as error:
-        raise _unreadable(operation, bytes(body), str(error), at) from None
+        raise unreadable(operation, bytes(body), str(error), at) from None
 
 
 def decode_as(operation: str, body: bytes, kind: type[T]) -> T:
     """*body* as a type. Raises `Unreadable`."""
     return cast("T", decode(operation, body, decoder_for(cast("Any", kind))))
-
-
-def error_for(operation: str, response: Response, retry: Retry = "safe") -> errors.LimioError:
-    """The error of an answer that is not a success."""
-    message = _message(response.body, of_text=operation not in _NEVER_KEPT)
-    kept_body = b"" if operation in _NEVER_KEPT else response.body[:_KEPT_BODY]
-    if retry == "once" and response.status >= 500 and response.status != _NOT_IMPLEMENTED:
-        return errors.UnknownOutcome(
-            f"{response.status} {message or 'without a reason'}: it may have happened, or the payload is wrong;"
-            " look before sending it again",
-            operation=operation,
-            status=response.status,
-            body=kept_body,
-        )
-    if 300 <= response.status < 400:
-        message = "redirects are not followed; is the host right?"
-    return _error_type(response.status)(
-        message,
-        operation=operation,
-        status=response.status,
-        body=kept_body,
-        headers=kept(response.headers),
-    )
-
-
-def kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of an answer that may be shown: an allow-list."""
-    return {name: value for name, value in headers.items() if name in _KEPT_HEADERS}
 
 
 @lru_cache(maxsize=512)
@@ -234,60 +195,8 @@ def _payload(endpoint: Endpoint[Any], body: object) -> bytes | None:
         if endpoint.body_format == "form":
             return urlencode(msgspec.to_builtins(body)).encode()
         payload = msgspec.json.encode(body)
-    except (TypeError, msgspec.MsgspecError, UnicodeEncodeError) as error:
+    except (TypeError, msgspec.MsgspecError, *UNDECODABLE) as error:
         raise errors.InvalidArgument(f"body: {error}", operation=endpoint.operation) from None
     if not payload.lstrip().startswith(b"{"):
         raise errors.InvalidArgument("body: not a JSON object", operation=endpoint.operation)
     return payload
-
-
-def _unreadable(operation: str, body: bytes, reason: str, at: str) -> errors.Unreadable:
-    said, _, spot = reason.partition(" - at `")
-    spot = at + spot.rstrip("`").removeprefix("$")
-    if body.lstrip()[:1] == b"<":
-        said, spot = "expected JSON, got a page of HTML; is the host right?", at
-    return errors.Unreadable(
-        f"{said[:1].lower()}{said[1:]} - at {spot}".replace("`", ""),
-        operation=operation,
-        spot=spot,
-        body=b"" if operation in _NEVER_KEPT else body[:_KEPT_BODY],
-    )
-
-
-def _message(body: bytes, *, of_text: bool) -> str:
-    """What an error's body says, in one short line. Bodies are undocumented: JSON of some shape, or text."""
-    text = body[:_KEPT_BODY].decode(errors="replace").strip()
-    if text.startswith("<"):
-        return "(a page of HTML)"
-    try:
-        said = msgspec.json.decode(body)
-    except UNDECODABLE:
-        said = text if of_text else ""
-    while isinstance(said, dict):
-        found = cast("dict[str, Any]", said)
-        names = ("message", "error_description", "error", "Message")
-        said = next((found[name] for name in names if found.get(name)), "")
-    line = "".join(one if one.isprintable() else " " for one in said) if isinstance(said, str) else ""
-    return line if len(line) <= 200 else line[:199] + "…"
-
-
-def _error_type(status: int) -> type[errors.ApiError]:
-    match status:
-        case 400 | 422:
-            return errors.BadRequest
-        case 401:
-            return errors.Unauthorized
-        case 403:
-            return errors.Forbidden
-        case 404:
-            return errors.NotFound
-        case 409:
-            return errors.Conflict
-        case 423:
-            return errors.Locked
-        case 429:
-            return errors.TooManyRequests
-        case 502:
-            return errors.BadGateway
-        case _:
-            return errors.ServerError if status >= 500 else errors.ApiError

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from limio_async.core.codec import build_request
-from limio_async.core.page import Options
-from limio_async.core.paging import page_query
-from limio_async.core.wire import Endpoint, Scheme
+from limio_async.core.listing.head import page_query
+from limio_async.core.listing.options import Options
+from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
 
 __all__ = ["Explainer", "Explanation"]
 
@@ -59,7 +59,7 @@ class Explainer:
         del options
         return self.explained(endpoint, args, body)
 
-    def list(self, endpoint: Endpoint[Any], args: Mapping[str, Any], **options: Any) -> Explanation:
+    def list(self, endpoint: ListEndpoint[Any], args: Mapping[str, Any], **options: Any) -> Explanation:
         """What walking *endpoint* would send first."""
         return self.explained(endpoint, args, options=Options(**options))
 

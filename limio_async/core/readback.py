@@ -1,15 +1,39 @@
-"""Seeing whether a write happened whose answer was lost. Pure."""
+"""Seeing whether a write happened whose answer was lost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import msgspec
 
-from limio_async.core.wire import ReadsBack
+from limio_async.core.wire import UNDECODABLE, Endpoint, ReadsBack
+from limio_async.errors import NotFound
 
-__all__ = ["read_back_args"]
+__all__ = ["read_back_args", "reader"]
+
+
+def reader(
+    call: Callable[[Endpoint[Any], Mapping[str, Any]], Awaitable[Any]],
+    endpoints: Callable[[], Mapping[str, Endpoint[Any]]],
+    endpoint: Endpoint[Any],
+    args: Mapping[str, Any],
+    body: object,
+    answer: bytes,
+) -> Callable[[], Awaitable[Any]] | None:
+    """Return what reads back a write that may have happened, where enough is known to find it."""
+    how = endpoint.reads_back
+    if how is None or (known := read_back_args(how, {**args, **endpoint.bound}, body, answer)) is None:
+        return None
+    reading, found = endpoints()[how.operation], known
+
+    async def read() -> Any:
+        try:
+            return await call(reading, found)
+        except NotFound:
+            return None
+
+    return read
 
 
 def read_back_args(
@@ -31,6 +55,6 @@ def _fields(body: object) -> Mapping[str, Any]:
     try:
         raw = body if isinstance(body, bytes | msgspec.Raw) else msgspec.json.encode(body)
         fields = msgspec.json.decode(raw)
-    except (TypeError, msgspec.MsgspecError, UnicodeError, RecursionError):
+    except (TypeError, msgspec.MsgspecError, *UNDECODABLE):
         return {}
     return cast("dict[str, Any]", fields) if isinstance(fields, dict) else {}

@@ -9,10 +9,14 @@ import msgspec
 
 __all__ = [
     "SCHEMES",
+    "SPECIES",
+    "UNDECODABLE",
     "Attempt",
     "Credential",
     "Endpoint",
     "JsonBody",
+    "Kind",
+    "ListEndpoint",
     "Paging",
     "Param",
     "ReadsBack",
@@ -21,9 +25,13 @@ __all__ = [
     "Response",
     "Retry",
     "Scheme",
+    "Species",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What msgspec raises for bytes that are no UTF-8, no JSON, too deep, or not of the type they should be."""
 
 Scheme = Literal["key", "bearer", "session"]
 """What `Authorization` carries: the bare publishable key, a client's token, a signed-in user's token."""
@@ -126,15 +134,56 @@ class Param(msgspec.Struct, frozen=True, kw_only=True):
     help: str = ""
 
 
+Kind = Literal["scroll", "key", "opaque", "whole"]
+"""The kinds of cursor; `SPECIES` says what each implies."""
+
+
+class Species(msgspec.Struct, frozen=True, kw_only=True):
+    """What a kind of cursor implies. Every rule of walking asks this table, none asks for the kind."""
+
+    summary: str
+    advances: bool
+    """Reading a page moves the cursor on: it is never asked with twice."""
+    held_by_server: bool
+    """The server holds the position and drops it after a while: a walk must not wait for its consumer."""
+    durable: bool
+    """The cursor may be stored, and asked with next week."""
+    ends_empty: bool
+    """A page without items is the last."""
+    never_repeats: bool
+    """Two pages with the same items are a fault, never an honest list."""
+    promises: bool
+    """`hits` is a promise about one snapshot: another number of items is a fault."""
+
+
+SPECIES: Mapping[Kind, Species] = {
+    "scroll": Species(
+        summary="walked by a scroll cursor",
+        advances=True, held_by_server=True, durable=False, ends_empty=True, never_repeats=True, promises=True,
+    ),
+    "key": Species(
+        summary="walked by a key cursor",
+        advances=False, held_by_server=False, durable=True, ends_empty=False, never_repeats=True, promises=False,
+    ),
+    "opaque": Species(  # undocumented: whatever is not known is taken as it is of a scroll
+        summary="walked by an opaque cursor",
+        advances=True, held_by_server=True, durable=False, ends_empty=False, never_repeats=False, promises=False,
+    ),
+    "whole": Species(
+        summary="one answer holds everything",
+        advances=False, held_by_server=False, durable=False, ends_empty=False, never_repeats=False, promises=False,
+    ),
+}  # fmt: skip
+"""The kinds of cursor that there are; a new one is a row.
+
+A scroll is Elasticsearch's (https://github.com/elastic/elasticsearch/issues/26433), a key DynamoDB's.
+"""
+
+
 class Paging(msgspec.Struct, frozen=True, kw_only=True):
-    """How a list operation is walked: where its items and cursor sit, and what kind of cursor it is.
+    """How a list operation is walked: where its items and cursor sit, and what kind of cursor it is."""
 
-    Kinds: `scroll` (held by the server, advances when read, ends with an empty page), `key` (stateless,
-    replayable, an empty page need not be the last), `opaque` (undocumented: treated with the caution of a
-    scroll), `whole` (one answer holds everything).
-    """
-
-    kind: Literal["scroll", "key", "opaque", "whole"]
+    kind: Kind
     items: str = "items"
     """The answer's key that holds the items."""
     hits: str | None = None
@@ -152,6 +201,11 @@ class Paging(msgspec.Struct, frozen=True, kw_only=True):
     commit_id: tuple[str, ...] = ()
     """Dotted places that may hold the snapshot's id, first found wins."""
 
+    @property
+    def species(self) -> Species:
+        """What its kind of cursor implies."""
+        return SPECIES[self.kind]
+
 
 class ReadsBack(msgspec.Struct, frozen=True, kw_only=True):
     """How to see whether a write happened whose answer was lost: the operation that reads what it makes.
@@ -165,7 +219,7 @@ class ReadsBack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
-    """Every fact about one operation. `T_co` is what it returns: for a list operation, one item."""
+    """Every fact about one operation. `T_co` is what it returns."""
 
     operation: str
     """The id in the API description."""
@@ -179,7 +233,6 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """The type an answer is decoded to."""
     auth: tuple[Scheme, ...] = ("bearer",)
     retry: Retry = "safe"
-    paging: Paging | None = None
     params: tuple[Param, ...] = ()
     body: Any = None
     """The type of the request body; None where there is none."""
@@ -193,3 +246,14 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """How to see whether this write happened."""
     errata: tuple[str, ...] = ()
     """Where the API is known to differ from its description."""
+
+    @property
+    def paging(self) -> Paging | None:
+        """How its list is walked; None unless it is a `ListEndpoint`."""
+        return None
+
+
+class ListEndpoint(Endpoint[T_co], Generic[T_co], frozen=True, kw_only=True):
+    """Every fact about one list operation. `T_co` is one item."""
+
+    paging: Paging  # pyright: ignore[reportIncompatibleMethodOverride]  # a field is read like a property

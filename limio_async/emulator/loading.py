@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from limio_async.core.wire import Response
-from limio_async.emulator.builds import Builds
-from limio_async.emulator.catalog import Catalog
-from limio_async.emulator.journeys import Journeys
+from limio_async.emulator.areas.builds import Builds
+from limio_async.emulator.areas.catalog import Catalog
+from limio_async.emulator.areas.journeys import Journeys
+from limio_async.emulator.data.store import Store
 from limio_async.emulator.messages import Call, reply
 from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object
-from limio_async.emulator.store import Store
 
 __all__ = ["Loading"]
 
@@ -51,8 +51,6 @@ class Loading:
     def __init__(self, catalog: Catalog, store: Store, journeys: Journeys, builds: Builds) -> None:
         self._catalog = catalog
         self._store = store
-        self._journeys = journeys
-        self._builds = builds
         self._writes = 0
         self._kept: dict[str, Data] = {}
         self._exactly: Mapping[str, Callable[[Mapping[str, str], Any], None]] = {

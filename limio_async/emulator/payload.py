@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from limio_async.core.wire import UNDECODABLE
 from limio_async.emulator.messages import Call, Refused
 
 __all__ = [
@@ -54,7 +55,7 @@ def json_object(call: Call, *, status: int = 400) -> Data:
     """The body of *call*; refused with *status* where it is no JSON object."""
     try:
         body: object = msgspec.json.decode(call.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         raise Refused(status, "The body is not JSON") from None
     if not is_object(body):
         raise Refused(status, "The body must be a JSON object")

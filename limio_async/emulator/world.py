@@ -15,31 +15,31 @@ import msgspec
 
 from limio_async.core.wire import Endpoint, Request, Response
 from limio_async.emulator.agenda import Agenda
-from limio_async.emulator.builds import Builds
-from limio_async.emulator.catalog import Catalog, Scroll
-from limio_async.emulator.catalog_admin import CatalogAdmin
-from limio_async.emulator.checkout import Checkout
-from limio_async.emulator.delivery import Delivery
-from limio_async.emulator.faults import Faults
-from limio_async.emulator.identities import Identities
-from limio_async.emulator.journeys import Journeys
+from limio_async.emulator.areas.builds import Builds
+from limio_async.emulator.areas.catalog import Catalog, Scroll
+from limio_async.emulator.areas.catalog_admin import CatalogAdmin
+from limio_async.emulator.areas.checkout import Checkout
+from limio_async.emulator.areas.identities import Identities
+from limio_async.emulator.areas.journeys import Journeys
+from limio_async.emulator.areas.oauth import OAuth
+from limio_async.emulator.areas.objects import Objects
+from limio_async.emulator.areas.order_effects import Effects
+from limio_async.emulator.areas.orders import Orders
+from limio_async.emulator.areas.partners import Partners
+from limio_async.emulator.areas.pricing import Offers
+from limio_async.emulator.areas.promo_codes import PromoCodes
+from limio_async.emulator.areas.session import Session
+from limio_async.emulator.areas.subscription_checkout import SubscriptionCheckout
+from limio_async.emulator.areas.subscriptions import Subscriptions
+from limio_async.emulator.data.own_data import OwnData
+from limio_async.emulator.data.records import PATH_TYPES, Records
+from limio_async.emulator.data.store import Store
+from limio_async.emulator.faults.delivery import Delivery
+from limio_async.emulator.faults.faults import Faults
 from limio_async.emulator.loading import Loading
 from limio_async.emulator.messages import Call, Handler, Refused, reply
-from limio_async.emulator.oauth import OAuth
-from limio_async.emulator.objects import Objects
-from limio_async.emulator.order_effects import Effects
-from limio_async.emulator.orders import Orders
-from limio_async.emulator.own_data import OwnData
-from limio_async.emulator.partners import Partners
-from limio_async.emulator.pricing import Offers
-from limio_async.emulator.promo_codes import PromoCodes
-from limio_async.emulator.records import PATH_TYPES, Records
 from limio_async.emulator.routes import Routes
-from limio_async.emulator.session import Session
 from limio_async.emulator.settings import Settings
-from limio_async.emulator.store import Store
-from limio_async.emulator.subscription_checkout import SubscriptionCheckout
-from limio_async.emulator.subscriptions import Subscriptions
 
 __all__ = ["Keeper", "Received", "Scripted", "World"]
 

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from limio_async.api.models import Journey
+from limio_async.core.wire import UNDECODABLE
 from limio_async.sync_jobs.drift import Finding, held
 from limio_async.sync_jobs.events import StreamReport
 from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS, in_quarantine, report_of
@@ -230,7 +232,10 @@ def _live(sink: Reads, name: str, wanted: Iterable[str]) -> Iterator[dict[str, A
 def _filled(rows: Iterable[dict[str, Any]], missing: Iterable[Any]) -> Iterator[dict[str, Any]]:
     decoder = msgspec.json.Decoder(dict[str, Any])
     for row in rows:
-        item: dict[str, Any] = decoder.decode(row["raw"]) if row["raw"] else {}
+        try:
+            item: dict[str, Any] = decoder.decode(row["raw"]) if row["raw"] else {}
+        except UNDECODABLE:  # what it holds is not known; that there is one is
+            item = {}
         yield {**row, **{spot.name: value_at(item, spot) for spot in missing if row[spot.name] is None}}
 
 
@@ -320,7 +325,8 @@ def _journeys(sink: Reads) -> tuple[list[Journeys], int]:
                 start = (row["starting_point"] or "", row["fallback_tag"] or "")
                 journeys = found.setdefault(start, Journeys(*start, [])).journeys
                 if total <= _MOST_JOURNEYS:
-                    journeys.append(decoder.decode(row["raw"]))
+                    with suppress(*UNDECODABLE):  # counted, and not drawn
+                        journeys.append(decoder.decode(row["raw"]))
         if total:
             return [one for _, one in sorted(found.items())], total
     return [], 0

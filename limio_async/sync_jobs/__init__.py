@@ -2,20 +2,22 @@
 
 Where to look:
 
-    job.py         Job: opens target and state, lets the streams run, reports
-    stream_run.py  one run of one stream: list, deliver, come to an honest end
-    workshop.py    what its streams share: choices, client, target, state
-    watermarks.py  from when on a run asks, and where the next begins: pure
-    streams.py     what can be synced, and which columns its table has
-    rows.py        items to rows: pure
-    spool.py       what was listed and is not in the target yet: the job's own state
-    lock.py        one run at a time
-    hydrate.py     fetching many objects whole, with a fixed pool of workers
-    drift.py       what items hold that the models do not know
-    dlt.py         the lists as a source of dlt
-    tables.py      tables, rows, the Sink protocol;  ledger.py: the tables beside the streams'
-    events.py      reports and events
-    sinks/         one target a file
+job.py          Job: opens target and state, starts the streams, reports
+stream_run.py   one run of one stream: list, deliver, settle
+workshop.py     what the streams of a job share: choices, client, target, state
+watermarks.py   the time a run asks from, and where the next one starts: pure
+streams.py      what can be synced, and the columns of its table
+rows.py         turns items into rows: pure
+spool.py        what was listed and is not in the target yet: the job's own state
+lock.py         one run at a time
+hydrate.py      fetches many objects whole, with a fixed pool of workers
+drift.py        what items hold that the models do not know
+proposal.py     turns drift into a change of the spec: pure
+dlt.py          the lists as a source of dlt
+tables.py       tables, rows, the Sink protocol
+ledger.py       the tables beside the streams': runs, watermarks, quarantine, drift
+events.py       reports and events
+sinks/          one target a file
 """
 
 from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent

@@ -19,7 +19,7 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource, DltSource
 
 from limio_async.client import Limio
-from limio_async.core.page import Page
+from limio_async.core.listing.page import Page
 from limio_async.errors import JobError, NotFound
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import msgspec
 
-from limio_async.core.codec import UNDECODABLE, decoder_for
-from limio_async.core.paging import last_id
+from limio_async.core.codec import decoder_for
+from limio_async.core.listing.repeats import last_id
+from limio_async.core.wire import UNDECODABLE
 from limio_async.sync_jobs.drift import Drift
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.streams import Spot, Stream

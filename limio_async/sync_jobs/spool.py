@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from limio_async.core.paging import Checkpoint
+from limio_async.core.listing.checkpoint import Checkpoint
+from limio_async.core.wire import UNDECODABLE
 from limio_async.errors import SinkError
 from limio_async.sync_jobs.lock import Lock, locked
 from limio_async.sync_jobs.rows import Summary, summary_of
@@ -353,7 +354,7 @@ class Spool:
     def _failures(self) -> Generator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, *UNDECODABLE) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             hint = next((f" ({hint})" for known, hint in _HINTS.items() if known in reason), "")
             raise SinkError(f"the state of the job, {self._file}: {reason}{hint}") from None

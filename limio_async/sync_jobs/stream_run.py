@@ -14,8 +14,8 @@ import anyio
 import msgspec
 
 from limio_async.core.codec import items_decoder
-from limio_async.core.page import Page
-from limio_async.core.wire import Attempt
+from limio_async.core.listing.page import Page
+from limio_async.core.wire import Attempt, Species
 from limio_async.errors import (
     ApiError,
     CursorExpired,
@@ -209,7 +209,7 @@ class StreamRun:
                 if self._walk.restarts < _RESTARTS:
                     await self._restart(error)
                     continue
-                if not isinstance(error, IncompleteListing) or error.expected is None:
+                if not isinstance(error, IncompleteListing) or error.seen is None:
                     raise
                 self._miscounted = error.said  # it came to its end, and says that it is not all
                 await self._save_end()
@@ -247,19 +247,14 @@ class StreamRun:
                     return
                 walk.expected = report.hits if report.exact else None
                 walk.commit_id = page.commit_id or walk.commit_id
-                if self._resumable:
+                if self._species.durable:
                     walk.checkpoint = listing.checkpoint()
                 await self._add(page)
                 await self._has_room()
 
     @property
-    def _resumable(self) -> bool:
-        return self._kind == "key"
-
-    @property
-    def _kind(self) -> str:
-        assert self._stream.endpoint.paging is not None  # noqa: S101  # a stream is a list
-        return self._stream.endpoint.paging.kind
+    def _species(self) -> Species:
+        return self._stream.endpoint.paging.species
 
     async def _add(self, page: Page[bytes]) -> None:
         walk = self._walk
@@ -305,7 +300,7 @@ class StreamRun:
 
     async def _has_room(self) -> None:
         """Let the target catch up, where waiting costs the list nothing: a scroll would expire."""
-        if self._kind in {"key", "whole"}:
+        if not self._species.held_by_server:
             while self._waiting > _SPOOLED_AT_MOST and not self._shop.stopping.is_set():
                 self._less.clear()
                 await self._less.wait()
@@ -498,7 +493,7 @@ class StreamRun:
             )
         if self._miscounted:
             return "incomplete", self._miscounted
-        if self._walk.expected not in {None, report.seen} and self._kind == "scroll":
+        if self._walk.expected not in {None, report.seen} and self._species.promises:
             return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
         if self._parent and not self._parent.complete:
             report.refused = self._parent.refused

@@ -11,7 +11,7 @@ import msgspec
 
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey
-from limio_async.core.wire import Endpoint, Paging, Scheme
+from limio_async.core.wire import Endpoint, ListEndpoint, Paging, Scheme
 from limio_async.errors import ConfigurationError, MissingCredentials
 from limio_async.sync_jobs.tables import Kind
 
@@ -40,7 +40,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     """As it is called on the command line: `offers`, `subscriptions@zuora`, `subscriptions.events`."""
-    endpoint: Endpoint[Any]
+    endpoint: ListEndpoint[Any]
     """Lists it; of a child stream, the children of one object."""
     args: Mapping[str, Any] = {}
     spots: tuple[Spot, ...] = ()
@@ -60,7 +60,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 
     def page_size(self, wanted: int | None) -> int | None:
         """The items per page to ask for; None where the list answers in one page."""
-        return wanted if self.endpoint.paging and self.endpoint.paging.page_size else None
+        return wanted if self.endpoint.paging.page_size else None
 
 
 def streams_for(names: Collection[str], offers: Collection[Scheme]) -> tuple[list[Stream], dict[str, str]]:
@@ -138,7 +138,8 @@ def _unknown(name: str) -> str:
 def _found(base: str, value: str | None) -> Stream | None:
     if value is None:
         return _lists().get(base)
-    endpoint = {one.resource: one for one in ENDPOINTS.values() if one.name == "list"}.get(base)
+    lists = [one for one in ENDPOINTS.values() if isinstance(one, ListEndpoint) and one.name == "list"]
+    endpoint = {one.resource: one for one in lists}.get(base)
     takes = {"objects": "path_type", "catalog_items": "record_type", "published_catalog_items": "record_type"}
     if endpoint is None or base not in takes:
         return None
@@ -155,22 +156,25 @@ def _lists() -> dict[str, Stream]:
 def _all_lists() -> Iterator[Stream]:
     getters = {one.resource: one for one in VIEWS if one.operation == "getObject"}
     for endpoint in (*ENDPOINTS.values(), *VIEWS):
-        match endpoint.operation:
-            case "listJourneys" | "listJourneysV2":
-                listed = msgspec.structs.replace(endpoint, returns=Journey, paging=_JOURNEYS)
+        match endpoint:
+            case Endpoint(operation="listJourneys" | "listJourneysV2"):
+                facts: dict[str, Any] = msgspec.structs.asdict(endpoint)
+                facts |= {"returns": Journey, "paging": _JOURNEYS}
                 yield Stream(
-                    name=endpoint.resource, endpoint=listed, heads=("starting_point", "fallback_tag")
+                    name=endpoint.resource,
+                    endpoint=ListEndpoint(**facts),
+                    heads=("starting_point", "fallback_tag"),
                 )
-            case "listAbandonedBaskets":
+            case ListEndpoint(operation="listAbandonedBaskets"):
                 yield _listed(endpoint, name="abandoned_baskets")
-            case _ if endpoint.name == "list" and endpoint.paging and not _asks(endpoint):
+            case ListEndpoint(name="list") if not _asks(endpoint):
                 yield _listed(endpoint, name=endpoint.resource, getter=getters.get(endpoint.resource))
             case _:
                 pass
 
 
 def _listed(
-    endpoint: Endpoint[Any],
+    endpoint: ListEndpoint[Any],
     *,
     name: str,
     args: Mapping[str, Any] | None = None,
@@ -197,7 +201,9 @@ def _child(parent: Stream, child: str, service: str | None) -> Stream:
     of_one = {
         one.name: one
         for one in (*VIEWS, *ENDPOINTS.values())
-        if one.resource == parent.endpoint.resource and one.name in _CHILDREN
+        if one.resource == parent.endpoint.resource
+        and one.name in _CHILDREN
+        and isinstance(one, ListEndpoint)
     }
     if child not in of_one:
         has = f"it has {', '.join(sorted(of_one))}" if of_one else "it has none"
@@ -230,9 +236,9 @@ def _at(name: str, *paths: str, kind: Kind = "text") -> Spot:
     return Spot(name, tuple(split), kind)
 
 
-def _spots(name: str, endpoint: Endpoint[Any]) -> tuple[Spot, ...]:
+def _spots(name: str, endpoint: ListEndpoint[Any]) -> tuple[Spot, ...]:
     own = _OWN.get(name, ())
-    if endpoint.paging and endpoint.paging.kind == "scroll" and endpoint.paging.commit_id:
+    if endpoint.paging.commit_id:
         return (*_CATALOG, *own)
     return (*own, _CREATED) if name == "abandoned_baskets" else (*_OBJECT, *own)
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 import types
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import goals as module
 from benchmarks import speed
-from benchmarks.contenders import contending
+from benchmarks import stage as stage_module
+from benchmarks.contenders import contending, in_rounds, paired
 from benchmarks.goals import GOALS, OUT_OF_REACH, Figure, Goal, goals, held_to, is_broken, is_met
+from benchmarks.peers.environments import NotInHistory
+from benchmarks.stage import SHORT, Stage
 
 
 def goal(what: str = "", **told: Any) -> Goal:
@@ -57,11 +63,102 @@ def test_what_seems_broken_is_measured_once_more(
     asked = Goal(what="speed", unit="s", bound=1.0, measure=lambda stage: Figure(1, 1, left.pop(0)))
     monkeypatch.setattr(module, "GOALS", (asked,))
     found: list[Goal] = []
-    stage: Any = types.SimpleNamespace(forget_peaks=lambda: None)
+    stage: Any = types.SimpleNamespace(forget=lambda: None)
     (row,) = goals(stage, found).rows
     assert found == [asked] * broken
     assert len(values) - len(left) == measured
     assert row[-1] == ("no" if broken else "yes")
+
+
+BEFORE = [one for one in GOALS if "before" in one.what]
+
+
+def test_walks_of_each_form_and_calls_are_held_to_those_of_before() -> None:
+    forms = {one.what.partition(" / ")[0] for one in BEFORE}
+    assert forms == {"typed walk", "slim walk", "raw walk", "call"}
+
+
+class Measured:
+    """A stage on which ours costs these multiples of before, one after the other, and by hand nothing is faster."""
+
+    def __init__(self, *ratios: float, lacking: str = "") -> None:
+        self.scale = types.SimpleNamespace(items=1, calls=1)
+        self.left = [*ratios]
+        self._lacking = lacking
+        self._kept: dict[str, Any] = {}
+
+    def url(self, offers: int) -> str:
+        return ""
+
+    def lacking(self, name: str) -> str:
+        return self._lacking if name == "before" else ""
+
+    def rounds(self, what: str, sides: Any) -> Any:
+        assert {"ours", "before", "by_hand"} == sides.keys()
+        if what not in self._kept:
+            self._kept[what] = [{"ours": self.left.pop(0), "before": 1.0, "by_hand": 1.0}] * 3
+        return self._kept[what]
+
+    def forget(self) -> None:
+        self._kept.clear()
+
+
+@pytest.mark.parametrize("goal", BEFORE, ids=lambda goal: goal.what)
+@pytest.mark.parametrize(
+    ("ratios", "broken"),
+    [((1.0,), False), ((1.08,), False), ((1.2, 1.0), False), ((1.2, 1.2), True), ((1.09, 1.09), True)],
+)
+def test_what_is_slower_than_before_twice_in_a_row_is_broken(
+    monkeypatch: pytest.MonkeyPatch, goal: Goal, ratios: tuple[float, ...], broken: bool
+) -> None:
+    monkeypatch.setattr(module, "GOALS", (goal,))
+    found: list[Goal] = []
+    stage: Any = Measured(*ratios)
+    (row,) = goals(stage, found).rows
+    assert found == [goal] * broken
+    assert stage.left == []
+    assert row[-1] == ("no" if broken else "yes")
+
+
+def test_a_clone_without_the_commit_of_before_says_so_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beside = [one for one in GOALS if one.what == "typed walk / by hand"]
+    monkeypatch.setattr(module, "GOALS", (*BEFORE, *beside))
+    found: list[Goal] = []
+    stage: Any = Measured(1.0, lacking="commit 12e0a19 is not in the history of this clone")
+    *before, by_hand = goals(stage, found).rows
+    assert found == []
+    assert {row[4] for row in before} == {"not measured: commit 12e0a19 is not in the history of this clone"}
+    assert by_hand[-1] == "yes"
+
+
+def test_what_is_lacking_takes_no_part_in_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> Path:
+        raise NotInHistory("commit 12e0a19 is not in the history of this clone")
+
+    monkeypatch.setattr(stage_module, "root_of_before", gone)
+    with ExitStack() as held:
+        stage = Stage(SHORT, held)
+        assert stage.lacking("before") == "commit 12e0a19 is not in the history of this clone"
+        rounds = stage.rounds("walk", {"ours": lambda: 1.0, "before": lambda: pytest.fail("asked")})
+        assert rounds == [{"ours": 1.0}] * SHORT.rounds
+        assert stage.rounds("walk", {}) is rounds
+        stage.forget()
+        assert stage.rounds("walk", {"ours": lambda: 2.0}) == [{"ours": 2.0}] * SHORT.rounds
+
+
+def test_those_that_are_measured_in_rounds_take_turns_in_beginning() -> None:
+    asked: list[str] = []
+
+    def cost(name: str) -> float:
+        asked.append(name)
+        return 1.0
+
+    rounds = in_rounds({name: partial(cost, name) for name in "abc"}, 3)
+    assert "".join(asked) == "abcbcacababc"
+    assert len(rounds) == 3
+    assert paired([{"a": 3, "b": 2}, {"a": 4, "b": 2}, {"a": 9, "b": 2}], "a", "b").ratio == 2.0
 
 
 def test_a_broken_goal_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,30 @@ def test_a_body_that_cannot_be_sent_is_refused_before_anything_is(
     assert not world.count()
 
 
+@pytest.mark.parametrize("command", ["orders submit", "oauth create-token"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":"\xff"}',
+        b'{"a":',
+        b"",
+        b"<html>",
+        b'{"a":' + b"[" * 100_000,
+        b'{"a":"\\ud800"}',
+        bytes(range(256)),
+    ],
+)
+def test_a_body_that_is_no_json_is_refused_before_anything_is_sent(
+    limio: Run, world: World, body: bytes, command: str
+) -> None:
+    Path("body").write_bytes(body)
+    for given, piped in (("@body", None), ("-", body)):
+        result = limio("--emulated", *command.split(), "--body", given, input=piped)
+        assert result.exit_code == 2
+        assert f"{given} is not {'a JSON object' if 'token' in command else 'JSON'}" in result.stderr
+    assert world.count() == 0
+
+
 def test_a_cookie_comes_from_a_file_or_the_environment_never_from_a_flag(limio: Run, world: World) -> None:
     command = ["--emulated", "baskets", "update", "--body", "{}"]
     refused = limio(*command)

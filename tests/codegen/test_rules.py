@@ -159,7 +159,9 @@ def test_a_docstring_says_what_the_caller_may_rely_on(files: dict[str, str]) -> 
 @pytest.mark.parametrize(
     ("file", "fact"),
     [
+        ("offers.py", "LIST_OFFERS: ListEndpoint[Offer] = ListEndpoint("),
         ("offers.py", "paging=CATALOG"),
+        ("objects.py", "GET_OBJECT: Endpoint[Thing] = Endpoint("),
         ("offers.py", 'auth=("key", "bearer")'),
         ("offers.py", 'Param(name="attributes", wire="attributes.", place="query", kind="mapping")'),
         ("objects.py", 'path="/api/objects/{service}/{path_type}/{object_id}"'),
@@ -172,6 +174,11 @@ def test_a_docstring_says_what_the_caller_may_rely_on(files: dict[str, str]) -> 
         ("_cursors.py", 'always={"opt.all": "true"}'),
         ("endpoints.py", '"getObject": objects.GET_OBJECT'),
         ("endpoints.py", "VIEWS: tuple[Endpoint[Any], ...] = (\n    orders.GET_ORDER,"),
+        ("builds.py", "class Builds(BuildsBehaviour, Resource):"),
+        ("builds.py", "from limio_async.api.behaviour.builds import BuildsBehaviour"),
+        ("builds.py", "`limio.builds`: `list`, `start`."),
+        ("models/catalog.py", "class Record(RecordBehaviour, Struct, frozen=True, kw_only=True"),
+        ("models/catalog.py", "from limio_async.api.behaviour.record import RecordBehaviour"),
         ("__init__.py", '    "session": "Session",'),
         ("__init__.py", "    session: _session.Session"),
     ],
@@ -184,9 +191,9 @@ def test_what_walking_fills_in_is_not_an_argument(files: dict[str, str]) -> None
     assert "opt." not in files["offers.py"]
 
 
-def test_stale_and_left_over_files_are_named(tmp_path: Path) -> None:
+def test_stale_and_left_over_files_are_named_and_what_is_written_by_hand_is_not(tmp_path: Path) -> None:
     new, changed, gone = API / "new.py", API / "changed.py", API / "models/gone.py"
-    for path in (changed, gone):
+    for path in (changed, gone, API / "behaviour/offer.py"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("old")
     assert stale({new: "new", changed: "new"}, tmp_path) == [changed, gone, new]

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codegen.__main__ import main
-from codegen.plan import plan
-from codegen.spec import CannotGenerate, read
+from codegen.__main__ import main, planned
+from codegen.spec import CannotGenerate
 from tests.codegen import toy
 
 NAME = "name: {type: string, description: Its name.}"
@@ -123,8 +122,17 @@ OVERLAY_STOPS = [
     ('resource = "orders", name = "submit"', 'resource = "class", name = "submit"', "operations.submitOrder: 'class' cannot be"),
     ('resource = "orders", name = "submit"', 'resource = "or ders", name = "submit"', "'or ders' cannot be a name"),
     ('resource = "orders", name = "submit"', 'resource = "orders", name = "__init__"', "'__init__' cannot be a name"),
-    ('resource = "orders", name = "submit"', 'resource = "aclose", name = "submit"', "has something else called aclose"),
-    ("[views.orders]", "[views.request]", "views.request: a client has something else called request"),
+    ('resource = "orders", name = "submit"', 'resource = "aclose", name = "submit"', "submitOrder: Limio.aclose is something else already"),
+    ("[views.orders]", "[views.origin]", "views.origin: Limio.origin is something else already"),
+    ("[views.orders]", "[views.pages_asked]", "views.pages_asked: Limio.pages_asked is something else already"),
+    ('resource = "orders", name = "submit"', 'resource = "sync", name = "submit"', "submitOrder: `limio sync` is a command already"),
+    ("[views.orders]", "[views.tidy_up]", "views.tidy_up: `limio tidy-up` is a command already"),
+    ("[views.orders]", "[views.models]", "views.models: models is a module of limio_async/api already"),
+    ('builds = "Builds"', 'builds = "Builders"', "limio_async/api/behaviour/builds.py: BuildersBehaviour: there is no such class"),
+    ('builds = "Builds"', 'builds = 1', "behaviour.builds: Expected `str`, got `int`"),
+    ('builds = "Builds"', 'builds = "Builds"\nghosts = "Ghosts"', "behaviour.ghosts: there is no limio_async/api/behaviour/ghosts.py"),
+    ('builds = "Builds"\n', "", "limio_async/api/behaviour/builds.py: builds: has no entry in the overlay's [behaviour]"),
+    ('record = "Record"', 'record = "Recording"', "limio_async/api/behaviour/record.py: RecordingBehaviour: there is no such class"),
     ('retry = "once"', 'retry = "safe"', "operations.submitOrder.retry: a POST is of class idempotent or once, not safe"),
     ('retry = "once"', 'retry = "scroll"', "operations.submitOrder.retry: a POST is of class"),
     ("[params]", "[params", "openapi/overlay.toml: TOML: "),
@@ -143,6 +151,42 @@ def test_modules_that_import_each_other(tmp_path: Path) -> None:
     assert "catalog → rest" in said
 
 
+CLASHES = [
+    ("builds", "start", "list", "builds.py: BuildsBehaviour.list: listBuilds is called list too"),
+    ("builds", "BuildsBehaviour", "BuildBehaviour", "builds.py: BuildsBehaviour: there is no such class"),
+    ("record", "title", "id", "record.py: RecordBehaviour.id: Record has a field called id too"),
+    ("record", "title", "attributes", "record.py: RecordBehaviour.attributes: Offer has a field called attributes too"),
+    ("record", "def title(self) -> str: ...", "id: str", "record.py: RecordBehaviour.id: Record has a field called id too"),
+    ("record", "__slots__ = ()", "", "record.py: RecordBehaviour: needs `__slots__ = ()`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("noun", "old", "new", "message"), CLASHES)
+def test_a_mixin_that_does_not_fit(tmp_path: Path, noun: str, old: str, new: str, message: str) -> None:
+    mixins = {**toy.MIXINS, noun: changed(toy.MIXINS[noun], (old, new))}
+    assert stopped(toy.write(tmp_path, mixins=mixins)).startswith(f"limio_async/api/behaviour/{message}")
+
+
+@pytest.mark.parametrize(
+    ("resource", "of", "found"),
+    [
+        ("builds", "Planes", "no resource and no model is"),
+        ("place", "Place", "both a resource and a model are"),
+    ],
+)
+def test_a_mixin_belongs_to_one_class(tmp_path: Path, resource: str, of: str, found: str) -> None:
+    overlay = changed(toy.OVERLAY, ('builds = "Builds"', f'builds = "{of}"'))
+    overlay = changed(overlay, ('resource = "builds"', f'resource = "{resource}"'))
+    mixins = {**toy.MIXINS, "builds": changed(toy.MIXINS["builds"], ("BuildsB", f"{of}B"))}
+    said = stopped(toy.write(tmp_path, overlay=overlay, mixins=mixins))
+    assert said == f"openapi/overlay.toml: behaviour.builds: {found} called {of}"
+
+
+def test_a_command_line_whose_commands_are_not_found(tmp_path: Path) -> None:
+    said = stopped(toy.write(tmp_path, commands="OWN = ()"))
+    assert said.startswith("limio_async/cli/app.py: _OWN: should be a tuple")
+
+
 def changed(text: str, edit: tuple[str, str]) -> str:
     assert edit[0] in text, f"the toy has no {edit[0]}"
     return text.replace(*edit) if edit[0] else text
@@ -151,8 +195,13 @@ def changed(text: str, edit: tuple[str, str]) -> str:
 def stop(root: Path, *, spec: tuple[str, str] = ("", ""), overlay: tuple[str, str] = ("", "")) -> str:
     """What the generator says of the toy after an edit."""
     toy.write(root, spec=changed(toy.SPEC, spec), overlay=changed(toy.OVERLAY, overlay))
+    return stopped(root)
+
+
+def stopped(root: Path) -> str:
+    """What the generator says of the repository at *root*."""
     with pytest.raises(CannotGenerate) as said:
-        plan(*read(root))
+        planned(root)
     return str(said.value)
 
 

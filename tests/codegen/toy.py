@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 SPEC = """
@@ -174,12 +175,62 @@ createToken = { resource = "session", name = "token", retry = "safe", reads = tr
 path_type = "orders"
 item = "Order"
 operations = ["getObject", "updateObject"]
+
+[behaviour]
+builds = "Builds"
+record = "Record"
 """
 
+CLIENT = """
+class Limio(Resources):
+    pages_asked: int = 0
 
-def write(root: Path, *, spec: str = SPEC, overlay: str = OVERLAY) -> Path:
-    """A repository that holds nothing but the two files."""
-    (root / "openapi").mkdir(exist_ok=True)
-    (root / "openapi/limio.yaml").write_text(spec, encoding="utf-8")
-    (root / "openapi/overlay.toml").write_text(overlay, encoding="utf-8")
+    def __init__(self) -> None: ...
+
+    @property
+    def origin(self) -> str: ...
+
+    async def aclose(self) -> None: ...
+"""
+
+COMMANDS = """
+_OWN = ("sync", "tidy-up")
+"""
+
+MIXINS = {
+    "builds": """
+class BuildsBehaviour(Resource):
+    async def start(self) -> str: ...
+    def _url(self) -> str: ...
+""",
+    "record": """
+class RecordBehaviour:
+    __slots__ = ()
+
+    def title(self) -> str: ...
+""",
+}
+
+
+def write(
+    root: Path,
+    *,
+    spec: str = SPEC,
+    overlay: str = OVERLAY,
+    client: str = CLIENT,
+    commands: str = COMMANDS,
+    mixins: Mapping[str, str] = MIXINS,
+) -> Path:
+    """A repository that holds nothing but what the generator reads."""
+    files = {
+        "openapi/limio.yaml": spec,
+        "openapi/overlay.toml": overlay,
+        "limio_async/client.py": client,
+        "limio_async/cli/app.py": commands,
+        "limio_async/api/behaviour/__init__.py": "",
+        **{f"limio_async/api/behaviour/{noun}.py": text for noun, text in mixins.items()},
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
     return root

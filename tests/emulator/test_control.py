@@ -10,7 +10,7 @@ import pytest
 
 from limio_async.core.wire import Request
 from limio_async.emulator import World
-from limio_async.emulator.control import CONTROL, Control
+from limio_async.emulator.http.control import CONTROL, Control
 from limio_async.emulator.server import serve
 
 from .visitor import Visitor

@@ -14,8 +14,8 @@ import pytest
 from limio_async import errors
 from limio_async.core.wire import Request
 from limio_async.emulator import InMemoryTransport, World
-from limio_async.emulator.faults import Armed, On
-from limio_async.emulator.mishaps import KINDS
+from limio_async.emulator.faults.faults import Armed, On
+from limio_async.emulator.faults.kinds import KINDS
 from limio_async.emulator.server import serve
 from limio_async.transport import AiohttpTransport
 

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from limio_async.emulator import World, records
+from limio_async.emulator import World
+from limio_async.emulator.data import records
 
 from .judge import judge
 from .shopper import Shopper, new

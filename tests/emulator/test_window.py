@@ -9,8 +9,8 @@ import pytest
 
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import World
+from limio_async.emulator.http.window import PREFIX, Window
 from limio_async.emulator.server import serve
-from limio_async.emulator.window import PREFIX, Window
 
 HOST = "127.0.0.1:8642"
 

@@ -10,7 +10,7 @@ import pytest
 
 from limio_async import Limio, Listing, errors
 from limio_async.emulator import World
-from limio_async.emulator.faults import Faults
+from limio_async.emulator.faults.faults import Faults
 from tests.virtual_time import VirtualTime
 
 

@@ -11,7 +11,7 @@ from limio_async.api.partner_checkout import PartnerCheckout
 from limio_async.core.listing import Listing
 from limio_async.core.wire import Request
 from limio_async.emulator import World
-from limio_async.emulator.delivery import Delivery
+from limio_async.emulator.faults.delivery import Delivery
 
 __all__ = ["Kept", "call_every_operation"]
 

@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
+from limio_async.core.listing.repeats import page_print
+
 __all__ = ["PLANTED", "Planted", "plant"]
 
 
@@ -33,15 +37,111 @@ def plant(fault: Planted) -> None:
     setattr(owner, name, fault.patch(inspect.getattr_static(owner, name)))
 
 
-def _ended_is_complete(_: Any) -> Any:
-    return property(lambda report: report.ended)
+def _done_unjudged(checkpoint: Any) -> Any:
+    def patched(self: Any) -> Any:
+        at = checkpoint(self)
+        if not at.ended:
+            return at
+        return replace(at, done=True, hits=None, repeated=0, gone=0, commit_ids=at.commit_ids[-1:])
 
+    return patched
+
+
+def _restart_forgets_commit_ids(begin_pass: Any) -> Any:
+    def patched(self: Any, at: Any) -> None:
+        begin_pass(self, at)
+        self.commit_ids.clear()
+
+    return patched
+
+
+def _page_check_reads_the_cursor(_: Any) -> Any:
+    def patched(self: Any, head: Any, body: bytes, length: int) -> int:
+        return page_print(length, memoryview(body)[max(0, body.find(self._key)) :])
+
+    return patched
+
+
+def _unique_needs_no_page_check(came_again: Any) -> Any:
+    def patched(self: Any, page: int, length: int) -> bool:
+        return not self._options.unique and bool(came_again(self, page, length))
+
+    return patched
+
+
+def _passing_stops_at_the_first_page(_: Any) -> Any:
+    def patched(self: Any, ids: Sequence[str], *, ends: bool, strict: bool) -> int:
+        passed: int = min(self.left, len(ids))
+        self.left = 0
+        last = str(self._last)
+        if passed and ids[passed - 1] == last:
+            return passed
+        return ids.index(last) + 1 if last in ids else 0
+
+    return patched
+
+
+def _opaque_cursors_are_durable(species: Any) -> Any:
+    def patched(self: Any) -> Any:
+        found = species.fget(self)
+        return replace(found, durable=True) if self.kind == "opaque" else found
+
+    return property(patched)
+
+
+def _odd_hits_are_none(hits: Any) -> Any:
+    def patched(raw: Any) -> Any:
+        return (None, False) if b'"' in bytes(raw).replace(b'"value"', b"") else hits(raw)
+
+    return patched
+
+
+def _token_errors_are_the_requests(settled: Any) -> Any:
+    def patched(error: Any, request: Any, *, left: bool) -> Any:
+        return settled(error, request, left=True)
+
+    return patched
+
+
+def _an_error_is_an_end(_: Any) -> Any:
+    return lambda page, *, some: ""
+
+
+_LISTING = "limio_async.core.listing"
 
 PLANTED: Sequence[Planted] = (
-    Planted("a walk that ended is complete", "limio_async:Report.complete", _ended_is_complete),
-    # Those of the issue go here: (1) done saved before the verdict, (2) a restart forgets commit ids, (3) the page
-    # check reads the cursor's text, (4) unique switches the page check off, (5) passing over stops at the first page,
-    # (6) opaque cursors resumed without caution, (7) unreadable hits taken for none, (8) an error of the token taken
-    # for the order's, (9) the end at items: null beside an error.
+    Planted("done is saved before the verdict", f"{_LISTING}.walk:Walk.checkpoint", _done_unjudged),
+    Planted(
+        "a restart forgets commit ids",
+        f"{_LISTING}.completeness:Completeness.begin_pass",
+        _restart_forgets_commit_ids,
+    ),
+    Planted(
+        "the page check reads the cursor's text",
+        f"{_LISTING}.reader:PageReader.fingerprint",
+        _page_check_reads_the_cursor,
+    ),
+    Planted(
+        "unique switches the page check off",
+        f"{_LISTING}.completeness:Completeness.came_again",
+        _unique_needs_no_page_check,
+    ),
+    Planted(
+        "passing over stops at the first page",
+        f"{_LISTING}.place:Passing.over",
+        _passing_stops_at_the_first_page,
+    ),
+    Planted(
+        "opaque cursors are resumed without caution",
+        "limio_async.core.wire:Paging.species",
+        _opaque_cursors_are_durable,
+    ),
+    Planted("unreadable hits are taken for none", f"{_LISTING}.head:_hits", _odd_hits_are_none),
+    Planted(
+        "an error of the token is taken for the order's",
+        "limio_async.core.ladder:settled",
+        _token_errors_are_the_requests,
+    ),
+    Planted("items: null beside an error is the end", f"{_LISTING}.head:error_beside", _an_error_is_an_end),
 )
 """Each is found within 5,000 walks, or the judge fails."""

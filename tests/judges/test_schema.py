@@ -16,7 +16,7 @@ from limio_async.api.endpoints import ENDPOINTS
 from limio_async.core.ports import Auth
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World
-from limio_async.emulator.delivery import Delivery
+from limio_async.emulator.faults.delivery import Delivery
 from tests.judges.every_operation import Kept, call_every_operation
 from tests.judges.spec import OPERATIONS, complaints
 from tests.judges.walker import Walker

@@ -6,7 +6,7 @@ import re
 import tomllib
 
 from limio_async.emulator import World
-from limio_async.emulator.mishaps import KINDS
+from limio_async.emulator.faults.kinds import KINDS
 
 from .conftest import ROOT, Project
 

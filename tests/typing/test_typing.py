@@ -6,7 +6,9 @@ from typing import Any, assert_type
 
 import msgspec
 
-from limio_async import Checkpoint, Limio, Page, models
+from limio_async import Checkpoint, Limio, Listing, Page, models
+from limio_async.api.offers import LIST_OFFERS
+from limio_async.api.orders import GET_ORDER
 
 
 class Slim(msgspec.Struct):
@@ -30,3 +32,5 @@ async def what_a_caller_sees(limio: Limio) -> None:
     assert_type(await limio.objects.get("orders", "order-1"), models.LimioObject)
     assert_type(await limio.orders.submit({"order_type": "new"}), models.OrderResponse)
     assert_type(await limio.baskets.validate("basket-1"), dict[str, Any])
+    assert_type(limio.listing(LIST_OFFERS, {}), Listing[models.Offer])
+    limio.listing(GET_ORDER, {"object_id": "order-1"})  # type: ignore[arg-type]  # it is no list

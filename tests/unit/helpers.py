@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from limio_async.core.wire import Endpoint, Paging, Param, Response
+from limio_async.core.wire import Endpoint, ListEndpoint, Paging, Param, Response
 
 SCROLL = Paging(
     kind="scroll",
@@ -28,6 +28,10 @@ class Item(msgspec.Struct):
 
 
 def endpoint(**facts: Any) -> Endpoint[Any]:
+    return Endpoint(**_facts(**facts))
+
+
+def _facts(**facts: Any) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "operation": "getThing",
         "resource": "things",
@@ -38,10 +42,10 @@ def endpoint(**facts: Any) -> Endpoint[Any]:
         "auth": (),
         "params": (Param(name="id", wire="id", place="path", required=True),),
     }
-    return Endpoint(**{**defaults, **facts})
+    return {**defaults, **facts}
 
 
-def listing_of(paging: Paging, **facts: Any) -> Endpoint[Item]:
+def listing_of(paging: Paging, **facts: Any) -> ListEndpoint[Item]:
     """An endpoint that lists items, walked as *paging* says."""
     retry = "safe" if paging.kind in {"key", "whole"} else "scroll"
     defaults: dict[str, Any] = {
@@ -53,7 +57,7 @@ def listing_of(paging: Paging, **facts: Any) -> Endpoint[Item]:
         "retry": retry,
         "paging": paging,
     }
-    return endpoint(**{**defaults, **facts})
+    return ListEndpoint(**_facts(**{**defaults, **facts}))
 
 
 def answer(body: Any = None, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -580,11 +580,12 @@ async def test_a_strange_lifetime_makes_no_storm(virtual_time: Any, lifetime: An
         await asyncio.sleep(300)
 
 
-async def test_a_wrong_type_from_the_token_endpoint_is_unreadable_and_names_the_spot() -> None:
+async def test_a_wrong_type_from_the_token_endpoint_names_the_spot_and_says_that_nothing_was_sent() -> None:
     tenant = Tenant()
     tenant.lifetime = "soon"  # type: ignore[assignment]
     session, _ = session_on(tenant, ClientCredentials("id", SECRET))
-    with pytest.raises(errors.Unreadable, match=r"createToken: expected .* at \$\.expires_in"):
+    said = r"getThing: not sent, no credentials: createToken: expected .* at \$\.expires_in"
+    with pytest.raises(errors.NeverSent, match=said):
         await session.call(BEARER, {"id": "1"})
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from limio_async.core import body
-from limio_async.core.body import Body, BrokenOff, TooLarge
+from limio_async.transport import body
+from limio_async.transport.body import Body, BrokenOff, TooLarge
 
 
 @pytest.fixture(params=[zlib, isal_zlib], ids=["zlib", "isal"])
@@ -64,7 +64,7 @@ def test_gzip_that_ends_too_early_is_broken_off(backend: Any, missing: int) -> N
 
 
 @pytest.mark.parametrize(
-    "sent", [b"notgzip", b'{"items":[]}', gzip.compress(b"{}") + b"rest", zlib.compress(b"{}")]
+    "sent", [b"notgzip", b'{"items":[]}', gzip.compress(b"{}", mtime=0) + b"rest", zlib.compress(b"{}")]
 )
 def test_what_is_not_gzip_is_broken_off(backend: Any, sent: bytes) -> None:
     with pytest.raises(BrokenOff):

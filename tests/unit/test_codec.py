@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limio_async import errors
-from limio_async.core.codec import build_request, error_for, read_response
+from limio_async.core.codec import build_request, read_response
+from limio_async.core.outcome import error_for
 from limio_async.core.wire import Param, Redirect
 from tests.unit.helpers import answer, endpoint
 

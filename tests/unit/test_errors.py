@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from limio_async import errors
-from limio_async.core.paging import Checkpoint
+from limio_async.core.listing.checkpoint import Checkpoint
 
 MADE: list[errors.LimioError] = [
     errors.NeverSent("refused", operation="getObject"),

@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 from limio_async import errors
 from limio_async.auth import NoAuth
 from limio_async.core import retry
-from limio_async.core.codec import UNDECODABLE, build_request, error_for, read_response
-from limio_async.core.paging import Checkpoint, Cursor, last_id, read_head
+from limio_async.core.codec import build_request, read_response
+from limio_async.core.listing.checkpoint import Checkpoint, Cursor
+from limio_async.core.listing.head import read_head
+from limio_async.core.listing.repeats import last_id
+from limio_async.core.outcome import error_for
 from limio_async.core.session import Session
-from limio_async.core.wire import Endpoint, Response
-from limio_async.transport import _is_cut_short
+from limio_async.core.wire import UNDECODABLE, Endpoint, ListEndpoint, Response
+from limio_async.transport.workarounds import is_cut_short
 from tests.conftest import ScriptedTransport
-from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, listing_of
+from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, answer, listing_of
 from tests.unit.test_samples import _ENDPOINTS, ANSWERS, sample
 
 fuzzed = settings(max_examples=500, deadline=None, derandomize=True, database=None)
@@ -92,9 +95,9 @@ def _places(document: Any) -> Any:
 
 
 @st.composite
-def answers(draw: st.DrawFn, *, lists: bool) -> tuple[Endpoint[Any], bytes]:
+def answers(draw: st.DrawFn, *, lists: bool) -> tuple[Any, bytes]:
     """An operation and what is left of an answer to it."""
-    fitting = [one for one in ANSWERS if (_ENDPOINTS[one[1]].paging is not None) == lists]
+    fitting = [one for one in ANSWERS if isinstance(_ENDPOINTS[one[1]], ListEndpoint) == lists]
     name, operation = draw(st.sampled_from(fitting))
     mutated = draw(st.sampled_from((broken_bytes, of_another_shape)))
     chance = draw(st.randoms(use_true_random=True))  # seeded by what is drawn
@@ -148,7 +151,7 @@ def test_any_bytes_are_an_answer_or_unreadable(body: bytes) -> None:
 @given(answers(lists=True) | answers(lists=False))
 def test_only_what_stops_early_counts_as_cut_short(answer: tuple[Endpoint[Any], bytes]) -> None:
     body = answer[1]
-    cut = _is_cut_short(Response(status=200, headers={}, body=body))
+    cut = is_cut_short(Response(status=200, headers={}, body=body))
     try:
         msgspec.json.decode(body)
     except UNDECODABLE:
@@ -171,9 +174,8 @@ WALKS: tuple[Walking, ...] = (
 
 @fuzzed
 @given(answers(lists=True))
-def test_a_page_is_a_page_or_unreadable(answer: tuple[Endpoint[Any], bytes]) -> None:
+def test_a_page_is_a_page_or_unreadable(answer: tuple[ListEndpoint[Any], bytes]) -> None:
     endpoint, body = answer
-    assert endpoint.paging is not None
     try:
         head = read_head(endpoint.operation, endpoint.paging, body)
     except errors.Unreadable as error:
@@ -186,7 +188,7 @@ def test_a_page_is_a_page_or_unreadable(answer: tuple[Endpoint[Any], bytes]) -> 
 @fuzzed
 @given(answers(lists=True), st.sampled_from(WALKS), st.sampled_from(("typed", "raw", "pages")), st.booleans())
 def test_a_walk_over_any_pages_ends_and_raises_only_our_errors(
-    answer: tuple[Endpoint[Any], bytes], options: Walking, how: str, first_is_sound: bool
+    answer: tuple[ListEndpoint[Any], bytes], options: Walking, how: str, first_is_sound: bool
 ) -> None:
     endpoint, body = answer
     [name, *_] = [name for name, operation in ANSWERS if _ENDPOINTS[operation] is endpoint]
@@ -196,7 +198,7 @@ def test_a_walk_over_any_pages_ends_and_raises_only_our_errors(
     asyncio.run(_walked(endpoint, script, options, how))
 
 
-async def _walked(endpoint: Endpoint[Any], script: Any, options: Walking, how: str) -> None:
+async def _walked(endpoint: ListEndpoint[Any], script: Any, options: Walking, how: str) -> None:
     session = Session(ScriptedTransport(*script), NoAuth(), attempts=1)
     endpoint = msgspec.structs.replace(endpoint, auth=())
     args = {one.name: "x" for one in endpoint.params if one.required}
@@ -212,9 +214,12 @@ async def _walked(endpoint: Endpoint[Any], script: Any, options: Walking, how: s
     except errors.LimioError as error:
         _is_one_of_ours(error)
     saved = listing.checkpoint()
-    if saved.mixed and not saved.done:  # reading it says that it cannot be resumed
-        saved = msgspec.structs.replace(saved, mixed=False)
-    assert Checkpoint.read(saved.to_json(), operation=saved.operation, digest=saved.digest) == saved
+    if not saved.ended:  # reading it may say that it cannot be resumed
+        saved = msgspec.structs.replace(saved, commit_ids=saved.commit_ids[:1], gone=0)
+    read = Checkpoint.read(
+        saved.to_json(), operation=saved.operation, digest=saved.digest, paging=endpoint.paging or WHOLE
+    )
+    assert read == saved
     assert listing.report.items >= 0
     await session.aclose()
 
@@ -269,8 +274,17 @@ saved = st.fixed_dictionaries(
         "last": texts,
         "commit_id": texts,
         "mixed": st.booleans(),
+        "sent": st.integers(-1, 9),
+        "twice": st.integers(-1, 9),
+        "hits": st.none() | st.integers(-1, 9),
+        "exact": st.booleans(),
+        "commit_ids": st.lists(texts, max_size=3),
+        "gone": st.integers(-1, 2),
+        "repeated": st.integers(-1, 9),
+        "pages": st.lists(st.integers(-(2**65), 2**65), max_size=3),
+        "ended": st.booleans(),
         "done": st.booleans(),
-        "version": st.integers(0, 2),
+        "version": st.integers(0, 3),
         "unknown": cursors,
     },
 )
@@ -285,12 +299,19 @@ saved = st.fixed_dictionaries(
 )
 def test_what_is_no_checkpoint_of_this_listing_is_foreign(text: str | bytes) -> None:
     try:
-        checkpoint = Checkpoint.read(text, operation="listThings", digest="d")
+        checkpoint = Checkpoint.read(text, operation="listThings", digest="d", paging=KEY)
     except errors.ForeignCheckpoint as error:
         _is_one_of_ours(error)
     else:
-        assert Checkpoint.read(checkpoint.to_json(), operation="listThings", digest="d") == checkpoint
+        again = Checkpoint.read(checkpoint.to_json(), operation="listThings", digest="d", paging=KEY)
+        assert again == checkpoint
         assert isinstance(checkpoint.cursor, Cursor | None)
+        session = Session(ScriptedTransport(answer({"items": []})), NoAuth())
+        fitting = msgspec.structs.replace(
+            checkpoint, digest=session.list(listing_of(KEY), {}).checkpoint().digest
+        )
+        resumed = session.list(listing_of(KEY), {}, resume=fitting, verify="off")
+        assert isinstance(resumed.report.complete, bool)
 
 
 # ------------------------------------------------------------------ Retry-After

@@ -19,6 +19,8 @@ from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, Item, answer, listing_of, page, scroll_page
 
 LOST = errors.AnswerLost("the server hung up")
+LATE = errors.DeadlineExceeded("late")
+LATE.left = True
 
 
 def walk(paging: Paging, *script: Any, **options: Any) -> tuple[Listing[Item], ScriptedTransport]:
@@ -170,11 +172,24 @@ async def test_hits_that_are_a_lower_bound_promise_that_many(least: int, complet
     assert listing.report.complete is complete
 
 
-@pytest.mark.parametrize("hits", ["12", [], {"value": "x"}, True, {}])
-async def test_hits_that_cannot_be_read_are_no_hint(hits: Any) -> None:
-    listing, _ = walk(SCROLL, page("1", cursor={"from": "s"}, hits=hits), scroll_page())
+@pytest.mark.parametrize("paging", [SCROLL, msgspec.structs.replace(OPAQUE, hits="hits")])
+@pytest.mark.parametrize(
+    "hits", ["many", "", [], {"value": "x"}, True, {}, {"value": None}, -1, 2.5, "1e3", "²", 1e300]
+)
+async def test_hits_that_cannot_be_read_are_warned_of(
+    paging: Paging, hits: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    cursor = {"from": "s"} if paging is SCROLL else "a"
+    listing, _ = walk(paging, page("1", cursor=cursor, hits=hits), page(hits=hits))
     assert await ids(listing) == ["1"]
     assert listing.report.hits is None
+    assert caplog.text.count("hits cannot be read") == 1
+
+
+async def test_no_hits_are_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    listing, _ = walk(SCROLL, page("1", cursor={"from": "s"}, hits=None), page())
+    assert await ids(listing) == ["1"]
+    assert not caplog.records
 
 
 async def test_hits_of_an_undocumented_cursor_are_reported_and_warned_of(
@@ -187,11 +202,24 @@ async def test_hits_of_an_undocumented_cursor_are_reported_and_warned_of(
     assert "1 items, 10 were promised" in caplog.text
 
 
-@pytest.mark.parametrize("hits", [2, 2.0, {"value": 2, "relation": "eq"}, {"value": 2}])
-async def test_both_forms_of_hits_count(hits: Any) -> None:
+@pytest.mark.parametrize(
+    "hits",
+    [
+        3,
+        3.0,
+        "3",
+        " 3 ",
+        {"value": 3, "relation": "eq"},
+        {"value": 3},
+        {"value": "3"},
+        {"value": "3", "relation": "eq"},
+    ],
+)
+async def test_all_forms_of_hits_count(hits: Any) -> None:
     listing, _ = walk(SCROLL, page("1", "2", cursor={"from": "s"}, hits=hits), scroll_page())
-    assert await ids(listing) == ["1", "2"]
-    assert listing.report.hits == 2
+    with pytest.raises(errors.IncompleteListing, match="ended after 2 items, 3 were promised"):
+        await ids(listing)
+    assert (listing.report.hits, listing.report.exact) == (3, True)
 
 
 async def test_a_catalog_that_is_rebuilt_during_the_walk_stops_it() -> None:
@@ -343,8 +371,8 @@ async def test_a_rebuilt_catalog_is_walked_again_and_what_was_handed_out_is_drop
     listing, _ = walk(SCROLL, *script, read_ahead=0, on_snapshot_change="restart")
     assert await ids(listing) == ["1", "2", "0", "3"]
     report = listing.report
-    assert (report.restarts, report.items, report.duplicates, report.complete) == (1, 4, 2, True)
-    assert report.commit_ids == ("c2",)
+    assert (report.restarts, report.items, report.duplicates, report.complete) == (1, 4, 2, False)
+    assert report.commit_ids == ("c1", "c2")
 
 
 async def test_a_walk_over_two_catalogs_cannot_be_resumed_later() -> None:
@@ -362,7 +390,7 @@ async def test_a_walk_over_two_catalogs_cannot_be_resumed_later() -> None:
 
 @pytest.mark.parametrize(
     "lost",
-    [LOST, answer({}, 502), errors.DeadlineExceeded("late"), answer(b'{"items": ['), answer(b"<html>")],
+    [LOST, answer({}, 502), LATE, answer(b'{"items": ['), answer(b"<html>")],
 )
 async def test_a_lost_scroll_page_is_walked_again_where_the_caller_wants_it(lost: Any) -> None:
     script = [
@@ -384,13 +412,21 @@ async def test_a_restart_that_finds_other_items_than_it_handed_out_says_so() -> 
         await ids(listing)
 
 
-async def test_an_opaque_walk_is_only_started_again_where_ids_are_known() -> None:
-    script = [page("1", cursor="a"), LOST, page("1", cursor="a"), page("2")]
-    plain, _ = walk(OPAQUE, *script, on_ambiguous="restart")
-    with pytest.raises(errors.IncompleteListing):
-        await ids(plain)
+@pytest.mark.parametrize("unique", [False, True])
+async def test_an_opaque_walk_is_started_again_by_id_or_by_count(unique: bool) -> None:
+    script = [page("1", "2", cursor="a"), LOST, page("1", "2", cursor="a"), page("3")]
+    listing, _ = walk(OPAQUE, *script, on_ambiguous="restart", unique=unique)
+    assert await ids(listing) == ["1", "2", "3"]
+    assert listing.report.complete
+
+
+async def test_an_opaque_list_that_changed_meanwhile_is_only_started_again_by_id() -> None:
+    script = [page("1", "2", cursor="a"), LOST, page("0", "1", cursor="a"), page("2", "3")]
+    by_count, _ = walk(OPAQUE, *script, on_ambiguous="restart")
+    with pytest.raises(errors.SnapshotChanged, match="not the one that was walked before"):
+        await ids(by_count)
     by_id, _ = walk(OPAQUE, *script, on_ambiguous="restart", unique=True)
-    assert await ids(by_id) == ["1", "2"]
+    assert await ids(by_id) == ["1", "2", "0", "3"]
 
 
 # ------------------------------------------------------------------ items that come twice, items that are bad
@@ -702,7 +738,8 @@ async def test_collect_takes_all_or_says_that_there_are_more() -> None:
     listing, _ = walk(KEY, *pages)
     with pytest.raises(errors.IncompleteListing, match="more than 2 items") as caught:
         await listing.collect(limit=2)
-    assert caught.value.checkpoint.items == 2
+    assert caught.value.checkpoint.items == 0  # nothing was handed out
+    assert await ids(walk(KEY, *pages, resume=caught.value.checkpoint)[0]) == ["1", "2", "3"]
 
 
 class Envelope(msgspec.Struct):
@@ -743,7 +780,8 @@ async def test_a_key_page_that_changed_is_resumed_by_id_or_handed_out_again() ->
     assert await ids(one_gone) == ["3"]
     mark_gone, _ = walk(KEY, page("1", "3"), resume=saved)
     assert await ids(mark_gone) == ["1", "3"]
-    much_gone, _ = walk(KEY, page("3", cursor="a"), page("4"), resume=saved)
+    now = {"": page("3", cursor="a"), "a": page("4")}
+    much_gone, _ = walk(KEY, lambda request: now[request.target.partition("queryMore=")[2]], resume=saved)
     assert await ids(much_gone) == ["3", "4"]
 
 
@@ -793,7 +831,7 @@ async def test_a_finished_walk_stays_finished() -> None:
         (b'{"operation": "listThings"}', "not a checkpoint"),
         ('{"operation":"listOthers","digest":"d","items":0}', "belongs to listOthers"),
         ('{"operation":"listThings","digest":"d","items":0}', "other arguments or another host"),
-        ('{"operation":"listThings","digest":"d","items":0,"version":2}', "version 2"),
+        ('{"operation":"listThings","digest":"d","items":0,"version":3}', "version 3"),
         ('{"operation":"listThings","digest":"d","items":-1}', "not a checkpoint"),
         ('{"operation":"listThings","digest":"d","items":0,"skip":-1}', "not a checkpoint"),
         (b"\xff", "not a checkpoint"),
@@ -821,7 +859,7 @@ def test_a_checkpoint_is_bound_to_arguments_and_host() -> None:
         len({digest("https://a.test", None), digest("https://b.test", None), digest("https://a.test", "x")})
         == 3
     )
-    assert isinstance(Checkpoint.read(None, operation="x", digest="y"), Checkpoint)
+    assert isinstance(Checkpoint.read(None, operation="x", digest="y", paging=KEY), Checkpoint)
 
 
 # ------------------------------------------------------------------ hostile cursors

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limio_async.api._cursors import CATALOG, OBJECTS
-from limio_async.core.page_reader import PageReader, cursor_in_tail
-from limio_async.core.paging import read_head
+from limio_async.core.listing.head import read_head
+from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.wire import Paging
 from limio_async.errors import Unreadable
 

@@ -15,7 +15,7 @@ from msgspec import inspect as types
 from limio_async import errors, models
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.core.codec import decode, decoder_for, read_response
-from limio_async.core.paging import Head, read_head
+from limio_async.core.listing.head import Head, read_head
 from limio_async.core.wire import Endpoint, Redirect, Response
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -311,7 +311,7 @@ def test_a_page_tells_hits_snapshot_and_cursor(
     page = head(operation, sample(name))
     assert (page.hits, page.commit_id) == (hits, commit_id)
     assert page.items is not None
-    assert page.empty is (len(json.loads(bytes(page.items))) == 0)
+    assert isinstance(json.loads(bytes(page.items)), list)
     documented = json.loads(sample(name)).get("queryMore")
     parts = documented.values() if isinstance(documented, dict) else [documented] if documented else []
     assert (page.cursor.query if page.cursor else {}) == dict(zip(cursor, parts, strict=cursor != ()))
@@ -391,7 +391,7 @@ def test_an_item_that_is_null_is_reported_with_its_spot(items: list[Any]) -> Non
 def test_a_list_without_its_items_is_not_taken_for_an_empty_one(operation: str) -> None:
     with pytest.raises(errors.Unreadable, match=f"has no {items_of(operation)[0]}"):
         head(operation, {"hits": 0})
-    assert head(operation, {items_of(operation)[0]: None}).empty
+    assert bytes(head(operation, {items_of(operation)[0]: None}).items or b"") == b"null"
 
 
 def offer(**data: Any) -> Any:

@@ -67,6 +67,8 @@ class RawServer:
 
     def __init__(self, *script: Behaviour) -> None:
         self.script = list(script)
+        self.tokens: list[Behaviour] = []
+        """What whoever asks for a token is answered, in order; the script answers where this is empty."""
         self.requests: list[bytes] = []
         self.connections = 0
         self.open = 0
@@ -85,7 +87,9 @@ class RawServer:
         try:
             while head := await self._request(reader):
                 self.requests.append(head)
-                step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+                asks_for_token = b"/oauth2/token" in head.partition(b"\r\n")[0]
+                steps = self.tokens if asks_for_token and self.tokens else self.script
+                step = steps.pop(0) if len(steps) > 1 else steps[0]
                 if not isinstance(step, bytes):
                     await step(writer)
                     break

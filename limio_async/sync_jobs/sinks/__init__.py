@@ -1,14 +1,14 @@
 """The targets that a URL can name, one a file; each imports its library only when it is opened.
 
-urls.py      from a URL to a sink
-values.py    values that every target can hold: pure
-sql.py       what the databases have in common
-sqlite.py    a SQLite file: the standard library
-postgres.py  a schema of a PostgreSQL database: psycopg
-duckdb.py    a DuckDB file: duckdb, pyarrow
-files.py     a directory of files: NDJSON (zstd: zstandard) and CSV
-parquet.py   a directory of Parquet files: pyarrow
-arrow.py     rows as Arrow tables
+urls.py       from a URL to a sink
+values.py     values that every target can hold: pure
+sql.py        what the databases have in common
+sqlite.py     a SQLite file: the standard library
+postgres.py   a schema of a PostgreSQL database: psycopg
+duckdb.py     a DuckDB file: duckdb, pyarrow
+files.py      a directory of files: NDJSON (zstd: zstandard) and CSV
+parquet.py    a directory of Parquet files: pyarrow
+arrow.py      rows as Arrow tables
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from limio_async.core.wire import UNDECODABLE
 from limio_async.sync_jobs.tables import Change, Kind, Row, Table
 
 __all__ = ["by_column", "halved_pair", "refusal", "stored_keys"]
@@ -86,7 +87,7 @@ def halved_pair(raw: bytes) -> bool:
         return False
     try:
         msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return True
     return False
 

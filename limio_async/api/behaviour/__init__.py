@@ -1,0 +1,10 @@
+"""Methods of generated classes that no operation is, written by hand: one module a noun, one mixin a module.
+
+`NOUN.py` defines `CLASSBehaviour`, and `[behaviour]` in `openapi/overlay.toml` says `NOUN = "CLASS"`: the generated
+class, a resource or a model, is then derived from it. A mixin has no name that the class has anyway; codegen holds
+that, and that each module here is named in the overlay.
+
+A mixin of a resource is derived from `Resource` and sends through `self._session`; one of a model has
+`__slots__ = ()`. Neither imports what is generated, which imports it: what it needs of its class, it asks of *self*
+with a protocol.
+"""

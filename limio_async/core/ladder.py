@@ -1,0 +1,240 @@
+"""One request, rung by rung: send → _retrying → _authorized → _transmit."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Collection
+
+import msgspec
+
+from limio_async.core import retry
+from limio_async.core.deadline import Deadlines
+from limio_async.core.lifetime import Lifetime
+from limio_async.core.limiter import Lane, Limiter
+from limio_async.core.outcome import settled, without_credentials
+from limio_async.core.ports import Auth, Transport
+from limio_async.core.sending import Sending
+from limio_async.core.wire import SCHEMES, Attempt, Credential, Request, Response, Scheme
+from limio_async.errors import (
+    AnswerLost,
+    DeadlineExceeded,
+    InvalidArgument,
+    LimioError,
+    MissingCredentials,
+    NeverSent,
+    TooManyRequests,
+    TransportError,
+    Unreadable,
+)
+
+__all__ = ["Ladder", "with_credential"]
+
+_LONGEST_CLOSURE = 60.0
+_LONGEST_EXCHANGE = 60.0  # the deadline of the call that needs it mostly ends it before
+_TOKEN: tuple[Scheme, ...] = ("bearer",)
+
+
+class Ladder:
+    """Sends requests until their outcome is final: the deadline, resends, credentials and the limiter."""
+
+    def __init__(
+        self, transport: Transport, auth: Auth, limiter: Limiter, *, timeout: float, attempts: int
+    ) -> None:
+        self._transport = transport
+        self._auth = auth
+        self.lifetime = Lifetime()
+        self._limiter = limiter
+        self._quota = retry.RetryQuota()
+        self._deadlines = Deadlines()
+        self._timeout = timeout
+        self._attempts = attempts
+        self._lane: Lane = "interactive"
+
+    def with_options(self, *, timeout: float | None, attempts: int | None, lane: Lane | None) -> Ladder:
+        """Return the same ladder with other options for what is sent through it."""
+        view = copy.copy(self)
+        view._timeout = self._timeout if timeout is None else timeout
+        view._attempts = self._attempts if attempts is None else attempts
+        view._lane = self._lane if lane is None else lane
+        return view
+
+    async def send(
+        self, request: Request, *, timeout: float | None = None
+    ) -> tuple[Response, tuple[Attempt, ...]]:
+        """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
+        self.lifetime.check()
+        limit = self._timeout if timeout is None else timeout
+        if not limit > 0:
+            raise InvalidArgument("timeout must be positive", operation=request.operation)
+        scope = self._deadlines.within(limit)
+        sending = Sending(request)
+        try:
+            with scope:
+                sending.deadline = scope.when
+                response = await self._retrying(sending)
+        except TimeoutError:
+            if not scope.expired:  # raised by a strategy of the caller's
+                raise
+            sending.cut()
+            error: LimioError = _past_deadline(request.operation, limit, left=sending.left)
+        except LimioError as failed:
+            late = scope.expired and isinstance(failed, AnswerLost)
+            error = _past_deadline(request.operation, limit, left=sending.left) if late else failed
+        else:
+            return response, tuple(sending.attempts)
+        error = settled(error, request, left=sending.left)
+        error.attempts = tuple(sending.attempts)
+        raise error from None
+
+    async def warm_up(self) -> None:
+        """Get a token, over a connection that stays open."""
+        scope = self._deadlines.within(self._timeout)
+        try:
+            with scope:
+                await self._auth.credential(_TOKEN, self._exchange)
+        except TimeoutError:
+            if not scope.expired:
+                raise
+            raise _past_deadline("createToken", self._timeout, left=False) from None
+
+    async def aclose(self) -> None:
+        """End what is running and let go of connections; may be called more than once."""
+        await self.lifetime.end()
+        self._deadlines.close()
+        await self._transport.aclose()
+
+    async def _retrying(self, sending: Sending) -> Response:
+        resends = spent = 0
+        while True:
+            outcome: Response | TransportError
+            try:
+                outcome = await self._authorized(sending)
+            except (NeverSent, AnswerLost) as error:
+                if (
+                    not sending.attempts
+                ):  # failed before this request was tried, such as at the token endpoint
+                    raise
+                outcome = error
+            if isinstance(outcome, Response) and outcome.status < 400:
+                break
+            resends += 1
+            wait = self._wait_before_resend(sending, outcome, resends)
+            if wait is None or not (cost := self._quota.spend(outcome)):
+                break
+            spent = cost
+            sending.waits(wait)
+            await asyncio.sleep(wait)
+        if isinstance(outcome, TransportError):
+            raise outcome
+        if outcome.status < 500 and outcome.status != 429:
+            self._quota.repay(spent)
+        return outcome
+
+    def _wait_before_resend(
+        self, sending: Sending, outcome: Response | TransportError, resends: int
+    ) -> float | None:
+        """Seconds to wait before the next attempt; None if there is to be none."""
+        if resends >= self._attempts or not retry.may_resend(outcome, sending.request.retry):
+            return None
+        wait = retry.wait_before_resend(resends, outcome)
+        return wait if sending.has_time_until(asyncio.get_running_loop().time() + wait) else None
+
+    async def _authorized(self, sending: Sending) -> Response:
+        request = sending.request
+        if not request.accepts:
+            return await self._transmit(sending, request)
+        credential = await self._credential(sending)
+        response = await self._transmit(sending, with_credential(credential, request))
+        if response.status == 401 and await self._renewed(credential, sending):
+            credential = await self._credential(sending)
+            response = await self._transmit(sending, with_credential(credential, request))
+        return response
+
+    async def _credential(self, sending: Sending) -> Credential:
+        request = sending.request
+        try:
+            credential = await self._auth.credential(request.accepts, self._exchange)
+        except LimioError as error:
+            raise without_credentials(error, request, again=bool(sending.attempts)) from None
+        if credential is None:
+            raise MissingCredentials(
+                f"takes {_listed(request.accepts)}, the client has {_listed(self._auth.offers)}",
+                operation=request.operation,
+            )
+        return credential
+
+    async def _renewed(self, refused: Credential, sending: Sending) -> bool:
+        try:
+            return await self._auth.renew(refused, self._exchange)
+        except LimioError as error:
+            raise without_credentials(error, sending.request, again=True) from None
+
+    async def _transmit(self, sending: Sending, request: Request) -> Response:
+        if not sending.has_time_until(self._limiter.opens_at):
+            raise _closed_too_long(request, self._limiter.opens_at)
+        if not self._limiter.acquire_at_once(self._lane):
+            await self._limiter.acquire(self._lane)
+        try:  # a slot is held on the wire only, never while waiting to send again
+            self.lifetime.check()
+            sending.begins()
+            outcome: Response | TransportError
+            try:
+                outcome = await self._transport.send(request, timeout=sending.time_left())
+            except TransportError as error:
+                outcome = error
+            self._limiter.learn(outcome, _asked_to_wait(outcome))
+        except Unreadable as error:  # too large to be read
+            sending.came_to(error)
+            raise
+        except asyncio.CancelledError:
+            if not sending.has_time_until(asyncio.get_running_loop().time()):
+                self._limiter.learn(AnswerLost("cut by the deadline"), None)
+            raise
+        finally:
+            self._limiter.release(self._lane)
+        sending.came_to(outcome)
+        if isinstance(outcome, TransportError):
+            raise outcome
+        return outcome
+
+    async def _exchange(self, request: Request) -> Response:
+        """What a strategy sends by: a request of its own, whose errors are never those of the one that waits."""
+        response, _ = await self.send(
+            msgspec.structs.replace(request, accepts=()), timeout=max(self._timeout, _LONGEST_EXCHANGE)
+        )
+        return response
+
+
+def with_credential(credential: Credential, request: Request) -> Request:
+    """Return *request* as it is sent: with its `Authorization`."""
+    headers = {**request.headers, "authorization": credential.authorization}
+    return msgspec.structs.replace(request, headers=headers)
+
+
+def _past_deadline(operation: str, limit: float, *, left: bool) -> DeadlineExceeded:
+    error = DeadlineExceeded(f"not finished after {limit:g} s", operation=operation)
+    error.left = left
+    return error
+
+
+def _asked_to_wait(outcome: Response | TransportError) -> float | None:
+    """How long the server wants to be left in peace, within reason."""
+    if isinstance(outcome, Response) and outcome.status in {429, 503}:
+        asked = retry.retry_after(outcome)
+        return asked and min(asked, _LONGEST_CLOSURE)
+    return None
+
+
+def _closed_too_long(request: Request, opens_at: float) -> TooManyRequests:
+    wait = opens_at - asyncio.get_running_loop().time()
+    return TooManyRequests(
+        f"not sent: the server asked for a pause of which {wait:.1f} s are left",
+        operation=request.operation,
+        status=429,
+        retry_after=wait,
+    )
+
+
+def _listed(schemes: Collection[Scheme]) -> str:
+    return " or ".join(SCHEMES[scheme] for scheme in sorted(schemes)) or "no credentials"

@@ -1,0 +1,22 @@
+"""Walking a list: one page after another, every item once, and a verdict that holds.
+
+listing.py       a list operation as its caller sees it
+options.py       what the caller may choose
+walk.py          getting one page after another: read-ahead, restarts, the honest end
+place.py         where a walk stands, and what it passes over
+checkpoint.py    that as a value that can be stored
+completeness.py  whether a walk is complete
+repeats.py       ids, pages and cursors that came before
+fetch.py         asking for pages, one ahead
+page_size.py     how many items a page is asked for
+reader.py        reading a page to its items
+head.py          what a page says besides its items
+page.py          what is handed out: a page, a bad item, the report
+"""
+
+from limio_async.core.listing.checkpoint import Checkpoint, Cursor
+from limio_async.core.listing.listing import Listing
+from limio_async.core.listing.options import ListOptions, Options, Verify
+from limio_async.core.listing.page import BadItem, Page, Report
+
+__all__ = ["BadItem", "Checkpoint", "Cursor", "ListOptions", "Listing", "Options", "Page", "Report", "Verify"]

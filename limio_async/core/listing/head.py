@@ -1,0 +1,153 @@
+"""What a page says besides its items: how many there are, which snapshot, where the next page starts. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from limio_async.core.codec import decode, decoder_for, items_decoder
+from limio_async.core.listing.checkpoint import Cursor
+from limio_async.core.wire import UNDECODABLE, Paging
+from limio_async.errors import Unreadable
+
+__all__ = ["ERROR_KEYS", "Head", "error_beside", "head_of", "page_query", "raw_items", "read_head"]
+
+ERROR_KEYS = ("error", "errors", "errorMessage", "message")
+"""Where an answer tells of an error instead of having items."""
+
+_LONGEST_CURSOR = 16 * 1024
+_MOST_HITS = 2**53
+_DIGITS = re.compile(r"\s*[0-9]{1,15}\s*")
+_NOTHING = {b"null", b'""', b"[]", b"{}", b"false"}
+
+
+class Head(msgspec.Struct, frozen=True):
+    """All of a page but its decoded items."""
+
+    items: msgspec.Raw | None
+    """The items as they came; None where they were decoded right away."""
+    hits: int | None
+    exact: bool
+    """Whether `hits` is a count and not a lower bound."""
+    cursor: Cursor | None
+    commit_id: str | None
+    odd_hits: bool = False
+    """Whether `hits` came and cannot be read."""
+
+
+_HEAD: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NULL = msgspec.Raw(b"null")
+
+
+def read_head(operation: str, paging: Paging, body: bytes) -> Head:
+    """Find cursor, hits, snapshot and items of a page without decoding its items.
+
+    Raises `Unreadable`, also for a page that has an error in the place of its items.
+    """
+    page = decode(operation, body, _HEAD)
+    items = page.get(paging.items)
+    if items is None:
+        said, spot = f"the answer has no {paging.items}", "$"
+        raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
+    if _is_empty(items) and (error := error_beside(page, some=bytes(items) != b"null")):
+        said, spot = f"the answer tells of an error and has no {paging.items}", f"$.{error}"
+        raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
+    return head_of(operation, paging, items, page)
+
+
+def error_beside(page: Mapping[str, msgspec.Raw], *, some: bool) -> str:
+    """The key that tells of an error where items should be; empty where none does.
+
+    With *some* items, if only an empty list, a `message` tells of none.
+    """
+    names = ERROR_KEYS[:-1] if some else ERROR_KEYS
+    return next((name for name in names if bytes(page.get(name, _NULL)) not in _NOTHING), "")
+
+
+def head_of(
+    operation: str, paging: Paging, items: msgspec.Raw | None, page: Mapping[str, msgspec.Raw]
+) -> Head:
+    """What the fields of a page say. Raises `Unreadable`."""
+    raw = page.get(paging.hits or "", _NULL)
+    hits, exact = _hits(raw)
+    return Head(
+        items=items,
+        hits=hits,
+        exact=exact,
+        odd_hits=hits is None and bytes(raw) != b"null",
+        cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
+        commit_id=_first_found(operation, paging.commit_id, page),
+    )
+
+
+def raw_items(operation: str, paging: Paging, items: msgspec.Raw) -> list[msgspec.Raw]:
+    """The items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
+    return decode(operation, items, items_decoder(msgspec.Raw), at=f"$.{paging.items}") or []
+
+
+def page_query(paging: Paging, size: int | None, cursor: Cursor | None = None) -> dict[str, str]:
+    """The query parameters that walking adds: what every page is asked with, its size, its cursor."""
+    query = dict(paging.always)
+    if paging.page_size and size:
+        query[paging.page_size] = str(size)
+    return query if cursor is None else {**query, **cursor.query}
+
+
+def _is_empty(items: msgspec.Raw) -> bool:
+    return len(items) < 16 and bytes(items).translate(None, b" \t\r\n") in {b"[]", b"null"}
+
+
+def _hits(raw: msgspec.Raw) -> tuple[int | None, bool]:
+    """How many items there are, and whether that is a count: a number, text of one, or an object around either."""
+    try:
+        found: Any = decoder_for(Any).decode(raw)
+    except UNDECODABLE:
+        return None, False
+    relation = "eq"
+    if isinstance(found, dict):
+        total = cast("dict[str, Any]", found)
+        found, relation = total.get("value"), total.get("relation") or "eq"
+    number = _whole(found)
+    return number, number is not None and relation == "eq"
+
+
+def _whole(found: object) -> int | None:
+    match found:
+        case bool():
+            return None
+        case int() if 0 <= found < _MOST_HITS:
+            return found
+        case float() if found.is_integer() and 0 <= found < _MOST_HITS:
+            return int(found)
+        case str() if _DIGITS.fullmatch(found):
+            return int(found)
+        case _:
+            return None
+
+
+def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:
+    place = f"$.{paging.cursor}"
+    found = decode(operation, raw, decoder_for(str | dict[str, Any] | None), at=place)
+    parts: dict[str, Any] = {"": found} if isinstance(found, str) else (found or {})
+    query = {param: value for part, param in paging.sends.items() if (value := parts.get(part))}
+    if not any(parts.values()) or (query and not parts.get(next(iter(paging.sends)))):
+        return None  # without its first part, an alias is no cursor
+    if not query or not all(isinstance(value, str) for value in query.values()):
+        raise Unreadable(f"a cursor of unknown shape - at {place}", operation=operation, spot=place)
+    if sum(map(len, query.values())) > _LONGEST_CURSOR:
+        raise Unreadable(f"a cursor of over 16 KiB - at {place}", operation=operation, spot=place)
+    return Cursor(query)
+
+
+def _first_found(operation: str, places: tuple[str, ...], page: Mapping[str, msgspec.Raw]) -> str | None:
+    for place in places:
+        top, *inner = place.split(".")
+        found = decode(operation, page.get(top, _NULL), decoder_for(Any), at=f"$.{top}")
+        for key in inner:
+            found = cast("dict[str, Any]", found).get(key) if isinstance(found, dict) else None
+        if found is not None:
+            return str(found)
+    return None

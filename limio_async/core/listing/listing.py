@@ -1,0 +1,169 @@
+"""A list operation as its caller sees it: items, pages, exact bytes, a report, a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from limio_async.core.listing.checkpoint import Checkpoint, digest
+from limio_async.core.listing.fetch import Sender
+from limio_async.core.listing.options import Options, checked
+from limio_async.core.listing.page import Page, Report
+from limio_async.core.listing.reader import PageReader
+from limio_async.core.listing.walk import TWO_WALKERS, Walk
+from limio_async.core.wire import ListEndpoint
+from limio_async.errors import IncompleteListing, ListingError
+
+__all__ = ["Listing"]
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Listing(Generic[T]):
+    """A list operation, ready to be walked; nothing is sent before it is iterated or awaited.
+
+    `async for item in listing` gives items; `await listing` gives the first page without using it up.
+    Iterating again goes on where the last iteration stopped, also after an error; a walk that came to its
+    end stays there. At most two pages are in memory: the one being worked on and the next. One task at a
+    time may walk it.
+
+    Raises, besides what a call raises: `CursorExpired`, `CursorLoop`, `SnapshotChanged` and
+    `IncompleteListing`, each with a `checkpoint`.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        endpoint: ListEndpoint[Any],
+        args: Mapping[str, Any],
+        options: Options,
+        *,
+        reader: PageReader[T] | None = None,
+    ) -> None:
+        self._sender = sender
+        self._endpoint = endpoint
+        self._args = args
+        self._options = checked(options, endpoint)
+        self._reader = reader or PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
+        self._walk = self._walk_from(options.resume)
+
+    def raw(self) -> Listing[bytes]:
+        """The same listing, each item its exact bytes: nothing decoded, nothing lost."""
+        return self._read_as(msgspec.Raw, lambda items: list(map(bytes, items)))
+
+    def into(self, kind: type[S]) -> Listing[S]:
+        """The same listing, each item decoded to the caller's own msgspec type: what it lacks is skipped."""
+        return self._read_as(kind)
+
+    async def pages(self) -> AsyncGenerator[Page[T], None]:
+        """The pages that are left; of one that was begun, the items that are left."""
+        place = self._walk.place
+        async with aclosing(self._walk.pages(self._options.read_ahead)) as pages:
+            async for page in pages:
+                begun, place.taken = place.taken, len(page.items)
+                yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._remaining_items(self._options.read_ahead)
+
+    def __await__(self) -> Generator[Any, None, Page[T]]:
+        return self._walk.in_hand().__await__()
+
+    async def first(self) -> T | None:
+        """The next item, or None at the end; asks for no page beyond it."""
+        return next(iter(await self.take(1)), None)
+
+    async def take(self, n: int) -> list[T]:
+        """The next *n* items, fewer at the end; asks for no page beyond them.
+
+        Where it raises or is cancelled, nothing was taken.
+        """
+        taken: list[T] = []
+        if n < 1:
+            return taken
+        async with self._all_or_nothing(), aclosing(self._remaining_items(0)) as items:
+            async for item in items:
+                taken.append(item)
+                if len(taken) == n:
+                    break
+        return taken
+
+    async def collect(self, *, limit: int) -> list[T]:
+        """All items that are left. Raises `IncompleteListing` if there are more than *limit*; then nothing was taken."""
+        async with self._all_or_nothing():
+            items = await self.take(limit)
+            if await self.take(1):
+                raise IncompleteListing(
+                    f"more than {limit} items; raise limit=, or iterate",
+                    operation=self._endpoint.operation,
+                    seen=limit,
+                )
+        return items
+
+    @property
+    def report(self) -> Report:
+        """What the walk has done so far."""
+        walk = self._walk
+        place, found, tally = walk.place, walk.completeness, walk.tally
+        commit_ids = [*found.commit_ids]
+        if found.refused is not None and found.refused not in commit_ids:
+            commit_ids.append(found.refused)
+        return Report(
+            operation=self._endpoint.operation,
+            pages=tally.pages,
+            items=place.items,
+            hits=found.hits,
+            exact=found.exact and found.hits is not None,
+            sent=place.sent - found.twice,
+            duplicates=tally.duplicates,
+            repeated=found.repeated,
+            gone=max(found.gone, place.gone(walk.seen)) if place.at_end else found.gone,
+            undecodable=tally.undecodable,
+            requests=walk.fetcher.requests,
+            retries=walk.fetcher.retries,
+            restarts=tally.restarts,
+            ended=place.at_end and not place.passing.left,
+            commit_ids=tuple(commit_ids),
+        )
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the walk stands: all items handed out until now lie before it, no other does."""
+        return self._walk.checkpoint()
+
+    async def _remaining_items(self, read_ahead: int) -> AsyncGenerator[T, None]:
+        place = self._walk.place
+        async with aclosing(self._walk.pages(read_ahead)) as pages:
+            async for page in pages:
+                for taken, item in enumerate(page.items[place.taken :], place.taken + 1):
+                    place.taken = taken
+                    yield item
+                    if place.taken != taken:
+                        raise RuntimeError(TWO_WALKERS)
+
+    @asynccontextmanager
+    async def _all_or_nothing(self) -> AsyncGenerator[None]:
+        """Hand out what is taken in this block where it ends well; otherwise stand again where it began."""
+        begun, at = self._walk.place.items, self.checkpoint()
+        try:
+            yield
+        except BaseException as error:
+            if self._walk.place.items != begun:
+                before, self._walk = self._walk, self._walk_from(at)
+                self._walk.takes_over(before)
+            if isinstance(error, ListingError):
+                error.checkpoint = at
+            raise
+
+    def _walk_from(self, saved: Checkpoint | str | bytes | None) -> Walk[T]:
+        endpoint = self._endpoint
+        bound_to = digest(endpoint, self._args, self._sender.origin)
+        at = Checkpoint.read(saved, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging)
+        return Walk[T](self._sender, endpoint, self._args, self._options, resume=at, reader=self._reader)
+
+    def _read_as(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> Listing[Any]:
+        reader = PageReader[Any](self._endpoint.operation, self._endpoint.paging, kind, finish)
+        return Listing[Any](self._sender, self._endpoint, self._args, self._options, reader=reader)

@@ -1,0 +1,162 @@
+"""Reading the answer of a list: in one pass where it is as it should be, item by item where it is not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from limio_async.core.codec import decode, decoder_for, items_decoder
+from limio_async.core.listing.checkpoint import Cursor
+from limio_async.core.listing.head import ERROR_KEYS, Head, error_beside, head_of, raw_items, read_head
+from limio_async.core.listing.page import BadItem
+from limio_async.core.listing.repeats import page_print
+from limio_async.core.wire import UNDECODABLE, Paging
+from limio_async.errors import LimioError, Unreadable
+
+__all__ = ["PageReader", "cursor_in_tail"]
+
+T = TypeVar("T")
+
+_NULL = msgspec.Raw(b"null")
+_LONG = 16 * 1024
+_TAIL = 32 * 1024
+_BLANK = b" \t\r\n"
+
+
+class PageReader(Generic[T]):
+    """Reads pages of one list operation to items of one kind.
+
+    *kind* is what an item is decoded to, *finish* what is then made of all of a page, where that is anything.
+    """
+
+    def __init__(
+        self, operation: str, paging: Paging, kind: Any, finish: Callable[[list[Any]], list[T]] | None = None
+    ) -> None:
+        self._operation = operation
+        self._paging = paging
+        self._kind = kind
+        self._finish = finish
+        self._others = _others(paging)
+        self._page = _page_decoder(paging.items, self._others, kind)
+        self._key = b'"%b"' % paging.items.encode()
+        self._plain = (
+            False  # a page was looked at whose items are the last list, behind the first mention of their key
+        )
+
+    def read(self, body: bytes) -> tuple[Head, list[T]] | None:
+        """All of a page in one pass; None if something of it is not as it should be."""
+        try:
+            page = self._page.decode(body)
+            others = {name: getattr(page, f"other_{number}") for number, name in enumerate(self._others)}
+            if not page.items and error_beside(others, some=page.items is not None):
+                return None
+            return head_of(self._operation, self._paging, None, others), self._finished(page.items or [])
+        except (*UNDECODABLE, LimioError):
+            return None
+
+    def read_head(self, body: bytes) -> Head:
+        """All of a page but its items. Raises `Unreadable`."""
+        return read_head(self._operation, self._paging, body)
+
+    def fingerprint(self, head: Head, body: bytes, length: int) -> int:
+        """The fingerprint of a page that has *length* items: of nothing but its items' bytes."""
+        if head.items is not None:
+            return page_print(length, memoryview(head.items))
+        if self._plain and len(body) >= _LONG and (span := self._span(body)) is not None:
+            return page_print(length, span)
+        items = memoryview(self.read_head(body).items or _NULL)
+        self._plain = self._span(body) == items
+        return page_print(length, items)
+
+    def _span(self, body: bytes) -> memoryview | None:
+        """The bytes of the items, found without reading the page; None where what follows holds another list."""
+        begin = body.find(b"[", body.find(self._key))
+        end = body.rfind(b"]") + 1
+        rest = body[end:].strip(_BLANK)
+        if begin < 0 or end <= begin or len(rest) > _TAIL:
+            return None
+        try:
+            if rest[:1] == b",":
+                decoder_for(dict[str, msgspec.Raw]).decode(b"{" + rest[1:])
+            elif rest != b"}":
+                return None
+        except UNDECODABLE:
+            return None
+        return memoryview(body)[begin:end]
+
+    def items(self, head: Head) -> list[T]:
+        """The items of a page. Raises `Unreadable` naming the spot."""
+        raw = head.items if head.items is not None else _NULL
+        at = f"$.{self._paging.items}"
+        items = decode(self._operation, raw, cast("Any", items_decoder(self._kind)), at=at)
+        return self._finished(items or [])
+
+    def careful_items(self, head: Head, on_bad_item: str) -> tuple[list[T], int]:
+        """The items of a page, and how many are bad: a `BadItem` stands for each, or `Unreadable` is raised."""
+        if on_bad_item == "raise":
+            return self.items(head), 0
+        items = [self._one(raw) for raw in self.raw_items(head)]
+        return cast("list[T]", items), sum(isinstance(item, BadItem) for item in items)
+
+    def split(self, body: bytes) -> list[msgspec.Raw]:
+        """The items of a page, each as its bytes. Raises `Unreadable`."""
+        return self.raw_items(self.read_head(body))
+
+    def raw_items(self, head: Head) -> list[msgspec.Raw]:
+        """The items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
+        return raw_items(self._operation, self._paging, head.items if head.items is not None else _NULL)
+
+    def _one(self, raw: msgspec.Raw) -> T | BadItem:
+        try:
+            return self.items(
+                Head(msgspec.Raw(b"[%b]" % bytes(raw)), None, exact=False, cursor=None, commit_id=None)
+            )[0]
+        except Unreadable as error:
+            return BadItem(raw=bytes(raw), reason=error.said.replace(f"$.{self._paging.items}[0]", "$"))
+
+    def _finished(self, items: list[Any]) -> list[T]:
+        return items if self._finish is None else self._finish(items)
+
+
+def cursor_in_tail(operation: str, paging: Paging, body: bytes) -> Cursor | None:
+    """The cursor of a long page, found at its end without reading the page; None unless it is certain to be the one.
+
+    What follows the last mention of the cursor's key has to be the rest of an object that ends where the page
+    ends. Then the key is one of the outermost object, and of equal keys in JSON the last counts.
+    """
+    if paging.cursor is None or len(body) < _LONG:
+        return None
+    at = body.rfind(b'"%b"' % paging.cursor.encode(), len(body) - _TAIL if len(body) > _TAIL else 0)
+    if at < 1 or body[max(0, at - 64) : at].rstrip(_BLANK)[-1:] not in {b",", b"{"}:
+        return None
+    try:
+        rest = decoder_for(dict[str, msgspec.Raw]).decode(b"{" + body[at:])
+        return head_of(operation, paging, None, {paging.cursor: rest.get(paging.cursor, _NULL)}).cursor
+    except (*UNDECODABLE, LimioError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _page_decoder(items: str, others: tuple[str, ...], kind: Any) -> msgspec.json.Decoder[Any]:
+    """Decodes a page: its items to a list of *kind*, of *others* what came, and skips everything else."""
+    page = msgspec.defstruct(
+        "Page",
+        [
+            ("items", list[kind] | None, msgspec.field(name=items)),
+            *(
+                (f"other_{number}", msgspec.Raw, msgspec.field(name=name, default=_NULL))
+                for number, name in enumerate(others)
+            ),
+        ],
+    )
+    return msgspec.json.Decoder(page)
+
+
+def _others(paging: Paging) -> tuple[str, ...]:
+    """The keys of a page that are looked at beside its items."""
+    tops = {place.partition(".")[0] for place in paging.commit_id}
+    names = {name for name in (paging.hits, paging.cursor, *tops, *ERROR_KEYS) if name}
+    return tuple(sorted(names - {paging.items}))

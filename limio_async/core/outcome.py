@@ -1,0 +1,165 @@
+"""What came of a request: the error of an answer, and whether a write may have happened. Pure.
+
+The only maker of `UnknownOutcome`, and of errors made from an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from limio_async import errors
+from limio_async.core.retry import retry_after
+from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
+
+__all__ = ["error_for", "kept", "left_open", "settled", "unreadable", "without_credentials"]
+
+_KEPT_BODY = 2048
+_NOT_IMPLEMENTED = 501
+_NEVER_KEPT = frozenset({"createToken"})  # its answers are secrets
+_KEPT_HEADERS = frozenset({
+    "content-type", "date", "retry-after", "via", "x-amz-cf-id", "x-amzn-requestid", "x-request-id",
+})  # fmt: skip
+_PASSING = (
+    errors.TransportError,
+    errors.UnknownOutcome,
+    errors.Unreadable,
+    errors.BadGateway,
+    errors.ServerError,
+)
+"""What may go wrong with credentials today and not tomorrow. The rest (`Unauthorized`, `ConfigurationError`, …) says
+what is to be done about it."""
+
+
+def error_for(operation: str, response: Response, retry: Retry = "safe") -> errors.LimioError:
+    """Return the error of an answer that is not a success."""
+    status = response.status
+    message = _message(response.body, of_text=operation not in _NEVER_KEPT)
+    if retry == "once" and _is_unclear(status):
+        said = f"{status} {message or 'without a reason'}"
+        return _unknown(operation, said, status, _body(operation, response.body), "or the payload is wrong; ")
+    if 300 <= status < 400:
+        message = "redirects are not followed; is the host right?"
+    return _error_type(status)(
+        message,
+        operation=operation,
+        status=status,
+        body=_body(operation, response.body),
+        headers=kept(response.headers),
+        retry_after=retry_after(response),
+    )
+
+
+def unreadable(operation: str, body: bytes, reason: str, at: str) -> errors.Unreadable:
+    """Return the error of a body that msgspec refused for *reason*; *at* is where in the answer it was found."""
+    said, _, spot = reason.partition(" - at `")
+    spot = at + spot.rstrip("`").removeprefix("$")
+    if body.lstrip()[:1] == b"<":
+        said, spot = "expected JSON, got a page of HTML; is the host right?", at
+    return errors.Unreadable(
+        f"{said[:1].lower()}{said[1:]} - at {spot}".replace("`", ""),
+        operation=operation,
+        spot=spot,
+        body=_body(operation, body),
+    )
+
+
+def left_open(outcome: Response | errors.TransportError | errors.Unreadable) -> bool:
+    """Whether an attempt that came to *outcome* may have taken effect without a clear answer."""
+    if isinstance(outcome, Response):
+        return _is_unclear(outcome.status)
+    return not isinstance(outcome, errors.NeverSent)
+
+
+def settled(error: errors.LimioError, request: Request, *, left: bool) -> errors.LimioError:
+    """Return what *error* means to the caller of *request*, of which an attempt *left* without a clear answer or not."""
+    if not left:
+        return error
+    match request.retry, error:
+        case "once", errors.Unreadable():
+            return _unknown(request.operation, error.said, error.status, error.body)
+        case "once", errors.TransportError():
+            return _unknown(request.operation, error.said)
+        case "idempotent", errors.NeverSent():
+            said = f"{error.said}; an attempt before this one left and may have taken effect"
+            return errors.AnswerLost(said, operation=request.operation)
+        case _:
+            return error
+
+
+def without_credentials(error: errors.LimioError, request: Request, *, again: bool) -> errors.LimioError:
+    """Return what *error*, met while getting credentials, means to *request*, which waits to be sent, or sent *again*.
+
+    It never tells what came of the request: what leaves anything open becomes `NeverSent`.
+    """
+    if not isinstance(error, _PASSING):
+        return error
+    return errors.NeverSent(
+        f"not sent{' again' if again else ''}, no credentials: {error}", operation=request.operation
+    )
+
+
+def kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of an answer that may be shown: an allow-list."""
+    return {name: value for name, value in headers.items() if name in _KEPT_HEADERS}
+
+
+def _is_unclear(status: int) -> bool:
+    return status >= 500 and status != _NOT_IMPLEMENTED
+
+
+def _unknown(
+    operation: str, said: str, status: int | None = None, body: bytes = b"", why: str = ""
+) -> errors.UnknownOutcome:
+    joint = ", " if why else "; "
+    return errors.UnknownOutcome(
+        f"{said}: it may have happened{joint}{why}look before sending it again",
+        operation=operation,
+        status=status,
+        body=body,
+    )
+
+
+def _body(operation: str, body: bytes) -> bytes:
+    return b"" if operation in _NEVER_KEPT else body[:_KEPT_BODY]
+
+
+def _message(body: bytes, *, of_text: bool) -> str:
+    """What an error's body says, in one short line. Bodies are undocumented: JSON of some shape, or text."""
+    text = body[:_KEPT_BODY].decode(errors="replace").strip()
+    if text.startswith("<"):
+        return "(a page of HTML)"
+    try:
+        said = msgspec.json.decode(body)
+    except UNDECODABLE:
+        said = text if of_text else ""
+    while isinstance(said, dict):
+        found = cast("dict[str, Any]", said)
+        names = ("message", "error_description", "error", "Message")
+        said = next((found[name] for name in names if found.get(name)), "")
+    line = "".join(one if one.isprintable() else " " for one in said) if isinstance(said, str) else ""
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _error_type(status: int) -> type[errors.ApiError]:
+    match status:
+        case 400 | 422:
+            return errors.BadRequest
+        case 401:
+            return errors.Unauthorized
+        case 403:
+            return errors.Forbidden
+        case 404:
+            return errors.NotFound
+        case 409:
+            return errors.Conflict
+        case 423:
+            return errors.Locked
+        case 429:
+            return errors.TooManyRequests
+        case 502:
+            return errors.BadGateway
+        case _:
+            return errors.ServerError if status >= 500 else errors.ApiError

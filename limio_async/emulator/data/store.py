@@ -1,0 +1,276 @@
+"""The objects of a world: those that `Records` makes on demand, and above them whatever was created or changed."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from limio_async.emulator.data.records import Records, instant, summarized
+from limio_async.emulator.ids import fingerprint, reference
+from limio_async.emulator.payload import Data, is_object
+from limio_async.emulator.settings import Settings
+
+__all__ = ["Data", "Place", "Store", "links"]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place between two rows of a list: how many generated and how many added rows come before it."""
+
+    generated: int = 0
+    added: int = 0
+
+    @property
+    def number(self) -> int:
+        """How many rows come before."""
+        return self.generated + self.added
+
+
+class Store:
+    """Every object by id. Takes memory for what changed, not for what is generated."""
+
+    name = "objects"
+
+    def __init__(self, settings: Settings, records: Records) -> None:
+        self._settings = settings
+        self.records = records
+        self._changed: dict[str, bytes] = {}
+        self._removed: set[str] = set()
+        self._keys: dict[str, list[tuple[str, str]]] = {}  # of added objects, ever; in the order of lists
+        self._names: dict[str, str] = {}
+        self._links: dict[str, dict[str, None]] = {}
+        self._made = 0
+        self._last_stamp = 0
+
+    def get(self, id: str) -> Data | None:
+        """The object with this id; whoever gets it may change it, and nothing changes before it is put back."""
+        if id in self._changed:
+            return _decoded(self._changed[id])
+        if id in self._removed:
+            return None
+        found = self.records.locate(id)
+        return None if found is None else self.records.whole(*found)
+
+    def named(self, record_type: str, name: str) -> Data | None:
+        """The object of this type that has this name or reference."""
+        known = self._names.get(f"{record_type}/{name}")
+        if known is None and (number := self.records.find_named(record_type, name)) is not None:
+            known = self.records.id(record_type, number)
+        found = None if known is None else self.get(known)
+        return found if found and name in {found.get("name"), found.get("reference")} else None
+
+    def put(self, record: Mapping[str, Any]) -> None:
+        """Keep *record* as it is from now on; it needs `id`, `record_type` and `created`."""
+        own, record_type = record["id"], record["record_type"]
+        if self.records.locate(own) is None:
+            self._place_key(record_type, (record["created"], own))
+        for name in {record.get("name"), record.get("reference")} - {None}:
+            self._names[f"{record_type}/{name}"] = own
+        for end in links(record):
+            self._links.setdefault(end, {})[own] = None
+        self._changed[own] = msgspec.json.encode(record)
+        self._removed.discard(own)
+
+    def create(self, record_type: str, **fields: Any) -> Data:
+        """A new object with an envelope of its own, in which *fields* count; it is put and given."""
+        made, named = self.stamp(), self.new_reference()
+        record: Data = {
+            "id": self.new_id(record_type),
+            "name": named,
+            "reference": named,
+            "record_type": record_type,
+            "service": "limio",
+            "status": "active",
+            "mode": "production",
+            "created": made,
+            "updated": made,
+            **{name: value for name, value in fields.items() if value is not None},
+        }
+        self.put(record)
+        return record
+
+    def change(self, record: Data, **fields: Any) -> Data:
+        """Put *record* with *fields* in it and a new time of `updated`."""
+        record |= {"updated": instant(self._settings.now()), **fields}
+        self.put(record)
+        return record
+
+    def remove(self, id: str) -> bool:
+        """Forget an object; False if there is none. Cursors that name it stay good."""
+        if self.get(id) is None:
+            return False
+        self._changed.pop(id, None)
+        self._removed.add(id)
+        return True
+
+    def linked(self, id: str) -> Iterator[Data]:
+        """The objects that point to this one, as `links` says; *id* may also be one of another service."""
+        for other in dict.fromkeys([*self.records.linked_to(id), *self._links.get(id, ())]):
+            record = self.get(other)
+            if record is not None and id in links(record):
+                yield record
+
+    def changed(self, record_type: str) -> Iterator[Data]:
+        """What was created or changed, without what is generated; in no order that means something."""
+        for encoded in list(self._changed.values()):
+            record = _decoded(encoded)
+            if record["record_type"] == record_type:
+                yield record
+
+    def every(self, record_type: str) -> Iterator[Data]:
+        """All objects of a type, oldest first."""
+        yield from (row for _, row in self._rows(record_type, "limio", Place(), whole=True))
+
+    def read(self, record_type: str, service: str, place: Place, limit: int) -> tuple[list[Data], Place]:
+        """Summaries of the next objects, at most *limit*, and the place behind them."""
+        items: list[Data] = []
+        for behind, row in self._rows(record_type, service, place, whole=False):
+            items.append(row)
+            place = behind
+            if len(items) == limit:
+                return items, place
+        return items, self.end(record_type, service)
+
+    def is_end(self, record_type: str, service: str, place: Place) -> bool:
+        """Whether nothing is left to read behind *place*."""
+        if place == self.end(record_type, service):
+            return True
+        return next(self._rows(record_type, service, place, whole=False), None) is None
+
+    def count(self, record_type: str) -> int:
+        """How many objects of a type there are."""
+        added = len({key[1] for key in self._keys.get(record_type, ()) if key[1] in self._changed})
+        found = [self.records.locate(removed) for removed in self._removed]
+        lost = sum(one is not None and one[0] == record_type for one in found)
+        return self.records.size(record_type) + added - lost
+
+    def end(self, record_type: str, service: str) -> Place:
+        """The place behind the last row."""
+        generated = self.records.size(record_type) if service == "limio" else 0
+        return Place(generated, len(self._keys.get(record_type, ())))
+
+    def key_before(self, record_type: str, place: Place) -> tuple[str, str]:
+        """When the row before *place* was created, and its id."""
+        before = [self._generated_key(record_type, place.generated - 1)] if place.generated else []
+        if place.added:
+            before.append(self._keys[record_type][place.added - 1])
+        return max(before)
+
+    def place_behind(self, record_type: str, service: str, key: tuple[str, str]) -> Place | None:
+        """The place behind the row with this key, whether or not it still stands there; None if it never did."""
+        created, named = key
+        added, size = self._keys.get(record_type, []), self.end(record_type, service).generated
+        generated = bisect_left(range(size), created, key=self.records.created)
+        if generated < size and self._generated_key(record_type, generated) <= key:
+            generated += 1
+        number = self.records.find(record_type, named)
+        if number is not None and number + 1 == generated and self.records.created(number) == created:
+            return Place(generated, bisect_right(added, key))
+        behind = bisect_right(added, key)
+        return Place(generated, behind) if behind and added[behind - 1] == key else None
+
+    def stamp(self) -> str:
+        """Now, and at least a millisecond later than ever before: the order of creation is that of time."""
+        now = max(int(self._settings.now() * 1000), self._last_stamp + 1)
+        self._last_stamp = now
+        return instant(now / 1000)
+
+    def new_id(self, record_type: str) -> str:
+        """An id that nothing else has."""
+        self._made += 1
+        digest = fingerprint(self._settings.seed, "made", self._made, length=32)
+        return self.records.id_of(record_type, digest)
+
+    def new_reference(self) -> str:
+        """A name that nothing else has."""
+        self._made += 1
+        return reference(self._settings.seed, "made", self._made)
+
+    def snapshot(self) -> Data:
+        """Everything that is not generated, fit for JSON; `restore` takes it."""
+        return {
+            "changed": [_decoded(encoded) for encoded in self._changed.values()],
+            "removed": sorted(self._removed),
+            "keys": {record_type: [list(key) for key in keys] for record_type, keys in self._keys.items()},
+            "made": self._made,
+            "last_stamp": self._last_stamp,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as the store was that gave *state*."""
+        for index in (self._changed, self._names, self._links):
+            index.clear()
+        for record in state["changed"]:
+            self.put(record)
+        self._removed = set(state["removed"])
+        self._keys = {
+            record_type: [(key[0], key[1]) for key in keys] for record_type, keys in state["keys"].items()
+        }
+        self._made, self._last_stamp = state["made"], state["last_stamp"]
+
+    def _place_key(self, record_type: str, key: tuple[str, str]) -> None:
+        keys = self._keys.setdefault(record_type, [])
+        at = bisect_left(keys, key)
+        if keys[at : at + 1] != [key]:
+            insort(keys, key)
+
+    def _generated_key(self, record_type: str, number: int) -> tuple[str, str]:
+        return self.records.created(number), self.records.id(record_type, number)
+
+    def _rows(
+        self, record_type: str, service: str, place: Place, *, whole: bool
+    ) -> Iterator[tuple[Place, Data]]:
+        """What is there behind *place*, each with the place behind it."""
+        end = self.end(record_type, service)
+        generated, added = min(place.generated, end.generated), min(place.added, end.added)
+        keys = self._keys.get(record_type, [])
+        while generated < end.generated or added < end.added:
+            row: Data | None
+            if added == end.added or (
+                generated < end.generated and self._generated_key(record_type, generated) < keys[added]
+            ):
+                row = self._generated_row(record_type, generated, whole=whole)
+                generated += 1
+            else:
+                row = self._added_row(keys[added], whole=whole)
+                added += 1
+            if row is not None and row["service"] == service:
+                yield Place(generated, added), row
+
+    def _generated_row(self, record_type: str, number: int, *, whole: bool) -> Data | None:
+        if self._changed or self._removed:
+            own = self.records.id(record_type, number)
+            if own in self._removed:
+                return None
+            if own in self._changed:
+                record = _decoded(self._changed[own])
+                return record if whole else summarized(record)
+        return self.records.whole(record_type, number) if whole else self.records.summary(record_type, number)
+
+    def _added_row(self, key: tuple[str, str], *, whole: bool) -> Data | None:
+        created, own = key
+        if own not in self._changed:
+            return None
+        record = _decoded(self._changed[own])
+        if record["created"] != created:  # made once more since then
+            return None
+        return record if whole else summarized(record)
+
+
+def links(record: Mapping[str, Any]) -> set[str]:
+    """The ids that *record* points to: its owner, customer, order and so on."""
+    data = record.get("data", {})
+    if record["record_type"] == "rel":
+        return {data[end]["id"] for end in ("from", "to")}
+    ends = [record.get(name) for name in ("owner", "customer", "related")]
+    ends.append(str(record.get("ref", "")).partition("/")[0])
+    if is_object(tracking := data.get("tracking")):
+        ends += [tracking.get(name) for name in ("accountId", "contactId")]
+    return {end for end in ends if isinstance(end, str)} - {"", record["id"]}
+
+
+def _decoded(encoded: bytes) -> Data:
+    decoded: Data = msgspec.json.decode(encoded)
+    return decoded

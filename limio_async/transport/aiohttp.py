@@ -1,0 +1,159 @@
+"""Carrying requests to one origin over aiohttp: one send, the whole answer, our own errors.
+
+What aiohttp would do if its session were not told otherwise: follow redirects (they carry credentials to other
+hosts), keep cookies, read proxies and passwords from the environment, inflate a body without limit.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import aiohttp
+from yarl import URL
+
+from limio_async.core.wire import Request, Response, Retry
+from limio_async.errors import AnswerLost, ClientClosed, TransportError, Unreadable
+from limio_async.transport.body import Body, BrokenOff, TooLarge
+from limio_async.transport.translation import translated
+from limio_async.transport.workarounds import (
+    OnCleanConnections,
+    ends_with_its_connection,
+    is_cut_short,
+    no_hidden_resend,
+)
+from limio_async.version import __version__
+
+__all__ = ["AiohttpTransport"]
+
+_LONGEST_CONNECT = 10.0
+_PATIENT = aiohttp.ClientTimeout(total=None, connect=_LONGEST_CONNECT)
+_LARGEST_BODY = 32 * 1024 * 1024
+_CHUNK = 256 * 1024
+_READ_AT_ONCE = 1024 * 1024
+_GZIP = frozenset({"gzip", "x-gzip"})
+_READ = _GZIP | {"", "identity"}
+"""The encodings of bodies that are understood."""
+_LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
+"""Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
+request leaves; then nobody knows whether it was read, which costs a scroll its page and an order its answer."""
+
+
+class AiohttpTransport:
+    """Sends requests to one origin over connections that are kept and shared, but those of a `once` request.
+
+    *largest_body* limits the bytes of an answer, after decompression. Connections open with the first
+    request, in the loop that sends it. A *session* of the caller's is used for everything and never closed;
+    its cookies, its proxies and how long it keeps connections are the caller's business then.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        *,
+        user_agent: str = f"limio_async/{__version__}",
+        largest_body: int = _LARGEST_BODY,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self._origin = origin
+        self._user_agent = user_agent
+        self._largest_body = largest_body
+        self._borrowed = session
+        self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
+        self._closed = False
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port that requests go to."""
+        return self._origin
+
+    async def send(self, request: Request, *, timeout: float) -> Response:
+        """Send once and read the whole answer; half of *timeout* at most, and 10 s, is for connecting."""
+        try:
+            async with self._opened(request.retry).request(
+                request.method,
+                URL(self._origin + request.target, encoded=True),
+                headers={"user-agent": self._user_agent, "accept-encoding": "gzip", **request.headers},
+                data=_data(request.body),
+                allow_redirects=False,
+                timeout=_connecting_within(timeout),
+                middlewares=(no_hidden_resend,),
+            ) as answer:
+                body = await self._body(answer, request.operation)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+        except (aiohttp.ClientError, TimeoutError, BrokenOff) as error:
+            ours = translated(error, request.operation)
+        except TransportError as error:  # from the middleware, which does not know the operation
+            ours = type(error)(error.said, operation=request.operation)
+        else:
+            response = Response(status=answer.status, headers=headers, body=body)
+            if not is_cut_short(response):
+                return response
+            ours = AnswerLost("the answer's body broke off", operation=request.operation)
+        raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            await session.close()
+
+    async def _body(self, answer: aiohttp.ClientResponse, operation: str) -> bytes:
+        encoding = answer.headers.get("content-encoding", "").lower()
+        if self._borrowed is not None and self._borrowed.auto_decompress:
+            encoding = ""  # by now
+        body = Body(self._largest_body, zipped=encoding in _GZIP)
+        try:
+            if answer.content.is_eof():  # all of it came with its head
+                body.add(answer.content.read_nowait())
+            else:
+                with ends_with_its_connection(answer):
+                    async for chunk in answer.content.iter_any():
+                        body.add(chunk)
+        except TooLarge:
+            said = f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages"
+            raise Unreadable(said, operation=operation, status=answer.status, too_large=True) from None
+        whole = body.whole()
+        if encoding not in _READ and whole:
+            if answer.status < 400:
+                said = f"the answer is in {encoding}; gzip was asked for"
+                raise Unreadable(said, operation=operation, status=answer.status)
+            return b""  # the status says enough
+        return whole
+
+    def _opened(self, retry: Retry) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ClientClosed("this client was closed; open a new one")
+        if self._borrowed is not None:
+            return self._borrowed
+        idle = _LONGEST_IDLE[retry]
+        if idle not in self._sessions:
+            self._sessions[idle] = aiohttp.ClientSession(
+                connector=_connector(idle),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                request_class=OnCleanConnections,
+                trust_env=False,
+                read_bufsize=_READ_AT_ONCE,
+            )
+        return self._sessions[idle]
+
+
+def _data(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body as aiohttp wants it: in pieces, so that others are not kept waiting."""
+    return io.BytesIO(body) if body is not None and len(body) > _CHUNK else body
+
+
+def _connector(idle: float) -> aiohttp.TCPConnector:
+    """Without a limit of its own: the session above holds the concurrency ceiling."""
+    if not idle:
+        return aiohttp.TCPConnector(limit=0, force_close=True)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=idle)
+
+
+def _connecting_within(timeout: float) -> aiohttp.ClientTimeout:
+    """Half of the time for connecting, so that a failure to connect is known as one: nothing was sent."""
+    if timeout >= 2 * _LONGEST_CONNECT:
+        return _PATIENT
+    return aiohttp.ClientTimeout(total=None, connect=timeout / 2)

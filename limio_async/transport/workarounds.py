@@ -1,0 +1,103 @@
+"""What aiohttp does by itself and must not.
+
+It resends a GET, PUT or DELETE whose connection broke (a scroll would lose a page in silence), takes what an idle
+connection received for the next answer, waits for a body whose connection is gone, and takes JSON that ends with its
+connection for whole. What a setting of its session switches off (redirects, cookies, the environment's proxies,
+inflating without limit) is switched off in `transport.aiohttp`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import aiohttp
+import msgspec
+from aiohttp.client_middlewares import ClientHandlerType
+from aiohttp.connector import Connection
+
+from limio_async.core.wire import UNDECODABLE, Response
+from limio_async.transport.translation import Unclean, translated
+
+__all__ = ["OnCleanConnections", "ends_with_its_connection", "is_cut_short", "no_hidden_resend"]
+
+_MOMENT = 0.1
+_SKIM: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
+
+
+async def no_hidden_resend(
+    request: aiohttp.ClientRequest, handler: ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Turn a broken connection into our error before aiohttp sees it and sends again by itself."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        ours = translated(error, "")
+    raise ours
+
+
+class OnCleanConnections(aiohttp.ClientRequest):
+    """Does not take what an idle connection has received for its answer: https://github.com/aio-libs/aiohttp/issues/13656."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Raise `Unclean` where something has come already."""
+        if conn.protocol is None or conn.protocol.should_close:
+            raise Unclean
+        return await super().send(conn)
+
+
+@contextmanager
+def ends_with_its_connection(answer: aiohttp.ClientResponse) -> Generator[None]:
+    """Let nobody wait for a body whose connection is gone: aiohttp 3.14 does, after a chunk that is malformed."""
+    connection, content = answer.connection, answer.content
+    if connection is None or connection.protocol is None:  # all of it is here
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    checks: list[asyncio.TimerHandle] = []
+
+    def check_soon(_: object = None) -> None:
+        checks[:] = [loop.call_later(_MOMENT, check, content.total_bytes)]
+
+    def check(before: int) -> None:
+        if content.is_eof() or content.exception() is not None:
+            return
+        if content.total_bytes > before:  # what was received is still being decompressed
+            check_soon()
+        else:
+            content.set_exception(aiohttp.ClientPayloadError())
+
+    closed = connection.protocol.closed
+    if closed is None:
+        check_soon()
+    else:
+        closed.remove_done_callback(_noticed)  # one for all answers of a connection
+        closed.add_done_callback(_noticed)
+        closed.add_done_callback(check_soon)
+    try:
+        yield
+    finally:
+        if closed is not None:
+            closed.remove_done_callback(check_soon)
+        for one in checks:
+            one.cancel()
+
+
+def _noticed(closed: asyncio.Future[None]) -> None:
+    """Look at its error, lest asyncio complain that nobody did."""
+    if not closed.cancelled():
+        closed.exception()
+
+
+def is_cut_short(response: Response) -> bool:
+    """Whether JSON ends too early in an answer whose end is only told by the end of the connection."""
+    headers = response.headers
+    told = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
+    if told or not 200 <= response.status < 300 or response.status == 204:
+        return False
+    try:
+        _SKIM.decode(response.body)
+    except UNDECODABLE as error:
+        return "truncated" in str(error) or str(error).endswith(f"(byte {len(response.body)})")
+    return False
