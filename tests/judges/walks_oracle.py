@@ -197,8 +197,7 @@ def _had_to_ride_out(tenant: ListTenant, outcome: Outcome) -> bool:
     """Whether the only thing that went wrong is one that the options, or its class, say is survived."""
     s, options = tenant.scenario, outcome.part.options
     wrong = [entry for entry in tenant.log if entry.part == outcome.number and _is_wrong(entry)]
-    renewed = s.auth == "renewed"
-    wrong = [entry for entry in wrong if not (renewed and entry.reply.status == 401)]
+    wrong = [entry for entry in wrong if entry.note != "token expired"]
     spoilt = any(entry.what == "token" and _is_wrong(entry) for entry in tenant.log)
     if len(wrong) != 1 or spoilt or s.cap or s.slow or _is_excused(tenant, outcome):
         return False
