@@ -346,6 +346,64 @@ async def test_what_follows_the_items_does_not_make_a_page_another(size: int) ->
     assert listing.report.repeated == 4
 
 
+@pytest.mark.parametrize("size", [1, 9_000])
+@pytest.mark.parametrize("first", [{}, {"customers": [{"id": "c"}]}, {"header": {"items": [1]}}])
+@pytest.mark.parametrize("around", ["before", "after", "nested", "escaped", "text"])
+async def test_a_page_is_the_same_whatever_stands_around_its_items(
+    size: int, first: Any, around: str
+) -> None:
+    items = [{"id": "1", "text": "x" * size}, {"id": "2", "list": [1]}]
+
+    def sent(n: int) -> Response:
+        fields: dict[str, dict[str, Any]] = {
+            "before": {"customers": [n], "items": items},
+            "after": {"items": items, "customers": [{"id": f"cus-{n}"}], "more": {"list": [n]}},
+            "nested": {"header": {"items": [n]}, "items": items},
+            "escaped": {"items": items, "tail": ["]", n]},
+            "text": {"note": '"items": [' + str(n), "items": items, "end": f"]{n}"},
+        }
+        return answer({**fields[around], "queryMore": str(n) if n < 3 else None})
+
+    listing, _ = walk(
+        KEY,
+        answer({"items": [{"id": "0"}], **first, "queryMore": "0"}),
+        sent(1),
+        sent(2),
+        sent(3),
+        verify="off",
+    )
+    await ids(listing)
+    assert (listing.report.repeated, listing.report.complete) == (4, False)
+
+
+async def test_a_key_that_only_one_page_has_costs_no_item() -> None:
+    pages = [
+        answer({"items": [{"id": str(n)}], f"key{n}": n, "queryMore": str(n) if n < 99 else None})
+        for n in range(100)
+    ]
+    listing, _ = walk(KEY, *pages)
+    assert await ids(listing) == [str(n) for n in range(100)]
+    assert listing.report.complete
+
+
+@pytest.mark.parametrize("options", [{}, {"unique": True}, {"on_snapshot_change": "restart"}], ids=str)
+@pytest.mark.parametrize("paging", [SCROLL, OPAQUE], ids=["scroll", "opaque"])
+async def test_an_item_that_was_handed_out_twice_is_never_complete(options: Any, paging: Any) -> None:
+    """Though the pass after a restart is all right."""
+    cursor: Any = {"from": "s", "alias": "a"} if paging is SCROLL else "a"
+    last = page(hits=3, **({"cursor": cursor} if paging is SCROLL else {}))
+    script = [
+        page("1", "1", "2", "3", cursor=cursor, hits=3), errors.AnswerLost("gone"),
+        page("1", "2", "3", cursor=cursor, hits=3), last,
+    ]  # fmt: skip
+    listing, _ = walk(paging, *script, on_ambiguous="restart", verify="off", read_ahead=0, **options)
+    try:
+        seen = await ids(listing)
+    except errors.SnapshotChanged:  # what was passed over by count is not what was handed out
+        seen = []
+    assert listing.report.complete is (seen == ["1", "2", "3"])
+
+
 async def test_honest_equal_pages_of_items_without_ids_are_warned_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from limio_async.core.listing.checkpoint import VERSION, Checkpoint
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.options import Options
-from limio_async.core.listing.place import InHand
-from limio_async.core.listing.repeats import LoopGuard, PageBook
+from limio_async.core.listing.place import InHand, Place
+from limio_async.core.listing.repeats import LoopGuard, PageBook, Seen
 from limio_async.core.wire import Species
 from limio_async.errors import CursorLoop, IncompleteListing, ListingError, SnapshotChanged
 
@@ -124,6 +124,10 @@ class Completeness:
             pages=self._book.last(but=1 if begun and begun.length else 0) if in_the_middle else (),
         )
 
+    def gone_at(self, place: Place[Any], seen: Seen | None) -> int:
+        """Items that did not come again where they had been handed out, as far as is known at a place."""
+        return max(self.gone, place.gone(seen, twice=self.twice)) if place.at_end else self.gone
+
     def fault(self, sent: int, where: dict[str, Any]) -> ListingError | None:
         """What is wrong with a walk that has ended after *sent* items; None where nothing is."""
         if len(self.commit_ids) > 1:
@@ -143,10 +147,9 @@ class Completeness:
         """Raise or log what is wrong with a walk, as its kind of list and its caller have it."""
         if fault is None:
             return
-        if isinstance(fault, SnapshotChanged):
-            bad = self._species.promises and self._options.on_snapshot_change == "raise"
-        else:
-            bad = self._species.never_repeats if self.repeated else self._species.promises
+        bad = self._species.never_repeats if self.repeated else self._species.promises
+        if len(self.commit_ids) > 1:
+            bad = self._options.on_snapshot_change == "raise"
         if bad:
             self._complain(fault)
         elif self._options.verify != "off":

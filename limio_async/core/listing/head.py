@@ -36,6 +36,8 @@ class Head(msgspec.Struct, frozen=True):
     commit_id: str | None
     odd_hits: bool = False
     """Whether `hits` came and cannot be read."""
+    alone: bool = False
+    """Whether the items are known to be the page's only list, so that their bytes are easily found."""
 
 
 _HEAD: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -68,7 +70,12 @@ def error_beside(page: Mapping[str, msgspec.Raw], *, some: bool) -> str:
 
 
 def head_of(
-    operation: str, paging: Paging, items: msgspec.Raw | None, page: Mapping[str, msgspec.Raw]
+    operation: str,
+    paging: Paging,
+    items: msgspec.Raw | None,
+    page: Mapping[str, msgspec.Raw],
+    *,
+    alone: bool = False,
 ) -> Head:
     """What the fields of a page say. Raises `Unreadable`."""
     raw = page.get(paging.hits or "", _NULL)
@@ -78,6 +85,7 @@ def head_of(
         hits=hits,
         exact=exact,
         odd_hits=hits is None and bytes(raw) != b"null",
+        alone=alone,
         cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
         commit_id=_first_found(operation, paging.commit_id, page),
     )

@@ -121,7 +121,7 @@ class Listing(Generic[T]):
             sent=place.sent - found.twice,
             duplicates=tally.duplicates,
             repeated=found.repeated,
-            gone=max(found.gone, place.gone(walk.seen)) if place.at_end else found.gone,
+            gone=found.gone_at(place, walk.seen),
             undecodable=tally.undecodable,
             requests=walk.fetcher.requests,
             retries=walk.fetcher.retries,

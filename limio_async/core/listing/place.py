@@ -180,8 +180,15 @@ class Place(Generic[T]):
             return replace(facts, cursor=page.asked, sent=self._sent, skip=behind, last=last)
         return replace(facts, skip=self._sent + behind, last=last)
 
-    def gone(self, seen: Seen | None) -> int:
-        """Items that were handed out before a restart and are not known to lie before this place."""
+    def gone(self, seen: Seen | None, *, twice: int = 0) -> int:
+        """Items that were handed out before a restart and are not known to lie before this place.
+
+        At the end of a list that was walked from the top, also those beyond the ones that came, less *twice*.
+        """
+        if self.at_end and self.saved.cursor is None and not self._species.durable:
+            return max(
+                0, self.items - (self.sent - twice), seen.owed if seen is not None and self.by_id else 0
+            )
         if seen is None or not self.by_id:
             return 0
         page = self.in_hand

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
@@ -23,6 +23,7 @@ T = TypeVar("T")
 _NULL = msgspec.Raw(b"null")
 _LONG = 16 * 1024
 _TAIL = 32 * 1024
+_MOST_KEYS = 40
 _BLANK = b" \t\r\n"
 
 
@@ -39,21 +40,25 @@ class PageReader(Generic[T]):
         self._paging = paging
         self._kind = kind
         self._finish = finish
-        self._others = _others(paging)
-        self._page = _page_decoder(paging.items, self._others, kind)
         self._key = b'"%b"' % paging.items.encode()
-        self._plain = (
-            False  # a page was looked at whose items are the last list, behind the first mention of their key
-        )
+        self._names = _others(paging)
+        self._page = _page_decoder(paging.items, self._names, kind)
 
     def read(self, body: bytes) -> tuple[Head, list[T]] | None:
         """All of a page in one pass; None if something of it is not as it should be."""
         try:
-            page = self._page.decode(body)
-            others = {name: getattr(page, f"other_{number}") for number, name in enumerate(self._others)}
+            try:
+                page = self._page.decode(body)
+            except msgspec.ValidationError:  # such as a key that no page had before
+                if not self._learns_keys(body):
+                    return None
+                page = self._page.decode(body)
+            others = {name: getattr(page, f"other_{number}") for number, name in enumerate(self._names)}
             if not page.items and error_beside(others, some=page.items is not None):
                 return None
-            return head_of(self._operation, self._paging, None, others), self._finished(page.items or [])
+            alone = self._alone(body, others)
+            head = head_of(self._operation, self._paging, None, others, alone=alone)
+            return head, self._finished(page.items or [])
         except (*UNDECODABLE, LimioError):
             return None
 
@@ -65,18 +70,35 @@ class PageReader(Generic[T]):
         """The fingerprint of a page that has *length* items: of nothing but its items' bytes."""
         if head.items is not None:
             return page_print(length, memoryview(head.items))
-        if self._plain and len(body) >= _LONG and (span := self._span(body)) is not None:
+        if head.alone and (span := self._span(body)) is not None:
             return page_print(length, span)
-        items = memoryview(self.read_head(body).items or _NULL)
-        self._plain = self._span(body) == items
-        return page_print(length, items)
+        return page_print(length, memoryview(_only_items(self._paging.items).decode(body).items))
+
+    def _learns_keys(self, body: bytes) -> bool:
+        """Whether the page has keys that were not known; now they are."""
+        try:
+            keys = decoder_for(dict[str, msgspec.Raw]).decode(body).keys()
+        except UNDECODABLE:
+            return False
+        new = sorted(keys - {self._paging.items, *self._names})
+        if not new or len(self._names) + len(new) > _MOST_KEYS:
+            return False
+        self._names = (*self._names, *new)
+        self._page = _page_decoder(self._paging.items, self._names, self._kind)
+        return True
+
+    def _alone(self, body: bytes, others: Mapping[str, msgspec.Raw]) -> bool:
+        """Whether the items of a long page are its only list, and its first mention of their key is theirs."""
+        if len(body) < _LONG:
+            return False
+        return not any(raw[:1] == b"[" or self._key in raw for raw in map(bytes, others.values()))
 
     def _span(self, body: bytes) -> memoryview | None:
-        """The bytes of the items, found without reading the page; None where what follows holds another list."""
-        begin = body.find(b"[", body.find(self._key))
-        end = body.rfind(b"]") + 1
+        """The bytes of items that are alone, found without reading the page; None where it is written oddly."""
+        key, end = body.find(self._key), body.rfind(b"]") + 1
+        begin = body.find(b"[", key)
         rest = body[end:].strip(_BLANK)
-        if begin < 0 or end <= begin or len(rest) > _TAIL:
+        if key < 0 or end <= begin or len(rest) > _TAIL:
             return None
         try:
             if rest[:1] == b",":
@@ -141,18 +163,22 @@ def cursor_in_tail(operation: str, paging: Paging, body: bytes) -> Cursor | None
 
 @lru_cache(maxsize=256)
 def _page_decoder(items: str, others: tuple[str, ...], kind: Any) -> msgspec.json.Decoder[Any]:
-    """Decodes a page: its items to a list of *kind*, of *others* what came, and skips everything else."""
-    page = msgspec.defstruct(
-        "Page",
-        [
-            ("items", list[kind] | None, msgspec.field(name=items)),
-            *(
-                (f"other_{number}", msgspec.Raw, msgspec.field(name=name, default=_NULL))
-                for number, name in enumerate(others)
-            ),
-        ],
-    )
-    return msgspec.json.Decoder(page)
+    """Decodes a page that has no other keys than these: its items to a list of *kind*, of *others* what came."""
+    fields = [
+        ("items", list[kind] | None, msgspec.field(name=items)),
+        *(
+            (f"other_{number}", msgspec.Raw, msgspec.field(name=name, default=_NULL))
+            for number, name in enumerate(others)
+        ),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Page", fields, forbid_unknown_fields=True))
+
+
+@lru_cache(maxsize=64)
+def _only_items(items: str) -> msgspec.json.Decoder[Any]:
+    """Finds the items of a page, as their bytes."""
+    field = msgspec.field(name=items, default=_NULL)
+    return msgspec.json.Decoder(msgspec.defstruct("Items", [("items", msgspec.Raw, field)]))
 
 
 def _others(paging: Paging) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ class Walk(Generic[T]):
             found.facts(place.in_hand if not place.used_up else None, ended=place.at_end),
             digest=place.saved.digest,
             items=place.items,
-            gone=max(found.gone, place.gone(self.seen)) if place.at_end else found.gone,
+            gone=found.gone_at(place, self.seen),
             scattered=not place.at_end and place.gone(self.seen) > 0,
         )
         at = place.checkpoint(facts)
@@ -261,7 +261,7 @@ class Walk(Generic[T]):
         place, found = self.place, self.completeness
         if place.passing.left:
             raise SnapshotChanged("the list is shorter than what was walked before", **self._where())
-        found.gone = max(found.gone, place.gone(self.seen))
+        found.gone = found.gone_at(place, self.seen)
         found.settle(found.fault(place.sent - found.twice, self._where()))
 
     def _where(self) -> dict[str, Any]:
