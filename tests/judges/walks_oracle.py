@@ -118,7 +118,7 @@ def _is_all(tenant: ListTenant, snapshot: Snapshot, handed: Counter[str]) -> boo
     truth = _names(snapshot)
     bad = Counter(item.name for item in snapshot.items if item.bad)
     if _drops_equals(tenant.scenario):
-        return handed.keys() == truth.keys() and handed <= truth
+        return handed.keys() | bad.keys() == truth.keys() and handed <= truth
     return handed in (truth, truth - bad)
 
 
@@ -260,7 +260,7 @@ def _unexplained(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome
 
 def _broke_off(s: Scenario, outcome: Outcome, earlier: Sequence[Outcome]) -> bool:
     """Whether the caller broke off while the next page may have been on its way, and goes on with the same listing."""
-    ahead = s.remembers and outcome.part.options.get("read_ahead", 1) != 0
+    ahead = s.kind in {"scroll", "opaque"} and outcome.part.options.get("read_ahead", 1) != 0
     before = bool(earlier) and outcome.resumed is None and not earlier[-1].ended
     return ahead and (before or outcome.part.how == "mixed")
 

@@ -323,6 +323,23 @@ async def test_pages_of_one_item_count_as_twice_only_next_to_each_other() -> Non
     assert not side_by_side.report.complete
 
 
+@pytest.mark.parametrize("rounds", [2, 3])
+@pytest.mark.parametrize("length", [1, 2])
+async def test_an_opaque_list_that_goes_round_for_a_while_is_never_complete(rounds: int, length: int) -> None:
+    def numbered(n: int, cursor: str | None) -> Response:
+        return page(*(f"{n}.{m}" for m in range(length)), cursor=cursor)
+
+    circle = [numbered(1, "b"), numbered(2, "a")] * rounds
+    listing, _ = walk(
+        OPAQUE, numbered(0, "a"), *circle, numbered(1, "b"), numbered(2, "c"), numbered(3, None)
+    )
+    try:
+        await ids(listing)
+    except errors.CursorLoop:
+        assert not listing.report.ended
+    assert not listing.report.complete
+
+
 async def test_pages_that_begin_alike_are_not_the_same_page() -> None:
     def long(end: str) -> Response:
         items = [{"id": "1", "text": "x" * 9_000, "end": end}]

@@ -83,7 +83,7 @@ class Completeness:
 
     def came_again(self, page: int, length: int) -> bool:
         """Whether a page came before in this pass."""
-        return length > 0 and self._book.came_before(page, length)
+        return length > 0 and (self._guard.came_back or self._book.came_before(page, length))
 
     def take(self, head: Head, page: int, length: int, *, twice: int, nameless: bool) -> None:
         """Take note of the page that is now in hand; *nameless* where its items have no ids."""
@@ -101,7 +101,7 @@ class Completeness:
         if not length:
             return
         if self.came_again(page, length):
-            if nameless and not self._species.never_repeats:
+            if nameless and not self._species.never_repeats and not self._guard.came_back:
                 _log.warning("%s: a page of items without ids came twice", self._operation)
             else:
                 self.repeated += length

@@ -144,6 +144,8 @@ class LoopGuard:
         self._by_cursor = not species.advances
         self._pages_alone = species.never_repeats
         self._cursors: set[int] = set() if asked is None else {hash(asked)}
+        self.came_back = False
+        """Whether the last page is one that came before, with the same cursor if pages may repeat honestly."""
         self._anchor = self._rounds = self._since = 0
         self._reach = 1
         self._empty_at: Cursor | None = None
@@ -171,6 +173,7 @@ class LoopGuard:
         return len(self._cursors) == before
 
     def _page_came_back(self, page: int) -> bool:
+        self.came_back = page == self._anchor and not self._pages_alone
         if page == self._anchor:
             self._rounds += 1
             return self._rounds == _ROUNDS
