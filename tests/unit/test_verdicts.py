@@ -621,6 +621,63 @@ async def test_whoever_cancels_take_has_taken_nothing() -> None:
     assert await ids(listing) == names(6)
 
 
+@pytest.mark.parametrize("how", ["take", "collect"])
+@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize(
+    "options", [{"verify": "warn"}, {"verify": "off"}, {"on_snapshot_change": "restart"}], ids=str
+)
+async def test_what_fails_in_a_walk_over_two_catalogs_tells_its_own_error(
+    how: str, cancelled: bool, options: Any
+) -> None:
+    two = [scroll_page("3", commit="c2"), scroll_page("4", commit="c2")]
+    if "verify" not in options:  # what the restart finds
+        two = [
+            scroll_page("3", commit="c2"),
+            scroll_page("1", "3", commit="c2"),
+            scroll_page("4", commit="c2"),
+        ]
+    waiting = asyncio.Event()
+
+    async def never() -> Response:
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    fails: Any = (lambda request: never()) if cancelled else answer({"message": "no"}, 403)
+    listing, _ = walk(SCROLL, scroll_page("1", "2"), *two, fails, read_ahead=0, **options)
+    seen = [item.id for item in await listing.take(3)]
+    assert seen == ["1", "2", "3"]
+    work = asyncio.create_task(listing.take(9) if how == "take" else listing.collect(limit=99))
+    if cancelled:
+        await waiting.wait()
+        work.cancel()
+    with pytest.raises(asyncio.CancelledError if cancelled else errors.Forbidden):
+        await work
+    assert listing.report.items == 3
+    with pytest.raises(errors.SnapshotChanged, match="rebuilt during that walk"):
+        await ids(listing)
+
+
+@pytest.mark.parametrize("how", ["take", "collect"])
+async def test_a_page_that_was_cut_short_in_take_is_walked_again_where_that_is_wanted(how: str) -> None:
+    waiting = asyncio.Event()
+
+    async def never() -> Response:
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    again = [scroll_page("1", "2", hits=3), scroll_page("3", hits=3), scroll_page(hits=3)]
+    script = [scroll_page("1", "2", hits=3), lambda request: never(), *again]
+    listing, _ = walk(SCROLL, *script, on_ambiguous="restart", read_ahead=0)
+    work = asyncio.create_task(listing.take(3) if how == "take" else listing.collect(limit=9))
+    await waiting.wait()
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    assert await ids(listing) == ["1", "2", "3"]
+    assert listing.report.complete
+
+
 # ------------------------------------------------------------------ ends that are none
 
 NO_END = [
@@ -648,6 +705,82 @@ async def test_an_error_in_the_place_of_items_is_no_end(body: dict[str, Any], ki
     assert not listing.report.ended
     lost = number > 1 and sent.paging.species.advances
     assert isinstance(caught.value, errors.IncompleteListing if lost else errors.Unreadable)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"items": [' + b" " * 20 + b'], "error": "down"}',
+        b'{"items": null, "errors": [ {} ]}',
+        b'{"items": [\n\n], "errorMessage": "x"}',
+        b'{"errors": {"a": 1}, "items": [ ]}',
+        b'{"items": [], "error": 0}',
+    ],
+)
+async def test_blanks_do_not_hide_an_error(body: bytes) -> None:
+    listing, _ = walk(KEY, answer(body))
+    with pytest.raises(errors.Unreadable, match="tells of an error"):
+        await ids(listing)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"items": [ ], "errors": [ ]}',
+        b'{"items": [], "error": { }}',
+        b'{"items": [\n], "errorMessage": " "}',
+    ],
+)
+async def test_an_error_that_is_blank_is_none(body: bytes) -> None:
+    listing, _ = walk(KEY, answer(body))
+    assert await ids(listing) == []
+    assert listing.report.complete
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        {"from": 0, "alias": "x"},
+        {"from": False},
+        {"from": []},
+        {"from": {}},
+        {"next": 0},
+        {"from": 5, "alias": "x"},
+    ],
+    ids=str,
+)
+async def test_a_cursor_of_unknown_shape_is_no_end(cursor: Any) -> None:
+    listing, _ = walk(SCROLL, page("1", cursor=cursor, hits=None))
+    with pytest.raises(errors.Unreadable, match="unknown shape"):
+        await ids(listing)
+
+
+@pytest.mark.parametrize(
+    "cursor", [None, "", {}, {"from": None, "alias": "x"}, {"from": "", "alias": ""}], ids=str
+)
+async def test_a_cursor_that_says_nothing_is_the_end(cursor: Any) -> None:
+    listing, _ = walk(SCROLL, answer({"items": [{"id": "1"}], "queryMore": cursor}))
+    assert await ids(listing) == ["1"]
+    assert listing.report.complete
+
+
+@pytest.mark.parametrize("header", [{"commitId": ""}, {"commitId": None}, {}, None])
+async def test_a_commit_id_that_says_nothing_is_none(header: Any) -> None:
+    first = page("1", cursor={"from": "s"}, commitId="", header={"commitId": "c1"})
+    listing, _ = walk(SCROLL, first, page("2", cursor={"from": "s"}, header=header), page())
+    assert await ids(listing) == ["1", "2"]
+    assert listing.report.commit_ids == ("c1",)
+
+
+BOUND = {"value": 1, "relation": "gte"}
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, BOUND), (BOUND, 1)])
+async def test_a_count_outweighs_a_lower_bound(first: Any, then: Any) -> None:
+    pages = [page("1", cursor={"from": "s"}, hits=first), page("2", cursor={"from": "s"}, hits=then), page()]
+    listing, _ = walk(SCROLL, *pages, verify="off")
+    assert await ids(listing) == ["1", "2"]
+    assert (listing.report.exact, listing.report.complete) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,17 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether resuming asks for what is left only, not for all pages again."""
         return self.ended or self.cursor is not None
 
+    @property
+    def spoiled(self) -> str:
+        """Why no walk can go on from here, though the list has more; empty where one can."""
+        if self.ended:
+            return ""
+        if self.mixed or len(self.commit_ids) > 1:
+            return "the catalog was rebuilt during that walk: walk again from the top"
+        if self.scattered:
+            return "that walk began again and found the list in another order: walk again from the top"
+        return ""
+
     def to_json(self) -> str:
         """Text that `resume=` takes, now or later."""
         return msgspec.json.encode(self).decode()
@@ -125,11 +136,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return ""
         if self.done:
             return "an earlier release saved it before the walk was judged: walk again from the top"
-        if self.mixed or len(self.commit_ids) > 1:
-            return "the catalog was rebuilt during that walk: walk again from the top"
-        if self.scattered:
-            return "that walk began again and found the list in another order: walk again from the top"
-        return ""
+        return self.spoiled
 
     def _taken_over(self) -> Checkpoint:
         """A checkpoint of version 1 as one of this release."""

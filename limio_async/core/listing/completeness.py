@@ -95,8 +95,9 @@ class Completeness:
                 self.hits = self.hits if not self.commit_ids else None  # what was promised of another catalog
                 self.commit_ids.append(head.commit_id)
             self._commit_id = head.commit_id
-        if head.hits is not None and head.hits >= (self.hits or 0):
-            self.hits, self.exact = head.hits, head.exact
+        if head.hits is not None and (self.hits is None or head.hits >= self.hits):
+            self.exact = head.exact or (head.hits == self.hits and self.exact)
+            self.hits = head.hits
         self.twice += twice
         if not length:
             return

@@ -21,7 +21,8 @@ ERROR_KEYS = ("error", "errors", "errorMessage", "message")
 _LONGEST_CURSOR = 16 * 1024
 _MOST_HITS = 2**53
 _DIGITS = re.compile(r"\s*[0-9]{1,15}\s*")
-_NOTHING = {b"null", b'""', b"[]", b"{}", b"false"}
+_NOTHING = re.compile(rb"null|false|\"\s*\"|\[\s*\]|\{\s*\}")
+_NO_ITEMS = re.compile(rb"null|\[\s*\]")
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
     if items is None:
         said, spot = f"the answer has no {paging.items}", "$"
         raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
-    if _is_empty(items) and (error := error_beside(page, some=bytes(items) != b"null")):
+    if _NO_ITEMS.fullmatch(items) and (error := error_beside(page, some=bytes(items) != b"null")):
         said, spot = f"the answer tells of an error and has no {paging.items}", f"$.{error}"
         raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
     return head_of(operation, paging, items, page)
@@ -66,7 +67,7 @@ def error_beside(page: Mapping[str, msgspec.Raw], *, some: bool) -> str:
     With *some* items, if only an empty list, a `message` tells of none.
     """
     names = ERROR_KEYS[:-1] if some else ERROR_KEYS
-    return next((name for name in names if bytes(page.get(name, _NULL)) not in _NOTHING), "")
+    return next((name for name in names if not _NOTHING.fullmatch(page.get(name, _NULL))), "")
 
 
 def head_of(
@@ -104,10 +105,6 @@ def page_query(paging: Paging, size: int | None, cursor: Cursor | None = None) -
     return query if cursor is None else {**query, **cursor.query}
 
 
-def _is_empty(items: msgspec.Raw) -> bool:
-    return len(items) < 16 and bytes(items).translate(None, b" \t\r\n") in {b"[]", b"null"}
-
-
 def _hits(raw: msgspec.Raw) -> tuple[int | None, bool]:
     """How many items there are, and whether that is a count: a number, text of one, or an object around either."""
     try:
@@ -140,8 +137,9 @@ def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:
     place = f"$.{paging.cursor}"
     found = decode(operation, raw, decoder_for(str | dict[str, Any] | None), at=place)
     parts: dict[str, Any] = {"": found} if isinstance(found, str) else (found or {})
-    query = {param: value for part, param in paging.sends.items() if (value := parts.get(part))}
-    if not any(parts.values()) or (query and not parts.get(next(iter(paging.sends)))):
+    parts = {part: value for part, value in parts.items() if value is not None and value != ""}
+    query = {param: parts[part] for part, param in paging.sends.items() if part in parts}
+    if not parts or (query and next(iter(paging.sends)) not in parts):
         return None  # without its first part, an alias is no cursor
     if not query or not all(isinstance(value, str) for value in query.values()):
         raise Unreadable(f"a cursor of unknown shape - at {place}", operation=operation, spot=place)
@@ -156,6 +154,6 @@ def _first_found(operation: str, places: tuple[str, ...], page: Mapping[str, msg
         found = decode(operation, page.get(top, _NULL), decoder_for(Any), at=f"$.{top}")
         for key in inner:
             found = cast("dict[str, Any]", found).get(key) if isinstance(found, dict) else None
-        if found is not None:
+        if found is not None and found != "":
             return str(found)
     return None

@@ -152,17 +152,21 @@ class Listing(Generic[T]):
             yield
         except BaseException as error:
             if self._walk.place.items != begun:
-                before, self._walk = self._walk, self._walk_from(at)
+                before, self._walk = self._walk, self._walk_from(at, read=True)
                 self._walk.takes_over(before)
             if isinstance(error, ListingError):
                 error.checkpoint = at
             raise
 
-    def _walk_from(self, saved: Checkpoint | str | bytes | None) -> Walk[T]:
+    def _walk_from(self, saved: Checkpoint | str | bytes | None, *, read: bool = False) -> Walk[T]:
+        """A walk from a checkpoint of the caller's, or from one of this very listing, which is *read* already."""
         endpoint = self._endpoint
-        bound_to = digest(endpoint, self._args, self._sender.origin)
-        at = Checkpoint.read(saved, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging)
-        return Walk[T](self._sender, endpoint, self._args, self._options, resume=at, reader=self._reader)
+        if not (read and isinstance(saved, Checkpoint)):
+            bound_to = digest(endpoint, self._args, self._sender.origin)
+            saved = Checkpoint.read(
+                saved, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging
+            )
+        return Walk[T](self._sender, endpoint, self._args, self._options, resume=saved, reader=self._reader)
 
     def _read_as(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> Listing[Any]:
         reader = PageReader[Any](self._endpoint.operation, self._endpoint.paging, kind, finish)

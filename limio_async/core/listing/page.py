@@ -33,11 +33,11 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """1 for the first."""
     hits: int | None
     """How many items the whole listing has, where the answer says so."""
-    commit_id: str | None
+    commit_id: str | None = None
     """The catalog's snapshot: a commit, or an epoch in milliseconds."""
-    cursor: Cursor | None
+    cursor: Cursor | None = None
     """Where the next page starts; None if the answer holds none."""
-    body: bytes
+    body: bytes = b""
     """The exact answer."""
     attempts: tuple[Attempt, ...] = ()
     """What it took to get it, oldest first."""

@@ -92,18 +92,19 @@ class Walk(Generic[T]):
     def takes_over(self, before: Walk[T]) -> None:
         """Count on where *before* stopped, and fail where it can no longer continue."""
         self.tally, self._failed = before.tally, before._failed
-        if before.fetcher.lost and self._failed is None:
-            self._failed = self._lost("was lost (cut short)")
         self.fetcher.requests, self.fetcher.retries = before.fetcher.requests, before.fetcher.retries
+        if self._failed is None and (spoiled := self.place.saved.spoiled):
+            self._failed = SnapshotChanged(spoiled, **self._where())
+        if self._failed is None and before.fetcher.lost:
+            lost = self._lost("was lost (cut short)")
+            self._failed = None if self._starts_again(lost) else lost
 
     async def in_hand(self) -> Page[T]:
         """The page in hand; at the beginning, the first; of a walk that had ended before, an empty one."""
         if self.place.in_hand is not None:
             page = self.place.in_hand.page
         elif self.place.ended:
-            page = Page[T](
-                items=[], number=0, hits=self.completeness.hits, commit_id=None, cursor=None, body=b""
-            )
+            page = Page[T](items=[], number=0, hits=self.completeness.hits)
         else:
             page = await self._turn(0)
         if self.place.at_end:
