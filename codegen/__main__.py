@@ -11,7 +11,7 @@ from codegen.beside import BEHAVIOUR, beside
 from codegen.plan import Plan, plan
 from codegen.render import render
 from codegen.spec import CannotGenerate, read
-from codegen.tables import PAGE, with_table
+from codegen.tables import PAGES, with_tables
 
 __all__ = ["generate", "main", "planned", "stale"]
 
@@ -33,8 +33,9 @@ def generate(root: Path) -> dict[Path, str]:
         files = {
             path.relative_to(scratch): path.read_text(encoding="utf-8") for path in scratch.rglob("*.py")
         }
-    if (root / PAGE).exists():
-        files[PAGE] = with_table((root / PAGE).read_text(encoding="utf-8"), made)
+    for page in PAGES:
+        if (root / page).exists():
+            files[page] = with_tables(page, (root / page).read_text(encoding="utf-8"), made)
     return files
 
 
@@ -46,7 +47,8 @@ def planned(root: Path) -> Plan:
 
 def stale(files: dict[Path, str], root: Path) -> list[Path]:
     """What differs between *files* and the repository at *root*, files that should be gone included."""
-    paths = {path.relative_to(root) for path in (*(root / API).rglob("*.py"), *root.glob(str(PAGE)))}
+    pages = [root / page for page in PAGES if (root / page).exists()]
+    paths = {path.relative_to(root) for path in (*(root / API).rglob("*.py"), *pages)}
     there = {
         path: (root / path).read_text(encoding="utf-8") for path in paths if BEHAVIOUR not in path.parents
     }

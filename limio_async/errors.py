@@ -20,12 +20,12 @@ LimioError
 ├── ListingError          a walk cannot go on (`checkpoint`)
 │   ├── CursorExpired     the server dropped the cursor: walk again
 │   ├── CursorLoop        the server repeats itself
-│   ├── SnapshotChanged   the index was rebuilt during the walk
-│   └── IncompleteListing fewer items than promised, or a page that cannot be asked for again
+│   ├── SnapshotChanged   the list is not the one that the walk began with
+│   └── IncompleteListing not as many items as promised, a page twice, or one that cannot be asked for again
 ├── JobError              a sync job cannot begin or go on; what it has saved stays saved
 │   ├── SinkError         the target (a database, a directory) cannot be used
 │   └── TargetBusy        another run writes to the target
-├── ForeignCheckpoint     the checkpoint belongs to another listing
+├── ForeignCheckpoint     the checkpoint belongs to another listing, or cannot be resumed
 ├── InvalidArgument       raised before anything is sent: a value cannot be put on the wire
 ├── MissingCredentials    raised before anything is sent: the operation takes X, the client has Y
 ├── ConfigurationError    a setting (host, profile, environment) cannot be used
@@ -239,11 +239,11 @@ class CursorLoop(ListingError):
 
 
 class SnapshotChanged(ListingError):
-    """`commitId` changed between two pages: the index was rebuilt, the walk would mix two catalogs."""
+    """The list is not the one that was walked: `commitId` changed, or items did not come again."""
 
 
 class IncompleteListing(ListingError):
-    """The walk ended with fewer or more items than `hits` promised, or a page was lost on the way."""
+    """The walk got fewer or more items than `hits` promised, a page came twice, or one was lost."""
 
     def __init__(
         self,
@@ -272,7 +272,7 @@ class TargetBusy(JobError):
 
 
 class ForeignCheckpoint(LimioError):
-    """The checkpoint was made by another operation, with other parameters or on another host."""
+    """The checkpoint belongs to another operation, other arguments or another host, or cannot be resumed."""
 
 
 class InvalidArgument(LimioError, ValueError):

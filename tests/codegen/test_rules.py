@@ -6,10 +6,14 @@ import ast
 import inspect
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from codegen.__main__ import API, generate, main, stale
+from codegen import tables
+from codegen.__main__ import API, ROOT, generate, main, planned, stale
 from codegen.shapes import python_name
+from codegen.spec import CannotGenerate
+from limio_async.core.wire import SPECIES
 from tests.codegen import toy
 
 
@@ -209,3 +213,43 @@ def test_check_says_what_is_stale_and_writes_nothing(
     assert not (tmp_path / API).exists()
     assert main([]) == 0
     assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("page", "name"), [(page, name) for page, tables in tables.PAGES.items() for name in tables]
+)
+def test_a_table_of_a_document_is_stale_when_it_was_edited_and_made_again(
+    page: Path, name: str, tmp_path: Path
+) -> None:
+    made = planned(ROOT)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    begin = f"<!-- generated: {name} -->\n"
+    edited = text.replace(begin, f"{begin}edited by hand\n")
+    again = tables.with_tables(page, edited, made)
+    assert again == text
+    (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / page).write_text(edited, encoding="utf-8")
+    assert stale({page: again}, tmp_path) == [page]
+    with pytest.raises(CannotGenerate, match=f"{page}: {name}: no table between"):
+        tables.with_tables(page, text.replace(begin, ""), made)
+
+
+def test_what_a_kind_of_cursor_promises_follows_from_its_species(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, made = Path("docs/reliability.md"), planned(ROOT)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    facts = ("advances", "held_by_server", "durable", "ends_empty", "never_repeats", "promises")
+    scroll = SPECIES["scroll"]
+    for fact in facts:
+        other = msgspec.structs.replace(scroll, **{fact: not getattr(scroll, fact)})
+        monkeypatch.setattr(tables, "SPECIES", {**SPECIES, "scroll": other})
+        assert tables.with_tables(page, text, made) != text, fact
+
+
+@pytest.mark.parametrize("page", tables.PAGES)
+@pytest.mark.parametrize("kind", SPECIES)
+def test_every_list_stands_beside_its_kind_of_cursor(page: Path, kind: str) -> None:
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    [row] = [line for line in lines if line.startswith(f"| `{kind}` |")]
+    for one in planned(ROOT).operations:
+        if one.cursor_kind is not None and one.view_of is None:
+            assert (f"`{one.resource}.{one.name}`" in row) is (one.cursor_kind == kind)

@@ -98,14 +98,14 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ""
 
     def to_json(self) -> str:
-        """Text that `resume=` takes, now or later."""
+        """Return text that `resume=` takes, now or later."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def read(
         cls, saved: Checkpoint | str | bytes | None, *, operation: str, digest: str, paging: Paging
     ) -> Checkpoint:
-        """The checkpoint in *saved*; without one, the top of the list.
+        """Return the checkpoint in *saved*; without one, the top of the list.
 
         Raises `ForeignCheckpoint` if it is not one of this listing or cannot be resumed.
         """
@@ -121,7 +121,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return saved if saved.version == VERSION else saved._taken_over()
 
     def _refusal(self, operation: str, digest: str, paging: Paging) -> str:
-        """Why this listing cannot be resumed here; empty where it can."""
+        """Return why this listing cannot be resumed here; empty if it can."""
         if self.version not in {1, VERSION}:
             return f"the checkpoint has version {self.version}; this release reads 1 and {VERSION}"
         if self.operation != operation:
@@ -139,7 +139,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.spoiled
 
     def _taken_over(self) -> Checkpoint:
-        """A checkpoint of version 1 as one of this release."""
+        """Return a checkpoint of version 1 as one of this release."""
         return Checkpoint(
             operation=self.operation,
             digest=self.digest,
@@ -154,7 +154,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def digest(endpoint: Endpoint[Any], args: Mapping[str, Any], origin: str) -> str:
-    """What a checkpoint is bound to, in 16 hex digits: operation, arguments, host."""
+    """Return what a checkpoint is bound to, in 16 hex digits: operation, arguments, host."""
     given = sorted((name, str(value)) for name, value in args.items() if value is not None)
     bound = [endpoint.operation, origin, dict(endpoint.bound), given]
     return hashlib.sha256(repr(bound).encode(errors="backslashreplace")).hexdigest()[:16]

@@ -82,7 +82,7 @@ class Completeness:
         self._complain(SnapshotChanged(message, **where()), always=firm or restarts)
 
     def came_again(self, page: int, length: int) -> bool:
-        """Whether a page came before in this pass."""
+        """Return whether a page came before in this pass."""
         return length > 0 and (self._guard.came_back or self._book.came_before(page, length))
 
     def take(self, head: Head, page: int, length: int, *, twice: int, nameless: bool) -> None:
@@ -109,7 +109,7 @@ class Completeness:
         self._book.add(page)
 
     def facts(self, begun: InHand[Any] | None, *, ended: bool) -> Checkpoint:
-        """A checkpoint of nothing but what the verdict needs; of a page that is *begun*, nothing is counted."""
+        """Return a checkpoint of only what the verdict needs, without the page that is *begun*."""
         in_the_middle = self._species.durable and not ended
         return Checkpoint(
             operation=self._operation,
@@ -126,11 +126,11 @@ class Completeness:
         )
 
     def gone_at(self, place: Place[Any], seen: Seen | None) -> int:
-        """Items that did not come again where they had been handed out, as far as is known at a place."""
+        """Return how many items that were handed out did not come again, as far as is known at a place."""
         return max(self.gone, place.gone(seen, twice=self.twice)) if place.at_end else self.gone
 
     def fault(self, sent: int, where: dict[str, Any]) -> ListingError | None:
-        """What is wrong with a walk that has ended after *sent* items; None where nothing is."""
+        """Return what is wrong with a walk that has ended after *sent* items; None where nothing is."""
         if len(self.commit_ids) > 1:
             return SnapshotChanged(f"the items come from {len(self.commit_ids)} catalogs", **where)
         right = self.hits is None or (sent == self.hits if self.exact else sent >= self.hits)

@@ -76,7 +76,7 @@ class Fetcher:
         self._ahead: asyncio.Task[Answer] | None = None  # the page after what has arrived, or was taken last
 
     async def get(self, cursor: Cursor | None) -> Answer:
-        """The page after the one that was taken last, which *cursor* asks for."""
+        """Return the page after the one that was taken last, which *cursor* asks for."""
         if self._arrived is not None:
             return self._arrived
         ahead, self._ahead = self._ahead, None
@@ -102,11 +102,11 @@ class Fetcher:
         await asyncio.sleep(0)  # let it reach the wire before the items of this page are decoded
 
     def taken(self) -> None:
-        """The page that has arrived is in hand."""
+        """Take note that the page that has arrived is in hand."""
         self._arrived = None
 
     async def stop_ahead(self) -> None:
-        """End what is under way; an answer that is already here waits for whoever goes on."""
+        """End what is under way; keep an answer that is already here for the next iteration."""
         if self._ahead is not None and not _succeeded(self._ahead):
             await self._end_ahead()
 

@@ -62,7 +62,7 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
 
 
 def error_beside(page: Mapping[str, msgspec.Raw], *, some: bool) -> str:
-    """The key that tells of an error where items should be; empty where none does.
+    """Return the key that tells of an error where items should be; empty where none does.
 
     With *some* items, if only an empty list, a `message` tells of none.
     """
@@ -78,7 +78,7 @@ def head_of(
     *,
     alone: bool = False,
 ) -> Head:
-    """What the fields of a page say. Raises `Unreadable`."""
+    """Return what the fields of a page say. Raises `Unreadable`."""
     raw = page.get(paging.hits or "", _NULL)
     hits, exact = _hits(raw)
     return Head(
@@ -93,12 +93,12 @@ def head_of(
 
 
 def raw_items(operation: str, paging: Paging, items: msgspec.Raw) -> list[msgspec.Raw]:
-    """The items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
+    """Return the items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
     return decode(operation, items, items_decoder(msgspec.Raw), at=f"$.{paging.items}") or []
 
 
 def page_query(paging: Paging, size: int | None, cursor: Cursor | None = None) -> dict[str, str]:
-    """The query parameters that walking adds: what every page is asked with, its size, its cursor."""
+    """Return the query parameters that walking adds: what every page is asked with, its size, its cursor."""
     query = dict(paging.always)
     if paging.page_size and size:
         query[paging.page_size] = str(size)
@@ -106,7 +106,7 @@ def page_query(paging: Paging, size: int | None, cursor: Cursor | None = None) -
 
 
 def _hits(raw: msgspec.Raw) -> tuple[int | None, bool]:
-    """How many items there are, and whether that is a count: a number, text of one, or an object around either."""
+    """Return how many items there are, and whether that is a count. Reads a number, text, or an object."""
     try:
         found: Any = decoder_for(Any).decode(raw)
     except UNDECODABLE:

@@ -27,7 +27,7 @@ class Listing(Generic[T]):
     """A list operation, ready to be walked; nothing is sent before it is iterated or awaited.
 
     `async for item in listing` gives items; `await listing` gives the first page without using it up.
-    Iterating again goes on where the last iteration stopped, also after an error; a walk that came to its
+    Iterating again resumes where the last iteration stopped, also after an error; a walk that reached its
     end stays there. At most two pages are in memory: the one being worked on and the next. One task at a
     time may walk it.
 
@@ -52,15 +52,15 @@ class Listing(Generic[T]):
         self._walk = self._walk_from(options.resume)
 
     def raw(self) -> Listing[bytes]:
-        """The same listing, each item its exact bytes: nothing decoded, nothing lost."""
+        """Return the same listing, each item its exact bytes: nothing decoded, nothing lost."""
         return self._read_as(msgspec.Raw, lambda items: list(map(bytes, items)))
 
     def into(self, kind: type[S]) -> Listing[S]:
-        """The same listing, each item decoded to the caller's own msgspec type: what it lacks is skipped."""
+        """Return the same listing, each item decoded to *kind*; fields that it lacks are skipped."""
         return self._read_as(kind)
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
-        """The pages that are left; of one that was begun, the items that are left."""
+        """Yield the pages that are left; of one that was begun, the items that are left."""
         place = self._walk.place
         async with aclosing(self._walk.pages(self._options.read_ahead)) as pages:
             async for page in pages:
@@ -74,11 +74,11 @@ class Listing(Generic[T]):
         return self._walk.in_hand().__await__()
 
     async def first(self) -> T | None:
-        """The next item, or None at the end; asks for no page beyond it."""
+        """Return the next item, or None at the end; ask for no page beyond it."""
         return next(iter(await self.take(1)), None)
 
     async def take(self, n: int) -> list[T]:
-        """The next *n* items, fewer at the end; asks for no page beyond them.
+        """Return the next *n* items, fewer at the end; ask for no page beyond them.
 
         Where it raises or is cancelled, nothing was taken.
         """
@@ -93,7 +93,7 @@ class Listing(Generic[T]):
         return taken
 
     async def collect(self, *, limit: int) -> list[T]:
-        """All items that are left. Raises `IncompleteListing` if there are more than *limit*; then nothing was taken."""
+        """Return all items that are left. Raises `IncompleteListing`, and takes none, if over *limit*."""
         async with self._all_or_nothing():
             items = await self.take(limit)
             if await self.take(1):
@@ -131,7 +131,7 @@ class Listing(Generic[T]):
         )
 
     def checkpoint(self) -> Checkpoint:
-        """Where the walk stands: all items handed out until now lie before it, no other does."""
+        """Return where the walk stands: all items handed out until now lie before it, no other does."""
         return self._walk.checkpoint()
 
     async def _remaining_items(self, read_ahead: int) -> AsyncGenerator[T, None]:
@@ -146,7 +146,7 @@ class Listing(Generic[T]):
 
     @asynccontextmanager
     async def _all_or_nothing(self) -> AsyncGenerator[None]:
-        """Hand out what is taken in this block where it ends well; otherwise stand again where it began."""
+        """Hand out what is taken in this block if it ends well; otherwise stand again where it began."""
         begun, at = self._walk.place.items, self.checkpoint()
         try:
             yield

@@ -59,7 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def checked(options: Options, endpoint: ListEndpoint[Any]) -> Options:
-    """*options*, where *endpoint* can keep them. Raises `InvalidArgument`."""
+    """Return *options* if *endpoint* can keep them. Raises `InvalidArgument`."""
     wrong = ""
     if options.read_ahead not in {0, 1}:
         wrong = "read_ahead is 0 or 1"

@@ -43,7 +43,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """What it took to get it, oldest first."""
 
     def read(self, kind: type[S]) -> S:
-        """The whole answer as a type of the caller's, for what it holds besides items."""
+        """Return the whole answer as *kind*, for what it holds besides items."""
         return decode_as("page", self.body, kind)
 
 

@@ -37,7 +37,7 @@ class PageSize:
             self.now = min(worked, self._wanted)
 
     def shrinks(self, error: LimioError, *, again: bool) -> bool:
-        """Whether *error* may come of a page that was too large, and the next is now asked to be smaller.
+        """Ask for smaller pages if *error* may come of one that was too large; return whether it was.
 
         *again* tells whether the page may be asked for again.
         """

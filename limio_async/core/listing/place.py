@@ -39,7 +39,7 @@ class InHand(Generic[T]):
         self._raw = raw
 
     def id_before(self, place: int, reader: PageReader[T]) -> str | None:
-        """The id of the item before a place; the page is split when this is first asked."""
+        """Return the id of the item before a place; the page is split when this is first asked."""
         if not place:
             return None
         if self._raw is None:
@@ -162,13 +162,13 @@ class Place(Generic[T]):
         return self.ended and self.used_up
 
     def moved(self) -> bool:
-        """Whether anything was handed out since the walk began here, or the end was reached."""
+        """Return whether anything was handed out since the walk began here, or the end was reached."""
         if self.in_hand is None or (self.at_end and self.passing.left):
             return False
         return self.at_end or self.items != self.saved.items
 
     def checkpoint(self, facts: Checkpoint) -> Checkpoint:
-        """*facts*, completed by where this is in the list."""
+        """Return *facts*, completed by where this is in the list."""
         replace, page = msgspec.structs.replace, self.in_hand
         if self.at_end or page is None:
             return replace(facts, ended=True, sent=self.sent)
@@ -181,7 +181,7 @@ class Place(Generic[T]):
         return replace(facts, skip=self._sent + behind, last=last)
 
     def gone(self, seen: Seen | None, *, twice: int = 0) -> int:
-        """Items that were handed out before a restart and are not known to lie before this place.
+        """Return how many items were handed out before a restart and are not known to lie before this place.
 
         At the end of a list that was walked from the top, also those beyond the ones that came, less *twice*.
         """
@@ -197,7 +197,7 @@ class Place(Generic[T]):
         return seen.owed + page.length - self._behind(page) - (len(page.places) - self.taken)
 
     def _behind(self, page: InHand[T]) -> int:
-        """How many items of the page in hand, as it came, lie before this place."""
+        """Return how many items of the page in hand, as it came, lie before this place."""
         if self.used_up:
             return page.length
         return page.places[self.taken - 1] + 1 if self.taken else page.passed

@@ -45,7 +45,7 @@ class PageReader(Generic[T]):
         self._page = _page_decoder(paging.items, self._names, kind)
 
     def read(self, body: bytes) -> tuple[Head, list[T]] | None:
-        """All of a page in one pass; None if something of it is not as it should be."""
+        """Return all of a page in one pass; None if something of it is not as it should be."""
         try:
             try:
                 page = self._page.decode(body)
@@ -63,11 +63,11 @@ class PageReader(Generic[T]):
             return None
 
     def read_head(self, body: bytes) -> Head:
-        """All of a page but its items. Raises `Unreadable`."""
+        """Return all of a page but its items. Raises `Unreadable`."""
         return read_head(self._operation, self._paging, body)
 
     def fingerprint(self, head: Head, body: bytes, length: int) -> int:
-        """The fingerprint of a page that has *length* items: of nothing but its items' bytes."""
+        """Return the fingerprint of a page that has *length* items: of nothing but its items' bytes."""
         if head.items is not None:
             return page_print(length, memoryview(head.items))
         if head.alone and (span := self._span(body)) is not None:
@@ -75,7 +75,7 @@ class PageReader(Generic[T]):
         return page_print(length, memoryview(_only_items(self._paging.items).decode(body).items))
 
     def _learns_keys(self, body: bytes) -> bool:
-        """Whether the page has keys that were not known; now they are."""
+        """Return whether the page has keys that were not known; now they are."""
         try:
             keys = decoder_for(dict[str, msgspec.Raw]).decode(body).keys()
         except UNDECODABLE:
@@ -88,13 +88,13 @@ class PageReader(Generic[T]):
         return True
 
     def _alone(self, body: bytes, others: Mapping[str, msgspec.Raw]) -> bool:
-        """Whether the items of a long page are its only list, and its first mention of their key is theirs."""
+        """Return whether a long page has no other list and no earlier mention of its items' key."""
         if len(body) < _LONG:
             return False
         return not any(raw[:1] == b"[" or self._key in raw for raw in map(bytes, others.values()))
 
     def _span(self, body: bytes) -> memoryview | None:
-        """The bytes of items that are alone, found without reading the page; None where it is written oddly."""
+        """Return the bytes of items that are alone, without reading the page; None if it is written oddly."""
         key, end = body.find(self._key), body.rfind(b"]") + 1
         begin = body.find(b"[", key)
         rest = body[end:].strip(_BLANK)
@@ -110,25 +110,25 @@ class PageReader(Generic[T]):
         return memoryview(body)[begin:end]
 
     def items(self, head: Head) -> list[T]:
-        """The items of a page. Raises `Unreadable` naming the spot."""
+        """Return the items of a page. Raises `Unreadable` naming the spot."""
         raw = head.items if head.items is not None else _NULL
         at = f"$.{self._paging.items}"
         items = decode(self._operation, raw, cast("Any", items_decoder(self._kind)), at=at)
         return self._finished(items or [])
 
     def careful_items(self, head: Head, on_bad_item: str) -> tuple[list[T], int]:
-        """The items of a page, and how many are bad: a `BadItem` stands for each, or `Unreadable` is raised."""
+        """Return the items of a page and how many are bad: each is a `BadItem`, or raises `Unreadable`."""
         if on_bad_item == "raise":
             return self.items(head), 0
         items = [self._one(raw) for raw in self.raw_items(head)]
         return cast("list[T]", items), sum(isinstance(item, BadItem) for item in items)
 
     def split(self, body: bytes) -> list[msgspec.Raw]:
-        """The items of a page, each as its bytes. Raises `Unreadable`."""
+        """Return the items of a page, each as its bytes. Raises `Unreadable`."""
         return self.raw_items(self.read_head(body))
 
     def raw_items(self, head: Head) -> list[msgspec.Raw]:
-        """The items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
+        """Return the items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
         return raw_items(self._operation, self._paging, head.items if head.items is not None else _NULL)
 
     def _one(self, raw: msgspec.Raw) -> T | BadItem:
@@ -144,7 +144,7 @@ class PageReader(Generic[T]):
 
 
 def cursor_in_tail(operation: str, paging: Paging, body: bytes) -> Cursor | None:
-    """The cursor of a long page, found at its end without reading the page; None unless it is certain to be the one.
+    """Return the cursor of a long page, found at its end without reading the page; None unless it is certain.
 
     What follows the last mention of the cursor's key has to be the rest of an object that ends where the page
     ends. Then the key is one of the outermost object, and of equal keys in JSON the last counts.
@@ -163,7 +163,7 @@ def cursor_in_tail(operation: str, paging: Paging, body: bytes) -> Cursor | None
 
 @lru_cache(maxsize=256)
 def _page_decoder(items: str, others: tuple[str, ...], kind: Any) -> msgspec.json.Decoder[Any]:
-    """Decodes a page that has no other keys than these: its items to a list of *kind*, of *others* what came."""
+    """Return a decoder of pages with these keys only: items to a list of *kind*, of *others* what came."""
     fields = [
         ("items", list[kind] | None, msgspec.field(name=items)),
         *(
@@ -176,13 +176,13 @@ def _page_decoder(items: str, others: tuple[str, ...], kind: Any) -> msgspec.jso
 
 @lru_cache(maxsize=64)
 def _only_items(items: str) -> msgspec.json.Decoder[Any]:
-    """Finds the items of a page, as their bytes."""
+    """Return a decoder that finds the items of a page, as their bytes."""
     field = msgspec.field(name=items, default=_NULL)
     return msgspec.json.Decoder(msgspec.defstruct("Items", [("items", msgspec.Raw, field)]))
 
 
 def _others(paging: Paging) -> tuple[str, ...]:
-    """The keys of a page that are looked at beside its items."""
+    """Return the keys of a page that are looked at beside its items."""
     tops = {place.partition(".")[0] for place in paging.commit_id}
     names = {name for name in (paging.hits, paging.cursor, *tops, *ERROR_KEYS) if name}
     return tuple(sorted(names - {paging.items}))

@@ -27,7 +27,7 @@ class _Identified(msgspec.Struct):
 
 
 def id_of(item: bytes | msgspec.Raw) -> str | None:
-    """The id of a raw item; None where it has none."""
+    """Return the id of a raw item; None where it has none."""
     try:
         found = decoder_for(_Identified).decode(item).id
     except UNDECODABLE:
@@ -36,7 +36,7 @@ def id_of(item: bytes | msgspec.Raw) -> str | None:
 
 
 def last_id(item: bytes | msgspec.Raw) -> str:
-    """The id of a raw item; of one without id, a hash of its bytes."""
+    """Return the id of a raw item; of one without id, a hash of its bytes."""
     found = id_of(item)
     return hashlib.sha256(item).hexdigest()[:16] if found is None else found
 
@@ -65,7 +65,7 @@ class Seen:
         self.owed = len(self._pass_of)
 
     def fresh(self, items: Sequence[msgspec.Raw]) -> tuple[list[int], int]:
-        """The places of those *items* that are to be handed out, and how many came twice in this pass."""
+        """Return the places of the *items* to hand out, and how many came twice in this pass."""
         places: list[int] = []
         twice = 0
         for place, item in enumerate(items):
@@ -91,13 +91,13 @@ class Seen:
 
 
 def watched(options: Options) -> Seen | None:
-    """The ids that are handed out, where *options* need them."""
+    """Return the ids that are handed out, where *options* need them."""
     wanted = options.unique or options.on_snapshot_change == "restart"
     return Seen(looked_up=options.unique) if wanted else None
 
 
 def page_print(length: int, items: memoryview) -> int:
-    """The fingerprint of a page: how many items it has, and how their bytes begin and end."""
+    """Return the fingerprint of a page: how many items it has, and how their bytes begin and end."""
     found = hashlib.blake2b(b"%d " % length, digest_size=8)
     found.update(items[:_PRINTED_FIRST])
     if len(items) > _PRINTED_FIRST:
@@ -113,7 +113,7 @@ class PageBook:
         self._sorted = array("q", sorted(set(self._last)))
 
     def came_before(self, page: int, length: int) -> bool:
-        """Whether a page of *length* items came before; of pages of one item, only neighbours count."""
+        """Return whether a page of *length* items came before; pages of one item count only as neighbours."""
         if length == 1:
             return bool(self._last) and self._last[-1] == page
         place = bisect_left(self._sorted, page)
@@ -127,7 +127,7 @@ class PageBook:
             self._sorted.insert(place, page)
 
     def last(self, *, but: int = 0) -> tuple[int, ...]:
-        """The last pages, oldest first, without the newest *but*."""
+        """Return the last pages, oldest first, without the newest *but*."""
         pages = tuple(self._last)
         return pages[: len(pages) - but] if but else pages
 
@@ -152,7 +152,7 @@ class LoopGuard:
         self._empties = 0
 
     def sees_a_loop(self, cursor: Cursor | None, page: int, length: int) -> bool:
-        """Whether this page shows that the walk goes round and round: its cursor, its fingerprint."""
+        """Return whether this page shows that the walk goes round and round: its cursor, its fingerprint."""
         if self._by_cursor:
             return self._cursor_came_back(cursor)
         if not length:

@@ -74,7 +74,7 @@ class Walk(Generic[T]):
         self._turning = False
 
     def checkpoint(self) -> Checkpoint:
-        """Where it stands."""
+        """Return where it stands."""
         place, found = self.place, self.completeness
         if not place.moved():
             return place.saved  # nothing was handed out since
@@ -100,7 +100,7 @@ class Walk(Generic[T]):
             self._failed = None if self._starts_again(lost) else lost
 
     async def in_hand(self) -> Page[T]:
-        """The page in hand; at the beginning, the first; of a walk that had ended before, an empty one."""
+        """Return the page in hand: the first at the beginning, an empty one if the walk had ended before."""
         if self.place.in_hand is not None:
             page = self.place.in_hand.page
         elif self.place.ended:
@@ -112,7 +112,7 @@ class Walk(Generic[T]):
         return page
 
     async def pages(self, read_ahead: int) -> AsyncGenerator[Page[T], None]:
-        """The page in hand unless it is used up, then the pages after it; raises at a dishonest end."""
+        """Yield the page in hand unless it is used up, then those after it. Raises at a dishonest end."""
         walker = self._walker = object()
         place = self.place
         try:
@@ -213,7 +213,7 @@ class Walk(Generic[T]):
     # --- what an answer means
 
     def _see_status(self, response: Response, attempts: tuple[Attempt, ...], asked: Cursor | None) -> None:
-        """Raise what an answer means that is not a success."""
+        """Raise the error that an answer means, unless it is a success."""
         if 200 <= response.status < 300:
             return
         error = error_for(self._operation, response)
@@ -226,7 +226,7 @@ class Walk(Generic[T]):
         raise error
 
     def _read(self, body: bytes, asked: Cursor | None) -> tuple[Head, list[T], int]:
-        """What a page says, its items, and how many of them are bad."""
+        """Return what a page says, its items, and how many of them are bad."""
         if (page := self._reader.read(body)) is not None:
             return *page, 0
         try:
@@ -240,7 +240,7 @@ class Walk(Generic[T]):
     def _chosen(
         self, items: Sequence[T], raw: Sequence[msgspec.Raw] | None, *, ends: bool
     ) -> tuple[int, Sequence[int], int]:
-        """How many items of a page to pass over, where those stand that are handed out, and how many came twice."""
+        """Return how many items to pass over, the places of those to hand out, and how many came twice."""
         passed = 0
         if self.place.passing.left and raw is not None:
             strict = self._paging.species.advances
