@@ -30,7 +30,7 @@ def with_tables(page: Path, text: str, plan: Plan) -> str:
 
 def _retry_classes(plan: Plan) -> str:
     """What may be sent again of every operation."""
-    rows = []
+    rows: list[list[str]] = []
     for one in _sorted(plan):
         if one.view_of is None:
             back = one.reads_back.operation if one.reads_back else ""

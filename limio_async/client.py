@@ -123,6 +123,10 @@ class Limio(Resources):
         `limio.explain(limio.orders.submit, order)`; `print` shows it as a command for curl.
         """
         owner, explainer = getattr(call, "__self__", None), cast("Session", self._session.explainer())
+        if getattr(call, "__module__", "").startswith("limio_async.api.behaviour"):
+            raise TypeError(
+                f"{getattr(call, '__name__', call)} is no operation: explain the one that it calls"
+            )
         stand_in: object
         if isinstance(owner, Resource):
             stand_in = type(owner)(explainer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
+from limio_async.api.behaviour.catalog import CatalogBehaviour
 from limio_async.api.models.catalog import BulkUpdateRequest, BulkUpdateResponse
 from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint, JsonBody
@@ -29,8 +30,8 @@ BULK_UPDATE_CATALOG_ITEMS: Endpoint[BulkUpdateResponse] = Endpoint(
 )
 
 
-class Catalog(Resource):
-    """`limio.catalog`: `bulk_update`."""
+class Catalog(CatalogBehaviour, Resource):
+    """`limio.catalog`: `bulk_update`, `commit_id`."""
 
     async def bulk_update(
         self, body: BulkUpdateRequest | JsonBody, **options: Unpack[CallOptions]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from limio_async.core.codec import build_request, checked_headers, decoder_for, read_response
 from limio_async.core.explain import Explainer
@@ -116,6 +116,10 @@ class Session:
     ) -> Listing[T]:
         """A walk over all pages of a list endpoint; nothing is sent before it is iterated or awaited."""
         return Listing[T](self, endpoint, args, Options(**options))
+
+    def list_endpoint(self, operation: str) -> ListEndpoint[Any]:
+        """Return the facts of a list operation, for methods that are no operation of their own."""
+        return cast("ListEndpoint[Any]", self._endpoints()[operation])
 
     def explainer(self) -> Explainer:
         """What explains calls of this session instead of making them."""

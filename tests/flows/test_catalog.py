@@ -135,3 +135,14 @@ async def test_the_same_walk_over_http(world: World) -> None:
         seen = [offer.id async for offer in listing]
     assert len(set(seen)) == 250
     assert listing.report.complete
+
+
+async def test_a_look_at_the_first_offers_opens_no_scroll(limio: Limio, world: World) -> None:
+    listing = limio.offers.list()
+    first = await listing.take(3)
+    assert await limio.catalog.commit_id() == listing.report.commit_ids[-1]
+    asked = [one.target for one in world.requests("listOffers")]
+    assert len(asked) == 2
+    assert not any("opt.all" in target for target in asked)
+    rest = [offer.id async for offer in listing]
+    assert [one.id for one in first] + rest == [offer.id async for offer in limio.offers.list()]

@@ -7,4 +7,6 @@ that, and that each module here is named in the overlay.
 A mixin of a resource is derived from `Resource` and sends through `self._session`; one of a model has
 `__slots__ = ()`. Neither imports what is generated, which imports it: what it needs of its class, it asks of *self*
 with a protocol.
+
+catalog.py  which state of the catalog is there
 """

@@ -7,6 +7,7 @@ place.py         where a walk stands, and what it passes over
 checkpoint.py    that as a value that can be stored
 completeness.py  whether a walk is complete
 repeats.py       ids, pages and cursors that came before
+peek.py          the first items, without a cursor
 fetch.py         asking for pages, one ahead
 page_size.py     how many items a page is asked for
 reader.py        reading a page to its items

@@ -13,7 +13,16 @@ from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import Unreadable
 
-__all__ = ["ERROR_KEYS", "Head", "error_beside", "head_of", "page_query", "raw_items", "read_head"]
+__all__ = [
+    "ERROR_KEYS",
+    "Head",
+    "commit_id_of",
+    "error_beside",
+    "head_of",
+    "page_query",
+    "raw_items",
+    "read_head",
+]
 
 ERROR_KEYS = ("error", "errors", "errorMessage", "message")
 """Where an answer tells of an error instead of having items."""
@@ -88,7 +97,7 @@ def head_of(
         odd_hits=hits is None and bytes(raw) != b"null",
         alone=alone,
         cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
-        commit_id=_first_found(operation, paging.commit_id, page),
+        commit_id=commit_id_of(operation, paging, page),
     )
 
 
@@ -148,8 +157,9 @@ def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:
     return Cursor(query)
 
 
-def _first_found(operation: str, places: tuple[str, ...], page: Mapping[str, msgspec.Raw]) -> str | None:
-    for place in places:
+def commit_id_of(operation: str, paging: Paging, page: Mapping[str, msgspec.Raw]) -> str | None:
+    """Return the snapshot that a page is of, where it says so. Raises `Unreadable`."""
+    for place in paging.commit_id:
         top, *inner = place.split(".")
         found = decode(operation, page.get(top, _NULL), decoder_for(Any), at=f"$.{top}")
         for key in inner:

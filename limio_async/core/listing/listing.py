@@ -12,6 +12,7 @@ from limio_async.core.listing.checkpoint import Checkpoint, digest
 from limio_async.core.listing.fetch import Sender
 from limio_async.core.listing.options import Options, checked
 from limio_async.core.listing.page import Page, Report
+from limio_async.core.listing.peek import peeked
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import ListEndpoint
@@ -49,7 +50,7 @@ class Listing(Generic[T]):
         self._args = args
         self._options = checked(options, endpoint)
         self._reader = reader or PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
-        self._walk = self._walk_from(options.resume)
+        self._walk = self._start(endpoint, self._options)
 
     def raw(self) -> Listing[bytes]:
         """Return the same listing, each item its exact bytes: nothing decoded, nothing lost."""
@@ -80,11 +81,16 @@ class Listing(Generic[T]):
     async def take(self, n: int) -> list[T]:
         """Return the next *n* items, fewer at the end; ask for no page beyond them.
 
-        Where it raises or is cancelled, nothing was taken.
+        The first of a catalog list come without `opt.all`, so the server opens no scroll for them. What comes
+        after them is walked from the top and passes over them. Where it raises or is cancelled, nothing was taken.
         """
         taken: list[T] = []
         if n < 1:
             return taken
+        if (peek := await peeked(self._walk, n, self._endpoint, self._options, self._start)) is not None:
+            before, self._walk = self._walk, self._start(self._endpoint, self._options, peek[1])
+            self._walk.takes_over(before)
+            return peek[0]
         async with self._all_or_nothing(), aclosing(self._remaining_items(0)) as items:
             async for item in items:
                 taken.append(item)
@@ -152,21 +158,20 @@ class Listing(Generic[T]):
             yield
         except BaseException as error:
             if self._walk.place.items != begun:
-                before, self._walk = self._walk, self._walk_from(at, read=True)
+                before, self._walk = self._walk, self._start(self._endpoint, self._options, at)
                 self._walk.takes_over(before)
             if isinstance(error, ListingError):
                 error.checkpoint = at
             raise
 
-    def _walk_from(self, saved: Checkpoint | str | bytes | None, *, read: bool = False) -> Walk[T]:
-        """A walk from a checkpoint of the caller's, or from one of this very listing, which is *read* already."""
-        endpoint = self._endpoint
-        if not (read and isinstance(saved, Checkpoint)):
+    def _start(self, endpoint: ListEndpoint[Any], options: Options, at: Checkpoint | None = None) -> Walk[T]:
+        """A walk from *at*, else from where the caller wants to resume."""
+        if at is None:
             bound_to = digest(endpoint, self._args, self._sender.origin)
-            saved = Checkpoint.read(
-                saved, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging
+            at = Checkpoint.read(
+                options.resume, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging
             )
-        return Walk[T](self._sender, endpoint, self._args, self._options, resume=saved, reader=self._reader)
+        return Walk[T](self._sender, endpoint, self._args, options, resume=at, reader=self._reader)
 
     def _read_as(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> Listing[Any]:
         reader = PageReader[Any](self._endpoint.operation, self._endpoint.paging, kind, finish)

@@ -8,14 +8,15 @@ from collections.abc import MutableMapping
 from limio_async.core.wire import Paging
 from limio_async.errors import ApiError, LimioError, Unreadable
 
-__all__ = ["TOO_LARGE", "PageSize"]
+__all__ = ["SERVERS_OWN", "TOO_LARGE", "PageSize"]
 
 _log = logging.getLogger("limio_async")
 
 TOO_LARGE = {413, 502, 504}
 """What a server answers that may have had too much to send."""
 
-_SERVERS_OWN = 50
+SERVERS_OWN = 50
+"""Items per page where none are asked for, by the documents."""
 _GROWS_AFTER = 3
 
 
@@ -33,7 +34,7 @@ class PageSize:
         self.now = self._wanted
         """Items per page to ask for; None leaves it to the server."""
         if (worked := known.get(operation)) is not None:
-            self._wanted = self._wanted or _SERVERS_OWN
+            self._wanted = self._wanted or SERVERS_OWN
             self.now = min(worked, self._wanted)
 
     def shrinks(self, error: LimioError, *, again: bool) -> bool:
@@ -44,7 +45,7 @@ class PageSize:
         too_large = isinstance(error, Unreadable) and error.too_large
         if isinstance(error, ApiError):
             too_large = error.status in TOO_LARGE
-        size = self.now or _SERVERS_OWN
+        size = self.now or SERVERS_OWN
         if not (too_large and again and self._paging.page_size and size > 1):
             return False
         self._wanted = self._wanted or size
