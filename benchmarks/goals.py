@@ -6,16 +6,21 @@ our own code of before is held to the goal itself, since both are as busy.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from benchmarks.contenders import Pair, in_turns, paired
 from benchmarks.peers.environments import NotInHistory
+from benchmarks.server import Answers
 from benchmarks.stage import MICRO, PAGE, Stage
 from benchmarks.tables import Table, shown
+from limio_async.api.offers import LIST_OFFERS
+from limio_async.core.listing.reader import PageReader
 
 __all__ = ["GOALS", "OUT_OF_REACH", "Goal", "goals", "held_to", "is_broken", "is_met", "out_of_reach"]
 
@@ -24,6 +29,8 @@ SLOWER = 1.08  # than before; less is not told from nothing
 AT_ONCE = (1, 64)  # calls that are compared with those of before
 DELAY, BUSY = 0.020, 0.010  # seconds for each page
 SHORT_WALK = 10_000
+LARGE_PAGE = 1_000
+READS = 10
 BUSY_WALK = "pages of a slow server to a busy consumer / the server's time"
 MIB = 2**10  # in KiB
 
@@ -130,6 +137,47 @@ def busy_walk(stage: Stage) -> Figure:
     return Figure(statistics.median(took), waited, statistics.median(took) / waited)
 
 
+def longest_hold(stage: Stage) -> Figure:
+    """Of the event loop, beside decoding one such page whole."""
+    url = stage.url(stage.scale.items)
+    found = [
+        stage.ask("ours", "held", url=url, page_size=LARGE_PAGE).came
+        for _ in range(stage.scale.slow_runs + 1)
+    ]
+    held, whole = (statistics.median(costs) * 1e3 for costs in zip(*found[1:], strict=True))
+    return Figure(held, whole, held / whole)
+
+
+async def read_often(reader: PageReader[Any], body: bytes) -> float:
+    """CPU seconds of reading a page once, as a walk does."""
+    begun = time.process_time()
+    for _ in range(READS):
+        if reader.read(body) is None:
+            head = await reader.split_page(body) or reader.read_head(body)
+            await reader.decoded(reader.raw_items(head), "raise")
+    return (time.process_time() - begun) / READS
+
+
+def bad_page(how: str) -> Callable[[Stage], Figure]:
+    """Reading a page in which one item holds half a surrogate pair, beside the same page without."""
+
+    def measure(stage: Stage) -> Figure:
+        page = Answers(PAGE, zipped=False).page(0, PAGE).partition(b"\r\n\r\n")[2]
+        at = page.index(b'"', len(page) // 2) + 1
+        at = page.index(b'"id":"', at) + len(b'"id":"')
+        reader: PageReader[Any] = PageReader(
+            LIST_OFFERS.operation, LIST_OFFERS.paging, LIST_OFFERS.returns if how == "typed" else msgspec.Raw
+        )
+
+        def cost(body: bytes) -> Callable[[], float]:
+            return lambda: asyncio.run(read_often(reader, body)) / PAGE * MICRO
+
+        bad = b"%b\\ud800%b" % (page[:at], page[at:])
+        return turns(cost(bad), cost(page), stage.scale.runs)
+
+    return measure
+
+
 def small_call(other: str, at_once: int) -> Callable[[Stage], Figure]:
     def measure(stage: Stage) -> Figure:
         scale = stage.scale
@@ -187,6 +235,11 @@ GOALS: Sequence[Goal] = (
     Goal(what="raw() / reading the pages by hand", unit="µs an item", bound=1.50, measure=walk_beside("by_hand", "raw")),
     Goal(what="into(slim) / our typed walk", unit="µs an item", bound=0.60, measure=slim_walk),
     Goal(what="into(slim) / by hand", unit="µs an item", bound=1.30, measure=walk_beside("by_hand", "slim")),
+    *(
+        Goal(what=f"page with one bad item / without, {how}", unit="µs an item", bound=bound, measure=bad_page(how))
+        for how, bound in (("typed", 10), ("raw", 20))
+    ),
+    Goal(what=f"longest hold in a walk of pages of {LARGE_PAGE:,} / decoding one", unit="ms", bound=1 / 5, measure=longest_hold),
     Goal(what=BUSY_WALK, unit="s", bound=1.06, measure=busy_walk),
     *(
         Goal(what=f"call / by hand, {at_once} at once", unit="µs a call", bound=1.25, measure=calls_beside("by_hand", at_once))

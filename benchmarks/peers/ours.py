@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.peers.by_hand import Slim
 from benchmarks.peers.worker import Calls, pooled, run, timed
 from limio_async import ApiKey, ClientCredentials, Limio
+from limio_async.api.offers import LIST_OFFERS
 from limio_async.sync_jobs import hydrated
 from limio_async.transport.body import BACKEND
 
@@ -44,6 +50,43 @@ async def busy(url: str, page_size: int, seconds: float) -> int:
     return came
 
 
+async def held(url: str, page_size: int) -> list[float]:
+    """CPU seconds: the longest that a typed walk held the event loop, and what decoding one page of it whole takes.
+
+    Without collecting garbage, which takes as long as there are objects in the process.
+    """
+    gc.disable()
+    whole = msgspec.json.Decoder(
+        msgspec.defstruct("Whole", [("items", list[LIST_OFFERS.returns])])  # type: ignore[name-defined]
+    )
+    gaps: list[float] = []
+
+    async def look() -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            gaps.append(now - last)
+            last = now
+
+    async with Limio(url, auth=ApiKey("k")) as limio:
+        looking = asyncio.create_task(look())
+        listing = limio.offers.list(page_size=page_size)
+        async for _ in listing:
+            pass
+        looking.cancel()
+        bodies = [page.body async for page in limio.offers.list(page_size=page_size).pages() if page.items]
+    costs: list[float] = []
+    page: object = None
+    for body in bodies:
+        begun = time.thread_time()
+        page = whole.decode(body)  # while the one before is still there, as in a walk
+        costs.append(time.thread_time() - begun)
+    gc.enable()
+    del page
+    return [max(gaps), statistics.median(costs)]
+
+
 async def calls(url: str, count: int, at_once: int) -> Calls:
     async with Limio(url, auth=ClientCredentials("a", "b"), max_concurrency=at_once) as limio:
         return await timed(lambda: limio.subscriptions.get("small"), count, at_once)
@@ -71,4 +114,4 @@ async def inflates_with() -> str:
 
 
 if __name__ == "__main__":
-    run(walk, busy, calls, hydrate, hydrate_by_hand, inflates_with)
+    run(walk, busy, held, calls, hydrate, hydrate_by_hand, inflates_with)

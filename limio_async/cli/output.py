@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from limio_async.cli.failures import Code, Failure, printable
+from limio_async.core.codec import raw_items
+from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE
 
 __all__ = [
@@ -143,7 +145,7 @@ def show_table(answer: bytes) -> None:
     """Print one answer: an object as names and values, a list as rows."""
     value, _ = _read(answer)
     if isinstance(value, list) and value:
-        TableOfItems().add([bytes(one) for one in msgspec.json.decode(answer, type=list[msgspec.Raw])])
+        TableOfItems().add([bytes(one) for one in raw_items(answer)])
     elif isinstance(value, dict) and value:
         table = _table(header=False)
         table.add_column(no_wrap=True)
@@ -168,7 +170,7 @@ def columns_of(rows: Sequence[Any]) -> tuple[str, ...]:
 def _read(item: bytes) -> tuple[Any, bool]:
     """What an item says, or its text where it cannot be decoded; and whether that is so."""
     try:
-        return msgspec.json.decode(item), False
+        return msgspec.json.decode(mended(item)), False
     except UNDECODABLE:
         return item.decode(errors="replace"), True
 

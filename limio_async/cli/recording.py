@@ -14,6 +14,7 @@ from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.cli.failures import Failure, tell
 from limio_async.cli.masking import masked
 from limio_async.core.ports import Transport
+from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Endpoint, Request, Response
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.payload import as_object
@@ -85,7 +86,7 @@ class Recorder:
         self, endpoint: Endpoint[Any], path: Mapping[str, str], answer: Response
     ) -> tuple[str, list[Any]]:
         """Return the file that keeps *answer*, and what is new to it."""
-        content = msgspec.json.decode(answer.body) if answer.body else None
+        content = msgspec.json.decode(mended(answer.body)) if answer.body else None
         items = as_object(content).get(endpoint.paging.items) if endpoint.paging else None
         if isinstance(items, list) and answer.status == 200:
             name = _file_of(endpoint, path)

@@ -12,6 +12,8 @@ readback.py  whether a write happened whose answer was lost
 limiter.py   how many requests are on the wire at once, and when the next may leave
 deadline.py  deadlines that share one timer
 codec.py     turns values into requests, and answers into values or the right error: pure
+splitter.py  the parts of JSON that msgspec refuses as a whole: pure
+tolerant.py  half surrogates mended, what cannot be read as null: pure
 wire.py      the values that travel: requests, responses, and the facts of each endpoint
 ports.py     what a client asks of the outside: Transport, Auth
 """

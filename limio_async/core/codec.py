@@ -13,6 +13,8 @@ import msgspec
 
 from limio_async import errors
 from limio_async.core.outcome import error_for, unreadable
+from limio_async.core.splitter import elements
+from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Endpoint, Param, Redirect, Request, Response, Retry
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "decode_as",
     "decoder_for",
     "items_decoder",
+    "raw_items",
     "read_response",
 ]
 
@@ -106,11 +109,22 @@ def read_response(endpoint: Endpoint[T], response: Response) -> T:
 
 
 def decode(operation: str, body: Any, decoder: msgspec.json.Decoder[T], *, at: str = "$") -> T:
-    """*body* as the decoder's type; *at* is where in the answer it was found. Raises `Unreadable`."""
+    """*body* as the decoder's type, half surrogates as U+FFFD; *at* is where in the answer it was found.
+
+    As `msgspec.Raw`, it is the exact bytes. Raises `Unreadable`.
+    """
     try:
         return decoder.decode(body)
     except UNDECODABLE as error:
-        raise unreadable(operation, bytes(body), str(error), at) from None
+        first = error
+    raw = bytes(body)
+    try:
+        if (text := mended(raw)) == raw:
+            raise first
+        value = decoder.decode(text)
+    except UNDECODABLE as error:
+        raise unreadable(operation, raw, str(error), at) from None
+    return cast("T", msgspec.Raw(raw.strip())) if isinstance(value, msgspec.Raw) else value
 
 
 def decode_as(operation: str, body: bytes, kind: type[T]) -> T:
@@ -127,6 +141,17 @@ def decoder_for(kind: Any) -> msgspec.json.Decoder[Any]:
 def items_decoder(kind: Any) -> msgspec.json.Decoder[list[Any] | None]:
     """The decoder of a page's items; null is an empty page."""
     return decoder_for(list[kind] | None)
+
+
+def raw_items(items: bytes | msgspec.Raw) -> list[msgspec.Raw]:
+    """Return the elements of an array, each as its exact bytes; of null, none. Raises what msgspec does if it is neither."""
+    try:
+        return items_decoder(msgspec.Raw).decode(items) or []
+    except UNDECODABLE:
+        text = bytes(items)
+        if (found := elements(text)) is None:
+            raise
+        return [msgspec.Raw(text[begin:end]) for begin, end in found]
 
 
 def _segment(endpoint: Endpoint[Any], param: Param, value: Any) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from limio_async import errors
 from limio_async.core.retry import retry_after
+from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
 
 __all__ = ["error_for", "kept", "left_open", "settled", "unreadable", "without_credentials"]
@@ -132,7 +133,7 @@ def _message(body: bytes, *, of_text: bool) -> str:
     if text.startswith("<"):
         return "(a page of HTML)"
     try:
-        said = msgspec.json.decode(body)
+        said = msgspec.json.decode(mended(body))
     except UNDECODABLE:
         said = text if of_text else ""
     while isinstance(said, dict):

@@ -7,10 +7,13 @@ from typing import Any, cast
 
 import msgspec
 
+from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Endpoint, ReadsBack
 from limio_async.errors import NotFound
 
 __all__ = ["read_back_args", "reader"]
+
+_MENDED = "\ufffd"  # in a name, stands for what nothing can be found by
 
 
 def reader(
@@ -45,7 +48,7 @@ def read_back_args(
     for name, value in how.args.items():
         source, colon, field = value.partition(":")
         known = sources[source].get(field) if colon else value
-        if not isinstance(known, str) or not known:
+        if not isinstance(known, str) or not known or _MENDED in known:
             return None
         found[name] = known
     return found
@@ -54,7 +57,7 @@ def read_back_args(
 def _fields(body: object) -> Mapping[str, Any]:
     try:
         raw = body if isinstance(body, bytes | msgspec.Raw) else msgspec.json.encode(body)
-        fields = msgspec.json.decode(raw)
+        fields = msgspec.json.decode(mended(bytes(raw)))
     except (TypeError, msgspec.MsgspecError, *UNDECODABLE):
         return {}
     return cast("dict[str, Any]", fields) if isinstance(fields, dict) else {}

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
-from limio_async.core.codec import items_decoder
+from limio_async.core.codec import raw_items
 from limio_async.core.listing.page import Page
 from limio_async.core.wire import Attempt, Species
 from limio_async.errors import (
@@ -63,7 +63,6 @@ _HYDRATED_AT_ONCE = 500
 _SPOOLED_AT_MOST = 64 * 1024 * 1024
 _PARENTS_AT_ONCE = 256
 _HOPELESS = (Unauthorized, Forbidden, MissingCredentials)
-_SPLIT = items_decoder(msgspec.Raw)
 
 
 class StreamRun:
@@ -558,7 +557,7 @@ class StreamRun:
 
 def _items(page: SpooledPage) -> Iterator[Item]:
     prefix = f"{page.parent}/" if page.parent else ""
-    for raw in _SPLIT.decode(page.items) or []:
+    for raw in raw_items(page.items):
         yield Item(raw, prefix + summary_of(raw).id, page.head or {}, page.parent)
 
 

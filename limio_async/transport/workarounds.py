@@ -17,6 +17,7 @@ import msgspec
 from aiohttp.client_middlewares import ClientHandlerType
 from aiohttp.connector import Connection
 
+from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.transport.translation import Unclean, translated
 
@@ -97,7 +98,7 @@ def is_cut_short(response: Response) -> bool:
     if told or not 200 <= response.status < 300 or response.status == 204:
         return False
     try:
-        _SKIM.decode(response.body)
+        _SKIM.decode(mended(response.body))
     except UNDECODABLE as error:
         return "truncated" in str(error) or str(error).endswith(f"(byte {len(response.body)})")
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from limio_async import ApiKey, Limio, errors, models
+from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, in_quarantine
@@ -317,6 +319,39 @@ async def test_an_item_that_cannot_be_decoded_is_quarantined_with_its_bytes(
     assert "$.name" in one["reason"]
     (drift,) = sink.rows(DRIFT)
     assert (drift["kind"], drift["path"], drift["found"], drift["count"]) == ("type", "$.name", "array", 1)
+
+
+ODD = {
+    "half a surrogate": rb'"cut \ud83d"',
+    "half in a key": rb'{"\udc00":1}',
+    "NaN": b"NaN",
+    "no UTF-8": b'"\xff"',
+    "too deep": b"[" * 20_000 + b"]" * 20_000,
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("stream", ["offers", "subscriptions"])
+async def test_an_item_that_no_reader_of_json_takes_is_quarantined_alone(
+    monkeypatch: pytest.MonkeyPatch, sink: MemorySink, run_job: RunJob, odd: bytes, stream: str
+) -> None:
+    sent = InMemoryTransport.send
+    edited: list[Request] = []
+
+    async def send(self: InMemoryTransport, request: Request, *, timeout: float) -> Response:
+        found = await sent(self, request, timeout=timeout)
+        body, edits = re.subn(rb'"name": ?"[^"]*"', lambda _: b'"name":' + odd, found.body, count=1)
+        edited.extend([request] * edits)
+        return msgspec.structs.replace(found, body=body)
+
+    monkeypatch.setattr(InMemoryTransport, "send", send)
+    report = only(await run_job(stream, page_size=50))
+    assert len(edited) >= 3
+    assert (report.status, report.quarantined) == ("complete", len(edited))
+    assert report.inserted == report.seen - len(edited)
+    held = list(sink.rows(QUARANTINE))
+    assert len({row["item_id"] for row in held}) == len(edited)
+    assert all(odd in row["raw"] and re.search("byte|depth|truncated|hex", row["reason"]) for row in held)
 
 
 async def test_an_item_that_is_well_again_or_gone_leaves_the_quarantine(

@@ -8,8 +8,11 @@ from typing import Any, cast
 
 import msgspec
 
-from limio_async.core.codec import decode, decoder_for, items_decoder
+from limio_async.core import codec
+from limio_async.core.codec import decode, decoder_for
 from limio_async.core.listing.checkpoint import Cursor
+from limio_async.core.outcome import unreadable
+from limio_async.core.splitter import container, member
 from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import Unreadable
 
@@ -46,6 +49,8 @@ class Head(msgspec.Struct, frozen=True):
     commit_id: str | None
     odd_hits: bool = False
     """Whether `hits` came and cannot be read."""
+    parts: list[msgspec.Raw] | None = None
+    """The items one by one, where that is how they were found."""
     alone: bool = False
     """Whether the items are known to be the page's only list, so that their bytes are easily found."""
 
@@ -59,7 +64,7 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
 
     Raises `Unreadable`, also for a page that has an error in the place of its items.
     """
-    page = decode(operation, body, _HEAD)
+    page, parts = _page(operation, paging, body)
     items = page.get(paging.items)
     if items is None:
         said, spot = f"the answer has no {paging.items}", "$"
@@ -67,7 +72,44 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
     if _NO_ITEMS.fullmatch(items) and (error := error_beside(page, some=bytes(items) != b"null")):
         said, spot = f"the answer tells of an error and has no {paging.items}", f"$.{error}"
         raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
-    return head_of(operation, paging, items, page)
+    return msgspec.structs.replace(head_of(operation, paging, items, page), parts=parts)
+
+
+def _page(
+    operation: str, paging: Paging, body: bytes
+) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw] | None]:
+    """Return the fields of a page, and its items one by one if msgspec refuses them."""
+    try:
+        return _HEAD.decode(body), None
+    except UNDECODABLE as error:
+        refused = unreadable(operation, body, str(error), "$")
+    try:
+        if (found := _first_mentioned(paging.items, body)) is not None:
+            return found
+        begin, end = member(body, paging.items) or (0, 0)
+        page = _HEAD.decode(b"%bnull%b" % (body[:begin], body[end:]))
+    except UNDECODABLE:
+        raise refused from None
+    return {**page, paging.items: msgspec.Raw(body[begin:end])}, None
+
+
+def _first_mentioned(name: str, body: bytes) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw]] | None:
+    """Return the fields of a page and its items in one pass; None unless their key is first mentioned there."""
+    key = b'"%b"' % name.encode()
+    at = body.find(key)
+    begin = body.find(b"[", at)
+    if at < 0 or body[at + len(key) : begin].strip() != b":" or (found := container(body, begin)) is None:
+        return None
+    parts, end = found
+    try:
+        _HEAD.decode(body[:at].rstrip().removesuffix(b",") + b"}")  # the key is one of the outermost object
+    except UNDECODABLE:
+        return None
+    page = _HEAD.decode(b"%bnull%b" % (body[:begin], body[end:]))
+    if bytes(page[name]) != b"null":
+        return None  # it has the key twice: the last counts
+    page[name] = msgspec.Raw(body[begin:end])
+    return page, [msgspec.Raw(body[first:last]) for first, last in parts]
 
 
 def error_beside(page: Mapping[str, msgspec.Raw], *, some: bool) -> str:
@@ -103,7 +145,10 @@ def head_of(
 
 def raw_items(operation: str, paging: Paging, items: msgspec.Raw) -> list[msgspec.Raw]:
     """Return the items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
-    return decode(operation, items, items_decoder(msgspec.Raw), at=f"$.{paging.items}") or []
+    try:
+        return codec.raw_items(items)
+    except UNDECODABLE as error:
+        raise unreadable(operation, bytes(items), str(error), f"$.{paging.items}") from None
 
 
 def page_query(paging: Paging, size: int | None, cursor: Cursor | None = None) -> dict[str, str]:

@@ -8,7 +8,9 @@ import msgspec
 
 from limio_async.core.codec import decode_as
 from limio_async.core.listing.checkpoint import Cursor
+from limio_async.core.tolerant import mended, readable
 from limio_async.core.wire import Attempt
+from limio_async.errors import Unreadable
 
 __all__ = ["BadItem", "Page", "Report", "Tally"]
 
@@ -43,8 +45,14 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """What it took to get it, oldest first."""
 
     def read(self, kind: type[S]) -> S:
-        """Return the whole answer as *kind*, for what it holds besides items."""
-        return decode_as("page", self.body, kind)
+        """Return the whole answer as *kind*, for what it holds besides items.
+
+        Half surrogates are U+FFFD, and an item that cannot be decoded is null.
+        """
+        try:
+            return decode_as("page", self.body, kind)
+        except Unreadable:
+            return decode_as("page", readable(mended(self.body)), kind)
 
 
 class Tally:

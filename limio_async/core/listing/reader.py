@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from limio_async.core.codec import decode, decoder_for, items_decoder
+from limio_async.core.codec import decode, decoder_for
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import ERROR_KEYS, Head, error_beside, head_of, raw_items, read_head
 from limio_async.core.listing.page import BadItem
@@ -24,6 +25,10 @@ _NULL = msgspec.Raw(b"null")
 _LONG = 16 * 1024
 _TAIL = 32 * 1024
 _MOST_KEYS = 40
+_LARGE = (
+    768 * 1024
+)  # bytes; a page beyond this is decoded in slices, which takes a pass more but never holds the loop
+_SLICE = 64 * 1024  # about half a millisecond
 _BLANK = b" \t\r\n"
 
 
@@ -42,23 +47,36 @@ class PageReader(Generic[T]):
         self._finish = finish
         self._key = b'"%b"' % paging.items.encode()
         self._names = _others(paging)
-        self._page = _page_decoder(paging.items, self._names, kind)
+        self._item = decoder_for(kind)
 
     def read(self, body: bytes) -> tuple[Head, list[T]] | None:
-        """Return all of a page in one pass; None if something of it is not as it should be."""
+        """Return all of a page in one pass; None if something is not as it should be, or it is large."""
+        if len(body) > _LARGE and self._kind is not msgspec.Raw:
+            return None
+        page = self._passed(self._kind, body)
+        return None if page is None else (page[0], self._finished(page[1]))
+
+    async def split_page(self, body: bytes) -> Head | None:
+        """Return all of a page in one pass, items split but not decoded; None if something is odd."""
+        if len(body) > _LARGE:
+            await asyncio.sleep(0)
+        page = self._passed(msgspec.Raw, body)
+        return None if page is None else msgspec.structs.replace(page[0], parts=page[1])
+
+    def _passed(self, kind: Any, body: bytes) -> tuple[Head, list[Any]] | None:
+        items = self._paging.items
         try:
             try:
-                page = self._page.decode(body)
+                page = _page_decoder(items, self._names, kind).decode(body)
             except msgspec.ValidationError:  # such as a key that no page had before
                 if not self._learns_keys(body):
                     return None
-                page = self._page.decode(body)
+                page = _page_decoder(items, self._names, kind).decode(body)
             others = {name: getattr(page, f"other_{number}") for number, name in enumerate(self._names)}
             if not page.items and error_beside(others, some=page.items is not None):
                 return None
             alone = self._alone(body, others)
-            head = head_of(self._operation, self._paging, None, others, alone=alone)
-            return head, self._finished(page.items or [])
+            return head_of(self._operation, self._paging, None, others, alone=alone), page.items or []
         except (*UNDECODABLE, LimioError):
             return None
 
@@ -84,7 +102,6 @@ class PageReader(Generic[T]):
         if not new or len(self._names) + len(new) > _MOST_KEYS:
             return False
         self._names = (*self._names, *new)
-        self._page = _page_decoder(self._paging.items, self._names, self._kind)
         return True
 
     def _alone(self, body: bytes, others: Mapping[str, msgspec.Raw]) -> bool:
@@ -109,35 +126,47 @@ class PageReader(Generic[T]):
             return None
         return memoryview(body)[begin:end]
 
-    def items(self, head: Head) -> list[T]:
-        """Return the items of a page. Raises `Unreadable` naming the spot."""
-        raw = head.items if head.items is not None else _NULL
-        at = f"$.{self._paging.items}"
-        items = decode(self._operation, raw, cast("Any", items_decoder(self._kind)), at=at)
-        return self._finished(items or [])
-
-    def careful_items(self, head: Head, on_bad_item: str) -> tuple[list[T], int]:
-        """Return the items of a page and how many are bad: each is a `BadItem`, or raises `Unreadable`."""
-        if on_bad_item == "raise":
-            return self.items(head), 0
-        items = [self._one(raw) for raw in self.raw_items(head)]
-        return cast("list[T]", items), sum(isinstance(item, BadItem) for item in items)
-
     def split(self, body: bytes) -> list[msgspec.Raw]:
         """Return the items of a page, each as its bytes. Raises `Unreadable`."""
         return self.raw_items(self.read_head(body))
 
     def raw_items(self, head: Head) -> list[msgspec.Raw]:
         """Return the items of a page, split but not decoded. Raises `Unreadable` if they are no list."""
+        if head.parts is not None:
+            return head.parts
         return raw_items(self._operation, self._paging, head.items if head.items is not None else _NULL)
 
-    def _one(self, raw: msgspec.Raw) -> T | BadItem:
+    async def decoded(self, raw: list[msgspec.Raw], on_bad_item: str) -> tuple[list[T], int]:
+        """Return the items of a page and how many are bad: each is a `BadItem`, or raises `Unreadable`.
+
+        Others may run between the slices of a page that is large.
+        """
+        if self._kind is msgspec.Raw:
+            return self._finished(raw), 0
+        items: list[Any] = []
+        bad, size = 0, sum(map(len, raw))
+        if size < _LARGE:
+            size = -_LARGE  # without a pause
+        for item in raw:
+            if size > _SLICE:
+                size = 0
+                await asyncio.sleep(0)
+            size += len(item)
+            try:
+                items.append(self._item.decode(item))
+            except UNDECODABLE:
+                items.append(self._odd_one(item, len(items), on_bad_item))
+                bad += isinstance(items[-1], BadItem)
+        return self._finished(items), bad
+
+    def _odd_one(self, raw: msgspec.Raw, number: int, on_bad_item: str) -> Any:
+        at = "$" if on_bad_item != "raise" else f"$.{self._paging.items}[{number}]"
         try:
-            return self.items(
-                Head(msgspec.Raw(b"[%b]" % bytes(raw)), None, exact=False, cursor=None, commit_id=None)
-            )[0]
+            return decode(self._operation, raw, self._item, at=at)
         except Unreadable as error:
-            return BadItem(raw=bytes(raw), reason=error.said.replace(f"$.{self._paging.items}[0]", "$"))
+            if on_bad_item == "raise":
+                raise
+            return BadItem(raw=bytes(raw), reason=error.said)
 
     def _finished(self, items: list[Any]) -> list[T]:
         return items if self._finish is None else self._finish(items)

@@ -13,6 +13,8 @@ import msgspec
 from limio_async.core.codec import decoder_for
 from limio_async.core.listing.checkpoint import PAGES_KEPT, Cursor
 from limio_async.core.listing.options import Options
+from limio_async.core.splitter import member
+from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Species
 
 __all__ = ["LoopGuard", "PageBook", "Seen", "id_of", "last_id", "page_print", "watched"]
@@ -31,8 +33,23 @@ def id_of(item: bytes | msgspec.Raw) -> str | None:
     try:
         found = decoder_for(_Identified).decode(item).id
     except UNDECODABLE:
-        return None
+        return _odd_id(bytes(item))
     return None if found is None else str(found)
+
+
+def _odd_id(item: bytes) -> str | None:
+    """The id of an item that msgspec refuses; one with half surrogates is told from others by a hash."""
+    if (found := member(item, "id")) is None:
+        return None
+    raw = item[found[0] : found[1]]
+    text = mended(raw)
+    try:
+        value = decoder_for(str | int | None).decode(text)
+    except UNDECODABLE:
+        return None
+    if text != raw:
+        return f"{value}#{hashlib.sha256(raw).hexdigest()[:16]}"
+    return None if value is None else str(value)
 
 
 def last_id(item: bytes | msgspec.Raw) -> str:

@@ -161,7 +161,7 @@ class Walk(Generic[T]):
             early = cursor_in_tail(self._operation, self._paging, response.body) if read_ahead else None
             if early is not None:  # before anything is decoded
                 await self.fetcher.get_ahead(early)
-            head, items, undecodable = self._read(response.body, asked)
+            head, items, undecodable = await self._read(response.body, asked)
             ends = head.cursor is None or (species.ends_empty and not items)
             if early is not None and early != head.cursor and not ends:
                 raise self._lost("has two cursors")
@@ -225,17 +225,17 @@ class Walk(Generic[T]):
                 raise self._lost(f"was lost ({error.said})") from error
         raise error
 
-    def _read(self, body: bytes, asked: Cursor | None) -> tuple[Head, list[T], int]:
+    async def _read(self, body: bytes, asked: Cursor | None) -> tuple[Head, list[T], int]:
         """Return what a page says, its items, and how many of them are bad."""
         if (page := self._reader.read(body)) is not None:
             return *page, 0
         try:
-            head = self._reader.read_head(body)
+            head = await self._reader.split_page(body) or self._reader.read_head(body)
         except Unreadable as unreadable:
             if self._paging.species.advances and asked is not None:
                 raise self._lost(f"could not be read ({unreadable.said})") from unreadable
             raise
-        return head, *self._reader.careful_items(head, self._options.on_bad_item)
+        return head, *await self._reader.decoded(self._reader.raw_items(head), self._options.on_bad_item)
 
     def _chosen(
         self, items: Sequence[T], raw: Sequence[msgspec.Raw] | None, *, ends: bool
