@@ -235,7 +235,7 @@ def _unexplained(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome
     lied = bool(tenant.lied) or tenant.odd
     if (
         carried
-        or (s.slow and wrong)
+        or (s.slow and (wrong or isinstance(error, errors.DeadlineExceeded)))  # or the machine was busy
         or (isinstance(error, errors.IncompleteListing) and _broke_off(s, outcome, earlier))
     ):
         return ""

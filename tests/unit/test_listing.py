@@ -383,6 +383,7 @@ async def test_a_walk_over_two_catalogs_cannot_be_resumed_later() -> None:
         scroll_page(**REBUILT),
     ]
     listing, _ = walk(SCROLL, *script, read_ahead=0, on_snapshot_change="restart")
+    await listing  # begins the walk: a look at the first items alone opens no scroll
     await listing.take(2)
     with pytest.raises(errors.ForeignCheckpoint, match="rebuilt during that walk"):
         walk(SCROLL, *script, resume=listing.checkpoint())
@@ -789,6 +790,7 @@ async def test_a_key_page_that_changed_is_resumed_by_id_or_handed_out_again() ->
 async def test_a_scroll_resumes_from_the_top_without_repeating_itself(stop_after: int) -> None:
     script = (scroll_page("1", "2", hits=4), scroll_page("3", "4"), scroll_page())
     listing, _ = walk(SCROLL, *script)
+    await listing
     before = [item.id for item in await listing.take(stop_after)]
     checkpoint = listing.checkpoint()
     assert not checkpoint.resumes_in_the_middle

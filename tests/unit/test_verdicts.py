@@ -645,6 +645,7 @@ async def test_what_fails_in_a_walk_over_two_catalogs_tells_its_own_error(
 
     fails: Any = (lambda request: never()) if cancelled else answer({"message": "no"}, 403)
     listing, _ = walk(SCROLL, scroll_page("1", "2"), *two, fails, read_ahead=0, **options)
+    await listing
     seen = [item.id for item in await listing.take(3)]
     assert seen == ["1", "2", "3"]
     work = asyncio.create_task(listing.take(9) if how == "take" else listing.collect(limit=99))

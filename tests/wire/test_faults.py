@@ -676,6 +676,7 @@ async def test_a_page_that_came_too_late_is_not_asked_for_again() -> None:
         Limio(server.url, auth=BearerToken(CANARY), timeout=SHORT) as limio,
     ):
         listing = limio.offers.list()
+        await listing
         with pytest.raises(errors.DeadlineExceeded):
             await listing.take(10)
         with pytest.raises(errors.IncompleteListing):
