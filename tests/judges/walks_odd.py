@@ -26,11 +26,8 @@ _HALVES: Sequence[tuple[bytes, str]] = (
 _NO_TEXT = (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xe2\x82", b"\xc0\xaf", b"\xf0\x9f\x98", b'\xff]},{\\"')
 """Within quotes, and no UTF-8."""
 _DEPTH = 20_000
-_NO_VALUE = (
-    b"NaN",
-    b"Infinity",
-    b"-Infinity",
-    b"[NaN, 1]",
+_NO_VALUE = (b"NaN", b"Infinity", b"-Infinity", b"[NaN, 1]")
+_DEEP = (
     b"[" * _DEPTH + b"]" * _DEPTH,
     b'{"a":' * _DEPTH + b"1" + b"}" * _DEPTH,
     b'[{"id":"id-0"},' * (_DEPTH // 2) + b"1" + b"]" * (_DEPTH // 2),
@@ -49,7 +46,8 @@ def spoilt(raw: bytes, name: str, r: Random, *, halves: bool) -> tuple[bytes, st
         if r.random() < 0.3:
             return _renamed(raw, name, text), name, True
         return _with(raw, _field(text, r), r), name, True
-    return _with(raw, b'"more":' + r.choice(_NO_VALUE), r), name, True
+    value = r.choice(_DEEP if r.random() < 0.04 else _NO_VALUE)  # deep ones are long, and cost everybody time
+    return _with(raw, b'"more":' + value, r), name, True
 
 
 def _renamed(raw: bytes, name: str, text: bytes) -> bytes:

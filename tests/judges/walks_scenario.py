@@ -175,7 +175,7 @@ def draw(seed: int) -> Scenario:
 def _draw_oddities(r: Random, s: Scenario) -> None:
     """Odd bytes, and what is asked besides; drawn apart, so that a seed of before walks as before."""
     s.asks_commit = s.commit != "none" and r.random() < 0.15
-    if s.equal > 1 or s.bad_item or r.random() >= 0.18:
+    if s.equal > 1 or s.bad_item or s.pad > 3000 or r.random() >= 0.18:
         return
     s.odd, s.halves = r.choice((0.1, 0.3, 0.6, 1.0)), r.random() < 0.3
     treated = r.choice((None, "skip", "skip", "yield", "yield"))
