@@ -1,11 +1,12 @@
 """Walks lists and submits orders at random, and judges what the client says of them by what a raw server sent.
 
 `python -m tests.judges.walks` walks fixed seeds, those in `seeds.txt`, and some that nobody walked before. `--case SEED`
-(or `--case order-SEED`) repeats one and shows everything.
+(or `--case order-SEED`, `--case follow-SEED`) repeats one and shows everything.
 
 Server and verdict share no code with the client, which is used through its public names only, and none with the
 emulator. The server is raw asyncio (`walks_wire`, `walks_tenant`), what happens is drawn from the seed
-(`walks_scenario`), what the client says is judged by the server's log (`walks_oracle`, `walks_orders`). All time of the
+(`walks_scenario`), what the client says is judged by the server's log (`walks_oracle`, `walks_besides`, `walks_orders`). Lists that are
+followed have a server and a verdict of their own (`walks_follow`, `walks_follow_oracle`). All time of the
 loop passes ten times as fast (`walks_clock`), because the client waits up to a second before it sends something again.
 """
 
@@ -13,131 +14,35 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import multiprocessing
 import random
 import subprocess
 import sys
 import time
-import traceback
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.judges.planted import PLANTED, plant
 from tests.judges.walks_clock import HurriedLoop
-from tests.judges.walks_oracle import KINDS, Finding
+from tests.judges.walks_examine import Batch, Case, examine
+from tests.judges.walks_facts import KINDS, Finding
+from tests.judges.walks_follow import draw_follow
+from tests.judges.walks_follow_run import run_follow
 from tests.judges.walks_orders import draw_orders, run_orders
 from tests.judges.walks_run import run_walk
 from tests.judges.walks_scenario import draw
 
-__all__ = ["Batch", "examine", "main"]
+__all__ = ["main"]
 
 SEEDS = Path(__file__).with_name("seeds.txt")
-AT_ONCE = 16
 BATCH = 250
 SHOWN = 25
 MOST_PLANTED = 5_000
-
-Case = tuple[str, int]
-"""`walk` or `order`, and its seed."""
-
-
-@dataclass
-class Batch:
-    """What came of some cases."""
-
-    findings: list[Finding] = field(default_factory=list[Finding])
-    counted: Counter[str] = field(default_factory=Counter[str])
-
-
-class _Examiner:
-    """Runs cases at once, and remembers what is wrong with them."""
-
-    def __init__(self, *, first_only: bool) -> None:
-        self.batch = Batch()
-        self._first_only = first_only
-
-    async def run(self, cases: Sequence[Case]) -> None:
-        pending = iter(cases)
-        await asyncio.gather(*(self._work(pending) for _ in range(AT_ONCE)))
-        gc.collect()
-        await asyncio.sleep(0)
-
-    async def _work(self, pending: Iterator[Case]) -> None:
-        for kind, seed in pending:
-            if self._first_only and self.batch.findings:
-                return
-            try:
-                await asyncio.create_task(self._order(seed) if kind == "order" else self._walk(seed))
-            except Exception:
-                text = f"the judge itself failed: {traceback.format_exc()}"
-                self.batch.findings.append(Finding("foreign", seed, text, order=kind == "order"))
-
-    async def _walk(self, seed: int) -> None:
-        findings, tenant, outcomes = await run_walk(seed)
-        counted = self.batch.counted
-        counted["walks"] += 1
-        counted["parts of walks"] += len(outcomes)
-        counted["walks called complete"] += outcomes[-1].complete
-        counted["walks that ended with an error"] += outcomes[-1].error is not None
-        counted["requests"] += len(tenant.log)
-        counted["requests that went wrong"] += sum(
-            entry.reply.status != 200 or not entry.reply.whole for entry in tenant.log
-        )
-        counted["walks in which the server lied"] += bool(tenant.lied)
-        self.batch.findings += findings
-
-    async def _order(self, seed: int) -> None:
-        findings, tenant, said = await run_orders(seed)
-        self.batch.counted["order clients"] += 1
-        self.batch.counted["orders"] += len(said)
-        self.batch.counted["orders called done"] += sum(text.endswith(": done") for text in said)
-        self.batch.counted["orders called unknown"] += sum("UnknownOutcome" in text for text in said)
-        self.batch.counted["orders received whole"] += sum(one.whole for one in tenant.receipts)
-        self.batch.findings += findings
-
-
-def examine(cases: Sequence[Case], *, first_only: bool = False) -> Batch:
-    """Run these cases; what they warned of belongs to all of them."""
-    logging.getLogger().addHandler(logging.NullHandler())  # what the client logs is not asked for
-    unraisable: list[str] = []
-
-    def remember(raised: sys.UnraisableHookArgs) -> None:
-        unraisable.append(f"unraisable {raised.exc_value!r}")
-
-    hook, sys.unraisablehook = sys.unraisablehook, remember
-    examiner = _Examiner(first_only=first_only)
-    try:
-        with (
-            warnings.catch_warnings(record=True) as warned,
-            asyncio.Runner(loop_factory=HurriedLoop) as runner,
-        ):
-            warnings.simplefilter("always")
-            runner.run(examiner.run(cases))
-            loop = runner.get_loop()
-            assert isinstance(loop, HurriedLoop)
-            complaints = list(loop.complaints)
-    finally:
-        sys.unraisablehook = hook
-    examiner.batch.findings += _warnings(cases, [f"{one.category.__name__}: {one.message}" for one in warned])
-    examiner.batch.findings += _warnings(cases, unraisable)
-    for seed, text in complaints:
-        examiner.batch.findings += _warnings(cases, [text], seed)
-    return examiner.batch
-
-
-def _warnings(cases: Sequence[Case], texts: Sequence[str], seed: int | None = None) -> list[Finding]:
-    """What was warned of; where nobody knows by which of the *cases*, it says so."""
-    if seed is not None:
-        return [Finding("warnings", seed, text) for text in texts]
-    among = f"(one of {len(cases)} cases, {cases[:1]} to {cases[-1:]})"
-    return [Finding("warnings", cases[0][1], f"{text} {among}") for text in texts]
+_MIX = ("walk", "walk", "follow", "walk", "order")
 
 
 def _examined(cases: Sequence[Case], processes: int) -> Batch:
@@ -168,8 +73,8 @@ def _say(*lines: str) -> None:
 
 def _words(finding: Finding) -> str:
     """A finding, the scenario it was found in, and how to see it again."""
-    case = f"{'order-' if finding.order else ''}{finding.seed}"
-    scenario: Any = draw_orders(finding.seed) if finding.order else draw(finding.seed)
+    case = f"{'' if finding.case == 'walk' else f'{finding.case}-'}{finding.seed}"
+    scenario: Any = {"walk": draw, "order": draw_orders, "follow": draw_follow}[finding.case](finding.seed)
     return f"{finding.kind}: {finding.text}\n    {scenario}\n    python -m tests.judges.walks --case {case}"
 
 
@@ -179,11 +84,14 @@ def _show(title: str, batch: Batch, seconds: float) -> None:
         _say(_words(finding), "")
     if len(batch.findings) > SHOWN:
         _say(f"... and {len(batch.findings) - SHOWN} more", "")
-    found: Counter[tuple[str, bool]] = Counter((one.kind, one.order) for one in batch.findings)
-    lines = [f"| {title} | walks | orders |", "| --- | --: | --: |"]
-    lines += [f"| **{kind}** | {found[kind, False]:,} | {found[kind, True]:,} |" for kind in KINDS]
-    lines += [f"| {name} | {number:,} | |" for name, number in sorted(batch.counted.items())]
-    _say(*lines, f"| seconds | {seconds:.0f} | |", "")
+    found: Counter[tuple[str, str]] = Counter((one.kind, one.case) for one in batch.findings)
+    lines = [f"| {title} | walks | orders | follows |", "| --- | --: | --: | --: |"]
+    lines += [
+        f"| **{kind}** | {found[kind, 'walk']:,} | {found[kind, 'order']:,} | {found[kind, 'follow']:,} |"
+        for kind in KINDS
+    ]
+    lines += [f"| {name} | {number:,} | | |" for name, number in sorted(batch.counted.items())]
+    _say(*lines, f"| seconds | {seconds:.0f} | | |", "")
 
 
 def _repeat(text: str) -> int:
@@ -194,6 +102,11 @@ def _repeat(text: str) -> int:
         if kind == "order":
             findings, orders, said = await run_orders(seed)
             _say(str(orders.scenario), "", *(str(one) for one in orders.receipts), "", *said, "")
+            return findings
+        if kind == "follow":
+            findings, rows, steps = await run_follow(seed)
+            _say(str(rows.scenario), "", *(str(row) for row in rows.rows), "", *rows.log, "")
+            _say(*(str(step) for step in steps), "")
             return findings
         findings, tenant, outcomes = await run_walk(seed)
         parts = [str(part) for part in tenant.scenario.parts]
@@ -209,8 +122,8 @@ def _repeat(text: str) -> int:
 
 
 def _mixed(walks: int) -> list[Case]:
-    """Walks, and orders among them."""
-    return [(("order" if n % 4 == 3 else "walk"), n) for n in range(walks)]
+    """Walks, and orders and follows among them."""
+    return [(_MIX[n % len(_MIX)], n) for n in range(walks)]
 
 
 def _planted(processes: int) -> int:
@@ -247,7 +160,10 @@ def main() -> int:
     parser.add_argument(
         "--orders", type=int, default=2_000, help="clients that submit orders, of fixed seeds"
     )
-    parser.add_argument("--fresh", type=int, default=1_000, help="walks and orders that nobody saw before")
+    parser.add_argument("--follows", type=int, default=1_500, help="lists that are followed, of fixed seeds")
+    parser.add_argument(
+        "--fresh", type=int, default=1_000, help="walks, orders and follows that nobody saw before"
+    )
     parser.add_argument("--strict", action="store_true", help="fail where a fresh one fails")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--case", metavar="SEED", help="repeat one and show everything")
@@ -263,13 +179,12 @@ def main() -> int:
     begun = time.monotonic()
     fixed: list[Case] = [*_read_seeds(), *(("walk", n) for n in range(asked.walks))]
     fixed += [("order", n) for n in range(asked.orders)]
+    fixed += [("follow", n) for n in range(asked.follows)]
     known = _examined(fixed, asked.processes)
     _show("of fixed seeds", known, time.monotonic() - begun)
     begun = time.monotonic()
     drawn = random.SystemRandom()
-    unknown: list[Case] = [
-        ("order" if n % 4 == 3 else "walk", drawn.randrange(1 << 40)) for n in range(asked.fresh)
-    ]
+    unknown: list[Case] = [(_MIX[n % len(_MIX)], drawn.randrange(1 << 40)) for n in range(asked.fresh)]
     fresh = _examined(unknown, asked.processes)
     if asked.fresh:
         _show("of fresh seeds", fresh, time.monotonic() - begun)

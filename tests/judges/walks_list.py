@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from tests.judges.walks_odd import spoilt
 from tests.judges.walks_scenario import Scenario
 
 __all__ = ["Item", "Snapshot", "grown", "made", "page_of"]
@@ -66,6 +67,9 @@ def _item(s: Scenario, version: int, n: int, r: Random) -> Item:
         r.shuffle(fields)
     separators = (", ", ": ") if s.spaced else (",", ":")
     raw = json.dumps(dict(fields), separators=separators).encode()
+    odd = Random(f"{s.seed}/odd/{version}/{n}")
+    if s.odd and odd.random() < s.odd:
+        raw, name, bad = spoilt(raw, name, odd, halves=s.halves)
     return Item(version * 1000 + n, name, raw, bad)
 
 

@@ -8,61 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from limio_async import Report, errors
+from limio_async import errors
+from tests.judges.walks_besides import fewer_than_asked, is_alone, lost_neighbours, opened_for_nothing
+from tests.judges.walks_facts import Finding, Outcome, is_wrong, pages_of, states_of
 from tests.judges.walks_list import Snapshot
-from tests.judges.walks_scenario import Part, Scenario
+from tests.judges.walks_scenario import Scenario
 from tests.judges.walks_tenant import EXPIRED, Entry, ListTenant
 
-__all__ = ["KINDS", "Finding", "Outcome", "judge"]
+__all__ = ["judge"]
 
 RESENT = ("reset before", "reset within", "cut", "cut without length")
 """Answers that are lost for certain, and nothing else."""
-KINDS = (
-    "lost", "doubled", "mixed", "forgotten", "refused", "quiet", "orders twice", "misjudged",
-    "hangs", "foreign", "warnings", "tasks", "slots", "connections",
-)  # fmt: skip
-
-
-@dataclass
-class Finding:
-    """What is wrong, and with which seed."""
-
-    kind: str
-    seed: int
-    text: str
-    order: bool = False
-
-
-@dataclass
-class Outcome:
-    """What the client said at the end of one part."""
-
-    number: int
-    part: Part
-    report: Report | None
-    """None where not even a listing could be made."""
-    ended: bool = False
-    """Whether the iteration came to its end by itself."""
-    error: BaseException | None = None
-    handed: list[str] = field(default_factory=list[str])
-    """The names of all items that were handed out, those of earlier parts too."""
-    handed_before: int = 0
-    resumed: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the client calls the walk complete."""
-        return self.report is not None and self.report.complete
-
-    def __str__(self) -> str:
-        said = repr(self.error) if self.error else "came to its end" if self.ended else "was stopped"
-        return (
-            f"part {self.number} ({self.part.how}, {self.part.options}, resumed {self.resumed}) {said}; "
-            f"complete {self.complete}; handed out {' '.join(self.handed)}"
-        )
 
 
 def judge(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> Iterator[Finding]:
@@ -74,6 +32,17 @@ def judge(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> I
     if tenant.endless:
         yield Finding("hangs", seed, "it asks for pages without end")
         return
+    if fewer := fewer_than_asked(tenant, outcome):
+        yield Finding("lost", seed, fewer)
+        return
+    if opened := opened_for_nothing(tenant, outcome):
+        yield Finding("scrolls opened", seed, opened)
+    if changed := [name for name in outcome.handed if name.startswith("not as sent")]:
+        yield Finding("bytes changed", seed, f"handed out {changed}")
+        return
+    if tenant.scenario.odd and (lost := lost_neighbours(tenant, outcome)):
+        yield Finding("neighbours lost", seed, lost)
+        return
     if complete and (wrong := _wrong_claim(tenant, outcome)):
         kind, text = wrong
         if any(
@@ -82,7 +51,7 @@ def judge(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> I
             kind = "forgotten"
         yield Finding(kind, seed, f"complete, but {text}")
         return
-    steady = len(_states(_pages(tenant))) <= 1 and not tenant.lied
+    steady = len(states_of(pages_of(tenant))) <= 1 and not tenant.lied
     if steady and (twice := _twice(tenant, outcome)):
         yield Finding("doubled", seed, f"handed out more often than sent: {twice}")
     if error is not None or (outcome.ended and not complete):
@@ -93,17 +62,8 @@ def judge(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> I
             yield Finding("refused", seed, f"{said}, of which one is survived")
         elif error is not None and (reason := _unexplained(tenant, outcome, earlier)):
             yield Finding("refused", seed, f"{error!r}: {reason}")
-        elif error is None and _has_to_raise(tenant, outcome):
+        elif error is None and not is_alone(tenant, outcome) and _has_to_raise(tenant, outcome):
             yield Finding("quiet", seed, "it ended incomplete without a word")
-
-
-def _pages(tenant: ListTenant, part: int | None = None) -> list[Entry]:
-    """The pages that were sent whole, of one part or of all."""
-    return [
-        entry
-        for entry in tenant.log
-        if entry.snapshot is not None and entry.reply.whole and part in {None, entry.part}
-    ]
 
 
 def _names(snapshot: Snapshot) -> Counter[str]:
@@ -113,13 +73,16 @@ def _names(snapshot: Snapshot) -> Counter[str]:
 def _is_all(tenant: ListTenant, snapshot: Snapshot, handed: Counter[str]) -> bool:
     """Whether *handed* is every item of *snapshot* once.
 
-    A bad item may be passed over, and `unique` may drop items without an id that are honestly the same.
+    A bad item may be passed over where that is asked for, and `unique` may drop items without an id that are honestly
+    the same.
     """
     truth = _names(snapshot)
     bad = Counter(item.name for item in snapshot.items if item.bad)
     if _drops_equals(tenant.scenario):
         return handed.keys() | bad.keys() == truth.keys() and handed <= truth
-    return handed in (truth, truth - bad)
+    if any(part.options.get("on_bad_item") == "skip" for part in tenant.scenario.parts):
+        return truth - bad <= handed <= truth
+    return handed == truth
 
 
 def _drops_equals(s: Scenario) -> bool:
@@ -129,7 +92,7 @@ def _drops_equals(s: Scenario) -> bool:
 def _wrong_claim(tenant: ListTenant, outcome: Outcome) -> tuple[str, str] | None:
     """Why it may not be called complete."""
     handed = Counter(name for name in outcome.handed if not name.startswith("bad"))
-    pages = _pages(tenant)
+    pages = pages_of(tenant)
     states = {page.snapshot.number: page.snapshot for page in pages if page.snapshot is not None}
     if not any(page.end for page in pages):
         return "lost", "the end was never sent"
@@ -158,14 +121,19 @@ def _must(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> b
     """Whether it has to be called complete: the three facts hold, and nothing excuses caution."""
     asked = [entry for entry in tenant.log if entry.part == outcome.number and entry.what == "page"]
     if not asked:  # what a checkpoint says is all there is
-        spoilt = any(entry.what == "token" and _is_wrong(entry) for entry in tenant.log)
+        spoilt = any(entry.what == "token" and is_wrong(entry) for entry in tenant.log)
         before = earlier[-1] if earlier else None
         return before is not None and before.ended and before.complete and not before.error and not spoilt
     last = asked[-1]
+    if is_alone(tenant, outcome):
+        return False
     if not (last.reply.whole and last.end and last.snapshot is not None) or _is_excused(tenant, outcome):
         return False
     sent = Counter(
-        item.name for page in _pages(tenant, outcome.number) if page.walk is last.walk for item in page.items
+        item.name
+        for page in pages_of(tenant, outcome.number)
+        if page.walk is last.walk
+        for item in page.items
     )
     covered = sent + Counter(outcome.handed[: outcome.handed_before])
     return not _names(last.snapshot) - covered
@@ -173,10 +141,10 @@ def _must(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> b
 
 def _is_excused(tenant: ListTenant, outcome: Outcome) -> bool:
     """Whether caution is right although all was sent: the server lied, or showed more than one state of the list."""
-    s, pages = tenant.scenario, _pages(tenant)
+    s, pages = tenant.scenario, pages_of(tenant)
     late = s.slow and outcome.error is not None
-    bad = any(item.bad for page in pages for item in page.items)
-    several = len(_states(pages)) > 1
+    bad = _may_be_bad(tenant, pages)
+    several = len(states_of(pages)) > 1
     return (
         bool(tenant.lied)
         or tenant.odd
@@ -188,17 +156,18 @@ def _is_excused(tenant: ListTenant, outcome: Outcome) -> bool:
     )
 
 
-def _states(pages: Sequence[Entry]) -> set[int]:
-    """The states of the list that were shown."""
-    return {page.snapshot.number for page in pages if page.snapshot is not None}
+def _may_be_bad(tenant: ListTenant, pages: Sequence[Entry]) -> bool:
+    """Whether an item was sent that cannot be read, to somebody who reads it."""
+    read = any("raw" not in part.how for part in tenant.scenario.parts)
+    return read and any(item.bad for page in pages for item in page.items)
 
 
 def _had_to_ride_out(tenant: ListTenant, outcome: Outcome) -> bool:
     """Whether the only thing that went wrong is one that the options, or its class, say is survived."""
     s, options = tenant.scenario, outcome.part.options
-    wrong = [entry for entry in tenant.log if entry.part == outcome.number and _is_wrong(entry)]
+    wrong = [entry for entry in tenant.log if entry.part == outcome.number and is_wrong(entry)]
     wrong = [entry for entry in wrong if entry.note != "token expired"]
-    spoilt = any(entry.what == "token" and _is_wrong(entry) for entry in tenant.log)
+    spoilt = any(entry.what == "token" and is_wrong(entry) for entry in tenant.log)
     if len(wrong) != 1 or spoilt or s.cap or s.slow or _is_excused(tenant, outcome):
         return False
     [entry] = wrong
@@ -226,16 +195,16 @@ def _unexplained(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome
     """Why this error is nothing that the server gave cause for; empty if it did."""
     s, error = tenant.scenario, outcome.error
     since = outcome.number if outcome.resumed is not None or not earlier else outcome.number - 1
-    wrong = [entry for entry in tenant.log if entry.part >= since and _is_wrong(entry)]
-    wrong += [entry for entry in tenant.log if entry.what == "token" and _is_wrong(entry)]
-    pages = _pages(tenant)
-    states = _states(pages)
+    wrong = [entry for entry in tenant.log if entry.part >= since and is_wrong(entry)]
+    wrong += [entry for entry in tenant.log if entry.what == "token" and is_wrong(entry)]
+    pages = pages_of(tenant)
+    states = states_of(pages)
     carried = any(type(one.error) is type(error) for one in earlier)
-    bad = any(item.bad for page in pages for item in page.items)
+    bad = _may_be_bad(tenant, pages) and outcome.treats_bad == "raise"
     lied = bool(tenant.lied) or tenant.odd
     if (
         carried
-        or (s.slow and (wrong or isinstance(error, errors.DeadlineExceeded)))  # or the machine was busy
+        or (s.slow and (wrong or isinstance(error, (errors.DeadlineExceeded, errors.NeverSent))))
         or (isinstance(error, errors.IncompleteListing) and _broke_off(s, outcome, earlier))
     ):
         return ""
@@ -265,18 +234,14 @@ def _broke_off(s: Scenario, outcome: Outcome, earlier: Sequence[Outcome]) -> boo
     return ahead and (before or outcome.part.how == "mixed")
 
 
-def _is_wrong(entry: Entry) -> bool:
-    return entry.reply.status != 200 or bool(entry.reply.fault) or bool(entry.note) or not entry.reply.whole
-
-
 def _has_to_raise(tenant: ListTenant, outcome: Outcome) -> bool:
     """Whether a walk that ends incomplete has to say so by an error."""
     options: dict[str, Any] = outcome.part.options
     s: Scenario = tenant.scenario
-    states = {page.snapshot.version for page in _pages(tenant) if page.snapshot is not None}
+    states = {page.snapshot.version for page in pages_of(tenant) if page.snapshot is not None}
     if len(states) > 1 and options.get("on_snapshot_change") == "restart":
         return False
-    bad = any(item.bad for page in _pages(tenant) for item in page.items)
+    bad = any(item.bad for page in pages_of(tenant) for item in page.items)
     repeated = outcome.report is not None and outcome.report.repeated > 0
     never_repeats = s.kind == "scroll" or (s.kind == "key" and repeated)
     return never_repeats and options.get("verify", "raise") == "raise" and not bad

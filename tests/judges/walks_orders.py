@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from limio_async import Limio, errors
 from tests.judges.walks_clock import WALK
-from tests.judges.walks_oracle import Finding
+from tests.judges.walks_facts import Finding
 from tests.judges.walks_run import HANG, TIMEOUT, auth_of, leftovers
 from tests.judges.walks_tenant import spoil_token
 from tests.judges.walks_wire import LOST, ROTTEN, Reply, Request, Wire
@@ -162,7 +162,7 @@ def judge_order(tenant: OrderTenant, order: str, error: BaseException | None) ->
     receipts = [one for one in tenant.receipts if one.order == order]
     taken = [one for one in receipts if one.whole and not _is_refused(one)]
     if len(taken) > 1:
-        yield Finding("orders twice", seed, f"received whole {len(taken)} times", order=True)
+        yield Finding("orders twice", seed, f"received whole {len(taken)} times", case="order")
     said_yes = any(_is_yes(one) for one in taken)
     unclear = any(not _is_yes(one) and not _is_no(one) for one in taken)
     either = any(one.reply is not None and one.reply.status in _UNCLEAR for one in taken)
@@ -184,9 +184,9 @@ def judge_order(tenant: OrderTenant, order: str, error: BaseException | None) ->
             elif unclear and not either:
                 wrong = "it may have happened, and is called failed"
         case _:
-            yield Finding("foreign", seed, f"{type(error).__name__}: {error}", order=True)
+            yield Finding("foreign", seed, f"{type(error).__name__}: {error}", case="order")
     if wrong:
-        yield Finding("misjudged", seed, f"order {order}: {wrong}: {error!r}", order=True)
+        yield Finding("misjudged", seed, f"order {order}: {wrong}: {error!r}", case="order")
 
 
 def _is_refused(receipt: Receipt) -> bool:
@@ -224,7 +224,7 @@ async def run_orders(seed: int) -> tuple[list[Finding], OrderTenant, list[str]]:
                 async with asyncio.timeout(HANG):
                     await limio.orders.submit({"order_type": "new", "external_id": order})
             except TimeoutError:
-                findings.append(Finding("hangs", seed, f"order {order} does not end", order=True))
+                findings.append(Finding("hangs", seed, f"order {order} does not end", case="order"))
                 break
             except Exception as raised:  # whatever it is, it is judged
                 error = raised

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from limio_async import ApiKey, BearerToken, ClientCredentials, Limio, Listing, errors
+from tests.judges.walks_besides import judge_commit, judge_single
 from tests.judges.walks_clock import WALK, HurriedLoop
-from tests.judges.walks_oracle import Finding, Outcome, judge
+from tests.judges.walks_facts import Finding, Outcome
+from tests.judges.walks_oracle import judge
 from tests.judges.walks_scenario import Part, Scenario, draw
 from tests.judges.walks_tenant import ListTenant
 from tests.judges.walks_wire import Wire
 
-__all__ = ["HANG", "TIMEOUT", "auth_of", "leftovers", "run_walk"]
+__all__ = ["ARGUMENTS", "HANG", "TIMEOUT", "Own", "auth_of", "leftovers", "run_walk"]
 
 TIMEOUT = 150.0
 """Seconds of the hurried clock that a call may take; no fault waits for it to pass but the slow ones."""
@@ -25,7 +27,7 @@ HANG = 500.0
 ERRORS = 3
 """After so many errors a walk is given up."""
 _OBJECT = {"path_type": "subscriptions", "id": "s"}
-_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "catalog_items.list": {"record_type": "offers"},
     "published_catalog_items.list": {"record_type": "offers"},
     "objects.list": {"path_type": "customers"},
@@ -56,7 +58,7 @@ class _Walk:
         self._s, self._tenant, self._url = scenario, tenant, url
         self.limio: Limio | None = None
         self._view: Listing[Any] | None = None
-        self._family = ""
+        self._made: Part | None = None
         self.handed: list[str] = []
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
@@ -96,6 +98,34 @@ class _Walk:
             self._view = None
             await limio.aclose()
 
+    async def ask_for_commit(self) -> list[Finding]:
+        """Ask which commit the catalog is of; that opens no scroll."""
+        if not self._s.asks_commit:
+            return []
+        self._tenant.begin_part()
+        said: object
+        try:
+            ask: Callable[[], Awaitable[Any]] = getattr(self.open().catalog, "commit_id")  # noqa: B009
+            said = await ask()
+        except Exception as error:  # whatever it is, it is judged
+            said = error
+        return list(judge_commit(self._tenant, said))
+
+    async def ask_for_one(self) -> list[Finding]:
+        """Ask for a single object with odd bytes."""
+        item = next((one for one in self._tenant.snapshots[0].items if one.name.startswith("v")), None)
+        if not self._s.odd or item is None or self._s.slow:
+            return []
+        self._tenant.single = item
+        said: object
+        try:
+            said = (await self.open().objects.get("subscriptions", "odd")).name
+        except Exception as error:  # whatever it is, it is judged
+            said = error
+        finally:
+            self._tenant.single = None
+        return list(judge_single(self._tenant, item, said))
+
     def open(self) -> Limio:
         if self.limio is None:
             self.limio = Limio(
@@ -111,9 +141,9 @@ class _Walk:
             resource, method = self._s.call.split(".")
             make: Callable[..., Listing[Any]] = getattr(getattr(self.open(), resource), method)
             resume = self._saved[0] if self._saved is not None else None
-            listing = make(**_ARGUMENTS.get(self._s.call, {}), **part.options, resume=resume)
-            self._family = part.how.split()[0]
-            match self._family:
+            listing = make(**ARGUMENTS.get(self._s.call, {}), **part.options, resume=resume)
+            self._made = part
+            match part.how.split()[0]:
                 case "raw":
                     listing = listing.raw()
                 case "into":
@@ -143,7 +173,7 @@ class _Walk:
         if view is None:  # the checkpoint is refused
             return Outcome(self._tenant.part, part, None, False, error, list(self.handed), begun, resumed)
         outcome = Outcome(
-            self._tenant.part, part, view.report, ended, error, list(self.handed), begun, resumed
+            self._tenant.part, part, view.report, ended, error, list(self.handed), begun, resumed, self._made
         )
         self._save(view, part, saves, error, ended=ended)
         return outcome
@@ -217,13 +247,13 @@ class _Walk:
         self.handed += [self._name(item) for item in items]
 
     def _name(self, item: Any) -> str:
-        if isinstance(item, bytes):
-            known = {one.raw: one.name for state in self._tenant.snapshots for one in state.items}
-            return known.get(item, f"not as sent: {item[:80]!r}")
-        if type(item).__name__ == "BadItem":
-            return "bad"
+        raw = item.raw if type(item).__name__ == "BadItem" else item
+        sent = [one for state in self._tenant.snapshots for one in state.items]
+        if isinstance(raw, bytes):
+            known = {one.raw: one.name for one in sent}
+            return known.get(raw, f"not as sent: {raw[:80]!r}")
         name = item.recovery_link if self._s.call == "baskets.list_abandoned" else item.name
-        return str(name)
+        return str(name) if any(name == one.name for one in sent) else f"not as sent: {str(name)[:80]!r}"
 
 
 async def run_walk(seed: int, *, verbose: bool = False) -> tuple[list[Finding], ListTenant, list[Outcome]]:
@@ -237,6 +267,9 @@ async def run_walk(seed: int, *, verbose: bool = False) -> tuple[list[Finding], 
     try:
         await walk.run()
         findings = walk.findings
+        if not findings:
+            findings += await walk.ask_for_commit()
+            findings += await walk.ask_for_one()
         tenant.benign = True
         if not findings:
             limio = walk.open()

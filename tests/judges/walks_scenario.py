@@ -102,6 +102,12 @@ class Scenario:
     """Whether what was stored last is resumed once more after the end."""
     after_error: Literal["error", "listing", "iterate", "give up"]
     """Resume the error's checkpoint, or the listing's; iterate the same listing again; leave it."""
+    odd: float = 0.0
+    """The share of items with odd bytes."""
+    halves: bool = False
+    """Whether these are half surrogates only, which can be read."""
+    asks_commit: bool = False
+    """Whether the catalog's commit is asked for after the walk."""
     statuses: tuple[int, ...] = field(default=_STATUSES)
 
     def promises(self) -> bool:
@@ -162,7 +168,20 @@ def draw(seed: int) -> Scenario:
     scenario.parts = _parts(r, scenario)
     if scenario.slow:
         scenario.faults = ("slow head", "slow body")
+    _draw_oddities(Random(f"{seed}/oddities"), scenario)
     return scenario
+
+
+def _draw_oddities(r: Random, s: Scenario) -> None:
+    """Odd bytes, and what is asked besides; drawn apart, so that a seed of before walks as before."""
+    s.asks_commit = s.commit != "none" and r.random() < 0.15
+    if s.equal > 1 or s.bad_item or s.pad > 3000 or r.random() >= 0.18:
+        return
+    s.odd, s.halves = r.choice((0.1, 0.3, 0.6, 1.0)), r.random() < 0.3
+    treated = r.choice((None, "skip", "skip", "yield", "yield"))
+    if treated is not None:
+        for part in s.parts:
+            part.options = part.options | {"on_bad_item": treated}
 
 
 def _pad(r: Random, count: int) -> int:

@@ -51,12 +51,17 @@ class Entry:
     snapshot: Snapshot | None = None
     walk: Pass | None = None
     end: bool = False
+    opens: bool = False
+    """Whether it asks for a scroll to be opened."""
+    alone: bool = False
+    """Whether it asks for one page of a catalog, without a scroll."""
 
     def __str__(self) -> str:
         sent = {None: "not sent", False: "not whole", True: "whole"}[self.reply.whole]
         names = " ".join(item.name for item in self.items) if self.what == "page" else ""
         return (
-            f"part {self.part}: {self.what:5} {self.target:40} -> {self.reply.status} "
+            f"part {self.part}: {self.what:5} {self.target:40} {'one page ' if self.alone else ''}-> "
+            f"{self.reply.status} "
             f"{self.reply.fault or self.reply.style} {sent} {self.note} [{names}] {'END' if self.end else ''}"
         )
 
@@ -71,6 +76,8 @@ class ListTenant:
         """The number of the part that is walked."""
         self.benign = False
         """Whether it answers well from now on, and logs nothing: the walk is over."""
+        self.single: Item | None = None
+        """What is answered to whoever asks for a single object."""
         self.lied: list[str] = []
         self.odd = False
         """Whether something was sent that a client may read or refuse."""
@@ -104,6 +111,10 @@ class ListTenant:
         """Answer a page, a token, or a simple call."""
         if request.path == "/oauth2/token":
             return self._token(request)
+        if self.single is not None and self._authorized(request):
+            return Reply(body=self.single.raw)
+        if self.single is not None:
+            return Reply(status=401, body=b"{}")
         if self.benign:
             return Reply(body=b'{"id":"x","name":"x"}')
         self._requests += 1
@@ -152,6 +163,8 @@ class ListTenant:
         if not self._authorized(request):
             return self._refused(entry, 401, "token expired")
         cursor = query.get("opt.queryMoreFrom") or query.get("queryMore")
+        entry.alone = s.kind == "scroll" and cursor is None and query.get("opt.all") != "true"
+        entry.opens = s.kind == "scroll" and cursor is None and not entry.alone
         walk = self._find(cursor)
         size = max(1, int(query.get("opt.pageSize") or query.get("limit") or s.page))
         if cursor is not None and (walk is None or walk.gone):
@@ -166,7 +179,8 @@ class ListTenant:
         if s.cap and size > s.cap and self._requests > s.cap_from:
             return self._refused(entry, s.cap_status, "too large")
         if walk is None:
-            walk = self._begun(self.snapshots[-1], size)
+            walk = Pass(self.snapshots[-1], self.part, size=size) if entry.alone else None
+            walk = walk or self._begun(self.snapshots[-1], size)
         fault = self._fault(r)
         if fault == "status":
             entry.reply.headers = {"Retry-After": "0"} if r.random() < 0.3 else {}
@@ -217,6 +231,9 @@ class ListTenant:
     def _fill(self, entry: Entry, walk: Pass, start: int, size: int, r: Random, *, passed: bool) -> None:
         """Put the page from *start* into the answer, or what the server lies instead, and move on."""
         s, all_items = self.scenario, walk.snapshot.items
+        if entry.alone:
+            self._fill_alone(entry, walk, size, r)
+            return
         items: Sequence[Item] = all_items[start : start + size]
         following = start + len(items)
         if not passed and start > 0 and following < len(all_items) and r.random() < s.empties:
@@ -233,6 +250,15 @@ class ListTenant:
         walk.at = following
         cursor = self._next(walk, following, more=more, empty=not items)
         entry.reply.body = page_of(s, walk.snapshot, items, cursor, r)
+
+    def _fill_alone(self, entry: Entry, walk: Pass, size: int, r: Random) -> None:
+        """Put the first page into the answer, and no cursor."""
+        s = self.scenario
+        if s.lie == "wrong hits":
+            self.lied.append(s.lie)
+        entry.walk, entry.snapshot, entry.items = walk, walk.snapshot, walk.snapshot.items[:size]
+        entry.end = size >= len(walk.snapshot.items)
+        entry.reply.body = page_of(s, walk.snapshot, entry.items, ..., r)
 
     def _next(self, walk: Pass, following: int, *, more: bool, empty: bool) -> Any:
         s = self.scenario
