@@ -17,6 +17,7 @@ import msgspec
 from aiohttp.client_middlewares import ClientHandlerType
 from aiohttp.connector import Connection
 
+from limio_async.core.splitter import container
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.transport.translation import Unclean, translated
@@ -100,5 +101,8 @@ def is_cut_short(response: Response) -> bool:
     try:
         _SKIM.decode(mended(response.body))
     except UNDECODABLE as error:
-        return "truncated" in str(error) or str(error).endswith(f"(byte {len(response.body)})")
+        if "truncated" in str(error) or str(error).endswith(f"(byte {len(response.body)})"):
+            return True
+        text = response.body.lstrip()  # what msgspec refuses may stand before the end that is missing
+        return text[:1] in {b"{", b"["} and container(text, 0) is None
     return False

@@ -9,7 +9,7 @@ import pytest
 
 from limio_async import Limio, errors
 from limio_async.auth import ApiKey
-from limio_async.core.wire import Request, Response
+from limio_async.core.wire import Attempt, Request, Response
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, SCROLL, answer, page, scroll_page
 from tests.unit.served import LENGTHS, Served, names
@@ -157,7 +157,6 @@ async def test_a_list_without_a_switch_is_walked_as_ever() -> None:
         ({"items": [{"id": "1"}], "header": {"commitId": 1711455734554}}, "1711455734554"),
         ({"items": None, "commitId": "", "header": {"commitId": "c"}}, "c"),
         ({"items": []}, None),
-        ({}, None),
     ],
 )
 async def test_the_commit_of_the_catalog_is_asked_for_by_one_item(body: Any, commit: str | None) -> None:
@@ -168,11 +167,16 @@ async def test_the_commit_of_the_catalog_is_asked_for_by_one_item(body: Any, com
 
 
 async def test_the_commit_of_the_catalog_fails_as_calls_do() -> None:
-    transport = ScriptedTransport(answer({"message": "no"}, 403), answer(b"<html>"))
+    transport = ScriptedTransport(
+        answer({"message": "no"}, 403), answer(b"<html>"), answer({"commitId": "c"})
+    )
     async with Limio("limio.test", auth=ApiKey("k"), transport=transport) as limio:
+        trace: list[Attempt] = []
         with pytest.raises(errors.Forbidden):
-            await limio.catalog.commit_id()
-        with pytest.raises(errors.Unreadable):
-            await limio.catalog.commit_id()
+            await limio.catalog.commit_id(trace=trace)
+        assert [one.status for one in trace] == [403]
+        for _ in range(2):
+            with pytest.raises(errors.Unreadable):
+                await limio.catalog.commit_id()
         with pytest.raises(TypeError, match="is no operation"):
             limio.explain(limio.catalog.commit_id)

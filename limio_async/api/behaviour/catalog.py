@@ -6,9 +6,8 @@ from typing import Unpack
 
 import msgspec
 
-from limio_async.core.listing.head import commit_id_of
 from limio_async.core.session import CallOptions, Resource
-from limio_async.core.wire import Endpoint, Param
+from limio_async.errors import LimioError
 
 __all__ = ["CatalogBehaviour"]
 
@@ -23,15 +22,14 @@ class CatalogBehaviour(Resource):
         one offer without `opt.all`, so the server opens no scroll. Raises what any call raises.
         """
         offers = self._session.list_endpoint("listOffers")
-        one = Endpoint[dict[str, msgspec.Raw]](
-            operation=offers.operation,
-            resource=offers.resource,
-            name=offers.name,
-            method=offers.method,
-            path=offers.path,
-            returns=dict[str, msgspec.Raw],
-            auth=offers.auth,
-            params=(Param(name="size", wire=offers.paging.page_size or "", place="query", kind="integer"),),
-        )
-        answer = await self._session.call(one, {"size": 1}, **options)
-        return commit_id_of(offers.operation, offers.paging, answer)
+        page = msgspec.structs.replace(offers, paging=msgspec.structs.replace(offers.paging, always={}))
+        trace = options.get("trace")
+        try:
+            answer = await self._session.list(page, {}, page_size=1, timeout=options.get("timeout")).raw()
+        except LimioError as error:
+            if trace is not None:
+                trace.extend(error.attempts)
+            raise
+        if trace is not None:
+            trace.extend(answer.attempts)
+        return answer.commit_id

@@ -19,7 +19,6 @@ from limio_async.errors import Unreadable
 __all__ = [
     "ERROR_KEYS",
     "Head",
-    "commit_id_of",
     "error_beside",
     "head_of",
     "page_query",
@@ -139,7 +138,7 @@ def head_of(
         odd_hits=hits is None and bytes(raw) != b"null",
         alone=alone,
         cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
-        commit_id=commit_id_of(operation, paging, page),
+        commit_id=_first_found(operation, paging.commit_id, page),
     )
 
 
@@ -202,9 +201,8 @@ def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:
     return Cursor(query)
 
 
-def commit_id_of(operation: str, paging: Paging, page: Mapping[str, msgspec.Raw]) -> str | None:
-    """Return the snapshot that a page is of, where it says so. Raises `Unreadable`."""
-    for place in paging.commit_id:
+def _first_found(operation: str, places: tuple[str, ...], page: Mapping[str, msgspec.Raw]) -> str | None:
+    for place in places:
         top, *inner = place.split(".")
         found = decode(operation, page.get(top, _NULL), decoder_for(Any), at=f"$.{top}")
         for key in inner:
