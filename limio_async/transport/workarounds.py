@@ -103,6 +103,8 @@ def is_cut_short(response: Response) -> bool:
     except UNDECODABLE as error:
         if "truncated" in str(error) or str(error).endswith(f"(byte {len(response.body)})"):
             return True
+        if isinstance(error, RecursionError):
+            return False
         text = response.body.lstrip()  # what msgspec refuses may stand before the end that is missing
         return text[:1] in {b"{", b"["} and container(text, 0) is None
     return False
