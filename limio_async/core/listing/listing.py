@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Generic, TypeVar
@@ -10,12 +11,13 @@ import msgspec
 
 from limio_async.core.listing.checkpoint import Checkpoint, digest
 from limio_async.core.listing.fetch import Sender
+from limio_async.core.listing.following import followed
 from limio_async.core.listing.options import Options, checked
 from limio_async.core.listing.page import Page, Report
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import ListEndpoint
-from limio_async.errors import IncompleteListing, ListingError
+from limio_async.errors import IncompleteListing, InvalidArgument, ListingError
 
 __all__ = ["Listing"]
 
@@ -49,15 +51,17 @@ class Listing(Generic[T]):
         self._args = args
         self._options = checked(options, endpoint)
         self._reader = reader or PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
-        self._walk = self._walk_from(options.resume)
+        self._walk = self._walk_from(options.resume if options.follow is None else options.follow)
+        if options.follow is not None:
+            self._walk = self._walk_from(followed(self.checkpoint(), options.reach), read=True)
 
     def raw(self) -> Listing[bytes]:
         """Return the same listing, each item its exact bytes: nothing decoded, nothing lost."""
-        return self._read_as(msgspec.Raw, lambda items: list(map(bytes, items)))
+        return _read_as(self, msgspec.Raw, lambda items: list(map(bytes, items)))
 
     def into(self, kind: type[S]) -> Listing[S]:
         """Return the same listing, each item decoded to *kind*; fields that it lacks are skipped."""
-        return self._read_as(kind)
+        return _read_as(self, kind)
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
         """Yield the pages that are left; of one that was begun, the items that are left."""
@@ -66,6 +70,25 @@ class Listing(Generic[T]):
             async for page in pages:
                 begun, place.taken = place.taken, len(page.items)
                 yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
+
+    async def follow(self, *, every: float) -> AsyncGenerator[T, None]:
+        """Yield the items that are left, then those that are created, asking every *every* seconds; ends with its caller.
+
+        Between two rounds, `checkpoint()` can be followed; within one it can be resumed. Changes of items that
+        were there are not told.
+        """
+        operation, species = self._endpoint.operation, self._endpoint.paging.species
+        if not species.durable:
+            said = f"is {species.summary} and cannot be followed: only lists of objects can"
+            raise InvalidArgument(said, operation=operation)
+        if not every > 0:
+            raise InvalidArgument("every is more than 0 seconds", operation=operation)
+        while True:
+            async with aclosing(self._remaining_items(self._options.read_ahead)) as items:
+                async for item in items:
+                    yield item
+            await asyncio.sleep(every)
+            self._walk = self._walk_from(followed(self.checkpoint(), self._options.reach), read=True)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._remaining_items(self._options.read_ahead)
@@ -168,6 +191,9 @@ class Listing(Generic[T]):
             )
         return Walk[T](self._sender, endpoint, self._args, self._options, resume=saved, reader=self._reader)
 
-    def _read_as(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> Listing[Any]:
-        reader = PageReader[Any](self._endpoint.operation, self._endpoint.paging, kind, finish)
-        return Listing[Any](self._sender, self._endpoint, self._args, self._options, reader=reader)
+
+def _read_as(
+    listing: Listing[Any], kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None
+) -> Listing[Any]:
+    reader = PageReader[Any](listing._endpoint.operation, listing._endpoint.paging, kind, finish)
+    return Listing[Any](listing._sender, listing._endpoint, listing._args, listing._options, reader=reader)

@@ -68,11 +68,16 @@ class PageReader(Generic[T]):
 
     def fingerprint(self, head: Head, body: bytes, length: int) -> int:
         """Return the fingerprint of a page that has *length* items: of nothing but its items' bytes."""
-        if head.items is not None:
-            return page_print(length, memoryview(head.items))
-        if head.alone and (span := self._span(body)) is not None:
+        if head.items is None and head.alone and (span := self._span(body)) is not None:
             return page_print(length, span)
-        return page_print(length, memoryview(_only_items(self._paging.items).decode(body).items))
+        return page_print(length, memoryview(self.list_of(head, body)))
+
+    def list_of(self, head: Head, body: bytes) -> msgspec.Raw:
+        """Return the bytes of a page's items, which can be read."""
+        if head.items is not None:
+            return head.items
+        found: msgspec.Raw = _only_items(self._paging.items).decode(body).items
+        return found
 
     def _learns_keys(self, body: bytes) -> bool:
         """Return whether the page has keys that were not known; now they are."""
