@@ -17,7 +17,7 @@ from limio_async import errors
 from limio_async.auth import NoAuth
 from limio_async.core.listing import Listing
 from limio_async.core.listing import trail as trails
-from limio_async.core.listing.trail import instant
+from limio_async.core.listing.rows import instant
 from limio_async.core.session import Session
 from limio_async.core.wire import Request, Response
 from tests.conftest import ScriptedTransport
@@ -71,8 +71,8 @@ class Store:
             return answer({}, 413)
         after = None
         if cursor:
-            at, _, name = cursor.partition("/")
-            after = (self.sign * int(at), name)
+            begin, _, name = cursor.partition("/")
+            after = (self.sign * int(begin), name)
         left = [(key, name) for key, name in self.ordered() if after is None or key > after]
         page, more = left[:size], len(left) > size
         body: dict[str, Any] = {"items": [self.row(name) for _, name in page]}

@@ -12,7 +12,7 @@ from limio_async.core.listing.options import Options
 from limio_async.core.listing.page import BadItem, Tally
 from limio_async.core.listing.place import Place
 from limio_async.core.listing.repeats import Seen, last_id
-from limio_async.core.listing.trail import Row
+from limio_async.core.listing.rows import Rows
 
 __all__ = ["Choice", "Chooser"]
 
@@ -40,7 +40,7 @@ class Chooser:
         self,
         items: Sequence[Any],
         raw: Sequence[msgspec.Raw] | None,
-        rows: Sequence[Row],
+        rows: Rows,
         place: Place[Any],
         seen: Seen | None,
         track: Track,

@@ -6,12 +6,14 @@ direction is known yet: from the top. What the walk before has handed out is pas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from limio_async.core.listing.checkpoint import VERSION, Checkpoint, Cursor, Trail
-from limio_async.core.listing.trail import Row, Window, known_ids, name_of, rows_of, steps
+from limio_async.core.listing.rows import Row, Rows, name_of, rows_of
+from limio_async.core.listing.trail import Window, known_ids
 from limio_async.core.wire import Species
 from limio_async.errors import ForeignCheckpoint
 
@@ -51,6 +53,9 @@ def _refusal(trail: Trail, overlap: int) -> str:
     return ""
 
 
+NOTHING = Rows((), (), None)
+
+
 class Track:
     """What following needs of a walk, and what a walk that follows passes over."""
 
@@ -66,7 +71,7 @@ class Track:
         top = at.cursor is None and not at.items and not at.ended
         trail = at.trail or (Trail(overlap=self._overlap) if top else None)
         self._window: Window | None = None
-        self._page: tuple[Cursor | None, Sequence[Row], int] | None = None
+        self._page: tuple[Cursor | None, Rows, int] | None = None
         self._drop: frozenset[int] = frozenset()
         self._floor: int | None = None
         if not self._durable or trail is None:
@@ -83,28 +88,29 @@ class Track:
         """Whether it looks at items at all."""
         return self._window is not None
 
-    def read(self, items: msgspec.Raw) -> list[Row]:
-        """Return what the next page's items say of themselves."""
-        return rows_of(items, self._last)
+    def read(self, items: Sequence[Any], items_as: Callable[[Any], list[Any]]) -> Rows:
+        """Return what the next page's items say of themselves; *items_as* decodes them to another type."""
+        return rows_of(items, items_as, self._last) if self.watches else NOTHING
 
-    def contradicts(self, rows: Sequence[Row]) -> bool:
+    def contradicts(self, rows: Rows) -> bool:
         """Return whether the next page is not in the order of the list that is followed."""
         if self.follows is None:
             return False
-        rises, falls = steps(rows, self._last)
+        rises, falls = rows.steps(self._last)
         return (self.follows.rising and falls) or (self.follows.falling and rises)
 
-    def reaches_back(self, rows: Sequence[Row]) -> bool:
+    def reaches_back(self, rows: Rows) -> bool:
         """Return whether the next page is the last that can hold anything new."""
-        return self._floor is not None and any(self._is_old(row) for row in rows)
+        return self._floor is not None and any(self._is_old(row) for row in rows.listed)
 
-    def new(self, rows: Sequence[Row], places: Sequence[int]) -> Sequence[int]:
+    def new(self, rows: Rows, places: Sequence[int]) -> Sequence[int]:
         """Return those *places* of the next page where something new stands."""
         if self.follows is None:
             return places
-        return [one for one in places if not self._is_old(rows[one]) and name_of(rows[one]) not in self._drop]
+        listed = rows.listed
+        return [n for n in places if not self._is_old(listed[n]) and name_of(listed[n]) not in self._drop]
 
-    def turn(self, asked: Cursor | None, rows: Sequence[Row], passed: int) -> None:
+    def turn(self, asked: Cursor | None, rows: Rows, passed: int) -> None:
         """Take the next page in hand, of which *passed* items were handed out before."""
         if self._window is not None:
             self._window.add(*self._handed(None))
@@ -126,21 +132,21 @@ class Track:
         window.add(*self._handed(behind))
         if self._page is None or self.follows is None or behind >= len(self._page[1]):
             return window.trail()
-        rows = self._page[1]  # of which all comes again
+        rows = self._page[1].listed  # of which all comes again
         again = (row for n, row in enumerate(rows) if n < behind or name_of(row) in self._drop)
         return msgspec.structs.replace(window.trail(again), last=last)
 
     @property
     def _last(self) -> int | None:
         if self._page is not None and self._page[1]:
-            return self._page[1][-1].created
+            return self._page[1].final
         return self._window.last if self._window is not None else None
 
-    def _handed(self, behind: int | None) -> tuple[Cursor | None, Sequence[Row]]:
+    def _handed(self, behind: int | None) -> tuple[Cursor | None, Rows]:
         if self._page is None:
-            return None, ()
+            return None, NOTHING
         asked, rows, passed = self._page
-        return asked, rows[passed:behind]
+        return asked, rows.cut(passed, behind)
 
     def _is_old(self, row: Row) -> bool:
         return self._floor is not None and row.created is not None and row.created < self._floor

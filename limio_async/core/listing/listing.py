@@ -57,11 +57,17 @@ class Listing(Generic[T]):
 
     def raw(self) -> Listing[bytes]:
         """Return the same listing, each item its exact bytes: nothing decoded, nothing lost."""
-        return _read_as(self, msgspec.Raw, lambda items: list(map(bytes, items)))
+        endpoint = self._endpoint
+        reader = PageReader[bytes](
+            endpoint.operation, endpoint.paging, msgspec.Raw, lambda items: list(map(bytes, items))
+        )
+        return Listing[bytes](self._sender, endpoint, self._args, self._options, reader=reader)
 
     def into(self, kind: type[S]) -> Listing[S]:
         """Return the same listing, each item decoded to *kind*; fields that it lacks are skipped."""
-        return _read_as(self, kind)
+        endpoint = self._endpoint
+        reader = PageReader[S](endpoint.operation, endpoint.paging, kind)
+        return Listing[S](self._sender, endpoint, self._args, self._options, reader=reader)
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
         """Yield the pages that are left; of one that was begun, the items that are left."""
@@ -190,10 +196,3 @@ class Listing(Generic[T]):
                 saved, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging
             )
         return Walk[T](self._sender, endpoint, self._args, self._options, resume=saved, reader=self._reader)
-
-
-def _read_as(
-    listing: Listing[Any], kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None
-) -> Listing[Any]:
-    reader = PageReader[Any](listing._endpoint.operation, listing._endpoint.paging, kind, finish)
-    return Listing[Any](listing._sender, listing._endpoint, listing._args, listing._options, reader=reader)

@@ -6,21 +6,15 @@ follows tells an item that appeared late from one that was handed out.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-import msgspec
-
-from limio_async.core.codec import decoder_for, items_decoder
 from limio_async.core.listing.checkpoint import Cursor, Trail
-from limio_async.core.listing.repeats import last_id
-from limio_async.core.wire import UNDECODABLE
+from limio_async.core.listing.rows import SECOND, Row, Rows, name_of
 
-__all__ = ["MOST_KNOWN", "Row", "Window", "instant", "known_ids", "name_of", "rows_of"]
+__all__ = ["MOST_KNOWN", "Window", "known_ids"]
 
 MOST_KNOWN = 10_000
 """How many ids a checkpoint holds."""
@@ -28,60 +22,11 @@ MOST_KNOWN = 10_000
 _MOST_PINNED = 5_000
 _ALWAYS = 2**62
 _RECORD = struct.Struct("<qI")  # the hash of an id, and seconds from its creation to the newest
-_SECOND = 1_000_000
-
-
-class Row(NamedTuple):
-    """An item, as far as following looks at it."""
-
-    name: str | int
-    """Its id, or a hash of its bytes; as a number, the hash of either."""
-    created: int | None
-    """When it was created, or the one before it; in microseconds since 1970. None where neither says."""
-
-
-class _Told(msgspec.Struct):
-    id: str | int | None = None
-    created: str | None = None
-
-
-class _Created(msgspec.Struct):
-    created: str | None = None
 
 
 class _Part(NamedTuple):
     asked: Cursor | None
-    rows: Sequence[Row]
-    newest: int | None
-
-
-def instant(text: str | None) -> int | None:
-    """Return a time in microseconds since 1970, UTC where it names no zone; None where it cannot be read."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * _SECOND)
-    except (ValueError, OverflowError):
-        return None
-
-
-def rows_of(items: msgspec.Raw, before: int | None) -> list[Row]:
-    """Return what a page's items say of themselves; *before* is when the item before them was created."""
-    rows: list[Row] = []
-    for name, text in _told(items):
-        created = instant(text)
-        before = before if created is None else created
-        rows.append(Row(name, before))
-    return rows
-
-
-def name_of(row: Row) -> int:
-    """Return the hash by which an item is known."""
-    if isinstance(row.name, int):
-        return row.name
-    found = hashlib.blake2b(row.name.encode(errors="surrogatepass"), digest_size=8)
-    return int.from_bytes(found.digest(), "little", signed=True)
+    rows: Rows
 
 
 def known_ids(trail: Trail) -> list[Row]:
@@ -89,7 +34,7 @@ def known_ids(trail: Trail) -> list[Row]:
     whole = len(trail.known) // _RECORD.size * _RECORD.size
     newest = trail.newest
     return [
-        Row(name, None if newest is None else newest - ago * _SECOND)
+        Row(name, None if newest is None else newest - ago * SECOND)
         for name, ago in _RECORD.iter_unpack(trail.known[:whole])
     ]
 
@@ -109,7 +54,7 @@ class Window:
         self._pinned = again
         self._carried = followed or ()
         known = known_ids(trail) if again else []
-        self._parts = deque([_Part(trail.begin, known, _newest(known))] if known else [])
+        self._parts = deque([_Part(trail.begin, Rows.of(known))] if known else [])
         self._kept = len(known)
 
     def copy(self) -> Window:
@@ -118,31 +63,30 @@ class Window:
         other.__dict__ |= {**self.__dict__, "_parts": self._parts.copy()}
         return other
 
-    def add(self, asked: Cursor | None, rows: Sequence[Row]) -> None:
+    def add(self, asked: Cursor | None, rows: Rows) -> None:
         """Take note of items that were handed out, of the page that was *asked* for."""
-        rises, falls = steps(rows, self.last)
+        rises, falls = rows.steps(self.last)
         self.rising, self.falling = self.rising or rises, self.falling or falls
-        newest = _newest(rows)
-        if newest is not None:
-            self._newest = newest if self._newest is None else max(newest, self._newest)
-            self.last = rows[-1].created
+        if rows.newest is not None:
+            self._newest = rows.newest if self._newest is None else max(rows.newest, self._newest)
+            self.last = rows.final
         if self.rising and self.falling:
             self._parts.clear()
             self._kept = 0
         elif rows:
-            self._parts.append(_Part(asked, rows, newest))
+            self._parts.append(_Part(asked, rows))
             self._kept += len(rows)
             self._prune()
 
     def trail(self, also: Iterable[Row] = ()) -> Trail:
         """Return it as a value; *also* knows more items."""
         floor = self._floor
-        rows = [row for part in self._parts for row in part.rows]
+        rows = [row for part in self._parts for row in part.rows.listed]
         if self.falling and floor is not None:
             rows = [row for row in rows if row.created is None or row.created >= floor]
         reach = floor if self.falling else None
         if self.rising and self._parts:
-            times = (row.created for row in self._parts[0].rows if row.created is not None)
+            times = (row.created for row in self._parts[0].rows.listed if row.created is not None)
             reach = min(times, default=floor)
         older = [r for r in self._carried if r.created is None or reach is None or r.created >= reach]
         known = {name_of(row): row.created for row in (*older, *rows, *also)}
@@ -165,15 +109,15 @@ class Window:
         parts, floor = self._parts, self._floor
         self._pinned = self._pinned and self._kept <= _MOST_PINNED
         if floor is not None and self.falling:
-            while parts and (newest := parts[-1].newest) is not None and newest < floor:
+            while parts and (newest := parts[-1].rows.newest) is not None and newest < floor:
                 self._drop(parts.pop())
         elif floor is not None and self.rising and not self._pinned:
-            while len(parts) > 1 and (newest := parts[0].newest) is not None and newest < floor:
+            while len(parts) > 1 and (newest := parts[0].rows.newest) is not None and newest < floor:
                 self._drop(parts.popleft())
         while self._kept > MOST_KNOWN:
             part = parts.pop() if self.falling else parts.popleft()
             self._drop(part)
-            self._lost = max(self._lost or 0, _ALWAYS if part.newest is None else part.newest)
+            self._lost = max(self._lost or 0, _ALWAYS if part.rows.newest is None else part.rows.newest)
 
     def _drop(self, part: _Part) -> None:
         self._kept -= len(part.rows)
@@ -182,40 +126,4 @@ class Window:
         """Return full seconds from an item to the newest: read again, it is no older than it was."""
         if created is None or self._newest is None:
             return 0
-        return min(max(0, (self._newest - created) // _SECOND), 2**32 - 1)
-
-
-def steps(rows: Sequence[Row], before: int | None) -> tuple[bool, bool]:
-    """Return whether `created` rises anywhere, and whether it falls; *before* is the item before."""
-    rises = falls = False
-    for _, created in rows:
-        if created is None:
-            continue
-        if before is not None:
-            rises |= created > before
-            falls |= created < before
-        before = created
-    return rises, falls
-
-
-def _newest(rows: Sequence[Row]) -> int | None:
-    return max((row.created for row in rows if row.created is not None), default=None)
-
-
-def _told(items: msgspec.Raw) -> list[tuple[str, str | None]]:
-    """Return id and `created` of each item, in one pass if all are as they should be."""
-    try:
-        told = items_decoder(_Told).decode(items) or []
-        if all(one.id is not None for one in told):
-            return [(str(one.id), one.created) for one in told]
-    except UNDECODABLE:
-        pass
-    return [(last_id(one), _created(one)) for one in items_decoder(msgspec.Raw).decode(items) or []]
-
-
-def _created(item: msgspec.Raw) -> str | None:
-    try:
-        found: str | None = decoder_for(_Created).decode(item).created
-    except UNDECODABLE:
-        return None
-    return found
+        return min(max(0, (self._newest - created) // SECOND), 2**32 - 1)

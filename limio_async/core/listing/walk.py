@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -167,7 +168,7 @@ class Walk(Generic[T]):
             if early is not None:  # before anything is decoded
                 await self.fetcher.get_ahead(early)
             head, items, undecodable = self._read(response.body, asked)
-            rows = self._track.read(self._reader.list_of(head, response.body)) if self._track.watches else []
+            rows = self._track.read(items, partial(self._reader.items_as, head, response.body))
             if self._track.contradicts(rows):
                 raise ListingError(
                     "its items are no longer in the order of created: walk from the top", **self._where()
