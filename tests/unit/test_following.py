@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,11 +48,12 @@ class Store:
         self.length = length
         self.form = form
         self.rows: dict[str, int] = {}
+        self.numbers = itertools.count()
         self.asked: list[str] = []
         self.most = 10_000
 
     def add(self, *created: int) -> list[str]:
-        names = [f"{at}-{len(self.rows) + n}" for n, at in enumerate(created)]
+        names = [f"{at}-{next(self.numbers)}" for at in created]
         self.rows |= dict(zip(names, created, strict=True))
         return names
 
