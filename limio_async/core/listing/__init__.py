@@ -6,6 +6,10 @@ walk.py          getting one page after another: read-ahead, restarts, the hones
 place.py         where a walk stands, and what it passes over
 checkpoint.py    that as a value that can be stored
 completeness.py  whether a walk is complete
+following.py     what was created since a walk that was judged well
+trail.py         the newest of what was handed out
+rows.py          what items say of themselves: id and created
+choice.py        which items of a page are handed out
 repeats.py       ids, pages and cursors that came before
 peek.py          the first items, without a cursor
 fetch.py         asking for pages, one ahead

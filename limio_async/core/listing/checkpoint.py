@@ -11,7 +11,7 @@ import msgspec
 from limio_async.core.wire import UNDECODABLE, Endpoint, Paging
 from limio_async.errors import ForeignCheckpoint
 
-__all__ = ["PAGES_KEPT", "VERSION", "Checkpoint", "Cursor", "digest"]
+__all__ = ["PAGES_KEPT", "VERSION", "Checkpoint", "Cursor", "Trail", "digest"]
 
 PAGES_KEPT = 64
 """How many fingerprints of pages a checkpoint holds."""
@@ -33,6 +33,27 @@ class Cursor(msgspec.Struct, frozen=True):
 
     def __hash__(self) -> int:
         return hash(tuple(self.query.items()))
+
+
+class Trail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The newest of what a walk handed out, so that it can be followed. Times are microseconds since 1970, UTC."""
+
+    overlap: int
+    """How far it looks back from the newest, in microseconds."""
+    newest: int | None = None
+    """The newest `created`."""
+    last: int | None = None
+    """The `created` before the place where the walk stood."""
+    rising: bool = False
+    """Whether an item was newer than the one before it."""
+    falling: bool = False
+    """Whether an item was older than the one before it."""
+    begin: Cursor | None = None
+    """The page where the overlap begins, of a list that does not fall; None where that is the first."""
+    known: bytes = b""
+    """What was handed out from there: of each item a hash of its id, and its seconds before the newest."""
+    lost: int | None = None
+    """The newest item that was one too many to be known."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,6 +96,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the walk came to the list's end."""
     done: bool = False
     """Whether it came to the end and was judged well."""
+    trail: Trail | None = None
+    """What following it needs; None where its list cannot be followed."""
+    follows: Trail | None = None
+    """What a walk follows that was stopped in the middle."""
     version: int = 1
     commit_id: str | None = None
     """Of version 1: the snapshot."""
@@ -98,7 +123,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ""
 
     def to_json(self) -> str:
-        """Return text that `resume=` takes, now or later."""
+        """Return text that `resume=` takes, now or later; also `follow=`, where the walk came to its end."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
@@ -128,7 +153,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return f"the checkpoint belongs to {self.operation}"
         if self.digest != digest:
             return "the checkpoint belongs to other arguments or another host"
-        if self.cursor and not set(self.cursor.query) <= set(paging.sends.values()):
+        trails = [one for one in (self.trail, self.follows) if one is not None]
+        cursors = [one for one in (self.cursor, *(one.begin for one in trails)) if one is not None]
+        if any(not set(one.query) <= set(paging.sends.values()) for one in cursors):
             return "its cursor is not one of this listing"
         if self.cursor and not paging.species.durable:
             return "its cursor cannot be stored: walk again from the top"

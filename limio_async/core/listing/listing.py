@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -11,13 +11,14 @@ import msgspec
 
 from limio_async.core.listing.checkpoint import Checkpoint, digest
 from limio_async.core.listing.fetch import Sender
+from limio_async.core.listing.following import followed
 from limio_async.core.listing.options import Options, checked
 from limio_async.core.listing.page import Page, Report
 from limio_async.core.listing.peek import peeked
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import ListEndpoint
-from limio_async.errors import IncompleteListing, ListingError
+from limio_async.errors import IncompleteListing, InvalidArgument, ListingError
 
 __all__ = ["Listing"]
 
@@ -54,14 +55,22 @@ class Listing(Generic[T]):
         self._options = checked(options, endpoint)
         self._reader = reader or PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
         self._walk = self._start(endpoint, self._options)
+        if options.follow is not None:
+            self._walk = self._start(endpoint, options, followed(self.checkpoint(), options.reach))
 
     def raw(self) -> Listing[bytes]:
         """Return the same listing, each item its exact bytes: nothing decoded, nothing lost."""
-        return self._read_as(msgspec.Raw, lambda items: list(map(bytes, items)))
+        endpoint = self._endpoint
+        reader = PageReader[bytes](
+            endpoint.operation, endpoint.paging, msgspec.Raw, lambda items: list(map(bytes, items))
+        )
+        return Listing[bytes](self._sender, endpoint, self._args, self._options, reader=reader)
 
     def into(self, kind: type[S]) -> Listing[S]:
         """Return the same listing, each item decoded to *kind*; fields that it lacks are skipped."""
-        return self._read_as(kind)
+        endpoint = self._endpoint
+        reader = PageReader[S](endpoint.operation, endpoint.paging, kind)
+        return Listing[S](self._sender, endpoint, self._args, self._options, reader=reader)
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
         """Yield the pages that are left; of one that was begun, the items that are left."""
@@ -70,6 +79,26 @@ class Listing(Generic[T]):
             async for page in pages:
                 begun, place.taken = place.taken, len(page.items)
                 yield msgspec.structs.replace(page, items=page.items[begun:]) if begun else page
+
+    async def follow(self, *, every: float) -> AsyncGenerator[T, None]:
+        """Yield the items that are left, then those that are created, asking every *every* seconds; ends with its caller.
+
+        Between two rounds, `checkpoint()` can be followed; within one it can be resumed. Changes of items that
+        were there are not told.
+        """
+        operation, species = self._endpoint.operation, self._endpoint.paging.species
+        if not species.durable:
+            said = f"is {species.summary} and cannot be followed: only lists of objects can"
+            raise InvalidArgument(said, operation=operation)
+        if not every > 0:
+            raise InvalidArgument("every is more than 0 seconds", operation=operation)
+        while True:
+            async with aclosing(self._remaining_items(self._options.read_ahead)) as items:
+                async for item in items:
+                    yield item
+            await asyncio.sleep(every)
+            at = followed(self.checkpoint(), self._options.reach)
+            self._walk = self._start(self._endpoint, self._options, at)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._remaining_items(self._options.read_ahead)
@@ -177,13 +206,12 @@ class Listing(Generic[T]):
         if at is None:
             bound_to = digest(endpoint, self._args, self._sender.origin)
             at = Checkpoint.read(
-                options.resume, operation=endpoint.operation, digest=bound_to, paging=endpoint.paging
+                options.resume if options.follow is None else options.follow,
+                operation=endpoint.operation,
+                digest=bound_to,
+                paging=endpoint.paging,
             )
         return Walk[T](self._sender, endpoint, self._args, options, resume=at, reader=self._reader)
-
-    def _read_as(self, kind: Any, finish: Callable[[list[Any]], list[Any]] | None = None) -> Listing[Any]:
-        reader = PageReader[Any](self._endpoint.operation, self._endpoint.paging, kind, finish)
-        return Listing[Any](self._sender, self._endpoint, self._args, self._options, reader=reader)
 
 
 async def _let_go(items: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -11,6 +12,8 @@ from limio_async.core.wire import ListEndpoint
 from limio_async.errors import InvalidArgument
 
 __all__ = ["ListOptions", "Options", "Verify", "checked"]
+
+_LONGEST = 2.0**32  # seconds
 
 Verify = Literal["raise", "warn", "off"]
 """What a walk does about missing items or a changed catalog."""
@@ -25,6 +28,10 @@ class ListOptions(TypedDict, total=False):
     """Pages fetched while the caller works on one: 1 (the default, from the second page on) or 0."""
     resume: Checkpoint | str | bytes | None
     """Where an earlier walk with the same arguments stood."""
+    follow: Checkpoint | str | bytes | None
+    """A walk that came well to its end: what was created since. Only lists of objects can be followed."""
+    overlap: float | timedelta
+    """How late an item may appear and still be found by whoever follows: seconds or a timedelta, 5 minutes by default."""
     verify: Verify
     """What a walk does that ends short of `hits` or sees the catalog change: `raise` (default), `warn`, `off`."""
     timeout: float | None
@@ -49,6 +56,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     page_size: int | None = None
     read_ahead: int = 1
     resume: Checkpoint | str | bytes | None = None
+    follow: Checkpoint | str | bytes | None = None
+    overlap: float | timedelta = 300.0
     verify: Verify = "raise"
     timeout: float | None = None
     unique: bool = False
@@ -57,10 +66,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     on_snapshot_change: Literal["raise", "restart"] = "raise"
     restarts: int = 2
 
+    @property
+    def reach(self) -> float:
+        """The overlap in seconds."""
+        return self.overlap.total_seconds() if isinstance(self.overlap, timedelta) else self.overlap
+
 
 def checked(options: Options, endpoint: ListEndpoint[Any]) -> Options:
     """Return *options* if *endpoint* can keep them. Raises `InvalidArgument`."""
     wrong = ""
+    summary, can_follow = endpoint.paging.species.summary, endpoint.paging.species.durable
     if options.read_ahead not in {0, 1}:
         wrong = "read_ahead is 0 or 1"
     elif options.restarts < 0:
@@ -69,6 +84,12 @@ def checked(options: Options, endpoint: ListEndpoint[Any]) -> Options:
         wrong = "page_size is at least 1"
     elif options.page_size is not None and endpoint.paging.page_size is None:
         wrong = "answers in one page, it takes no page_size"
+    elif options.follow is not None and not can_follow:
+        wrong = f"is {summary} and cannot be followed: only lists of objects can"
+    elif options.follow is not None and options.resume is not None:
+        wrong = "takes either resume or follow"
+    elif not 0 <= options.reach < _LONGEST:
+        wrong = "overlap is at least 0 seconds"
     if wrong:
         raise InvalidArgument(wrong, operation=endpoint.operation)
     return options

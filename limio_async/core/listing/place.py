@@ -174,7 +174,7 @@ class Place(Generic[T]):
             return replace(facts, ended=True, sent=self.sent)
         if self.used_up and self._species.durable:
             return replace(facts, cursor=self.next, sent=self.sent)
-        behind = self._behind(page)
+        behind = self.behind
         last = page.id_before(behind, self._reader)
         if self._species.durable:
             return replace(facts, cursor=page.asked, sent=self._sent, skip=behind, last=last)
@@ -194,10 +194,12 @@ class Place(Generic[T]):
         page = self.in_hand
         if page is None or self.used_up:
             return seen.owed
-        return seen.owed + page.length - self._behind(page) - (len(page.places) - self.taken)
+        return seen.owed + page.length - self.behind - (len(page.places) - self.taken)
 
-    def _behind(self, page: InHand[T]) -> int:
-        """Return how many items of the page in hand, as it came, lie before this place."""
-        if self.used_up:
-            return page.length
+    @property
+    def behind(self) -> int:
+        """How many items of the page in hand, as it came, lie before this place."""
+        page = self.in_hand
+        if page is None or self.used_up:
+            return page.length if page else 0
         return page.places[self.taken - 1] + 1 if self.taken else page.passed

@@ -90,7 +90,18 @@ class PageReader(Generic[T]):
             return page_print(length, memoryview(head.items))
         if head.alone and (span := self._span(body)) is not None:
             return page_print(length, span)
-        return page_print(length, memoryview(_only_items(self._paging.items).decode(body).items))
+        return page_print(length, memoryview(_only_items(self._paging.items, msgspec.Raw).decode(body).items))
+
+    def items_as(self, head: Head, body: bytes, kind: Any) -> list[Any]:
+        """Return the items of a page decoded to another type. Raises what msgspec does, but for their bytes."""
+        if head.parts is not None and kind is msgspec.Raw:
+            return list(head.parts)
+        try:
+            return _only_items(self._paging.items, list[kind] | None).decode(body).items or []
+        except UNDECODABLE:
+            if kind is not msgspec.Raw:
+                raise
+            return list(self.split(body))
 
     def _learns_keys(self, body: bytes) -> bool:
         """Return whether the page has keys that were not known; now they are."""
@@ -204,10 +215,10 @@ def _page_decoder(items: str, others: tuple[str, ...], kind: Any) -> msgspec.jso
 
 
 @lru_cache(maxsize=64)
-def _only_items(items: str) -> msgspec.json.Decoder[Any]:
-    """Return a decoder that finds the items of a page, as their bytes."""
+def _only_items(items: str, kind: Any) -> msgspec.json.Decoder[Any]:
+    """Return a decoder that finds the items of a page, as one value of a type."""
     field = msgspec.field(name=items, default=_NULL)
-    return msgspec.json.Decoder(msgspec.defstruct("Items", [("items", msgspec.Raw, field)]))
+    return msgspec.json.Decoder(msgspec.defstruct("Items", [("items", kind, field)]))
 
 
 def _others(paging: Paging) -> tuple[str, ...]:

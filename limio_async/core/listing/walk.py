@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from limio_async.core.listing.checkpoint import Checkpoint, Cursor
+from limio_async.core.listing.choice import Chooser
 from limio_async.core.listing.completeness import Completeness
 from limio_async.core.listing.fetch import Answer, Fetcher, Sender
+from limio_async.core.listing.following import Track
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.options import Options
-from limio_async.core.listing.page import BadItem, Page, Tally
+from limio_async.core.listing.page import Page, Tally
 from limio_async.core.listing.page_size import TOO_LARGE, PageSize
 from limio_async.core.listing.place import InHand, Place, Rewound
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
-from limio_async.core.listing.repeats import id_of, last_id, watched
+from limio_async.core.listing.repeats import id_of, watched
 from limio_async.core.outcome import error_for
 from limio_async.core.wire import Attempt, ListEndpoint, Response
 from limio_async.errors import (
@@ -69,6 +72,8 @@ class Walk(Generic[T]):
         self.completeness = Completeness(endpoint.operation, paging.species, options, resume)
         self.seen = watched(options)
         self.tally = Tally()
+        self._chooser = Chooser(options, self.tally, strict=paging.species.advances)
+        self._track = Track(paging.species, options.reach, resume)
         self._failed: LimioError | None = None  # no page can follow this
         self._walker: object = None
         self._turning = False
@@ -85,13 +90,13 @@ class Walk(Generic[T]):
             gone=found.gone_at(place, self.seen),
             scattered=not place.at_end and place.gone(self.seen) > 0,
         )
-        at = place.checkpoint(facts)
+        at = self._track.noted(place.checkpoint(facts), place.behind)
         done = at.ended and found.fault(at.sent - at.twice, {"operation": self._operation}) is None
         return msgspec.structs.replace(at, done=done)
 
     def takes_over(self, before: Walk[T]) -> None:
         """Count on where *before* stopped, and fail where it can no longer continue."""
-        self.tally, self._failed = before.tally, before._failed
+        self.tally, self._chooser, self._failed = before.tally, before._chooser, before._failed
         self.fetcher.requests, self.fetcher.retries = before.fetcher.requests, before.fetcher.retries
         if self._failed is None and (spoiled := self.place.saved.spoiled):
             self._failed = SnapshotChanged(spoiled, **self._where())
@@ -141,6 +146,7 @@ class Walk(Generic[T]):
                 except Rewound:
                     await self.fetcher.forget()
                     self.place.rewind()
+                    self._track.begin(self.place.saved)
                     self.completeness.begin_pass(self.place.saved)
                     self.seen = watched(self._options)
                 except LimioError as error:
@@ -162,7 +168,12 @@ class Walk(Generic[T]):
             if early is not None:  # before anything is decoded
                 await self.fetcher.get_ahead(early)
             head, items, undecodable = await self._read(response.body, asked)
-            ends = head.cursor is None or (species.ends_empty and not items)
+            rows = self._track.read(items, partial(self._reader.items_as, head, response.body))
+            if self._track.contradicts(rows):
+                raise ListingError(
+                    "its items are no longer in the order of created: walk from the top", **self._where()
+                )
+            ends = head.cursor is None or (species.ends_empty and not items) or self._track.reaches_back(rows)
             if early is not None and early != head.cursor and not ends:
                 raise self._lost("has two cursors")
             if read_ahead and early is None and not ends:
@@ -173,7 +184,11 @@ class Walk(Generic[T]):
             found.check(head, page, len(items), self._where, number=number, firm=firm, by_id=by_id)
             again = found.came_again(page, len(items))
             raw = self._reader.split(response.body) if place.passing.left or self.seen or again else None
-            passed, places, twice = self._chosen(items, raw, ends=ends)
+            passed, places, twice = self._chooser.choose(
+                items, raw, rows, place, self.seen, self._track, ends=ends
+            )
+            if passed < 0:
+                raise SnapshotChanged("the list is not the one that was walked before", **self._where())
         except LimioError as error:
             await self.fetcher.forget()
             gone = species.advances and asked is not None and response.status not in _NOT_EXECUTED
@@ -195,6 +210,7 @@ class Walk(Generic[T]):
         found.gone = max(found.gone, place.passing.gone)
         in_hand = InHand(taken, asked, raw, length=len(items), passed=passed, places=places, twice=twice)
         place.turn(in_hand, ends=ends)
+        self._track.turn(asked, rows, passed)
         self.tally.pages += 1
         self.tally.undecodable += undecodable
         self._size.grow(ended=ends)
@@ -236,26 +252,6 @@ class Walk(Generic[T]):
                 raise self._lost(f"could not be read ({unreadable.said})") from unreadable
             raise
         return head, *await self._reader.decoded(self._reader.raw_items(head), self._options.on_bad_item)
-
-    def _chosen(
-        self, items: Sequence[T], raw: Sequence[msgspec.Raw] | None, *, ends: bool
-    ) -> tuple[int, Sequence[int], int]:
-        """Return how many items to pass over, the places of those to hand out, and how many came twice."""
-        passed = 0
-        if self.place.passing.left and raw is not None:
-            strict = self._paging.species.advances
-            passed = self.place.passing.over([last_id(one) for one in raw], ends=ends, strict=strict)
-            if passed < 0:
-                raise SnapshotChanged("the list is not the one that was walked before", **self._where())
-        places: Sequence[int] = range(passed, len(items))
-        if self._options.on_bad_item == "skip":
-            places = [one for one in places if not isinstance(items[one], BadItem)]
-        if self.seen is None or raw is None:
-            return passed, places, 0
-        _, twice_passed = self.seen.fresh(raw[:passed])
-        fresh, twice = self.seen.fresh([raw[one] for one in places])
-        self.tally.duplicates += len(places) - len(fresh)
-        return passed, [places[one] for one in fresh], twice_passed + twice
 
     def _settle(self) -> None:
         """Raise or log what is wrong with a walk that has come to its end."""

@@ -1,0 +1,515 @@
+"""What was created since: nothing is missed that appears within the overlap, nothing comes twice."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limio_async import errors
+from limio_async.auth import NoAuth
+from limio_async.core.listing import Listing
+from limio_async.core.listing import trail as trails
+from limio_async.core.listing.rows import instant
+from limio_async.core.session import Session
+from limio_async.core.wire import Request, Response
+from tests.conftest import ScriptedTransport
+from tests.unit.helpers import KEY, OPAQUE, SCROLL, WHOLE, Item, answer, listing_of
+
+OVERLAP = 100.0
+DIRECTIONS = ("rising", "falling")
+LENGTHS = (1, 2, 50)
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def text_of(at: int, form: int = 0) -> str:
+    """A time in one of the forms that the API uses."""
+    when = BEGIN + timedelta(seconds=at)
+    return (
+        when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        when.isoformat(),
+        when.replace(tzinfo=None).isoformat(),
+    )[form]
+
+
+class Store:
+    """Objects ordered by `created`, behind a cursor that is a place in the order: it stays good for ever."""
+
+    def __init__(self, direction: str, length: int, *, form: Callable[[int], int] = lambda at: 0) -> None:
+        self.sign = 1 if direction == "rising" else -1
+        self.length = length
+        self.form = form
+        self.rows: dict[str, int] = {}
+        self.numbers = itertools.count()
+        self.asked: list[str] = []
+        self.most = 10_000
+
+    def add(self, *created: int) -> list[str]:
+        names = [f"{at}-{next(self.numbers)}" for at in created]
+        self.rows |= dict(zip(names, created, strict=True))
+        return names
+
+    def ordered(self) -> list[tuple[tuple[int, str], str]]:
+        return sorted(((self.sign * at, name), name) for name, at in self.rows.items())
+
+    def row(self, name: str) -> Any:
+        at = self.rows[name]
+        return {"id": name, "created": text_of(at, self.form(at))}
+
+    def __call__(self, request: Request) -> Response:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(request.target).query).items()}
+        cursor = query.get("queryMore", "")
+        self.asked.append(cursor)
+        size = int(query.get("limit") or self.length)
+        if size > self.most:
+            return answer({}, 413)
+        after = None
+        if cursor:
+            begin, _, name = cursor.partition("/")
+            after = (self.sign * int(begin), name)
+        left = [(key, name) for key, name in self.ordered() if after is None or key > after]
+        page, more = left[:size], len(left) > size
+        body: dict[str, Any] = {"items": [self.row(name) for _, name in page]}
+        if more:
+            (at, name), _ = page[-1]
+            body["queryMore"] = f"{self.sign * at}/{name}"
+        return answer(body)
+
+    def listing(self, **options: Any) -> Listing[Item]:
+        """The list, in a new client."""
+        session = Session(ScriptedTransport(self), NoAuth(), attempts=1)
+        options.setdefault("overlap", OVERLAP)
+        return session.list(listing_of(KEY), {}, **options)
+
+
+async def ids(listing: Listing[Item]) -> list[str]:
+    return [item.id async for item in listing]
+
+
+async def walked(listing: Listing[Item]) -> str:
+    await ids(listing)
+    return listing.checkpoint().to_json()
+
+
+async def torn(store: Store, saved: str, stop: int, **options: Any) -> tuple[list[str], str]:
+    """Follow, killed after each *stop* items and resumed in a new client."""
+    listing, seen = store.listing(follow=saved, **options), list[str]()
+    while True:
+        got = 0
+        async for item in listing:
+            seen.append(item.id)
+            got += 1
+            if got == stop:
+                break
+        kept = listing.checkpoint()
+        if kept.ended:
+            return seen, kept.to_json()
+        listing = store.listing(resume=kept.to_json(), **options)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("stop", [1, 2, 3, 999])
+async def test_what_was_created_since_comes_once(direction: str, length: int, stop: int) -> None:
+    store = Store(direction, length)
+    store.add(*range(0, 2_000, 40))
+    saved = await walked(store.listing())
+    assert await ids(store.listing(resume=saved)) == []
+    for begin in (2_000, 3_000, 3_250, 9_000):
+        late = store.add(begin - 90, begin - 45)
+        new = store.add(*range(begin, begin + 300, 50))
+        seen, saved = await torn(store, saved, stop)
+        assert sorted(seen) == sorted(late + new)
+        nothing, saved = await torn(store, saved, stop)
+        assert nothing == []
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_only_the_pages_that_may_hold_something_new_are_asked_for(direction: str, length: int) -> None:
+    store = Store(direction, length)
+    store.add(*range(0, 100_000, 200))
+    saved = await walked(store.listing())
+    store.add(100_000)
+    store.asked.clear()
+    listing = store.listing(follow=saved)
+    assert len(await ids(listing)) == 1
+    assert len(store.asked) <= 3
+    assert listing.report.complete
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("then", [1, 2, 3, 7, 200])
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_pages_of_another_size_are_followed(direction: str, then: int, length: int) -> None:
+    store = Store(direction, length)
+    store.add(*range(0, 900, 30))
+    saved = await walked(store.listing(page_size=length))
+    new = store.add(850, 900, 930)
+    for stop in (1, 999):
+        seen, _ = await torn(store, saved, stop, page_size=then)
+        assert sorted(seen) == sorted(new)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_a_page_that_is_too_large_is_followed_in_smaller_ones(direction: str) -> None:
+    store = Store(direction, 20)
+    store.add(*range(0, 900, 30))
+    saved = await walked(store.listing(page_size=20))
+    new = store.add(850, 900, 930)
+    store.most = 3
+    assert sorted(await ids(store.listing(follow=saved, page_size=20))) == sorted(new)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("stop", [1, 2, 999])
+@pytest.mark.parametrize(
+    "gone", [slice(-1, None), slice(-3, None), slice(0, -1), slice(0, None), slice(-4, -1)]
+)
+async def test_items_that_are_deleted_bring_no_other_twice(
+    direction: str, length: int, stop: int, gone: slice
+) -> None:
+    store = Store(direction, length)
+    store.add(*range(0, 900, 30))
+    saved = await walked(store.listing())
+    for name in list(store.rows)[gone]:
+        del store.rows[name]
+    new = store.add(850, 900)
+    seen, saved = await torn(store, saved, stop)
+    assert sorted(seen) == sorted(new)
+    assert (await torn(store, saved, stop))[0] == []
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_items_that_vanish_for_one_round_are_not_new_when_they_come_back(
+    direction: str, length: int
+) -> None:
+    store = Store(direction, length)
+    store.add(*range(0, 900, 30))
+    saved = await walked(store.listing())
+    hidden = {name: store.rows.pop(name) for name in list(store.rows)[-3:-1]}
+    _, saved = await torn(store, saved, 999)
+    store.rows |= hidden
+    assert (await torn(store, saved, 999))[0] == []
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("which", [1, 2, 4, 5])
+async def test_what_appears_while_a_follower_is_dead_is_found(
+    direction: str, length: int, which: int
+) -> None:
+    store = Store(direction, length)
+    store.add(*range(0, 900, 30))
+    saved = await walked(store.listing())
+    new = store.add(900, 910, 920, 930, 940)
+    listing, seen = store.listing(follow=saved), list[str]()
+    async for item in listing:
+        seen.append(item.id)
+        if len(seen) == which:
+            break
+    kept = listing.checkpoint().to_json()
+    new += store.add(905, 915, 935, 880, 5_000, 5_010)  # a day later, some of them late
+    resumed = store.listing(resume=kept)
+    seen += await ids(resumed)
+    more, _ = await torn(store, resumed.checkpoint().to_json(), 999)
+    assert sorted(seen + more) == sorted(new)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("stop", [1, 3, 5, 9, 10])
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_what_appears_while_a_first_walk_is_dead_is_found(
+    direction: str, stop: int, length: int
+) -> None:
+    store = Store(direction, length)
+    first = store.add(*range(0, 100, 10))
+    listing = store.listing()
+    seen = [one.id for one in await listing.take(stop)]
+    kept = listing.checkpoint().to_json()
+    more = store.add(95, 85, 55, 1_000)
+    resumed = store.listing(resume=kept)
+    seen += await ids(resumed)
+    seen += (await torn(store, resumed.checkpoint().to_json(), 999))[0]
+    assert sorted(seen) == sorted(first + more)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("created", [[], [7], [7, 7, 7]])
+async def test_a_list_too_short_to_have_a_direction_is_followed_from_the_top(
+    length: int, direction: str, created: list[int]
+) -> None:
+    store = Store(direction, length)
+    store.add(*created)
+    saved = await walked(store.listing())
+    for add in ([7], [8, 9], [400], []):
+        new = store.add(*add)
+        seen, saved = await torn(store, saved, 1)
+        assert sorted(seen) == sorted(new)
+
+
+@pytest.mark.parametrize("forms", [lambda at: at % 3, lambda at: 2, lambda at: 1])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_times_are_compared_as_instants(forms: Any, direction: str) -> None:
+    store = Store(direction, 7, form=forms)
+    store.add(*range(0, 900, 31))
+    saved = await walked(store.listing())
+    new = store.add(850, 899, 1_000)
+    assert sorted((await torn(store, saved, 1))[0]) == sorted(new)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("2026-01-01T01:00:00.500+01:00", "2026-01-01T00:00:00.500Z"),
+        ("2026-01-01", "2026-01-01T00:00:00Z"),
+        ("2026-01-01T00:00:00", "2026-01-01T00:00:00+00:00"),
+        ("soon", None),
+        ("", None),
+        ("9999-12-31T23:59:59.999999-23:59", "9999-12-31T23:59:59.999999-23:59"),
+    ],
+)
+def test_a_time_is_an_instant_or_none(text: str, same: str | None) -> None:
+    assert instant(text) == instant(same)
+    assert (instant(text) is None) is (same is None)
+
+
+class Odd(Store):
+    """Rows without id, without `created`, or with values of other types."""
+
+    def row(self, name: str) -> Any:
+        whole = super().row(name)
+        match int(name.partition("-")[2]) % 7:
+            case 1:
+                return {"name": name, "created": whole["created"]}
+            case 3:
+                return {"id": name, "created": None}
+            case 4:
+                return {"id": {"odd": name}, "created": 17}
+            case 5:
+                return {"name": name}
+            case _:
+                return whole
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("all_bare", [False, True])
+async def test_bare_rows_are_known_by_their_bytes(direction: str, length: int, all_bare: bool) -> None:
+    store = Odd(direction, length)
+    if all_bare:
+        store.row = lambda name: {"name": name}  # type: ignore[method-assign]
+    store.add(*range(0, 900, 30))
+    listing = store.listing().raw()
+    before = {one async for one in listing}
+    saved = listing.checkpoint().to_json()
+    for begin in (900, 1_000, 1_400):
+        new = len(store.add(*range(begin, begin + 60, 5)))
+        raw = store.listing(follow=saved).raw()
+        got = [one async for one in raw]
+        assert len(got) == len(set(got)) == new
+        assert not before & set(got)
+        before |= set(got)
+        saved = raw.checkpoint().to_json()
+
+
+async def test_an_unsorted_list_is_refused_in_words() -> None:
+    store = Store("rising", 2)
+    store.add(5, 3, 9, 1)
+    store.ordered = lambda: [((n, ""), name) for n, name in enumerate(store.rows)]  # type: ignore[method-assign]
+    listing = store.listing()
+    assert len(await ids(listing)) == 4
+    assert listing.report.complete
+    with pytest.raises(errors.ForeignCheckpoint, match="not ordered by created"):
+        store.listing(follow=listing.checkpoint())
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_a_list_that_turns_round_is_told(direction: str) -> None:
+    store = Store(direction, 2)
+    store.add(*range(0, 900, 30))
+    saved = await walked(store.listing())
+    store.sign = -store.sign
+    store.add(1_000, 1_010)
+    with pytest.raises(errors.ListingError, match="no longer in the order of created"):
+        await ids(store.listing(follow=saved))
+
+
+@pytest.mark.parametrize("paging", [SCROLL, OPAQUE, WHOLE])
+async def test_only_lists_of_objects_can_be_followed(paging: Any) -> None:
+    session = Session(ScriptedTransport(answer({"items": []})), NoAuth())
+    with pytest.raises(errors.InvalidArgument, match="cannot be followed: only lists of objects"):
+        session.list(listing_of(paging), {}, follow="{}")
+    with pytest.raises(errors.InvalidArgument, match="cannot be followed: only lists of objects"):
+        await anext(session.list(listing_of(paging), {}).follow(every=1))
+
+
+@pytest.mark.parametrize("overlap", [-1.0, float("nan"), float("inf"), timedelta(seconds=-1)])
+def test_an_overlap_is_a_length_of_time(overlap: Any) -> None:
+    with pytest.raises(errors.InvalidArgument, match="overlap is at least 0"):
+        Store("rising", 2).listing(overlap=overlap)
+
+
+async def test_what_did_not_end_well_is_not_followed() -> None:
+    store = Store("rising", 2)
+    store.add(*range(0, 90, 10))
+    listing = store.listing()
+    await listing.take(3)
+    with pytest.raises(errors.ForeignCheckpoint, match="has not ended: resume= it"):
+        store.listing(follow=listing.checkpoint())
+    await ids(listing)
+    good = listing.checkpoint()
+    with pytest.raises(errors.ForeignCheckpoint, match="not judged well"):
+        store.listing(follow=msgspec.structs.replace(good, done=False))
+    with pytest.raises(errors.ForeignCheckpoint, match="does not say what is newest"):
+        store.listing(follow=msgspec.structs.replace(good, trail=None))
+    with pytest.raises(errors.ForeignCheckpoint, match="with an overlap of 100 seconds"):
+        store.listing(follow=good, overlap=101)
+    with pytest.raises(errors.InvalidArgument, match="either resume or follow"):
+        store.listing(follow=good, resume=good)
+    assert await ids(store.listing(follow=good, overlap=timedelta(seconds=50))) == []
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_more_than_can_be_known_is_refused_until_it_is_old(
+    direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trails, "MOST_KNOWN", 20)
+    store = Store(direction, 5)
+    store.add(*range(40), 1)
+    with pytest.raises(errors.ForeignCheckpoint, match="more items than a checkpoint can hold"):
+        store.listing(follow=await walked(store.listing()))
+    store.add(1_000)
+    saved = await walked(store.listing())
+    new = store.add(1_001)
+    assert await ids(store.listing(follow=saved)) == new
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("options", [{"unique": True}, {"on_bad_item": "skip"}, {"read_ahead": 0}])
+async def test_other_options_hold_while_following(direction: str, options: Any) -> None:
+    store = Store(direction, 3)
+    store.add(*range(0, 900, 30))
+    saved = await walked(store.listing(**options))
+    new = store.add(850, 900, 930)
+    assert sorted((await torn(store, saved, 2, **options))[0]) == sorted(new)
+    pages = [page async for page in store.listing(follow=saved, **options).pages()]
+    assert sorted(item.id for page in pages for item in page.items) == sorted(new)
+    into = store.listing(follow=saved, **options).into(Item)
+    assert sorted(item.id for item in await into.collect(limit=9)) == sorted(new)
+    too_many = store.listing(follow=saved, **options)
+    with pytest.raises(errors.IncompleteListing):
+        await too_many.collect(limit=2)
+    assert sorted(await ids(too_many)) == sorted(new)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_items_come_as_they_are_created(direction: str, virtual_time: Any) -> None:
+    store = Store(direction, 2)
+    store.add(*range(0, 900, 30))
+    listing = store.listing(follow=await walked(store.listing()))
+    expected = store.add(900)
+    seen: list[str] = []
+
+    async def create() -> None:
+        for at in range(1_000, 1_500, 100):
+            await asyncio.sleep(60)
+            expected.extend(store.add(at, at - 95))
+
+    task = asyncio.create_task(create())
+    async for item in listing.follow(every=45):
+        seen.append(item.id)
+        if len(seen) == 11:
+            break
+    await task
+    assert sorted(seen) == sorted(expected)
+    assert virtual_time.elapsed >= 300
+
+
+async def test_whoever_follows_for_ever_is_killed_between_two_rounds(virtual_time: Any) -> None:
+    store = Store("rising", 2)
+    store.add(*range(0, 900, 30))
+    saved: Any = await walked(store.listing())
+    seen: list[str] = []
+    for at in (900, 1_000, 1_100):
+        new = store.add(at)
+        listing = store.listing(follow=saved)
+
+        async def go(listing: Listing[Item] = listing) -> None:
+            async for item in listing.follow(every=30):
+                seen.append(item.id)
+
+        task = asyncio.create_task(go())
+        await asyncio.sleep(100)
+        saved = listing.checkpoint().to_json()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert seen[-1:] == new
+    assert len(seen) == 3
+    with pytest.raises(errors.InvalidArgument, match="every is more than 0"):
+        await anext(store.listing().follow(every=0))
+
+
+steps = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(0, 250), st.integers(0, 100)), max_size=6),  # time goes on; how late
+        st.integers(1, 5),  # items to a kill
+        st.integers(1, 4),  # page size
+        st.booleans(),  # something old is deleted
+        st.lists(st.tuples(st.integers(0, 60), st.integers(0, 100)), max_size=3),  # while it is dead
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(DIRECTIONS), st.integers(0, 12), steps)
+def test_nothing_is_missed_and_nothing_comes_twice(direction: str, first: int, history: Any) -> None:
+    asyncio.run(_followed(direction, first, history))
+
+
+async def _followed(direction: str, first: int, history: Any) -> None:
+    store = Store(direction, 3)
+    now = 1_000
+    store.add(*range(now - 20 * first, now, 20))
+    everything = set(store.rows)
+    listing = store.listing()
+    seen = await ids(listing)
+    saved = listing.checkpoint().to_json()
+
+    def time_passes(events: list[tuple[int, int]]) -> None:
+        nonlocal now
+        for wait, late in events:
+            now += wait
+            everything.update(store.add(now - late))
+
+    for events, stop, size, delete, meanwhile in history:
+        time_passes(events)
+        if delete and store.rows:
+            for name in set(store.rows) & set(seen[-2:]):
+                del store.rows[name]
+        listing = store.listing(follow=saved, page_size=size)
+        got = [one.id for one in await listing.take(stop)]
+        kept = listing.checkpoint()
+        if not kept.ended:
+            time_passes(meanwhile)
+            listing = store.listing(resume=kept.to_json(), page_size=size)
+            got += await ids(listing)
+        seen += got
+        assert len(seen) == len(set(seen))
+        saved = listing.checkpoint().to_json()
+    listing = store.listing(follow=saved)
+    seen += await ids(listing)
+    assert len(seen) == len(set(seen))
+    assert set(seen) == everything
