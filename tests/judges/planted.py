@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from limio_async.core.listing.repeats import page_print
+from limio_async.core.tolerant import mended
 
 __all__ = ["PLANTED", "Planted", "plant"]
 
@@ -107,6 +108,35 @@ def _an_error_is_an_end(_: Any) -> Any:
     return lambda page, *, some: ""
 
 
+def _known_ids_are_forgotten(new: Any) -> Any:
+    def patched(self: Any, rows: Any, places: Any) -> Any:
+        if self.follows is None:
+            return places
+        self._drop = frozenset()
+        return new(self, rows, places)
+
+    return patched
+
+
+def _the_overlap_is_ignored(followed: Any) -> Any:
+    return lambda at, reach: followed(at, 0.0)
+
+
+def _a_neighbour_is_dropped(elements: Any) -> Any:
+    def patched(*args: Any) -> Any:
+        found = elements(*args)
+        return found[:-1] if found and len(found) > 1 else found
+
+    return patched
+
+
+def _raw_bytes_are_mended(finished: Any) -> Any:
+    def patched(self: Any, items: Any) -> Any:
+        return [mended(one) if isinstance(one, bytes) else one for one in finished(self, items)]
+
+    return patched
+
+
 _LISTING = "limio_async.core.listing"
 
 PLANTED: Sequence[Planted] = (
@@ -143,7 +173,11 @@ PLANTED: Sequence[Planted] = (
         _token_errors_are_the_requests,
     ),
     Planted("items: null beside an error is the end", f"{_LISTING}.head:error_beside", _an_error_is_an_end),
+    Planted("known ids are forgotten", f"{_LISTING}.following:Track.new", _known_ids_are_forgotten),
+    Planted("the overlap is ignored", f"{_LISTING}.listing:followed", _the_overlap_is_ignored),
+    Planted(
+        "a neighbour of a bad item is dropped", "limio_async.core.codec:elements", _a_neighbour_is_dropped
+    ),
+    Planted("raw() changes bytes", f"{_LISTING}.reader:PageReader._finished", _raw_bytes_are_mended),
 )
 """Each is found within 5,000 walks, or the judge fails."""
-# Still to be planted: known ids are forgotten; the overlap is ignored; a neighbour of a bad item is dropped; the bytes of
-# `raw()` are changed; `first()` opens a scroll; an unfinished checkpoint is followed.

@@ -102,6 +102,9 @@ def _in_disorder(tenant: FollowTenant, first: Step) -> bool:
 def _is_explained(tenant: FollowTenant, step: Step, earlier: Sequence[Step], handed: Sequence[str]) -> bool:
     """Whether the server gave cause for the error, or the list cannot be told to be in order."""
     error = step.error
+    unsorted = tenant.scenario.order == "unsorted" and step.what != "walk"
+    if unsorted and isinstance(error, (errors.ListingError, errors.ForeignCheckpoint)):
+        return True
     if any(reply.status != 200 or not reply.whole for reply in tenant.replies):
         return isinstance(error, (errors.ApiError, errors.TransportError, errors.DeadlineExceeded))
     moved = any(row not in step.visible for row in tenant.visible())
@@ -112,4 +115,4 @@ def _is_explained(tenant: FollowTenant, step: Step, earlier: Sequence[Step], han
     before = [row for one in earlier for row in rows_of(tenant, one.handed)]
     bare = any(not row.dated or not row.has_id for row in [*before, *rows_of(tenant, handed)])
     clear = len({row.created for row in before if row.dated}) > 1
-    return bare or not clear or tenant.scenario.order == "unsorted"
+    return bare or not clear
