@@ -122,10 +122,9 @@ def _the_overlap_is_ignored(followed: Any) -> Any:
     return lambda at, reach: followed(at, 0.0)
 
 
-def _a_neighbour_is_dropped(elements: Any) -> Any:
-    def patched(*args: Any) -> Any:
-        found = elements(*args)
-        return found[:-1] if found and len(found) > 1 else found
+def _a_neighbour_is_dropped(decoded: Any) -> Any:
+    def patched(self: Any, raw: Any, on_bad_item: str) -> Any:
+        return decoded(self, raw[:-1] if len(raw) > 1 else raw, on_bad_item)
 
     return patched
 
@@ -176,7 +175,9 @@ PLANTED: Sequence[Planted] = (
     Planted("known ids are forgotten", f"{_LISTING}.following:Track.new", _known_ids_are_forgotten),
     Planted("the overlap is ignored", f"{_LISTING}.listing:followed", _the_overlap_is_ignored),
     Planted(
-        "a neighbour of a bad item is dropped", "limio_async.core.codec:elements", _a_neighbour_is_dropped
+        "a neighbour of a bad item is dropped",
+        f"{_LISTING}.reader:PageReader.decoded",
+        _a_neighbour_is_dropped,
     ),
     Planted("raw() changes bytes", f"{_LISTING}.reader:PageReader._finished", _raw_bytes_are_mended),
 )
