@@ -604,6 +604,14 @@ async def test_what_fails_half_way_has_taken_nothing(kind: str, how: str, length
     assert listing.report.complete
 
 
+@pytest.mark.parametrize("hits", [3, "3", {"value": "3"}, {"value": 3, "relation": "eq"}, 3.0])
+async def test_what_failed_still_tells_what_was_promised(hits: Any) -> None:
+    listing, _ = walk(SCROLL, page("1", "2", hits=hits))
+    with pytest.raises(errors.IncompleteListing, match="3 were promised"):
+        await listing.collect(limit=99)
+    assert (listing.report.hits, listing.report.exact, listing.report.items) == (3, True, 0)
+
+
 async def test_whoever_cancels_take_has_taken_nothing() -> None:
     waiting = asyncio.Event()
 

@@ -147,6 +147,7 @@ class Listing(Generic[T]):
         """What the walk has done so far."""
         walk = self._walk
         place, found, tally = walk.place, walk.completeness, walk.tally
+        told = found if found.hits is not None else tally  # by pages that take() or collect() gave back
         commit_ids = [*found.commit_ids]
         if found.refused is not None and found.refused not in commit_ids:
             commit_ids.append(found.refused)
@@ -154,8 +155,8 @@ class Listing(Generic[T]):
             operation=self._endpoint.operation,
             pages=tally.pages,
             items=place.items,
-            hits=found.hits,
-            exact=found.exact and found.hits is not None,
+            hits=told.hits,
+            exact=told.exact and told.hits is not None,
             sent=place.sent - found.twice,
             duplicates=tally.duplicates,
             repeated=found.repeated,

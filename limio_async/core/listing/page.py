@@ -59,6 +59,8 @@ class Tally:
     """What a walk counts beside what its verdict needs."""
 
     pages = restarts = duplicates = undecodable = 0
+    hits: int | None = None
+    exact = False
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -212,6 +212,7 @@ class Walk(Generic[T]):
         place.turn(in_hand, ends=ends)
         self._track.turn(asked, rows, passed)
         self.tally.pages += 1
+        self.tally.hits, self.tally.exact = found.hits, found.exact
         self.tally.undecodable += undecodable
         self._size.grow(ended=ends)
         return taken
