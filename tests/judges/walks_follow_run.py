@@ -65,7 +65,8 @@ class _Following:
             done = step.saved[0]
         if done is None or self.findings:
             return
-        if self._s.endless and len(self.steps) > 1 and self.steps[-1].error is None:
+        sorted_list = self._s.order != "unsorted"  # the others may be refused at any time
+        if sorted_list and self._s.endless and len(self.steps) > 1 and self.steps[-1].error is None:
             await self._follow_on(self.steps[-1], done)
         await self._refusals(done)
 
