@@ -227,6 +227,31 @@ async def test_what_appears_while_a_follower_is_dead_is_found(
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("before", [0, 1, 10])
+@pytest.mark.parametrize(("length", "stop"), [(1, 1), (3, 2), (5, 4), (10, 3), (20, 19)])
+async def test_what_was_handed_out_before_two_kills_does_not_come_again(
+    direction: str, before: int, length: int, stop: int
+) -> None:
+    store = Store(direction, length)
+    old = store.add(*range(0, 10 * before, 10))
+    saved = await walked(store.listing())
+    new = store.add(*range(1_000, 3_000, 100))
+    listing = store.listing(follow=saved)
+    seen = [one.id for one in await listing.take(stop)]
+    for at in (3_000, 30_000):  # long after what was handed out
+        new += store.add(*range(at, at + 100 * length, 100))
+        listing = store.listing(resume=listing.checkpoint().to_json())
+        seen += [one.id for one in await listing.take(length)]
+    listing = store.listing(resume=listing.checkpoint().to_json())
+    seen += await ids(listing)
+    assert len(seen) == len(set(seen))
+    new += store.add(store.rows[new[-1]] + 1)
+    seen += await ids(store.listing(follow=listing.checkpoint().to_json()))
+    assert not set(seen) & set(old)
+    assert sorted(seen) == sorted(new)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("stop", [1, 3, 5, 9, 10])
 @pytest.mark.parametrize("length", LENGTHS)
 async def test_what_appears_while_a_first_walk_is_dead_is_found(
@@ -464,10 +489,11 @@ async def test_whoever_follows_for_ever_is_killed_between_two_rounds(virtual_tim
 steps = st.lists(
     st.tuples(
         st.lists(st.tuples(st.integers(0, 250), st.integers(0, 100)), max_size=6),  # time goes on; how late
-        st.integers(1, 5),  # items to a kill
+        st.lists(st.integers(1, 5), min_size=1, max_size=3),  # items to each kill
         st.integers(1, 4),  # page size
         st.booleans(),  # something old is deleted
         st.lists(st.tuples(st.integers(0, 60), st.integers(0, 100)), max_size=3),  # while it is dead
+        st.integers(1, 4),  # page size of whoever resumes
     ),
     max_size=6,
 )
@@ -494,19 +520,19 @@ async def _followed(direction: str, first: int, history: Any) -> None:
             now += wait
             everything.update(store.add(now - late))
 
-    for events, stop, size, delete, meanwhile in history:
+    for events, stops, size, delete, meanwhile, then in history:
         time_passes(events)
         if delete and store.rows:
             for name in set(store.rows) & set(seen[-2:]):
                 del store.rows[name]
         listing = store.listing(follow=saved, page_size=size)
-        got = [one.id for one in await listing.take(stop)]
-        kept = listing.checkpoint()
-        if not kept.ended:
+        for stop in stops:
+            seen += [one.id for one in await listing.take(stop)]
+            if (kept := listing.checkpoint()).ended:
+                break
             time_passes(meanwhile)
-            listing = store.listing(resume=kept.to_json(), page_size=size)
-            got += await ids(listing)
-        seen += got
+            listing = store.listing(resume=kept.to_json(), page_size=then)
+        seen += await ids(listing)
         assert len(seen) == len(set(seen))
         saved = listing.checkpoint().to_json()
     listing = store.listing(follow=saved)

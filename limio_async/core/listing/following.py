@@ -73,13 +73,15 @@ class Track:
         self._window: Window | None = None
         self._page: tuple[Cursor | None, Rows, int] | None = None
         self._drop: frozenset[int] = frozenset()
+        self._resumed: list[Row] = []  # what a walk that follows knew when it was stopped: it may lie ahead
         self._floor: int | None = None
         if not self._durable or trail is None:
             return
         carried = known_ids(base) if base else []
         self._window = Window(trail, followed=carried, again=at.trail is not None and trail != base)
         if base is not None:
-            self._drop = frozenset(map(name_of, (*carried, *known_ids(trail))))
+            self._resumed = known_ids(trail)
+            self._drop = frozenset(map(name_of, (*carried, *self._resumed)))
             if base.falling and base.newest is not None:
                 self._floor = base.newest - base.overlap
 
@@ -120,21 +122,23 @@ class Track:
         """Return *at* with what following needs, *behind* items of the page in hand handed out."""
         if self._window is None:
             return at
-        replace, trail = msgspec.structs.replace, self._trail(self._window, behind)
+        replace, trail = msgspec.structs.replace, self._trail(self._window, behind, ended=at.ended)
         if self.follows is None:
             return replace(at, trail=trail)
         return replace(
             at, trail=trail, follows=None if at.ended else self.follows, skip=0, last=None
         )  # what was handed out is told by its id
 
-    def _trail(self, of: Window, behind: int) -> Trail:
+    def _trail(self, of: Window, behind: int, *, ended: bool) -> Trail:
         window, last = of.copy(), of.last
         window.add(*self._handed(behind))
-        if self._page is None or self.follows is None or behind >= len(self._page[1]):
+        if self._page is None or self.follows is None or ended:
             return window.trail()
+        if behind >= len(self._page[1]):
+            return window.trail(self._resumed)
         rows = self._page[1].listed  # of which all comes again
-        again = (row for n, row in enumerate(rows) if n < behind or name_of(row) in self._drop)
-        return msgspec.structs.replace(window.trail(again), last=last)
+        again = [row for n, row in enumerate(rows) if n < behind or name_of(row) in self._drop]
+        return msgspec.structs.replace(window.trail([*self._resumed, *again]), last=last)
 
     @property
     def _last(self) -> int | None:
