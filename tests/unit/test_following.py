@@ -349,6 +349,33 @@ async def test_bare_rows_are_known_by_their_bytes(direction: str, length: int, a
         saved = raw.checkpoint().to_json()
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("undated", [1, 3])
+@pytest.mark.parametrize("stops", [(1,), (1, 1), (2,), (1, 3)])
+async def test_rows_without_a_time_that_were_first_are_known_after_a_kill(
+    direction: str, length: int, undated: int, stops: tuple[int, ...]
+) -> None:
+    store = Store(direction, length)
+    store.add(*range(300, 501, 50))
+    saved = await walked(store.listing())
+    bare = store.add(*range(1_000, 1_000 + undated))
+    row = store.row
+    store.row = lambda name: {"id": name} if name in bare else row(name)  # type: ignore[method-assign]
+    new = [*bare, *store.add(985, 990)]
+    listing, seen = store.listing(follow=saved), list[str]()
+    for stop in stops:
+        seen += [one.id for one in await listing.take(stop)]
+        if not listing.checkpoint().ended:
+            listing = store.listing(resume=listing.checkpoint().to_json())
+    seen += await ids(listing)
+    for at in (1_050, 1_100):  # now there is a time above them
+        new += store.add(at)
+        listing = store.listing(follow=listing.checkpoint().to_json())
+        seen += await ids(listing)
+    assert sorted(seen) == sorted(new)
+
+
 async def test_an_unsorted_list_is_refused_in_words() -> None:
     store = Store("rising", 2)
     store.add(5, 3, 9, 1)

@@ -135,10 +135,10 @@ class Track:
         if self._page is None or self.follows is None or ended:
             return window.trail()
         if behind >= len(self._page[1]):
-            return window.trail(self._resumed)
+            return window.trail(before=self._resumed)
         rows = self._page[1].listed  # of which all comes again
-        again = [row for n, row in enumerate(rows) if n < behind or name_of(row) in self._drop]
-        return msgspec.structs.replace(window.trail([*self._resumed, *again]), last=last)
+        again = (row for n, row in enumerate(rows) if n < behind or name_of(row) in self._drop)
+        return msgspec.structs.replace(window.trail(again, before=self._resumed), last=last)
 
     @property
     def _last(self) -> int | None:

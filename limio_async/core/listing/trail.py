@@ -22,6 +22,7 @@ MOST_KNOWN = 10_000
 _MOST_PINNED = 5_000
 _ALWAYS = 2**62
 _RECORD = struct.Struct("<qI")  # the hash of an id, and seconds from its creation to the newest
+_NOT_TOLD = 2**32 - 1  # in place of the seconds
 
 
 class _Part(NamedTuple):
@@ -34,7 +35,7 @@ def known_ids(trail: Trail) -> list[Row]:
     whole = len(trail.known) // _RECORD.size * _RECORD.size
     newest = trail.newest
     return [
-        Row(name, None if newest is None else newest - ago * SECOND)
+        Row(name, None if newest is None or ago == _NOT_TOLD else newest - ago * SECOND)
         for name, ago in _RECORD.iter_unpack(trail.known[:whole])
     ]
 
@@ -78,8 +79,8 @@ class Window:
             self._kept += len(rows)
             self._prune()
 
-    def trail(self, also: Iterable[Row] = ()) -> Trail:
-        """Return it as a value; *also* knows more items."""
+    def trail(self, also: Iterable[Row] = (), *, before: Iterable[Row] = ()) -> Trail:
+        """Return it as a value that knows more items: *also* what comes again, and what was known *before*."""
         floor = self._floor
         rows = [row for part in self._parts for row in part.rows.listed]
         if self.falling and floor is not None:
@@ -89,7 +90,7 @@ class Window:
             times = (row.created for row in self._parts[0].rows.listed if row.created is not None)
             reach = min(times, default=floor)
         older = [r for r in self._carried if r.created is None or reach is None or r.created >= reach]
-        known = {name_of(row): row.created for row in (*older, *rows, *also)}
+        known = {name_of(row): row.created for row in (*older, *before, *rows, *also)}
         return Trail(
             overlap=self._overlap,
             newest=self._newest,
@@ -125,5 +126,5 @@ class Window:
     def _ago(self, created: int | None) -> int:
         """Return full seconds from an item to the newest: read again, it is no older than it was."""
         if created is None or self._newest is None:
-            return 0
-        return min(max(0, (self._newest - created) // SECOND), 2**32 - 1)
+            return _NOT_TOLD
+        return min(max(0, (self._newest - created) // SECOND), _NOT_TOLD - 1)
