@@ -129,6 +129,66 @@ async def test_a_look_that_fails_or_is_cancelled_has_taken_nothing() -> None:
     assert await ids(listing) == ["1", "2"]
 
 
+@pytest.mark.parametrize("second", ["first", "take", "items", "pages", "collect", "await"])
+@pytest.mark.parametrize("begun", ["by a look", "by a walk"])
+async def test_a_look_is_not_shared_with_another_task(second: str, begun: str) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+    server = Served("scroll", names(6), 2)
+
+    async def slow(request: Request) -> Response:
+        asked.set()
+        await go.wait()
+        return server(request)
+
+    async def waited() -> Any:
+        return await listing
+
+    listing, _ = walk(SCROLL, slow)
+    uses: dict[str, Any] = {
+        "first": listing.first,
+        "take": lambda: listing.take(2),
+        "items": lambda: anext(aiter(listing)),
+        "pages": lambda: anext(listing.pages()),
+        "collect": lambda: listing.collect(limit=9),
+        "await": waited,
+    }
+    looks = begun == "by a look"
+    task = asyncio.create_task(listing.first() if looks else uses[second]())
+    await asked.wait()
+    with pytest.raises(RuntimeError, match="another iteration is walking"):
+        await (uses[second]() if looks else listing.first())
+    go.set()
+    await task
+    if looks:
+        assert listing.report.items == 1
+        assert await ids(listing) == names(6)[1:]
+
+
+@pytest.mark.parametrize("on_bad_item", ["skip", "yield"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+async def test_a_bad_item_is_counted_once_by_the_look_and_the_walk_after_it(n: int, on_bad_item: Any) -> None:
+    server = Served("scroll", names(5), 5)
+    bad = {"i0", "i3"}
+    server.edit = lambda number, body: {
+        **body, "items": [{"id": 1} if one["id"] in bad else one for one in body["items"]]
+    }  # fmt: skip
+    listing = server.listing(on_bad_item=on_bad_item)
+    seen = await listing.take(n)
+    seen += [item async for item in listing]
+    assert len(seen) == (5 if on_bad_item == "yield" else 3)
+    assert listing.report.undecodable == 2
+    assert listing.report.complete
+
+
+@pytest.mark.parametrize("there", [0, 1, 3, 10])
+async def test_collect_walks_at_once(there: int) -> None:
+    server = Served("scroll", names(there), 50)
+    listing = server.listing()
+    assert len(await listing.collect(limit=10)) == there
+    assert listing.report.complete
+    assert server.asked == ([(0, 50), (50, 50)] if there else [(0, 50)])
+
+
 async def test_a_list_that_was_begun_is_walked_on() -> None:
     listing, transport = walk(SCROLL, scroll_page("1", "2"), scroll_page("3"), scroll_page())
     await listing

@@ -116,25 +116,22 @@ class Listing(Generic[T]):
         The first of a catalog list come without `opt.all`, so the server opens no scroll for them. What comes
         after them is walked from the top and passes over them. Where it raises or is cancelled, nothing was taken.
         """
-        taken: list[T] = []
         if n < 1:
-            return taken
+            return []
         if (peek := await peeked(self._walk, n, self._endpoint, self._options, self._start)) is not None:
             before, self._walk = self._walk, self._start(self._endpoint, self._options, peek[1])
             self._walk.takes_over(before)
             return peek[0]
         async with self._all_or_nothing(), aclosing(self._remaining_items(0)) as items:
-            async for item in items:
-                taken.append(item)
-                if len(taken) == n:
-                    break
-        return taken
+            return await _next(items, n)
 
     async def collect(self, *, limit: int) -> list[T]:
         """Return all items that are left. Raises `IncompleteListing`, and takes none, if over *limit*."""
-        async with self._all_or_nothing():
-            items = await self.take(limit)
-            if await self.take(1):
+        async with self._all_or_nothing(), aclosing(self._remaining_items(0)) as rest:
+            items = await _next(
+                rest, limit
+            )  # the end is asked for anyway, so a page before the walk saves nothing
+            if await _next(rest, 1):
                 raise IncompleteListing(
                     f"more than {limit} items; raise limit=, or iterate",
                     operation=self._endpoint.operation,
@@ -213,6 +210,17 @@ class Listing(Generic[T]):
                 paging=endpoint.paging,
             )
         return Walk[T](self._sender, endpoint, self._args, options, resume=at, reader=self._reader)
+
+
+async def _next(items: AsyncIterator[T], n: int) -> list[T]:
+    """Return the next *n* items, fewer at the end; ask for none beyond them."""
+    taken: list[T] = []
+    while len(taken) < n:
+        try:
+            taken.append(await anext(items))
+        except StopAsyncIteration:
+            break
+    return taken
 
 
 async def _let_go(items: list[Any]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from limio_async.core.listing.checkpoint import Checkpoint
 from limio_async.core.listing.options import Options
 from limio_async.core.listing.page_size import SERVERS_OWN
-from limio_async.core.listing.walk import Walk
+from limio_async.core.listing.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import ListEndpoint
 
 __all__ = ["peeked"]
@@ -40,9 +40,13 @@ async def peeked(
         return None
     without = replace(endpoint, paging=replace(endpoint.paging, always={}))
     peek = start(without, replace(options, page_size=n, verify="off", resume=None))
+    if walk.turning:
+        raise RuntimeError(TWO_WALKERS)
+    walk.turning = True  # what the page has is handed out once: nobody may ask for it meanwhile
     try:
         page = await peek.in_hand()
     finally:
+        walk.turning = False
         walk.fetcher.requests += peek.fetcher.requests
         walk.fetcher.retries += peek.fetcher.retries
     place, found = peek.place, peek.completeness

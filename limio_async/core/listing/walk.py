@@ -16,7 +16,7 @@ from limio_async.core.listing.fetch import Answer, Fetcher, Sender
 from limio_async.core.listing.following import Track
 from limio_async.core.listing.head import Head
 from limio_async.core.listing.options import Options
-from limio_async.core.listing.page import Page, Tally
+from limio_async.core.listing.page import BadItem, Page, Tally
 from limio_async.core.listing.page_size import TOO_LARGE, PageSize
 from limio_async.core.listing.place import InHand, Place, Rewound
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
@@ -76,7 +76,7 @@ class Walk(Generic[T]):
         self._track = Track(paging.species, options.reach, resume)
         self._failed: LimioError | None = None  # no page can follow this
         self._walker: object = None
-        self._turning = False
+        self.turning = False
 
     def checkpoint(self) -> Checkpoint:
         """Return where it stands."""
@@ -134,9 +134,9 @@ class Walk(Generic[T]):
 
     async def _turn(self, read_ahead: int) -> Page[T]:
         """Get the next page in hand, by whatever way the caller allows."""
-        if self._turning:
+        if self.turning:
             raise RuntimeError(TWO_WALKERS)
-        self._turning = True
+        self.turning = True
         try:
             while True:
                 if self._failed is not None:
@@ -154,7 +154,7 @@ class Walk(Generic[T]):
                     if not self._size.shrinks(error, again=again) and not self._starts_again(error):
                         raise
         finally:
-            self._turning = False
+            self.turning = False
 
     async def _turned(self, read_ahead: int) -> Page[T]:
         """Get the next page in hand. Until it is, nothing of where the walk stands changes."""
@@ -213,7 +213,7 @@ class Walk(Generic[T]):
         self._track.turn(asked, rows, passed)
         self.tally.pages += 1
         self.tally.hits, self.tally.exact = found.hits, found.exact
-        self.tally.undecodable += undecodable
+        self.tally.undecodable += undecodable and sum(isinstance(one, BadItem) for one in items[passed:])
         self._size.grow(ended=ends)
         return taken
 
