@@ -15,6 +15,7 @@ transport/     the client's only aiohttp
 emulator/      a Limio that runs anywhere
 api/           every resource, endpoint and model: generated
 core/          the engine: calls, lists, retries
+envelope.py    where an item says when it changed, and which tags it has
 errors.py      every exception
 version.py     the version
 _lazy.py       loading the names of a package when they are first used
