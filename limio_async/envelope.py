@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-__all__ = ["CHANGED", "TAGS", "at", "changed_at", "moment", "tags_of", "told"]
+__all__ = ["CHANGED", "TAGS", "at", "changed_at", "last_change", "moment", "places", "tags_of", "told"]
 
 CHANGED = (
     ("updated",),
@@ -33,6 +33,16 @@ def changed_at(item: Mapping[str, Any]) -> datetime | None:
     return next((found for place in CHANGED if (found := moment(at(item, place))) is not None), None)
 
 
+def last_change(item: Mapping[str, Any]) -> datetime | None:
+    """Return the latest time of change that an item tells, in UTC; None where it tells nothing.
+
+    An item that was published again may keep an older `modified` beside its `version_date`: whether it has stayed
+    as it was, only the latest can tell.
+    """
+    times = (moment(at(item, place)) for place in CHANGED)
+    return max((one for one in times if one is not None), default=None)
+
+
 def tags_of(item: Mapping[str, Any]) -> list[str]:
     """Return the tag paths of an item, wherever they stand; empty where it tells of none."""
     found: dict[str, None] = {}
@@ -44,10 +54,14 @@ def tags_of(item: Mapping[str, Any]) -> list[str]:
     return list(found)
 
 
+def places(name: str) -> tuple[tuple[str, ...], ...]:
+    """Return where an item may have the field *name*: outside, else in `data`."""
+    return (name,), ("data", name)
+
+
 def told(item: Mapping[str, Any], name: str) -> Any:
     """Return what an item has under *name*: outside, else in `data`; None where neither has it."""
-    found = item.get(name)
-    return at(item, ("data", name)) if found is None else found
+    return next((found for place in places(name) if (found := at(item, place)) is not None), None)
 
 
 def at(item: Mapping[str, Any], place: tuple[str, ...]) -> Any:

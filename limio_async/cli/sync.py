@@ -58,7 +58,7 @@ class _Moment(click.ParamType[datetime]):
     name = "moment"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from limio_async.sync_jobs.rows import moment
+        from limio_async.envelope import moment
         from limio_async.sync_jobs.watermarks import earlier
 
         if isinstance(value, datetime):

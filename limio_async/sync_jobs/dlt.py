@@ -20,14 +20,15 @@ from dlt.extract import DltResource, DltSource
 
 from limio_async.client import Limio
 from limio_async.core.listing.page import Page
+from limio_async.envelope import moment
 from limio_async.errors import JobError, NotFound
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
-from limio_async.sync_jobs.rows import Item, Reader, moment, summary_of, table_of
+from limio_async.sync_jobs.rows import Item, Reader, summary_of, table_of
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
 from limio_async.sync_jobs.tables import Column, Kind, Table
-from limio_async.sync_jobs.watermarks import arguments, asked_since, watermark
+from limio_async.sync_jobs.watermarks import arguments, asked_since, is_old, newest, watermark
 from limio_async.sync_jobs.workshop import now
 
 __all__ = ["limio"]
@@ -152,29 +153,31 @@ class _Walk:
         self._state = state
         self._before = moment(state.get("watermark"))
         self._since = asked_since(choices.mode, self._before, since=choices.since, overlap=choices.overlap)
+        self._passes = None if of.newer_than else self._since
         self._args = arguments(of, self._since)
         self._reader = Reader(of, choices.mode)
 
     async def rows(self) -> AsyncGenerator[Any]:
         """Rows, page by page; the watermark moves after the last."""
-        began, newest = now(), None
+        began, latest = now(), None
         async with aclosing(
             self._children() if self._stream.parent else self._pages(self._stream, self._args)
         ) as pages:
             async for items in pages:
-                times = [summary_of(item.raw).changed for item in items]
-                newest = max((one for one in (newest, *times) if one is not None), default=None)
-                fresh = [item for item, changed in zip(items, times, strict=True) if self._is_fresh(changed)]
+                fresh: list[Item] = []
+                for item in items:
+                    summary = summary_of(item.raw)
+                    time = summary.created if self._stream.by_creation else summary.changed
+                    latest = newest(latest, time, until=began)
+                    if not is_old(summary, self._passes):
+                        fresh.append(item)
                 whole, lost = await self._whole(fresh)
                 rows, bad = self._read(whole)
                 yield rows
                 if lost or bad:
                     yield _quarantined(self._stream, [*lost, *bad])
-        if (reached := watermark(began, newest, before=self._before, since=self._since)) is not None:
+        if (reached := watermark(began, latest, before=self._before, since=self._since)) is not None:
             self._state["watermark"] = reached.isoformat()
-
-    def _is_fresh(self, changed: datetime | None) -> bool:
-        return self._since is None or changed is None or changed >= self._since
 
     async def _pages(self, of: Stream, args: Mapping[str, Any]) -> AsyncGenerator[list[Item]]:
         listing = self._limio.listing(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from operator import attrgetter
 from typing import Any, cast
 
 import msgspec
@@ -12,16 +13,16 @@ import msgspec
 from limio_async.core.codec import decoder_for
 from limio_async.core.listing.repeats import last_id
 from limio_async.core.wire import UNDECODABLE
+from limio_async.envelope import CHANGED, at, changed_at, moment
 from limio_async.sync_jobs.drift import Drift
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.streams import Spot, Stream
 from limio_async.sync_jobs.tables import Column, Kind, Row, Table
 
-__all__ = ["Item", "Reader", "Summary", "moment", "summary_of", "table_of"]
+__all__ = ["Item", "Reader", "Summary", "summary_of", "table_of"]
 
 _ANY = decoder_for(Any)
 _LARGEST = 2**63 - 1
-_TIMES = ("updated", "modified", "created")
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -30,26 +31,54 @@ class Summary(msgspec.Struct, frozen=True):
     id: str
     content: bytes
     """16 bytes that tell whether its bytes are others."""
-    changed: datetime | None
-    """When it was changed last, by its own account."""
+    changed: datetime | None = None
+    """When it was changed, by its own account."""
+    last_change: datetime | None = None
+    """The latest of all times of a change that it tells: before it, nobody says that it has stayed as it was."""
+    born: Any = None
+    """What it has as `created`."""
+
+    @property
+    def created(self) -> datetime | None:
+        """When it came, which says nothing about changes."""
+        return moment(self.born)
 
 
-class _Times(msgspec.Struct):
-    id: Any = None
-    updated: Any = None
-    modified: Any = None
-    created: Any = None
+def _typed(places: Iterable[tuple[str, ...]]) -> type[msgspec.Struct]:
+    """A struct of what stands at *places*, one or two keys deep: msgspec builds nothing else of an item."""
+    fields: dict[str, list[tuple[str, Any, Any]]] = {}
+    for name, *inner in places:
+        fields.setdefault(name, []).extend((one, Any, None) for one in inner)
+    made: list[tuple[str, Any, Any]] = []
+    for name, held in fields.items():
+        holder = msgspec.defstruct(name, held, gc=False) if held else Any
+        made.append((name, holder, msgspec.field(default_factory=holder) if held else None))
+    return msgspec.defstruct("Told", made, gc=False)
+
+
+_PLACES = (("id",), ("created",), *CHANGED)
+_TOLD = decoder_for(_typed(_PLACES))
+_ITEM = decoder_for(dict[str, Any])
+_values = attrgetter(*map(".".join, _PLACES))
 
 
 def summary_of(raw: bytes | msgspec.Raw) -> Summary:
     """What a walk looks at in an item; of one without id, a hash of its bytes stands for it."""
     content = hashlib.blake2b(raw, digest_size=16).digest()
     try:
-        found = decoder_for(_Times).decode(raw)
-    except UNDECODABLE:
-        return Summary(last_id(raw), content, None)
-    changed = moment(found.updated) or moment(found.modified) or moment(found.created)
-    return Summary(last_id(raw) if found.id is None else str(found.id), content, changed)
+        identity, created, *told = _values(_TOLD.decode(raw))
+    except UNDECODABLE:  # it is no object, or its `data` is none
+        try:
+            item = _ITEM.decode(raw)
+        except UNDECODABLE:
+            return Summary(last_id(raw), content)
+        identity, created, *told = (at(item, place) for place in _PLACES)
+    first = last = None
+    for value in told:
+        if value is not None and (time := moment(value)) is not None:
+            first = first or time
+            last = time if last is None or time > last else last
+    return Summary(last_id(raw) if identity is None else str(identity), content, first, last, created)
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -93,7 +122,7 @@ class Reader:
         self.drift = Drift(stream.endpoint.returns)
         self._stream = stream
         self._decoder: msgspec.json.Decoder[Any] = decoder_for(stream.endpoint.returns)
-        self._salt = repr(self.table.columns).encode()  # rows are written anew when there are other columns
+        self._salt = repr(_reading(stream, self.table)).encode()
 
     def row(self, item: Item) -> Row | str:
         """The row of an item; where it is none, the reason."""
@@ -114,7 +143,7 @@ class Reader:
             *((item.parent,) if self._stream.parent else ()),
             *(value_at(held, spot) for spot in self._stream.spots),
             *heads,
-            next((at for name in _TIMES if (at := moment(held.get(name)))), None),
+            changed_at(held),
             None,
             self._hash(item, heads),
             bytes(item.raw),
@@ -126,6 +155,11 @@ class Reader:
         if heads:
             digest.update(repr(heads).encode())
         return digest.hexdigest()
+
+
+def _reading(stream: Stream, table: Table) -> Any:
+    """What a row is made by: rows are written anew once that is another; versions that are kept, by their columns."""
+    return table.columns if table.keeps else (table.columns, stream.spots, CHANGED)
 
 
 def value_at(item: Mapping[str, Any], spot: Spot) -> Any:
@@ -145,17 +179,6 @@ def _inside(holder: Any, part: str | int) -> Any:
     try:
         return holder[part]
     except (LookupError, TypeError):
-        return None
-
-
-def moment(value: Any) -> datetime | None:
-    """A date or a date and time (ISO 8601; without a zone, UTC), in UTC; None for anything else."""
-    if not isinstance(value, str) or len(value) < 10:
-        return None
-    try:
-        found = datetime.fromisoformat(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
         return None
 
 

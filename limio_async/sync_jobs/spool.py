@@ -19,7 +19,8 @@ from limio_async.core.listing.checkpoint import Checkpoint
 from limio_async.core.wire import UNDECODABLE
 from limio_async.errors import SinkError
 from limio_async.sync_jobs.lock import Lock, locked
-from limio_async.sync_jobs.rows import Summary, summary_of
+from limio_async.sync_jobs.rows import summary_of
+from limio_async.sync_jobs.watermarks import is_old, newest
 
 __all__ = ["Added", "Spool", "SpooledPage", "Walk"]
 
@@ -67,7 +68,7 @@ class Walk(msgspec.Struct, kw_only=True):
     expected: int | None = None
     commit_id: str | None = None
     newest: datetime | None = None
-    """The latest change that an item told of."""
+    """The latest change that an item told of and that lies before the walk began."""
     items: int = 0
     pages: int = 0
     received: int = 0
@@ -169,10 +170,12 @@ class Spool:
         head: Any = None,
         parent: str | None = None,
         since: datetime | None = None,
+        by_creation: bool = False,
     ) -> Added:
         """Spool those of a page's items that were not spooled before as they are now, and save the walk.
 
-        What says that it was not changed after *since* is only noted as seen.
+        What says that it was not changed after *since* is only noted as seen. The walk's `newest` is that of the
+        changes; with *by_creation*, of when items came.
         """
         with self._transaction() as db:
             number, seen, epoch = db.execute(
@@ -187,12 +190,12 @@ class Spool:
                 content, last, spooled = known.get(key, (b"", 0, 0))
                 seen += last != epoch
                 if content != summary.content:
-                    spooled = int(not _is_old(summary, since))
+                    spooled = int(not is_old(summary, since))
                     walk.passed += not spooled
                     if spooled:
                         waiting.append(raw)
-                if summary.changed and (walk.newest is None or summary.changed > walk.newest):
-                    walk.newest = summary.changed
+                time = summary.created if by_creation else summary.changed
+                walk.newest = newest(walk.newest, time, until=walk.started)
                 notes.append((number, key, summary.content, epoch, spooled))
             db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", notes)
             size = 0
@@ -367,7 +370,3 @@ def _known(db: sqlite3.Connection, walk: int, ids: list[str]) -> _Known:
         (msgspec.json.encode(ids).decode(), walk),
     )
     return {one: (content, epoch, spooled) for one, content, epoch, spooled in found}
-
-
-def _is_old(summary: Summary, since: datetime | None) -> bool:
-    return since is not None and summary.changed is not None and summary.changed < since

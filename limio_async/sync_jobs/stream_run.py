@@ -275,7 +275,15 @@ class StreamRun:
     ) -> None:
         spool, name, walk = self._shop.spool, self._stream.name, self._walk
         added = await self._in_spool(
-            lambda: spool.add(name, walk, items, head=head, parent=parent, since=since)
+            lambda: spool.add(
+                name,
+                walk,
+                items,
+                head=head,
+                parent=parent,
+                since=since,
+                by_creation=self._stream.by_creation,
+            )
         )
         self._waiting += added.spooled
         self.report.seen = added.seen

@@ -12,6 +12,7 @@ import msgspec
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey
 from limio_async.core.wire import Endpoint, ListEndpoint, Paging, Scheme
+from limio_async.envelope import places
 from limio_async.errors import ConfigurationError, MissingCredentials
 from limio_async.sync_jobs.tables import Kind
 
@@ -52,6 +53,11 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """The stream whose objects have these items as children."""
     newer_than: Literal["modified_after", "created_after"] | None = None
     """The argument by which the server leaves out what is older."""
+
+    @property
+    def by_creation(self) -> bool:
+        """Whether what came is asked for, not what has changed."""
+        return self.newer_than == "created_after"
 
     @property
     def table(self) -> str:
@@ -243,11 +249,16 @@ def _spots(name: str, endpoint: ListEndpoint[Any]) -> tuple[Spot, ...]:
     return (*own, _CREATED) if name == "abandoned_baskets" else (*_OBJECT, *own)
 
 
+def _told(name: str, kind: Kind = "text") -> Spot:
+    """The column of a field that catalog items may have outside or in `data`."""
+    return Spot(name, places(name), kind)
+
+
 _CREATED = _at("created", kind="time")
 _CATALOG = (
-    *(_at(name) for name in ("name", "path", "parent_path", "record_type", "record_subtype")),
-    *(_at(name) for name in ("status", "service", "mode", "version")),
-    _CREATED,
+    *(_told(name) for name in ("name", "path", "parent_path", "record_type", "record_subtype")),
+    *(_told(name) for name in ("status", "service", "mode", "version")),
+    _told("created", "time"),
 )
 _OBJECT = (
     *(_at(name) for name in ("name", "reference", "record_type", "record_subtype", "service", "status")),

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from limio_async.sync_jobs.events import Mode
+from limio_async.sync_jobs.rows import Summary
 from limio_async.sync_jobs.streams import Stream
 
-__all__ = ["arguments", "asked_since", "earlier", "watermark"]
+__all__ = ["arguments", "asked_since", "earlier", "is_old", "newest", "watermark"]
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -36,6 +37,18 @@ def arguments(stream: Stream, since: datetime | None) -> dict[str, Any]:
     elif stream.newer_than == "created_after":
         args["created_after"] = _EARLIEST
     return args
+
+
+def is_old(summary: Summary, since: datetime | None) -> bool:
+    """Whether an item says itself that it has not changed since; one that tells nothing never does."""
+    return since is not None and summary.last_change is not None and summary.last_change < since
+
+
+def newest(known: datetime | None, time: datetime | None, *, until: datetime) -> datetime | None:
+    """The later of the two; a *time* after *until* tells nothing: its clock is wrong, or the walk may have missed others."""
+    if time is None or time > until or (known is not None and time <= known):
+        return known
+    return time
 
 
 def watermark(

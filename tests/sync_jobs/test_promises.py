@@ -26,7 +26,7 @@ from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
 from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.tables import Column, Table
-from limio_async.sync_jobs.watermarks import watermark
+from limio_async.sync_jobs.watermarks import is_old, newest, watermark
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
@@ -470,6 +470,43 @@ def test_a_watermark_says_before_when_all_changes_were_seen() -> None:
     assert watermark(noon, noon, before=noon - 2 * hour, since=noon - 3 * hour) == noon
     assert watermark(noon, noon - hour, before=noon, since=None) == noon  # it never goes back
     assert watermark(noon, None, before=None, since=None) is None
+
+
+def test_a_time_that_is_still_to_come_moves_no_watermark() -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    hour = timedelta(hours=1)
+    assert newest(None, noon + hour, until=noon) is None
+    assert newest(noon - hour, noon + hour, until=noon) == noon - hour
+    assert newest(noon - hour, None, until=noon) == noon - hour
+    assert newest(noon - hour, noon - 2 * hour, until=noon) == noon - hour
+    assert newest(noon - hour, noon, until=noon) == noon
+
+
+def test_an_item_is_old_only_where_every_time_that_it_tells_is() -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    old, new = "2025-12-31T23:00:00Z", "2026-01-01T01:00:00Z"
+    told = {
+        b'{"updated":"%b"}': True,
+        b'{"data":{"modified":"%b"}}': True,
+        b'{"created":"%b"}': False,
+        b'{"data":{"modified":"%b","version_date":"NEW"}}': False,
+        b"{}": False,
+    }
+    for text, expected in told.items():
+        item = text.replace(b"%b", old.encode()).replace(b"NEW", new.encode())
+        assert is_old(summary_of(item), since) is expected, text
+    assert not is_old(summary_of(b'{"updated":"2020-01-01"}'), None)
+
+
+def test_a_row_is_written_anew_when_its_columns_are_read_elsewhere() -> None:
+    item = Item(b'{"id":"o1"}', "o1")
+    plain = stream("offers")
+    spots = tuple(msgspec.structs.replace(spot, paths=spot.paths[:1]) for spot in plain.spots)
+    elsewhere = msgspec.structs.replace(plain, spots=spots)
+    first, other = (Reader(one, "full").row(item)[-2] for one in (plain, elsewhere))
+    assert first != other
+    first, same = (Reader(one, "append").row(item)[-2] for one in (plain, elsewhere))
+    assert first == same  # a version that is kept is not another one
 
 
 @pytest.mark.parametrize(
