@@ -17,13 +17,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from limio_async import ApiKey, BearerToken, Limio, SessionToken, errors
-from tests.judges.refusals_calls import CALLS, LISTS, Call, Listed
+from tests.judges.refusals_calls import CALLS, LISTS, VIEWS, Call, Listed
 from tests.judges.refusals_samples import ANSWERS, ITEMS, PAGES, SAMPLES, Answer, unused, verdict
 from tests.judges.walks_clock import HurriedLoop
 from tests.judges.walks_wire import Reply, Request, Wire
 
-__all__ = ["Cell", "judge", "main"]
+__all__ = ["NO", "Cell", "Told", "judge", "main", "verdict", "wrong_of_a_no"]
 
 WORDS = "Task timed out after 29 seconds"
 NO: Mapping[str, tuple[int, Any]] = {
@@ -61,7 +63,7 @@ class Cell:
 
 
 @dataclass
-class _Told:
+class Told:
     """What came of one call."""
 
     value: Any = None
@@ -102,6 +104,12 @@ def _reply(body: Any, status: int = 200) -> Reply:
     return Reply(status=status, body=b"" if status == 302 else json.dumps(body).encode(), headers=headers)
 
 
+class _Own(msgspec.Struct):
+    """A type of the caller's own."""
+
+    name: str | None = None
+
+
 class _Log(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -128,11 +136,11 @@ class _Judge:
     tenant: _Tenant
     cells: list[Cell] = field(default_factory=list[Cell])
 
-    async def hear(self, asked: Awaitable[Any]) -> _Told:
+    async def hear(self, asked: Awaitable[Any]) -> Told:
         """Await a call, whatever comes of it."""
         before = self.tenant.asked
         with _listened() as logged:
-            told = _Told(logged=logged)
+            told = Told(logged=logged)
             try:
                 async with asyncio.timeout(100.0):
                     told.value = await asked
@@ -141,41 +149,41 @@ class _Judge:
         told.sent = self.tenant.asked - before
         return told
 
-    def note(self, operation: str, aspect: str, form: str, told: _Told, wrong: str) -> None:
+    def note(self, operation: str, aspect: str, form: str, told: Told, wrong: str) -> None:
         if told.error is not None and not isinstance(told.error, errors.LimioError):
             wrong = f"no error of ours: {told.error!r}"
         self.cells.append(Cell(operation, aspect, form, told.outcome, wrong and f"{wrong}: {_shown(told)}"))
 
     # calls
 
-    async def call(self, operation: str) -> None:
+    async def call(self, operation: str, call: Call, aspect: str = "call") -> None:
         """Judge every form of answer to an operation that is no list."""
-        call, answer = CALLS[operation], ANSWERS[operation]
+        answer = ANSWERS[operation]
         for form, (status, body) in NO.items():
             self.tenant.pages = [_reply(body, status)]
             told = await self.hear(call.ask(self.limio))
             allowed = verdict(operation, body)
-            self.note(operation, "call", form, told, _wrong_of_a_no(call, told, allowed))
+            self.note(operation, aspect, form, told, wrong_of_a_no(call, told, allowed))
         if answer.redirect:
             self.tenant.pages = [_reply(None, 302)]
             told = await self.hear(call.ask(self.limio))
-            self.note(operation, "call", "sample", told, "" if told.error is None else "it is the answer")
+            self.note(operation, aspect, "sample", told, "" if told.error is None else "it is the answer")
             return
         for form, status, body in _yeses(answer):
             self.tenant.pages = [_reply(body, status)]
             told = await self.hear(call.ask(self.limio))
-            self.note(operation, "call", form, told, "" if told.error is None else f"{body!r:.80} is a yes")
+            self.note(operation, aspect, form, told, "" if told.error is None else f"{body!r:.80} is a yes")
         if answer.fields:
-            await self._beside(operation, call, answer)
+            await self._beside(operation, call, answer, aspect)
 
-    async def _beside(self, operation: str, call: Call, answer: Answer) -> None:
+    async def _beside(self, operation: str, call: Call, answer: Answer, aspect: str) -> None:
         for form, more in BESIDE.items():
             self.tenant.pages = [_reply({**answer.good, **more})]
             told = await self.hear(call.ask(self.limio))
             wrong = "" if told.error is None else "it has its identity"
             if told.error is None and not any(WORDS in line for line in told.logged):
                 wrong = f"the words of its {form} were not logged: {told.logged}"
-            self.note(operation, "call", "beside", told, wrong)
+            self.note(operation, aspect, "beside", told, wrong)
 
     # lists
 
@@ -224,16 +232,16 @@ class _Judge:
             self.note(operation, f"{aspect}{', raw' if how == 'raw' else ''}", form, told, wrong)
 
     async def _look(self, operation: str, form: str, listed: Listed, refusal: Reply) -> None:
-        """Ask for one item, and for one page."""
-        self.tenant.pages = [refusal]
-        told = await self.hear(listed.walk(self.limio).first())
-        self.note(
-            operation, "first", form, told, "" if told.error is not None else f"it found {told.value!r}"
-        )
-        told = await self.hear(self._one_page(listed))
-        self.note(
-            operation, "await", form, told, "" if told.error is not None else f"it got {told.value!r:.80}"
-        )
+        """Ask for one item, for one page, and for what the catalog is of."""
+        asked = {"first": listed.walk(self.limio).first(), "await": self._one_page(listed)}
+        if operation == "listOffersV2":
+            asked["commit_id"] = self.limio.catalog.commit_id()
+        for aspect, call in asked.items():
+            self.tenant.pages = [refusal]
+            told = await self.hear(call)
+            self.note(
+                operation, aspect, form, told, "" if told.error is not None else "it is called an answer"
+            )
 
     async def _item(self, operation: str, form: str, listed: Listed, items: Sequence[Any], body: Any) -> None:
         """Put a no between two items."""
@@ -252,6 +260,9 @@ class _Judge:
             if not wrong and choice == "yield" and told.value[1].raw != json.dumps(body).encode():
                 wrong = f"its bytes became {told.value[1].raw!r}"
             self.note(operation, f"item, {choice}", form, told, wrong)
+        told = await self.hear(listed.walk(self.limio).into(_Own).collect(limit=100))
+        wrong = "" if isinstance(told.error, errors.Unreadable) else "it has to be called unreadable"
+        self.note(operation, "item, into", form, told, wrong)
         raw = await self.hear(listed.walk(self.limio).raw().collect(limit=100))
         whole = raw.value == [json.dumps(item).encode() for item in (one, body, other)]
         self.note(operation, "item, raw", form, raw, "" if whole else "raw() has exact bytes")
@@ -284,7 +295,7 @@ class _Judge:
         return await listed.walk(self.limio, **options)
 
 
-def _wrong_of_a_no(call: Call, told: _Told, allowed: str) -> str:
+def wrong_of_a_no(call: Call, told: Told, allowed: str) -> str:
     """Why this may not come of a no."""
     if call.once and told.sent != 1:
         return f"it was sent {told.sent} times"
@@ -348,7 +359,7 @@ def _without_nested_ids(value: Any, depth: int = 0) -> Any:
     }
 
 
-def _shown(told: _Told) -> str:
+def _shown(told: Told) -> str:
     return f"{told.error!r}" if told.error is not None else f"{told.value!r:.120}"
 
 
@@ -370,8 +381,14 @@ async def judge(*operations: str) -> list[Cell]:
     cells: list[Cell] = []
     for operation in operations or (*CALLS, *LISTS):
         async with _served() as one:
-            await (one.call(operation) if operation in CALLS else one.walk(operation))
-            cells += one.cells
+            if operation in LISTS:
+                await one.walk(operation)
+            else:
+                await one.call(operation, CALLS[operation])
+            for viewed, name, call in VIEWS:
+                if viewed == operation:
+                    await one.call(operation, call, name)
+        cells += one.cells
     return cells
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from limio_async import Limio
 
-__all__ = ["CALLS", "LISTS", "Call", "Listed"]
+__all__ = ["CALLS", "LISTS", "VIEWS", "Call", "Listed"]
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,40 @@ CALLS: Mapping[str, Call] = {
     "deleteCatalogItem": Call(lambda limio: limio.catalog_items.delete("offers2/One")),
 }
 """All but the lists."""
+
+_READ = (
+    "addresses", "customers", "events", "gift_codes", "identities", "orders", "payment_methods", "processes",
+    "promo_codes", "schedules", "subscription_offers", "subscriptions", "user_entitlements",
+)  # fmt: skip
+_WRITTEN = ("customers", "orders", "promo_codes", "subscriptions")
+_LINKED = ("customers", "orders", "subscriptions")
+
+
+def _get(name: str) -> Call:
+    return Call(lambda limio: getattr(limio, name).get("x-1"))
+
+
+def _update(name: str) -> Call:
+    return Call(lambda limio: getattr(limio, name).update("x-1", {"data": {"quantity": 2}}))
+
+
+def _link(name: str) -> Call:
+    body = {"id": "id-1", "service": "limio"}
+    return Call(lambda limio: getattr(limio, name).add_related("x-1", body), once=True)
+
+
+VIEWS: Sequence[tuple[str, str, Call]] = (
+    *(("getObject", f"{name}.get", _get(name)) for name in _READ),
+    *(("updateObject", f"{name}.update", _update(name)) for name in _WRITTEN),
+    *(("addRelatedObject", f"{name}.add_related", _link(name)) for name in _LINKED),
+    ("createObject", "promo_codes.create", Call(lambda limio: limio.promo_codes.create(_PROMO), once=True)),
+    (
+        "deleteObject",
+        "promo_codes.delete",
+        Call(lambda limio: limio.promo_codes.delete("promo_code_v2-ABC")),
+    ),
+)
+"""The same operations under other names, each with its types."""
 
 _SCROLL = {"from": "DnF1ZXJ5VGhlbkZldGNoBQ==", "alias": "catalog_test"}
 
