@@ -127,7 +127,7 @@ def _speed(event: SyncEvent) -> float:
 
 
 def _ended(report: StreamReport) -> str:
-    why = f": {report.error}" if report.error else ""
+    why = "".join(f": {reason}" for reason in (_listed_in_full(report), report.error) if reason)
     changes = {
         "inserted": report.inserted,
         "updated": report.updated,
@@ -137,6 +137,10 @@ def _ended(report: StreamReport) -> str:
     told = ", ".join(f"{count:,} {name}" for name, count in changes.items() if count) or "nothing new"
     seconds = report.seconds(report.started)
     return f"{report.stream}: {report.seen:,} items, {told}, {report.status}, {seconds:.1f} s{why}"
+
+
+def _listed_in_full(report: StreamReport) -> str | None:
+    return report.unfiltered and f"listed in full: {report.unfiltered}"
 
 
 def closing_table(report: JobReport, *, as_json: bool) -> None:
@@ -203,11 +207,14 @@ def _runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text)
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells)
-    for one in reports:
-        if one.error:
-            table.caption = "\n".join(
-                filter(None, [str(table.caption or ""), f"{one.stream}: {printable(one.error)}"])
-            )
+    reasons = [
+        f"{one.stream}: {printable(reason)}"
+        for one in reports
+        for reason in (_listed_in_full(one), one.error)
+        if reason
+    ]
+    if reasons:
+        table.caption = "\n".join(reasons)
     table.caption_justify = "left"
     return table
 

@@ -5,6 +5,7 @@ Where to look:
 job.py          Job: opens target and state, starts the streams, reports
 stream_run.py   one run of one stream: list, deliver, settle
 workshop.py     what the streams of a job share: choices, client, target, state
+asking.py       what a run asks a list for: whether the tenant may be asked to filter
 watermarks.py   the time a run asks from, and where the next one starts: pure
 streams.py      what can be synced, and the columns of its table
 rows.py         turns items into rows: pure

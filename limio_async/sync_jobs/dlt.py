@@ -22,6 +22,7 @@ from limio_async.client import Limio
 from limio_async.core.listing.page import Page
 from limio_async.envelope import moment
 from limio_async.errors import JobError, NotFound
+from limio_async.sync_jobs.asking import Asking, asking
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
@@ -72,7 +73,8 @@ def limio(
 
     *client* makes the client, in the event loop that dlt runs the walks in; all walks of a run share one. The
     other arguments mean what they mean to `sync_jobs.Job`: `full` asks for everything each time, `incremental` for
-    what has changed since the last load, `append` adds every version of an item, once, to a table `…_history`.
+    what has changed since the last load, `append` adds every version of an item, once, to a table `…_history`. Where the
+    tenant's filter hides items, both ask for everything, and the log says so.
 
     A walk that does not come to an honest end fails the pipeline, and nothing of its run is loaded. What
     cannot be decoded, or was gone when it was to be fetched whole, is in the table `_limio_quarantine`. Nothing
@@ -153,15 +155,15 @@ class _Walk:
         self._state = state
         self._before = moment(state.get("watermark"))
         self._since = asked_since(choices.mode, self._before, since=choices.since, overlap=choices.overlap)
-        self._passes = None if of.newer_than else self._since
         self._args = arguments(of, self._since)
         self._reader = Reader(of, choices.mode)
 
     async def rows(self) -> AsyncGenerator[Any]:
         """Rows, page by page; the watermark moves after the last."""
         began, latest = now(), None
+        asked = await self._asked()
         async with aclosing(
-            self._children() if self._stream.parent else self._pages(self._stream, self._args)
+            self._children() if self._stream.parent else self._pages(self._stream, asked.args)
         ) as pages:
             async for items in pages:
                 fresh: list[Item] = []
@@ -169,7 +171,7 @@ class _Walk:
                     summary = summary_of(item.raw)
                     time = summary.created if self._stream.by_creation else summary.changed
                     latest = newest(latest, time, until=began)
-                    if not is_old(summary, self._passes):
+                    if not is_old(summary, asked.passes):
                         fresh.append(item)
                 whole, lost = await self._whole(fresh)
                 rows, bad = self._read(whole)
@@ -178,6 +180,14 @@ class _Walk:
                     yield _quarantined(self._stream, [*lost, *bad])
         if (reached := watermark(began, latest, before=self._before, since=self._since)) is not None:
             self._state["watermark"] = reached.isoformat()
+
+    async def _asked(self) -> Asking:
+        found = await asking(
+            self._limio, self._stream, self._since, chosen=self._choices.since, note=lambda _: None
+        )
+        if found.unfiltered:
+            _log.warning("%s: listed in full: %s", self._stream.name, found.unfiltered)
+        return found
 
     async def _pages(self, of: Stream, args: Mapping[str, Any]) -> AsyncGenerator[list[Item]]:
         listing = self._limio.listing(

@@ -66,6 +66,8 @@ class StreamReport(msgspec.Struct, kw_only=True):
     """The catalog's snapshot."""
     watermark: datetime | None = None
     """Where the next incremental run begins, less its overlap."""
+    unfiltered: str | None = None
+    """Why a run that would ask for changes only asked for everything; None where it did not."""
     error: str | None = None
     refused: bool = False
     """Whether it failed because the credentials are missing or not taken, or the list of its parents did."""

@@ -37,7 +37,8 @@ class Job:
 
     *mode* `full` walks everything, writes what has changed, and marks rows as deleted that a complete walk has
     not seen, unless they are more than *most_deleted* of all (None: however many). `incremental` asks for what has
-    changed since the last complete run, less *overlap*, or since *since* (without a zone, UTC), and deletes nothing.
+    changed since the last complete run, less *overlap*, or since *since* (without a zone, UTC), and deletes nothing; where
+    the tenant's filter hides items it asks for everything, and its report says why (`unfiltered`).
     `append` keeps every version of an item that it sees, in a table of its own. With *hydrate*, objects are fetched
     whole, *concurrency* at once; lists hold summaries.
 

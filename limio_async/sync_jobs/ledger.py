@@ -41,6 +41,7 @@ RUNS = Table(
         Column("commit_id"),
         Column("watermark", "time"),
         Column("error"),
+        Column("unfiltered"),
     ),
     published=False,
 )

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from limio_async.core.codec import raw_items
-from limio_async.core.listing.page import Page
+from limio_async.core.listing import Page, Report
 from limio_async.core.wire import Attempt, Species
 from limio_async.errors import (
     ApiError,
@@ -31,6 +31,7 @@ from limio_async.errors import (
     TransportError,
     Unauthorized,
 )
+from limio_async.sync_jobs.asking import Asking, asking
 from limio_async.sync_jobs.drift import Drift
 from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
@@ -97,6 +98,7 @@ class StreamRun:
         self._parent = parent
         self._reader = Reader(stream, choices.mode)
         self._args = arguments(stream, self._since)
+        self._asking = Asking(args=self._args)
         # a list that broke off goes on with other objects than these: then no run goes on with their children
         is_whole = parent is not None and parent.status in {"complete", "incomplete"}
         self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent and is_whole else "")
@@ -203,6 +205,7 @@ class StreamRun:
     async def _list_pages(self) -> None:
         while True:
             try:
+                await self._ask()
                 await self._walk_pages()
             except (CursorExpired, SnapshotChanged, IncompleteListing) as error:
                 if self._walk.restarts < _RESTARTS:
@@ -213,6 +216,23 @@ class StreamRun:
                 self._miscounted = error.said  # it came to its end, and says that it is not all
                 await self._save_end()
             return
+
+    async def _ask(self) -> None:
+        """Find out whether the list may be filtered; of a catalog that was rebuilt meanwhile, once more."""
+        walk, begun = self._walk, perf_counter()
+
+        def note(report: Report) -> None:
+            walk.requests += report.requests
+            walk.retries += report.retries
+            self._note()
+
+        try:
+            self._asking = await asking(
+                self._shop.limio, self._stream, self._since, chosen=self._choices.since, note=note
+            )
+        finally:
+            walk.network_seconds += perf_counter() - begun
+        self.report.unfiltered = self._asking.unfiltered
 
     async def _restart(self, error: ListingError) -> None:
         self._walk.restarts += 1
@@ -226,7 +246,7 @@ class StreamRun:
         walk = self._walk
         listing = self._shop.limio.listing(
             self._stream.endpoint,
-            self._args,
+            self._asking.args,
             page_size=self._stream.page_size(self._choices.page_size),
             resume=walk.checkpoint,
         ).raw()
@@ -262,8 +282,7 @@ class StreamRun:
         walk.items += len(page.items)
         walk.received += sum(map(len, page.items))
         kept = {name: head.get(name) for name in self._stream.heads}
-        since = None if self._stream.newer_than else self._since
-        await self._spooled(page.items, head=kept, since=since)
+        await self._spooled(page.items, head=kept, since=self._asking.passes)
 
     async def _spooled(
         self,
