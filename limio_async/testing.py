@@ -2,6 +2,7 @@
 
 `limio_world` is an emulator, `limio` a client of it in the same process, `limio_server` the URL it is served at.
 All are made anew for each test and work in tests of any kind: plain, pytest-asyncio's, anyio's (on asyncio).
+`@pytest.mark.limio_world(envelope="documented")` sets what the world of a test is like.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,12 +22,21 @@ if TYPE_CHECKING:  # pytest loads this module everywhere: what is heavy waits un
 __all__ = ["limio", "limio_server", "limio_world", "served"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "limio_world(**settings): settings of the test's limio_world")
+
+
 @pytest.fixture
-def limio_world() -> World:
+def limio_world(request: pytest.FixtureRequest) -> World:
     """A Limio of this test's own, with 200 offers and 100 subscriptions; override it to have another."""
     from limio_async.emulator import World
 
-    return World(offers=200, subscriptions=100)
+    marks = reversed(list(request.node.iter_markers("limio_world")))
+    settings: dict[str, Any] = {"offers": 200, "subscriptions": 100}
+    for mark in marks:
+        settings |= mark.kwargs
+    return World(**settings)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import os
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -31,6 +31,20 @@ _BETWEEN_SAVES = 3.0
 @click.option("--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="0: any free.")
 @click.option("--offers", type=click.IntRange(min=0), default=20_000, show_default=True)
 @click.option("--subscriptions", type=click.IntRange(min=0), default=2_000, show_default=True)
+@click.option(
+    "--envelope",
+    type=click.Choice(["live", "documented"]),
+    default="live",
+    show_default=True,
+    help="Catalog items as live tenants answer them, or with times, status and more outside as documented.",
+)
+@click.option(
+    "--modified-filter",
+    type=click.Choice(["every", "only-modified"]),
+    default="every",
+    show_default=True,
+    help="Whether opt.modifiedAfter knows of every item when it changed, or leaves out those without modified.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Equal seeds and sizes: equal answers.")
 @click.option("--faults", type=_PATH, metavar="FILE", help="Let go wrong what this TOML file says.")
 @click.option("--control", is_flag=True, help="Let programs of this machine arm faults, advance the clock, …")
@@ -47,6 +61,8 @@ def command(
     port: int,
     offers: int,
     subscriptions: int,
+    envelope: Literal["live", "documented"],
+    modified_filter: Literal["every", "only-modified"],
     seed: int,
     faults: Path | None,
     control: bool,
@@ -69,7 +85,13 @@ def command(
         return
     from limio_async.emulator import World
 
-    world = World(offers=offers, subscriptions=subscriptions, seed=seed)
+    world = World(
+        offers=offers,
+        subscriptions=subscriptions,
+        seed=seed,
+        envelope=envelope,
+        modified_filter=modified_filter,
+    )
     if data is not None:
         world.read_data(data)
     if faults is not None:

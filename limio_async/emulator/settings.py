@@ -53,6 +53,17 @@ class Settings:
 
     abandoned_baskets: int = 8
 
+    envelope: Literal["live", "documented"] = "live"
+    """The shape of catalog items and of what stands beside them: as live tenants answer, or as documented.
+
+    Read once, like the sizes.
+    """
+    modified_filter: Literal["every", "only-modified"] = "every"
+    """What `opt.modifiedAfter` looks at: when an item says that it changed, or only its `modified`.
+
+    With "only-modified" an item without `modified` is found by no `opt.modifiedAfter`, as in an index that leaves out
+    documents without the field. With "every", an item that tells no time at all is found by any.
+    """
     hits_form: Literal["total", "number"] = "total"
     """`{"value": 3, "relation": "eq"}` as live answers have it, or `3` as documented."""
     scroll_ids: Literal["same", "changing"] = "same"

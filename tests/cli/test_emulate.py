@@ -43,6 +43,21 @@ def test_what_it_says_is_all_that_a_client_needs(limio: Run) -> None:
         assert process.stderr.read().strip() == "limio: interrupted"
 
 
+def test_the_shape_of_items_and_what_an_index_knows_can_be_chosen(limio: Run) -> None:
+    with emulating("--modified-filter", "only-modified") as env:
+        items = [json.loads(line) for line in limio("offers", "list", env=env).stdout.splitlines()]
+        found = limio("offers", "list", "--modified-after", "1970-01-01", env=env).stdout
+    assert all(
+        item.keys() <= {"path", "data", "name", "id", "type", "version", "parent_path"} for item in items
+    )
+    assert [json.loads(line) for line in found.splitlines()] == [
+        item for item in items if "modified" in item["data"]
+    ]
+    with emulating("--envelope", "documented") as env:
+        items = [json.loads(line) for line in limio("offers", "list", env=env).stdout.splitlines()]
+    assert all({"created", "modified", "status"} <= item.keys() for item in items)
+
+
 def test_a_port_that_is_taken_is_named(limio: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -62,13 +62,18 @@ def test_a_name_is_personal_beside_an_e_mail_only() -> None:
     assert masked({"state": "done"}) == {"state": "done"}
 
 
-def test_what_is_not_personal_is_left_as_it_is() -> None:
-    world = World(offers=30)
+@pytest.mark.parametrize(
+    ("envelope", "personal"), [("live", {}), ("documented", {"user": "masked@example.com"})]
+)
+def test_what_is_not_personal_is_left_as_it_is(
+    envelope: Literal["live", "documented"], personal: dict[str, str]
+) -> None:
+    world = World(offers=30, envelope=envelope)
     ask = Request(operation="", method="GET", target="/api/offers", headers={"authorization": world.api_key})
     page: dict[str, Any] = msgspec.json.decode(world.answer(ask).body)
     assert len(page["items"]) == 30
     for item in page["items"]:
-        assert masked(item) == {**item, "user": "masked@example.com"}
+        assert masked(item) == {**item, **personal}
 
 
 @settings(max_examples=50, deadline=None)

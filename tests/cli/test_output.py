@@ -130,7 +130,7 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline().startswith(b'{"id"')
+        assert process.stdout.readline().startswith(b'{"path"')
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0

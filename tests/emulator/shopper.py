@@ -21,10 +21,11 @@ class Shopper(Visitor):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.token()
+        published = self.published("offers", "offers2", "add_on")
         offers = self.catalog("offers", pageSize=200)["items"]
-        self.offers = [one for one in offers if one["status"] == "active"]
+        self.offers = [one for one in offers if one["id"] in published]
         add_ons = self.catalog("add_ons", pageSize=50)["items"]
-        self.add_ons = [one for one in add_ons if one["status"] == "active"]
+        self.add_ons = [one for one in add_ons if one["id"] in published]
 
     def send(
         self,

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
 import msgspec
 import pytest
 
 from limio_async.emulator import World
+from limio_async.envelope import changed_at, moment, tags_of
 
 from .visitor import Visitor, ids, message
+
+Envelope = Literal["live", "documented"]
 
 
 def test_a_walk_gives_every_offer_once_and_ends_with_an_empty_page_that_has_a_cursor(
@@ -84,12 +91,61 @@ def test_hits_are_a_bare_number_where_set(visitor: Visitor, world: World) -> Non
 def test_commit_id_sits_at_the_top_but_for_campaigns_and_changes_with_the_index(
     world: World, visitor: Visitor
 ) -> None:
-    before = visitor.catalog("offers")["commitId"]
+    before = visitor.catalog("pages")["commitId"]
     campaigns = visitor.catalog("campaigns")
     assert campaigns["header"] == {"commitId": before}
     assert "commitId" not in campaigns
+    offers = visitor.catalog("offers")["commitId"]
     world.rebuild_index()
-    assert visitor.catalog("offers")["commitId"] != before
+    assert visitor.catalog("pages")["commitId"] != before
+    assert visitor.catalog("offers")["commitId"] != offers
+
+
+def test_indexes_are_named_as_those_of_the_tenant_that_was_recorded(visitor: Visitor) -> None:
+    pages, offers = visitor.catalog("pages", all=True), visitor.catalog("offers", all=True)
+    alias = pages["queryMore"]["alias"]
+    assert re.fullmatch("[0-9a-f]{40}", pages["commitId"])
+    assert re.fullmatch("[0-9]{13}", pages["buildId"])
+    assert pages["indexName"] == f"{alias}_{pages['commitId']}_{pages['buildId']}"
+    assert alias.startswith("catalog_")
+    assert re.fullmatch("[0-9]{13}", offers["commitId"])
+    assert offers["indexName"] == f"{offers['queryMore']['alias']}_{offers['commitId']}"
+    assert offers["indexName"].startswith("published_items_")
+    assert "buildId" not in offers
+    assert visitor.catalog("offers/v2", offersSource="catalog")["commitId"] == pages["commitId"]
+
+
+BARE = {"path", "data", "name", "id", "type", "version"}
+
+
+def test_offers_and_pages_have_a_bare_envelope_with_times_and_tags_in_their_data(visitor: Visitor) -> None:
+    offers = visitor.catalog("offers/v2", pageSize=1000)["items"]
+    assert {frozenset(item) for item in offers} == {frozenset(BARE)}
+    assert all("version_date" in item["data"] and "created" in item["data"] for item in offers)
+    assert sum("modified" not in item["data"] for item in offers) == pytest.approx(
+        len(offers) * 17 / 24, 0.05
+    )
+    legacy = [item for item in visitor.catalog("offers", pageSize=1000)["items"] if "." in item["id"]]
+    assert {frozenset(item) for item in legacy} == {frozenset(BARE | {"parent_path"})}
+    for item in visitor.catalog("pages", pageSize=1000)["items"]:
+        assert item.keys() == BARE
+        assert "modified" in item["data"]
+        assert "version_date" not in item["data"]
+
+
+@pytest.mark.parametrize("kind", ["segments", "assets", "campaigns"])
+def test_kinds_of_which_only_documented_samples_are_known_tell_no_time(visitor: Visitor, kind: str) -> None:
+    items = visitor.catalog(kind, pageSize=1000)["items"]
+    assert {changed_at(item) for item in items} == {None}
+    assert visitor.catalog(kind, pageSize=1000, modifiedAfter="2099-01-01")["items"] == items
+
+
+def test_the_documented_envelope_has_times_and_more_outside() -> None:
+    visitor = Visitor(World(offers=50, envelope="documented"))
+    for kind in ("offers", "pages", "segments"):
+        for item in visitor.catalog(kind)["items"]:
+            assert item.keys() > BARE | {"created", "modified", "version_date", "status", "parent_path"}
+    assert visitor.catalog("offers")["commitId"] == visitor.catalog("pages")["commitId"]
 
 
 def test_an_answer_over_the_limit_is_a_502_and_a_smaller_page_works(world: World, visitor: Visitor) -> None:
@@ -113,9 +169,11 @@ def test_what_is_not_there_is_not_found(visitor: Visitor, value: str) -> None:
     assert visitor.catalog("offers", path=value)["hits"]["value"] == 0
 
 
-def test_tags_attributes_and_modified_after_narrow_a_list(visitor: Visitor) -> None:
+@pytest.mark.parametrize("envelope", ["live", "documented"])
+def test_tags_attributes_and_modified_after_narrow_a_list(envelope: Envelope) -> None:
+    visitor = Visitor(World(offers=230, envelope=envelope))
     everything = visitor.catalog("offers", pageSize=1000)["items"]
-    tagged = [item for item in everything if "/tags/uk/default" in item["data"]["tags"]]
+    tagged = [item for item in everything if "/tags/uk/default" in tags_of(item)]
     assert 0 < len(tagged) < 230
     assert visitor.catalog("offers", tags="/tags/uk/default", pageSize=1000)["items"] == tagged
     found = visitor.catalog("offers", **{"attributes.allowed_countries__limio": "GB"})
@@ -123,7 +181,47 @@ def test_tags_attributes_and_modified_after_narrow_a_list(visitor: Visitor) -> N
         item["data"]["attributes"]["allowed_countries__limio"] == ["GB"] for item in everything
     )
     since = visitor.catalog("offers", modifiedAfter="2024-06-01T12:00:00+02:00", pageSize=1000)["items"]
-    assert since == [item for item in everything if item["modified"] > "2024-06-01T10:00:00+00:00"]
+    noon = moment("2024-06-01T10:00:00Z")
+    assert noon
+    assert since == [item for item in everything if (when := changed_at(item)) and when > noon]
+    assert 0 < len(since) < 230
+
+
+@pytest.mark.parametrize("envelope", ["live", "documented"])
+@pytest.mark.parametrize(
+    "kind", ["offers", "products", "add_ons", "segments", "assets", "pages", "campaigns"]
+)
+def test_an_index_knows_of_every_item_when_it_changed_by_its_own_account(
+    envelope: Envelope, kind: str
+) -> None:
+    world = World(offers=230, envelope=envelope)
+    visitor = Visitor(world)
+    items = visitor.catalog(kind, pageSize=1000)["items"]
+    for seen, told in (("every", changed_at), ("only-modified", modified_of)):
+        world.modified_filter = "every" if seen == "every" else "only-modified"
+        for item in items[::7]:
+            when = told(item)
+            if when is None:
+                found = [visitor.catalog(kind, id=item["id"], modifiedAfter="1970-01-01")["items"]]
+                assert found == [[item] if seen == "every" else []]
+                continue
+            before, after = (f"{when + timedelta(microseconds=by):%Y-%m-%dT%H:%M:%S.%fZ}" for by in (-1, 0))
+            assert visitor.catalog(kind, id=item["id"], modifiedAfter=before)["items"] == [item]
+            assert visitor.catalog(kind, id=item["id"], modifiedAfter=after)["items"] == []
+
+
+def test_an_index_may_leave_out_what_has_no_modified(world: World, visitor: Visitor) -> None:
+    items = visitor.catalog("offers", pageSize=1000)["items"]
+    ever = {"pageSize": 1000, "modifiedAfter": "1970-01-01T00:00:00Z"}
+    assert visitor.catalog("offers", **ever)["items"] == items
+    world.modified_filter = "only-modified"
+    assert visitor.catalog("offers", **ever)["items"] == [one for one in items if "modified" in one["data"]]
+    assert visitor.catalog("offers", pageSize=1000)["items"] == items
+
+
+def modified_of(item: dict[str, Any]) -> datetime | None:
+    """When it says that it was changed in a field called so."""
+    return moment(item.get("modified")) or moment(item["data"].get("modified"))
 
 
 def test_filters_hold_for_the_whole_walk(visitor: Visitor) -> None:
@@ -136,7 +234,10 @@ def test_v2_leaves_out_legacy_offers_and_its_published_source_drafts(visitor: Vi
     assert len(items) == 184
     assert {item["path"].split("/")[1] for item in items} == {"offers2"}
     published = visitor.catalog("offers/v2", pageSize=1000, offersSource="published")["items"]
-    assert published == [item for item in items if item["status"] != "draft"]
+    whole = Visitor(World(offers=230, envelope="documented")).catalog("offers/v2", pageSize=1000)["items"]
+    drafts = {item["id"] for item in whole if item["status"] == "draft"}
+    assert published == [item for item in items if item["id"] not in drafts]
+    assert len(published) < 184
 
 
 @pytest.mark.parametrize(

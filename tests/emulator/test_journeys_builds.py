@@ -130,7 +130,7 @@ def test_what_is_published_before_the_build_is_over_does_not_go_live(clerk: Cler
     assert live.keys() == {"/uk/default/", "/us/spring/"}
     pages = live["/uk/default/"]
     assert [(page["path"], page["isDefault"]) for page in pages] == [(PAGES[0], True), (PAGES[1], False)]
-    assert pages[0]["pathPrefix"].startswith(f"/__v/{clerk.catalog('offers')['commitId']}_")
+    assert pages[0]["pathPrefix"].startswith(f"/__v/{clerk.catalog('pages')['commitId']}_")
 
 
 def test_new_routes_and_unknown_builds_are_left_out(clerk: Clerk, world: World) -> None:

@@ -399,7 +399,8 @@ def test_orders_that_are_not_whole_are_bad_requests(shopper: Shopper) -> None:
 
 def test_orders_for_what_is_unknown_or_not_published_are_not_found(shopper: Shopper) -> None:
     known = reference(shopper.offers[0])
-    draft = next(one for one in shopper.catalog("offers", pageSize=20)["items"] if one["status"] == "draft")
+    published = shopper.published("offers", "offers2")
+    draft = next(one for one in shopper.catalog("offers", pageSize=20)["items"] if one["id"] not in published)
     for offer in (known | {"version": "0" * 40}, known | {"id": "0" * 40}, reference(draft)):
         body = new(shopper.offers[0]) | {"orderItems": [{"offer": offer}]}
         assert shopper.refused(**body) == 404

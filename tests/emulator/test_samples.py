@@ -95,6 +95,12 @@ def test_loaded_items_are_in_the_catalog_for_every_filter_and_change(clerk: Cler
     first, second = ANSWERS["listOffers"]["items"]
     assert clerk.catalog("offers", path=second["path"])["items"] == [second]
     assert clerk.catalog("offers", id=first["id"].partition(".")[0])["items"] == [first]
+    assert clerk.catalog("offers", modifiedAfter="2024-03-01")["items"] == [
+        first,
+        second,
+    ]  # one tells no time
+    assert clerk.catalog("offers", modifiedAfter="2025-01-01")["items"] == [first]
+    clerk.world.modified_filter = "only-modified"
     assert clerk.catalog("offers", modifiedAfter="2024-03-01")["items"] == [second]
     page = clerk.catalog("offers", all=True)
     assert page == ANSWERS["listOffers"]

@@ -42,6 +42,17 @@ class Visitor:
         }
         return self.json(self.ask(f"/api/{name}", named, authorization=self.world.api_key))
 
+    def published(self, *record_types: str) -> set[str]:
+        """The ids of what was published: an item itself does not tell."""
+        found: set[str] = set()
+        for record_type in record_types:
+            query = {"record_type": record_type, "opt.pageSize": 1000}
+            answer = self.ask(
+                "/api/published_catalog_items", query, authorization=self.bearer or self.token()
+            )
+            found |= {item["id"] for item in self.json(answer)["items"]}
+        return found
+
     def walk(self, name: str, /, **query: object) -> Iterator[dict[str, Any]]:
         """Every page of a scroll, the empty one at its end included."""
         page = self.catalog(name, all=True, **query)

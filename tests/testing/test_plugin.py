@@ -55,6 +55,11 @@ async def test_over_http_the_same_world_is_met(limio, limio_server, limio_world)
     assert there.id == (await limio.offers.list().first()).id
     assert limio_world.count("listOffers") == 2
 
+@pytest.mark.limio_world(envelope="documented")
+@pytest.mark.limio_world(offers=3)
+def test_a_mark_sets_what_the_world_is_like(limio_world):
+    assert (limio_world.envelope, limio_world.offers, limio_world.subscriptions) == ("documented", 3, 100)
+
 def test_plain_code_has_a_server_as_well(limio_server, limio_world):
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{{limio_server}}/api/offers")
@@ -77,7 +82,7 @@ def test_a_users_tests_run(project: Project, mode: str) -> None:
     other = {"asyncio": "anyio", "anyio": "asyncio"}[plugin]
     result = project({"test_shop.py": TESTS.format(mark=mark)}, ini, "-p", f"no:{other}")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "6 passed" in result.stdout
+    assert "7 passed" in result.stdout
 
 
 def test_the_plugin_can_be_switched_off(project: Project) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 
 from limio_async.core.wire import Response
-from limio_async.emulator.data.editions import EditedShelf, instant
+from limio_async.emulator.data.editions import EditedShelf
+from limio_async.emulator.data.indexed import time_of
 from limio_async.emulator.data.seed import Shelf, shelves
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import Data, as_object
 from limio_async.emulator.settings import Settings
+from limio_async.envelope import moment
 
 __all__ = ["Catalog", "Scroll"]
 
@@ -50,7 +52,9 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     path: str | None = None
     tag: str | None = None
     modified_after: str | None = None
-    """As ISO date and time in UTC without an offset."""
+    """As `time_of` gives it."""
+    told_only: bool = False
+    """Whether `modified_after` leaves out what has no `modified`."""
     attributes: tuple[tuple[str, str], ...] = ()
 
 
@@ -64,6 +68,8 @@ class Scroll(msgspec.Struct, kw_only=True):
     matches: Sequence[int]
     page_size: int
     reduced: bool
+    published: bool
+    """Whether the index of published items answers, rather than that of working copies."""
     position: int = 0
     pages: int = 0
     opened: float
@@ -178,13 +184,21 @@ class Catalog:
         item: Data = msgspec.json.decode(self._edited[spot.shelf].item(spot.number, self._edition))
         return item
 
-    def change(self, changes: Iterable[tuple[Spot, Mapping[str, Any] | None]]) -> None:
-        """Let these items stand there, or none, from one new build of the index on; open scrolls do not see it."""
+    def is_draft(self, spot: Spot) -> bool:
+        """Whether what stands there was never published."""
+        facts = None if spot.number is None else self._edited[spot.shelf].facts(spot.number, self._edition)
+        return facts is not None and facts["status"] == "draft"
+
+    def change(self, changes: Iterable[tuple[Spot, Mapping[str, Any] | None]], *, status: str = "") -> None:
+        """Let these items stand there, or none, from one new build of the index on; open scrolls do not see it.
+
+        *status* is that of items which do not tell theirs.
+        """
         self.rebuild_index()
         for spot, item in changes:
             edited = self._edited[spot.shelf]
             if item is not None:
-                edited.put(spot.number, item, self._edition)
+                edited.put(spot.number, item, self._edition, status)
             elif spot.number is not None:
                 edited.remove(spot.number, self._edition)
 
@@ -221,7 +235,13 @@ class Catalog:
     def _list(self, call: Call, *, shelf: str, under: str = "", published: bool = False) -> Response:
         if "opt.queryMoreFrom" in call.query:
             return self._page(call, self._resume(call), cursor=True)
-        search = _search(call, shelf=shelf, under=under, published=published)
+        search = _search(
+            call,
+            shelf=shelf,
+            under=under,
+            published=published,
+            told_only=self._settings.modified_filter == "only-modified",
+        )
         scroll = Scroll(
             number=self._opened,
             search=search,
@@ -229,6 +249,7 @@ class Catalog:
             matches=self._matches(search, self._edition),
             page_size=whole_number(call, "opt.pageSize", default=50),
             reduced=call.query.get("reducedData") == "true",
+            published=published or self._is_from_published_index(call),
             opened=self._settings.now(),
             last_read=self._settings.now(),
         )
@@ -261,10 +282,10 @@ class Catalog:
         payload: dict[str, object] = {
             "hits": hits if self._settings.hits_form == "number" else {"value": hits, "relation": "eq"},
             "items": msgspec.Raw(b"[%b]" % b",".join(items)),
-            **self._snapshot(call, published=scroll.search.published),
+            **self._snapshot(call, published=scroll.published),
         }
         if cursor:
-            alias = self._alias(published=scroll.search.published)
+            alias = self._alias(published=scroll.published)
             payload["queryMore"] = {"from": self._scroll_id(scroll), "alias": alias}
         return reply(payload)
 
@@ -278,6 +299,14 @@ class Catalog:
         if call.operation == "listCampaigns":
             return {"header": {"commitId": commit}}
         return {"commitId": commit, "buildId": built, "indexName": index}
+
+    def _is_from_published_index(self, call: Call) -> bool:
+        """Offers and add-ons of the tenant that was recorded came from its published index, pages did not."""
+        return (
+            self._settings.envelope == "live"
+            and call.operation in {"listOffers", "listOffersV2", "listAddOns"}
+            and call.query.get("offersSource") != "catalog"
+        )
 
     def _alias(self, *, published: bool) -> str:
         tenant = self._settings.tenant
@@ -293,7 +322,7 @@ class Catalog:
         scroll = self._scrolls.get(number)
         if scroll is None:
             raise Refused(404, "No search context found for id")
-        if call.query.get("opt.queryMoreAlias") != self._alias(published=scroll.search.published):
+        if call.query.get("opt.queryMoreAlias") != self._alias(published=scroll.published):
             raise Refused(400, "opt.queryMoreAlias must be the one that came with opt.queryMoreFrom")
         return scroll
 
@@ -303,8 +332,9 @@ class Catalog:
             del self._scrolls[number]
 
 
-def _search(call: Call, *, shelf: str, under: str, published: bool) -> Search:
+def _search(call: Call, *, shelf: str, under: str, published: bool, told_only: bool) -> Search:
     query = call.query
+    after = _moment(query["opt.modifiedAfter"]) if "opt.modifiedAfter" in query else None
     return Search(
         shelf=shelf,
         under=under,
@@ -312,7 +342,8 @@ def _search(call: Call, *, shelf: str, under: str, published: bool) -> Search:
         id=query.get("id"),
         path=query.get("path"),
         tag=query.get("tags"),
-        modified_after=_moment(query["opt.modifiedAfter"]) if "opt.modifiedAfter" in query else None,
+        modified_after=after,
+        told_only=told_only and after is not None,
         attributes=tuple(
             sorted(
                 (name.removeprefix("attributes."), value)
@@ -324,10 +355,9 @@ def _search(call: Call, *, shelf: str, under: str, published: bool) -> Search:
 
 
 def _moment(text: str) -> str:
-    try:
-        return instant(text)
-    except ValueError:
-        raise Refused(400, "opt.modifiedAfter must be an ISO date or date-time") from None
+    if (found := moment(text)) is None:
+        raise Refused(400, "opt.modifiedAfter must be an ISO date or date-time")
+    return time_of(found)
 
 
 def _accepts(search: Search, shelf: EditedShelf, number: int, edition: int) -> bool:
@@ -338,9 +368,15 @@ def _accepts(search: Search, shelf: EditedShelf, number: int, edition: int) -> b
         and search.path in {None, facts["path"]}
         and not (search.published and facts["status"] == "draft")
         and (search.tag is None or f'"{search.tag}"' in facts["tags"])
-        and (search.modified_after is None or facts["modified"] > search.modified_after)
+        and (search.modified_after is None or _changed_after(search.modified_after, search, facts))
         and (not search.attributes or _has_attributes(search, shelf.item(number, edition)))
     )
+
+
+def _changed_after(after: str, search: Search, facts: Mapping[str, str]) -> bool:
+    if search.told_only:
+        return facts["modified_at"] > after
+    return not facts["changed_at"] or facts["changed_at"] > after
 
 
 def _has_attributes(search: Search, item: bytes) -> bool:

@@ -96,7 +96,20 @@ class CatalogAdmin:
     def _with_attributes(self, item: Data, attributes: Data) -> Data:
         data = as_object(item.get("data"))
         merged = as_object(data.get("attributes")) | attributes
-        return {**item, **self._marks(item["path"]), "data": {**data, "attributes": merged}}
+        return self._marked({**item, "data": {**data, "attributes": merged}})
+
+    def _marked(self, item: Data) -> Data:
+        """*item* with a new version, and with new times in the places where it had some.
+
+        What told no time gets the outer ones where the envelope is the documented one, and none where it is bare.
+        """
+        marks = self._marks(item["path"])
+        data: Data = item["data"]
+        outer = {name: marks[name] for name in _TIMES if name in item}
+        inner = {name: marks[name] for name in _TIMES if name in data}
+        if not outer and not inner and self._settings.envelope == "documented":
+            outer = marks
+        return {**item, "version": marks["version"], **outer, "data": {**data, **inner}}
 
     def _marks(self, path: str) -> Data:
         """What every change of an item sets."""
@@ -173,7 +186,10 @@ class CatalogAdmin:
         path = f"{parent}/{given['name']}"
         if self._catalog.locate(path) is not None:
             raise _Failed(f"There is an item at {path} already")
-        self._catalog.change([(Spot(shelf), self._new_item(shelf, parent, path, given))])
+        item, status = self._new_item(shelf, parent, path, given), str(given.get("status", "draft"))
+        if self._settings.envelope == "live":
+            item = _in_bare_envelope(item)
+        self._catalog.change([(Spot(shelf), item)], status=status)
 
     def _new_item(self, shelf: str, parent: str, path: str, given: Data) -> Data:
         marks = self._marks(path)
@@ -195,6 +211,14 @@ class CatalogAdmin:
         }
 
 
+def _in_bare_envelope(item: Data) -> Data:
+    outer = {name: item[name] for name in ("name", "id", "type", "version")}
+    inner = {name: item[name] for name in _INSIDE if name in item}
+    return {"path": item["path"], "data": {**item["data"], **inner}, **outer}
+
+
+_TIMES = ("modified", "version_date")
+_INSIDE = ("created", "modified", "version_date", "record_type", "baseTemplate", "duplicatedFrom", "user")
 _SHOWN = ("type", "name", "path", "parent_path", "id", "version", "record_type")
 _TAKEN = ("record_type", "status", "baseTemplate", "duplicatedFrom", "user")
 _LISTS = ("tags", "products", "price", "price__limio", "productBundles", "segments", "entitlements", "assets")

@@ -14,7 +14,7 @@ import msgspec
 
 from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.emulator.areas.baskets import Baskets
-from limio_async.emulator.areas.catalog import Catalog
+from limio_async.emulator.areas.catalog import Catalog, Spot
 from limio_async.emulator.data.records import instant
 from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint, uuid
@@ -183,19 +183,25 @@ class Checkout:
     def _fault(self, line: Data) -> Data | None:
         """What is wrong with a line of a basket."""
         offer = as_object(line.get("offer"))
-        item = self._item(offer)
-        if item is None:
+        spot = self._spot(offer)
+        if spot is None:
             return {"id": line.get("id"), "message": f"No offer {offer.get('id')}"}
-        if offer.get("version") not in (None, item.get("version")) or item.get("status") == "draft":
+        version = self._catalog.whole(spot).get("version")
+        if offer.get("version") not in (None, version) or self._catalog.is_draft(spot):
             return {"id": line.get("id"), "message": f"Version {offer.get('version')} is not published"}
         return None
 
     def _item(self, offer: Data) -> Data | None:
         """The catalog's item for what a line says."""
+        spot = self._spot(offer)
+        return None if spot is None else self._catalog.whole(spot)
+
+    def _spot(self, offer: Data) -> Spot | None:
+        """Where the catalog has what a line says."""
         spot = self._catalog.locate_id(str(offer.get("id", "")), *_SOLD)
         if spot is None and isinstance(offer.get("path"), str):
             spot = self._catalog.locate(offer["path"])
-        return None if spot is None else self._catalog.whole(spot)
+        return spot
 
     def _abandoned(self, basket: Data) -> Data:
         order = basket["order"]

@@ -24,6 +24,7 @@ from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object, objects_in
 from limio_async.emulator.settings import Settings
+from limio_async.envelope import told
 
 __all__ = ["Effects", "quantity"]
 
@@ -203,7 +204,7 @@ class Effects:
 
     def _subscription(self, order: Data, lines: list[Line]) -> Data:
         body, today = order["data"], self.today
-        line = next((line for line in lines if line.item.get("record_type") != "add_on"), lines[0])
+        line = next((line for line in lines if told(line.item, "record_type") != "add_on"), lines[0])
         item_id = uuid(fingerprint(self._settings.seed, order["id"], order["customer"], length=32))
         data: Data = {
             "name": line.item["name"],
@@ -237,7 +238,7 @@ class Effects:
 
     def _attach(self, subscription: Data, line: Line, order: Data | None = None) -> Data:
         """Let *line* be part of a subscription."""
-        add_on = line.item.get("record_type") == "add_on"
+        add_on = told(line.item, "record_type") == "add_on"
         child = self._store.create(
             "subscription_add_on" if add_on else "subscription_offer",
             owner=subscription.get("owner"),

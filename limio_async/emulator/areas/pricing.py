@@ -48,10 +48,11 @@ class Offers:
     def published(self, id: str, version: str | None, *, kind: str = "offers") -> Data:
         """The item in this version, or in any if none is named; refuses what is not published."""
         spot = self._catalog.locate_id(id, kind)
-        item = None if spot is None else self._catalog.whole(spot)
-        if item is None or item.get("status") != "active" or version not in (None, item.get("version")):
-            raise Refused(404, f"No published version {version} of {kind} {id}")
-        return item
+        if spot is not None and not self._catalog.is_draft(spot):
+            item = self._catalog.whole(spot)
+            if version in (None, item.get("version")):
+                return item
+        raise Refused(404, f"No published version {version} of {kind} {id}")
 
 
 def attributes(item: Mapping[str, Any]) -> Data:

@@ -6,5 +6,6 @@ relations.py    what belongs together, read off the ids in objects
 seed.py         the catalog's items
 templates.py    what these items look like
 editions.py     what was changed in the catalog
+indexed.py      what an index of the catalog knows about an item
 own_data.py     lists that were exported from a tenant
 """

@@ -5,15 +5,15 @@ from __future__ import annotations
 import operator
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from limio_async.emulator.data.indexed import facts_of
 from limio_async.emulator.data.seed import Shelf
-from limio_async.emulator.payload import Data, as_list, as_object
+from limio_async.emulator.payload import Data
 
-__all__ = ["EditedShelf", "instant"]
+__all__ = ["EditedShelf"]
 
 
 class _Copy(msgspec.Struct, frozen=True):
@@ -88,12 +88,18 @@ class EditedShelf:
         candidates = {*self._by_path.get(wanted, ()), *self._made.with_path(wanted)}
         return self._those(candidates, lambda facts: facts["path"] == wanted, edition)
 
-    def put(self, number: int | None, item: Mapping[str, Any], edition: int) -> int:
-        """Let the item of this number, or a new one, be this since *edition*; its number."""
+    def put(self, number: int | None, item: Mapping[str, Any], edition: int, status: str = "") -> int:
+        """Let the item of this number, or a new one, be this since *edition*; its number.
+
+        *status* counts where the item tells none; without, it stays what it was.
+        """
+        facts = facts_of(item)
         if number is None:
             number = self._size()
             self.grow(1, edition)
-        facts = _facts(item)
+        elif not status:
+            status = (self.facts(number, edition) or {}).get("status", "")
+        facts["status"] = facts["status"] or status
         _append(self._by_id, _first_part(facts["id"]), number)
         _append(self._by_path, facts["path"], number)
         self._add(number, _Copy(edition, msgspec.json.encode(item), facts))
@@ -111,7 +117,11 @@ class EditedShelf:
     def snapshot(self, edition: int) -> Data:
         """What differs from the first edition; older ones are left out."""
         latest = {number: self._copy(number, edition) for number in sorted(self._copies)}
-        copies = [[n, copy.item and msgspec.json.decode(copy.item)] for n, copy in latest.items() if copy]
+        copies = [
+            [n, copy.item and msgspec.json.decode(copy.item), copy.facts.get("status", "")]
+            for n, copy in latest.items()
+            if copy
+        ]
         return {"size": self.size(edition), "copies": copies}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -119,11 +129,11 @@ class EditedShelf:
         self._made.grow(self._first_size - len(self._made))
         self._clear()
         self.grow(state["size"] - self._first_size, 0)
-        for number, item in state["copies"]:
+        for number, item, *status in state["copies"]:
             if item is None:
                 self.remove(number, 0)
             else:
-                self.put(number, item, 0)
+                self.put(number, item, 0, *status)
 
     def _clear(self) -> None:
         self._sizes: list[tuple[int, int]] = [(0, self._first_size)]
@@ -156,14 +166,6 @@ class EditedShelf:
         ]
 
 
-def instant(text: str) -> str:
-    """*text*, a date with or without time and zone, in the form that items carry; ValueError if it is none."""
-    given = datetime.fromisoformat(text)
-    if given.tzinfo is None:
-        given = given.replace(tzinfo=UTC)
-    return given.astimezone(UTC).isoformat(timespec="seconds")
-
-
 def _since(entry: tuple[int, int]) -> int:
     return entry[0]
 
@@ -176,23 +178,3 @@ def _append(index: dict[str, list[int]], key: str, number: int) -> None:
     numbers = index.setdefault(key, [])
     if number not in numbers:
         numbers.append(number)
-
-
-def _facts(item: Mapping[str, Any]) -> Mapping[str, str]:
-    tags: list[object] = as_list(as_object(item.get("data")).get("tags"))
-    return {
-        "id": str(item.get("id", "")),
-        "name": str(item.get("name", "")),
-        "path": str(item.get("path", "")),
-        "version": str(item.get("version", "")),
-        "status": str(item.get("status", "")),
-        "modified": _modified(item),
-        "tags": ",".join(f'"{tag}"' for tag in tags),
-    }
-
-
-def _modified(item: Mapping[str, Any]) -> str:
-    try:
-        return instant(str(item.get("modified", "")))
-    except ValueError:
-        return ""

@@ -25,6 +25,7 @@ from limio_async.emulator.ids import (
 )
 from limio_async.emulator.payload import is_list, is_object
 from limio_async.emulator.settings import Settings
+from limio_async.envelope import told
 
 __all__ = ["PATH_TYPES", "Records", "instant", "summarized"]
 
@@ -447,7 +448,7 @@ def _cut(value: Any) -> Any:
         return [_cut(one) for one in value]
     if not is_object(value):
         return value
-    if value.get("record_type") in ("offer", "add_on") and "data" in value:
+    if told(value, "record_type") in ("offer", "add_on") and "data" in value:
         return {**value, "data": dict(_INNER_NULLS)}
     return {**value, "offer": _cut(value["offer"])} if "offer" in value else value
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any, Literal
 
 import msgspec
 
+from limio_async.emulator.data.indexed import facts_of
 from limio_async.emulator.data.templates import (
     ADD_ON,
     ASSET,
@@ -17,6 +19,7 @@ from limio_async.emulator.data.templates import (
     PAGE,
     PRODUCT,
     SEGMENT,
+    live,
 )
 from limio_async.emulator.ids import fingerprint, hex_id, number_in
 from limio_async.emulator.settings import Settings
@@ -30,6 +33,26 @@ _TAGS = [
     for tags in (("default",), ("default", "spring"), ("students",), ("default", "checkout"), ())
     for _, _, place in _MARKETS
 ]
+
+
+class _Anything(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+_TIMES = _Anything(
+    created="2001-01-01T00:00:00Z", version_date="2002-01-01T00:00:00Z", modified="2003-01-01T00:00:00Z"
+)
+
+
+class _Form:
+    """A compiled template."""
+
+    def __init__(self, template: Mapping[str, Any]) -> None:
+        self.text = _compiled(template)
+        changed = facts_of(msgspec.json.decode(self.text % _TIMES))["changed_at"]
+        self.changed = {"2002": "version_date", "2003": "modified"}.get(changed[:4], "")
+        """The mark of the time that its items say they changed at; empty where they say none."""
 
 
 class Shelf:
@@ -47,14 +70,17 @@ class Shelf:
         size: int,
         folders: Sequence[str],
         names: Sequence[str],
-        templates: Sequence[Mapping[str, object]],
+        templates: Sequence[Mapping[str, Any]],
         products: Sequence[tuple[str, str]] = (("/products", "Digital"),),
+        envelope: Literal["live", "documented"] = "live",
     ) -> None:
         self._salt = f"{seed}/{kind}"
         self._size = size
         self._folders = folders
         self._names = names
-        self._templates = [_compiled(template) for template in templates]
+        shapes = [live(kind, one) if envelope == "live" else [one] for one in templates]
+        forms = {id(shape): _Form(shape) for turns in shapes for shape in turns}
+        self._forms = [[forms[id(shape)] for shape in turns] for turns in shapes]
         self._products = products
 
     def __len__(self) -> int:
@@ -66,16 +92,23 @@ class Shelf:
 
     def item(self, number: int) -> bytes:
         """The item at *number* as JSON."""
-        return (self._templates[number % len(self._templates)] % self.facts(number)).encode()
+        return (self._form(number).text % self.facts(number)).encode()
 
     def facts(self, number: int) -> Mapping[str, str]:
-        """What the marks of a template stand for in the item at *number*, ready to stand in JSON."""
+        """What the marks of a template stand for in the item at *number*, ready to stand in JSON.
+
+        With what searches look at: `changed_at` and `modified_at`, as `facts_of` says.
+        """
         digest = fingerprint(f"{self._salt}/{number}")
         whole, cents = _price(number)
         country, currency, _ = _MARKETS[number % 4]
         folder, name = self.place(number)
         product_folder, product = self._products[number % len(self._products)]
-        minutes = f"{number % 60:02d}:{number * 127 % 60:02d}+00:00"
+        minutes = f"{number % 60:02d}:{number * 127 % 60:02d}"
+        day = _DAYS[365 + number * 11 % 365]
+        modified, version_date = f"{day}T10:{minutes}", f"{day}T15:{minutes}.072"
+        form = self._form(number)
+        indexed = {"modified": f"{modified}.000000+00:00", "version_date": f"{version_date}000+00:00"}
         return {
             "id": hex_id(digest, number, length=40),
             "version": digest[40:80],
@@ -91,10 +124,17 @@ class Shelf:
             "later": f"{whole // 2 + 1}.{cents:02d}",
             "product": product,
             "product_path": f"{product_folder}/{product}",
-            "created": f"{_DAYS[number % 365]}T{number % 24:02d}:{minutes}",
-            "modified": f"{_DAYS[365 + number * 11 % 365]}T10:{minutes}",
+            "created": f"{_DAYS[number % 365]}T{number % 24:02d}:{minutes}+00:00",
+            "modified": f"{modified}+00:00",
+            "version_date": f"{version_date}Z",
+            "changed_at": indexed.get(form.changed, ""),
+            "modified_at": indexed["modified"] if form.changed == "modified" else "",
             "status": "draft" if number % 9 == 8 else "active",
         }
+
+    def _form(self, number: int) -> _Form:
+        forms = self._forms[number % len(self._forms)]
+        return forms[number % len(forms)]
 
     def place(self, number: int) -> tuple[str, str]:
         """Folder and name of the item at *number*: together, its path."""
@@ -127,6 +167,7 @@ def shelves(settings: Settings) -> Mapping[str, Shelf]:
         folders=["/products"],
         names=["Digital", "Print & Digital", "Weekend", "Entertainment Pass", "Archive"],
         templates=[PRODUCT],
+        envelope=settings.envelope,
     )
     sold = [products.place(number) for number in range(min(len(products), 40) or 1)]
 
@@ -134,7 +175,14 @@ def shelves(settings: Settings) -> Mapping[str, Shelf]:
         kind: str, size: int, folder: str, names: Sequence[str], template: Mapping[str, object]
     ) -> Shelf:
         return Shelf(
-            kind, seed=seed, size=size, folders=[folder], names=names, templates=[template], products=sold
+            kind,
+            seed=seed,
+            size=size,
+            folders=[folder],
+            names=names,
+            templates=[template],
+            products=sold,
+            envelope=settings.envelope,
         )
 
     return {
@@ -155,6 +203,7 @@ def shelves(settings: Settings) -> Mapping[str, Shelf]:
             ],
             templates=OFFERS,
             products=sold,
+            envelope=settings.envelope,
         ),
         "campaigns": shelf(
             "campaign", settings.campaigns, "/offers", ["Winter Campaign", "50% Spring Campaign"], CAMPAIGN

@@ -101,6 +101,7 @@ def state_of(world: World, *, running: bool = False) -> dict[str, object]:
     return {
         "tenant": world.tenant,
         "seed": world.seed,
+        "envelope": world.envelope,
         "operations": world.operations,
         "clock": {"now": now, "running": running},
         "holdings": world.holdings(),
