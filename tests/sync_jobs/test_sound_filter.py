@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from click.testing import CliRunner, Result
 from limio_async import ApiKey, BearerToken, Limio
 from limio_async.cli.app import app
 from limio_async.core.wire import Request, Response
+from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, StreamReport, SyncEvent
 from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.ledger import RUNS
@@ -28,6 +30,7 @@ from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.tables import Sink
 from tests.conftest import ScriptedTransport
+from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import only
 from tests.sync_jobs.memory_sink import MemorySink
 from tests.sync_jobs.raw_tenant import Mode, RawTenant, Shape, raw_tenant
@@ -352,6 +355,46 @@ async def test_objects_that_tell_only_when_they_were_created_are_compared(
             assert {row["status"] for row in sink.tables["promo_codes"].values()} == {status}
             assert {row["updated"] for row in sink.tables["promo_codes"].values()} == {None}
     assert (report.updated, report.passed, report.watermark) == (20, 0, None)
+
+
+# --- the emulator
+
+
+@pytest.mark.parametrize("modified_filter", ["every", "only-modified"])
+@pytest.mark.parametrize("envelope", ["live", "documented"])
+@pytest.mark.parametrize(
+    "name", ["offers", "pages", "add_ons", "products", "segments", "assets", "campaigns"]
+)
+async def test_the_catalog_of_the_emulator_is_synced_as_its_filter_allows(
+    name: str, envelope: Any, modified_filter: Any, sink: MemorySink, tmp_path: Path
+) -> None:
+    world = World(offers=60, envelope=envelope, modified_filter=modified_filter)
+    async with Limio(
+        "limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world)
+    ) as limio:
+
+        async def run() -> StreamReport:
+            job = Job(limio, to=sink, state=tmp_path / "state", streams=[name], mode="incremental")
+            return only(await job.run())
+
+        first, second = await run(), await run()
+        assert (first.status, second.status) == ("complete", "complete")
+        rows = sink.tables[name].values()
+        if name in {"offers", "pages", "add_ons"}:
+            assert all(row["created"] and row["record_type"] for row in rows)
+        assert second.watermark == max(row["updated"] for row in rows if row["updated"])
+        if second.unfiltered is None:
+            assert 0 < second.seen < first.seen
+        else:
+            assert re.fullmatch(HIDES, second.unfiltered)
+            assert second.seen == first.seen
+        bare = sum(
+            1
+            for row in rows
+            if not {"modified", "updated"} & {*(item := json.loads(row["raw"])), *item["data"]}
+        )
+        assert (second.unfiltered is None) == (modified_filter == "every" or not bare)
+        assert bare or (name, envelope) != ("offers", "live")
 
 
 # --- how it is told
