@@ -15,10 +15,11 @@ import msgspec
 from limio_async.client import Limio
 from limio_async.core.listing import Report
 from limio_async.errors import BadRequest
+from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.watermarks import arguments
 
-__all__ = ["Asking", "asking"]
+__all__ = ["Asking", "asking", "timeless"]
 
 _EVERY_ITEM = "1970-01-01T00:00:00Z"
 _REBUILT = "the catalog was rebuilt while the tenant was asked"
@@ -63,6 +64,18 @@ async def asking(
     if hidden is None:
         return Asking(args=arguments(stream, since))
     return Asking(args=arguments(stream, None), passes=since if chosen else None, unfiltered=hidden)
+
+
+def timeless(
+    stream: Stream, mode: Mode, since: datetime | None, *, items: int, latest: datetime | None
+) -> str | None:
+    """Why a list that has a filter was asked for everything and will be the next time, where that is for its items.
+
+    *latest* is the latest change that one of *items* items told of.
+    """
+    can_filter = mode != "full" and stream.newer_than == "modified_after"
+    none_tells = since is None and items and latest is None
+    return "no item tells when it was changed" if can_filter and none_tells else None
 
 
 async def _hidden(limio: Limio, stream: Stream, note: Note) -> str | None:

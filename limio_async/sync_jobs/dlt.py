@@ -22,7 +22,7 @@ from limio_async.client import Limio
 from limio_async.core.listing.page import Page
 from limio_async.envelope import moment
 from limio_async.errors import JobError, NotFound
-from limio_async.sync_jobs.asking import Asking, asking
+from limio_async.sync_jobs.asking import Asking, asking, timeless
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
@@ -160,12 +160,13 @@ class _Walk:
 
     async def rows(self) -> AsyncGenerator[Any]:
         """Rows, page by page; the watermark moves after the last."""
-        began, latest = now(), None
+        began, latest, seen = now(), None, 0
         asked = await self._asked()
         async with aclosing(
             self._children() if self._stream.parent else self._pages(self._stream, asked.args)
         ) as pages:
             async for items in pages:
+                seen += len(items)
                 fresh: list[Item] = []
                 for item in items:
                     summary = summary_of(item.raw)
@@ -178,6 +179,8 @@ class _Walk:
                 yield rows
                 if lost or bad:
                     yield _quarantined(self._stream, [*lost, *bad])
+        untold = timeless(self._stream, self._choices.mode, self._since, items=seen, latest=latest)
+        self._tell(untold)
         if (reached := watermark(began, latest, before=self._before, since=self._since)) is not None:
             self._state["watermark"] = reached.isoformat()
 
@@ -185,9 +188,12 @@ class _Walk:
         found = await asking(
             self._limio, self._stream, self._since, chosen=self._choices.since, note=lambda _: None
         )
-        if found.unfiltered:
-            _log.warning("%s: listed in full: %s", self._stream.name, found.unfiltered)
+        self._tell(found.unfiltered)
         return found
+
+    def _tell(self, unfiltered: str | None) -> None:
+        if unfiltered:
+            _log.warning("%s: listed in full: %s", self._stream.name, unfiltered)
 
     async def _pages(self, of: Stream, args: Mapping[str, Any]) -> AsyncGenerator[list[Item]]:
         listing = self._limio.listing(

@@ -167,7 +167,8 @@ def value_at(item: Mapping[str, Any], spot: Spot) -> Any:
     for path in spot.paths:
         found: Any = item
         for part in path:
-            found = _inside(found, part)
+            if (found := _inside(found, part)) is None:
+                break
         value = None if found is None else _CONVERTERS[spot.kind](found)
         if value is not None:
             return value
@@ -176,6 +177,8 @@ def value_at(item: Mapping[str, Any], spot: Spot) -> Any:
 
 def _inside(holder: Any, part: str | int) -> Any:
     """What *holder* has at a key or a position; None where it is of another kind, or shorter."""
+    if isinstance(holder, dict):
+        return holder.get(part)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     try:
         return holder[part]
     except (LookupError, TypeError):

@@ -31,7 +31,7 @@ from limio_async.errors import (
     TransportError,
     Unauthorized,
 )
-from limio_async.sync_jobs.asking import Asking, asking
+from limio_async.sync_jobs.asking import Asking, asking, timeless
 from limio_async.sync_jobs.drift import Drift
 from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
@@ -492,6 +492,13 @@ class StreamRun:
         if report.status == "running":
             report.status, report.error = self._judged()
         if report.complete:
+            report.unfiltered = report.unfiltered or timeless(
+                self._stream,
+                self._choices.mode,
+                self._since,
+                items=self._walk.items,
+                latest=self._walk.newest,
+            )
             await self._shop.in_sink(self._settle)
         if report.complete:
             newest = self._parent.watermark if self._parent else self._walk.newest
