@@ -5,7 +5,7 @@ LimioError
 │   ├── NeverSent         not sent, or refused for its token: send again
 │   ├── AnswerLost        it left, the answer did not arrive: it may have taken effect
 │   └── DeadlineExceeded  the call's own deadline ended it
-├── ApiError              the answer is no (`status`, `message`, `body`)
+├── ApiError              the answer is no (`status`, `words`, `body`)
 │   ├── BadRequest        400, 422: mend the request
 │   ├── Unauthorized      401: sign in again
 │   ├── Forbidden         403: these credentials may not do this
@@ -90,6 +90,11 @@ class LimioError(Exception):
         self.operation = operation
         """The operation's id in the API description, such as `getObject`."""
 
+    @property
+    def message(self) -> str:
+        """The whole text, as `str()`: crash reporters show this attribute where an exception has it."""
+        return str(self)
+
 
 def _restored(kind: type[LimioError], args: tuple[Any, ...], state: Mapping[str, Any]) -> LimioError:
     error = kind.__new__(kind, *args)
@@ -121,7 +126,7 @@ class ApiError(LimioError):
 
     def __init__(
         self,
-        message: str,
+        words: str,
         *,
         operation: str,
         status: int,
@@ -129,9 +134,9 @@ class ApiError(LimioError):
         headers: Mapping[str, str] | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(f"{status} {message}".rstrip(), operation=operation)
+        super().__init__(f"{status} {words}".rstrip(), operation=operation)
         self.status = status
-        self.message = message
+        self.words = words
         """What the answer's body says, shortened to one line; empty if it says nothing."""
         self.body = body
         """The answer's body, at most its first 2 KiB."""

@@ -102,7 +102,7 @@ class AuthorizationCode(SignedIn):
             "code_verifier": sign_in.verifier,
         }
         asked_at = time.time()
-        issued = read_token(await exchange(token_request(form, retry="once")))  # a code works once
+        issued = read_token(await exchange(token_request(form, retry="once")), form)  # a code works once
         token = StoredToken(
             access_token=issued.access_token, expires_at=asked_at + issued.lifetime, origin=sign_in.origin
         )

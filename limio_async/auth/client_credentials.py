@@ -163,7 +163,7 @@ class ClientCredentials:
     async def _fetched(self, exchange: Exchange) -> _Lease:
         asked_at = _now()
         response = await exchange(token_request(self._form))
-        return _lease(read_token(response), asked_at, random.random())  # noqa: S311
+        return _lease(read_token(response, self._form), asked_at, random.random())  # noqa: S311
 
     def _line(self) -> _Line:
         return self._lines.setdefault(asyncio.get_running_loop(), _Line())

@@ -7,16 +7,17 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 from urllib.parse import urlencode
 
 import anyio
 import msgspec
 
 from limio_async.auth.fixed import header_value
-from limio_async.core.codec import decode
+from limio_async.core.codec import decode_as
 from limio_async.core.outcome import error_for
 from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
+from limio_async.core.words import words_of
 from limio_async.errors import BadRequest, ConfigurationError, Unauthorized, Unreadable
 
 __all__ = [
@@ -31,6 +32,11 @@ __all__ = [
 
 _USUAL_LIFETIME = 3600.0
 _LONGEST_LIFETIME = 24 * 3600.0
+_LONGEST_CREDIBLE = 366 * 24 * 3600.0  # beyond it is a time of the clock, or milliseconds
+_OPERATION = "createToken"
+_SECRETS = frozenset({"client_secret", "code", "code_verifier"})
+_NOTHING = msgspec.Raw(b"null")
+_NO_ERROR = frozenset({b"null", b"false", b"0", b'""', b"[]", b"{}"})
 _VERSION = 1
 _LARGEST_FILE = 64 * 1024
 
@@ -174,7 +180,7 @@ class FileTokenStore:
 def token_request(form: Mapping[str, str], *, retry: Retry = "safe") -> Request:
     """The request for a token; secrets travel in its body only."""
     return Request(
-        operation="createToken",
+        operation=_OPERATION,
         method="POST",
         target="/oauth2/token",
         headers={"accept": "application/json", "content-type": "application/x-www-form-urlencoded"},
@@ -185,31 +191,60 @@ def token_request(form: Mapping[str, str], *, retry: Retry = "safe") -> Request:
 
 class _Answer(msgspec.Struct):
     access_token: str
-    expires_in: float | None = None
+    expires_in: msgspec.Raw = _NOTHING
 
 
-_decoder = msgspec.json.Decoder(_Answer, strict=False)  # "3600" is a number of seconds too
+class _Refusal(msgspec.Struct):
+    error: msgspec.Raw = _NOTHING
+    errors: msgspec.Raw = _NOTHING
+    message: msgspec.Raw = msgspec.field(name="errorMessage", default=_NOTHING)
+    access_token: msgspec.Raw = _NOTHING
 
 
-def read_token(response: Response) -> IssuedToken:
-    """The token in an answer of the token endpoint, or the error that tells what the caller can do now.
+def read_token(response: Response, form: Mapping[str, str] | None = None) -> IssuedToken:
+    """Return the token in an answer to *form*, or raise the error that tells what the caller can do now.
 
-    A lifetime that is missing, or is none, counts as the usual hour: if it is less, a 401 will tell. One
-    beyond a day counts as a day.
+    An answer that tells of an error is `Unauthorized`, also with status 200. A lifetime that is missing, odd or
+    longer than a year counts as the usual hour: if it is less, a 401 will tell. One beyond a day counts as a day.
     """
-    if response.status != 200:
-        error = error_for("createToken", response)
+    secrets_of = [value for name, value in (form or {}).items() if name in _SECRETS and value]
+    if not 200 <= response.status < 300:
+        error = error_for(_OPERATION, response, hide=secrets_of)
         if isinstance(error, BadRequest):  # it is the client or the code that is refused (RFC 6749, 5.2)
-            raise Unauthorized(error.message, operation="createToken", status=error.status)
+            raise Unauthorized(error.words, operation=_OPERATION, status=error.status)
         raise error
-    answer = decode("createToken", response.body, _decoder)
+    if (refused := _refusal(response.body)) is not None:
+        words = words_of(response.body, hide=[*secrets_of, *refused], of_text=False)
+        raise Unauthorized(words or "no token", operation=_OPERATION, status=response.status)
+    answer = decode_as(_OPERATION, response.body, _Answer)
     try:
         token = header_value(answer.access_token, "the token")
     except ConfigurationError as error:
         raise Unreadable(
-            f"{error} - at $.access_token", operation="createToken", spot="$.access_token"
+            f"{error} - at $.access_token", operation=_OPERATION, spot="$.access_token"
         ) from None
-    seconds = answer.expires_in
-    usable = seconds is not None and seconds > 0  # which NaN is not
-    lifetime = min(seconds, _LONGEST_LIFETIME) if seconds is not None and usable else _USUAL_LIFETIME
-    return IssuedToken(access_token=token, lifetime=lifetime)
+    return IssuedToken(access_token=token, lifetime=_lifetime(answer.expires_in))
+
+
+def _refusal(body: bytes) -> list[str] | None:
+    """Return the secrets beside an error that *body* tells of; None if it tells of none."""
+    try:
+        found = decode_as(_OPERATION, body, _Refusal)
+    except Unreadable:
+        return None
+    if all(
+        bytes(one).translate(None, b" \t\r\n") in _NO_ERROR
+        for one in (found.error, found.errors, found.message)
+    ):
+        return None
+    token = decode_as(_OPERATION, found.access_token, object)
+    return [token] if isinstance(token, str) and token else []
+
+
+def _lifetime(given: msgspec.Raw) -> float:
+    try:
+        value: Any = msgspec.json.decode(given)
+        seconds = _USUAL_LIFETIME if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError, *UNDECODABLE):
+        return _USUAL_LIFETIME
+    return min(seconds, _LONGEST_LIFETIME) if 0 < seconds <= _LONGEST_CREDIBLE else _USUAL_LIFETIME

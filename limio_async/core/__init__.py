@@ -13,6 +13,7 @@ limiter.py   how many requests are on the wire at once, and when the next may le
 deadline.py  deadlines that share one timer
 codec.py     turns values into requests, and answers into values or the right error: pure
 splitter.py  the parts of JSON that msgspec refuses as a whole: pure
+words.py     what the body of an answer says, in one short line: pure
 tolerant.py  half surrogates mended, what cannot be read as null: pure
 wire.py      the values that travel: requests, responses, and the facts of each endpoint
 ports.py     what a client asks of the outside: Transport, Auth

@@ -12,7 +12,7 @@ from limio_async.core import retry
 from limio_async.core.deadline import Deadlines
 from limio_async.core.lifetime import Lifetime
 from limio_async.core.limiter import Lane, Limiter
-from limio_async.core.outcome import settled, without_credentials
+from limio_async.core.outcome import refuses_token, settled, without_credentials
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.sending import Sending
 from limio_async.core.wire import SCHEMES, Attempt, Credential, Request, Response, Scheme
@@ -146,7 +146,7 @@ class Ladder:
             return await self._transmit(sending, request)
         credential = await self._credential(sending)
         response = await self._transmit(sending, with_credential(credential, request))
-        if response.status == 401 and await self._renewed(credential, sending):
+        if refuses_token(response) and await self._renewed(credential, sending):
             credential = await self._credential(sending)
             response = await self._transmit(sending, with_credential(credential, request))
         return response

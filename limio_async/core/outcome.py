@@ -5,20 +5,21 @@ The only maker of `UnknownOutcome`, and of errors made from an answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
-
-import msgspec
+import re
+from collections.abc import Collection, Mapping
 
 from limio_async import errors
 from limio_async.core.retry import retry_after
-from limio_async.core.tolerant import mended
-from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
+from limio_async.core.wire import Request, Response, Retry
+from limio_async.core.words import words_of
 
-__all__ = ["error_for", "kept", "left_open", "settled", "unreadable", "without_credentials"]
+__all__ = ["error_for", "kept", "left_open", "refuses_token", "settled", "unreadable", "without_credentials"]
 
 _KEPT_BODY = 2048
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
 _NOT_IMPLEMENTED = 501
+_EXPIRED = re.compile("token.*expired|expired.*token", re.IGNORECASE)  # as some gateways say 401
 _NEVER_KEPT = frozenset({"createToken"})  # its answers are secrets
 _KEPT_HEADERS = frozenset({
     "content-type", "date", "retry-after", "via", "x-amz-cf-id", "x-amzn-requestid", "x-request-id",
@@ -34,17 +35,19 @@ _PASSING = (
 what is to be done about it."""
 
 
-def error_for(operation: str, response: Response, retry: Retry = "safe") -> errors.LimioError:
-    """Return the error of an answer that is not a success."""
+def error_for(
+    operation: str, response: Response, retry: Retry = "safe", *, hide: Collection[str] = ()
+) -> errors.LimioError:
+    """Return the error of an answer that is not a success; its text has nothing of what to *hide*."""
     status = response.status
-    message = _message(response.body, of_text=operation not in _NEVER_KEPT)
+    words = words_of(response.body, hide=hide, of_text=operation not in _NEVER_KEPT)
     if retry == "once" and _is_unclear(status):
-        said = f"{status} {message or 'without a reason'}"
+        said = f"{status} {words or 'without a reason'}"
         return _unknown(operation, said, status, _body(operation, response.body), "or the payload is wrong; ")
     if 300 <= status < 400:
-        message = "redirects are not followed; is the host right?"
+        words = "redirects are not followed; is the host right?"
     return _error_type(status)(
-        message,
+        words,
         operation=operation,
         status=status,
         body=_body(operation, response.body),
@@ -65,6 +68,13 @@ def unreadable(operation: str, body: bytes, reason: str, at: str) -> errors.Unre
         spot=spot,
         body=_body(operation, body),
     )
+
+
+def refuses_token(response: Response) -> bool:
+    """Return whether an answer says that the token is not, or no longer, good: then nothing was executed."""
+    if response.status == _FORBIDDEN:
+        return _EXPIRED.search(words_of(response.body)) is not None
+    return response.status == _UNAUTHORIZED
 
 
 def left_open(outcome: Response | errors.TransportError | errors.Unreadable) -> bool:
@@ -125,23 +135,6 @@ def _unknown(
 
 def _body(operation: str, body: bytes) -> bytes:
     return b"" if operation in _NEVER_KEPT else body[:_KEPT_BODY]
-
-
-def _message(body: bytes, *, of_text: bool) -> str:
-    """What an error's body says, in one short line. Bodies are undocumented: JSON of some shape, or text."""
-    text = body[:_KEPT_BODY].decode(errors="replace").strip()
-    if text.startswith("<"):
-        return "(a page of HTML)"
-    try:
-        said = msgspec.json.decode(mended(body))
-    except UNDECODABLE:
-        said = text if of_text else ""
-    while isinstance(said, dict):
-        found = cast("dict[str, Any]", said)
-        names = ("message", "error_description", "error", "Message")
-        said = next((found[name] for name in names if found.get(name)), "")
-    line = "".join(one if one.isprintable() else " " for one in said) if isinstance(said, str) else ""
-    return line if len(line) <= 200 else line[:199] + "…"
 
 
 def _error_type(status: int) -> type[errors.ApiError]:

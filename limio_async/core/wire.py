@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 __all__ = [
+    "BOM",
     "SCHEMES",
     "SPECIES",
     "UNDECODABLE",
@@ -32,6 +33,9 @@ T_co = TypeVar("T_co", covariant=True)
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What msgspec raises for bytes that are no UTF-8, no JSON, too deep, or not of the type they should be."""
+
+BOM = b"\xef\xbb\xbf"
+"""The mark that some servers put before their JSON (RFC 8259, section 8.1)."""
 
 Scheme = Literal["key", "bearer", "session"]
 """What `Authorization` carries: the bare publishable key, a client's token, a signed-in user's token."""

@@ -181,6 +181,55 @@ async def test_an_order_refused_with_401_is_sent_again_with_the_new_token() -> N
     assert tenant.seen[-2:] == ["Bearer token-1", "Bearer token-2"]
 
 
+@pytest.mark.parametrize("retry", ["safe", "scroll", "idempotent", "once"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "The incoming token has expired"},
+        {"Message": "The security token included in the request is expired"},
+        {"error": {"reason": "Expired Token"}},
+        {"errors": ["expired access_token"]},
+        {"code": "TOKEN_EXPIRED"},
+        b"token expired",
+    ],
+    ids=str,
+)
+async def test_a_403_for_an_expired_token_renews_it_once_in_every_retry_class(body: Any, retry: Any) -> None:
+    tenant = Tenant()
+    good = tenant.valid
+
+    def answers(request: Request) -> Response:
+        nonlocal good
+        answered = tenant(request)
+        if request.operation == "createToken" or request.headers["authorization"] == good:
+            return answered
+        good = f"Bearer token-{tenant.issued + 1}" if retry_works else "none"
+        return answer(body, 403)
+
+    for retry_works in (True, False):
+        session, transport = session_on(answers, ClientCredentials("id", SECRET))
+        called = session.call(endpoint(auth=("bearer",), retry=retry), {"id": "1"})
+        if retry_works:
+            assert await called == {"ok": True}
+        else:
+            with pytest.raises(errors.Forbidden) as caught:
+                await called
+            assert [one.status for one in caught.value.attempts] == [403, 403]
+        operations = [one.operation for one in transport.requests]
+        assert operations == ["createToken", "getThing", "createToken", "getThing"]
+
+
+@pytest.mark.parametrize("body", [{}, {"message": "not yours"}, {"message": "your trial expired"}, b"<html>"])
+async def test_any_other_403_is_final(body: Any) -> None:
+    def answers(request: Request) -> Response:
+        return answer({"access_token": "t"}) if request.operation == "createToken" else answer(body, 403)
+
+    session, transport = session_on(answers, ClientCredentials("id", SECRET))
+    with pytest.raises(errors.Forbidden):
+        await session.call(BEARER, {"id": "1"})
+    assert [one.operation for one in transport.requests] == ["createToken", "getThing"]
+
+
 async def test_wrong_client_credentials_fail_once_for_all_who_wait(virtual_time: Any) -> None:
     tenant = Tenant()
     tenant.down = True
@@ -412,7 +461,7 @@ async def test_a_failure_that_all_share_keeps_its_facts() -> None:
     assert len({id(outcome) for outcome in outcomes}) == 3
     for outcome in outcomes:
         assert isinstance(outcome, errors.TooManyRequests)
-        assert (outcome.operation, outcome.status, outcome.message) == ("createToken", 429, "slow down")
+        assert (outcome.operation, outcome.status, outcome.words) == ("createToken", 429, "slow down")
         assert outcome.headers["x-request-id"] == "r-1"
 
 
@@ -572,7 +621,7 @@ async def test_a_lifetime_counts_from_when_the_token_was_asked_for(virtual_time:
     assert await token(auth, endpoint) == "token-2"
 
 
-@pytest.mark.parametrize("lifetime", [0, -1, None, "3600", 1e12])
+@pytest.mark.parametrize("lifetime", [0, -1, None, "3600", 1e12, "soon", True, [], {}])
 async def test_a_strange_lifetime_makes_no_storm(virtual_time: Any, lifetime: Any) -> None:
     auth, endpoint = ClientCredentials("id", SECRET), Endpoint(lifetime=lifetime)
     for _ in range(10):
@@ -581,10 +630,11 @@ async def test_a_strange_lifetime_makes_no_storm(virtual_time: Any, lifetime: An
 
 
 async def test_a_wrong_type_from_the_token_endpoint_names_the_spot_and_says_that_nothing_was_sent() -> None:
-    tenant = Tenant()
-    tenant.lifetime = "soon"  # type: ignore[assignment]
-    session, _ = session_on(tenant, ClientCredentials("id", SECRET))
-    said = r"getThing: not sent, no credentials: createToken: expected .* at \$\.expires_in"
+    def answers(request: Request) -> Response:
+        return answer({"access_token": 7})
+
+    session, _ = session_on(answers, ClientCredentials("id", SECRET))
+    said = r"getThing: not sent, no credentials: createToken: expected .* at \$\.access_token"
     with pytest.raises(errors.NeverSent, match=said):
         await session.call(BEARER, {"id": "1"})
 

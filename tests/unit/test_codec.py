@@ -222,29 +222,6 @@ def test_a_server_error_on_a_write_of_class_once_leaves_the_outcome_open(status:
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        (b'{"message": "Unauthorized"}', "Unauthorized"),
-        (b'{"error": {"message": "Not found", "code": "NOTFOUND"}}', "Not found"),
-        (b'{"error": "nope"}', "nope"),
-        (b'{"message": null, "error": "e"}', "e"),
-        (b'{"error": "invalid_client", "error_description": "unknown client"}', "unknown client"),
-        (b"plain\ntext", "plain text"),
-        (b"<html>no</html>", "(a page of HTML)"),
-        (b'{"message": "a\\u009b31m\\u202eb"}', "a 31m b"),
-        (b"[]", ""),
-        (b'"text"', "text"),
-        (b"", ""),
-        (b"x" * 500, "x" * 199 + "…"),
-    ],
-)
-def test_error_bodies_of_any_shape_become_one_short_line(body: bytes, said: str) -> None:
-    error = error_for("getThing", answer(body, 400))
-    assert isinstance(error, errors.ApiError)
-    assert error.message == said
-
-
 def test_an_error_shows_only_headers_on_the_allow_list() -> None:
     error = error_for("x", answer({}, 404, {"x-amzn-requestid": "r-1", "set-cookie": "lmo_session=secret"}))
     assert isinstance(error, errors.ApiError)

@@ -41,3 +41,14 @@ def test_what_reads_back_stays_behind() -> None:
     error = errors.UnknownOutcome("lost", operation="submitOrder")
     error.read_back = lambda: None  # type: ignore[assignment]
     assert pickle.loads(pickle.dumps(error)).read_back is None  # noqa: S301
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_crash_reporters_find_the_whole_text_in_message(error: errors.LimioError) -> None:
+    assert error.message == str(error)
+    assert copy.copy(error).message == str(error)
+
+
+def test_what_limio_said_is_in_words() -> None:
+    error = errors.NotFound("gone", operation="getObject", status=404)
+    assert (error.words, error.message) == ("gone", "getObject: 404 gone")
