@@ -49,7 +49,7 @@ def test_it_says_what_there_is_with_separators_and_in_utc(whole: str) -> None:
     for told in (
         "acme.prod.limio.com", "sqlite:///limio.db", "2026-03-20 12:00:00", "All times are UTC",
         "18,095", "4 of 6", "listObjects: 502 upstream fault", "1 min 13 s", "8,190", "loyaltyTier", "4,012",
-        "48.6 kB", "/tags/cancel-pause",
+        "48.6 kB", "/tags/cancel-pause", "listed in full: the filter hides 226 of 310 items",
     ):  # fmt: skip
         assert told in text, told
 

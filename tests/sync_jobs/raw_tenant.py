@@ -87,10 +87,10 @@ class RawTenant:
         self._touch(name, times=False)
         return name
 
-    def change(self, name: str) -> None:
-        """Another price."""
+    def change(self, name: str, *, quietly: bool = False) -> None:
+        """Another price; *quietly*: the offer tells no other time than before, only the tenant knows."""
         self.items[name]["data"]["attributes"]["price__limio"][0]["value"] += 1
-        self._touch(name)
+        self._touch(name, times=not quietly)
 
     def retag(self, name: str) -> None:
         self.items[name]["data"]["attributes"]["tags__limio"] = [f"/tags/{self._random.random()}"]
@@ -105,8 +105,10 @@ class RawTenant:
         del self.items[name], self.changed[name]
         self.commit += 1
 
-    def night(self) -> None:
-        """A day passes in which some of everything happens."""
+    def night(self, *, quietly: bool) -> None:
+        """A day passes in which some of everything happens, some of it *quietly*."""
+        if quietly:
+            self.change(self._random.choice([*self.items]), quietly=True)
         for action in (self.change, self.retag, self.publish, self.change):
             self.now += timedelta(hours=4)
             action(self._random.choice([*self.items]))
