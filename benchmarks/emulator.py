@@ -1,7 +1,8 @@
 """How fast is the emulator, and does it stay small? `python -m benchmarks.emulator`
 
 Calls and walks are those of the client, typed, so that the figures are what a test-suite or a demo sees. Each row
-is a process of its own; over HTTP the emulator is another one, and the peak is that of the emulator.
+is a process of its own; over HTTP the emulator is another one, and the peak is that of the emulator. The last table
+is that of an old emulator: `benchmarks.aged`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import aged
 from benchmarks.peers.memory import peak_kib
 from limio_async import ApiKey, Limio
 from limio_async.emulator import InMemoryTransport, World
@@ -140,6 +142,8 @@ def main() -> None:
     print(f"\n`limio emulate --offers {OFFERS}`, start to first page: {seconds:.2f} s")
     if seconds > LONGEST_START:
         sys.exit(f"longer than {LONGEST_START:.0f} s")
+    if not aged.main():
+        sys.exit(f"more than {aged.CPU} x the CPU or {aged.MEMORY} x the memory of a young emulator")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from limio_async.emulator.settings import Settings
@@ -11,6 +12,7 @@ __all__ = ["Action", "Agenda"]
 
 Action = Callable[..., object]
 """What an entry of the agenda does; its arguments are keywords that fit in JSON."""
+_Entry = tuple[float, int, str, dict[str, Any]]  # when, which of those of one moment, what, with what
 
 
 class Agenda:
@@ -21,7 +23,8 @@ class Agenda:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._actions: dict[str, Action] = {}
-        self._entries: list[dict[str, Any]] = []
+        self._entries: list[_Entry] = []
+        self._asked = 0
 
     def on(self, action: str, does: Action) -> None:
         """Let entries that name *action* do this."""
@@ -31,23 +34,34 @@ class Agenda:
         """Do *action* once *seconds* have passed; those of one moment happen in the order they were asked for."""
         if action not in self._actions:
             raise ValueError(f"no action is called {action}")
-        at = self._settings.now() + seconds
-        self._entries.append({"at": at, "action": action, "arguments": arguments})
-        self._entries.sort(key=lambda entry: entry["at"])
+        self._asked += 1
+        heappush(self._entries, (self._settings.now() + seconds, self._asked, action, arguments))
 
     def next_before(self, moment: float) -> float | None:
         """When the first entry is due, if that is not after *moment*."""
-        return self._entries[0]["at"] if self._entries and self._entries[0]["at"] <= moment else None
+        return self._entries[0][0] if self._entries and self._entries[0][0] <= moment else None
 
     def do_next(self) -> None:
         """Do the first entry."""
-        entry = self._entries.pop(0)
-        self._actions[entry["action"]](**entry["arguments"])
+        _, _, action, arguments = heappop(self._entries)
+        self._actions[action](**arguments)
 
     def snapshot(self) -> dict[str, Any]:
         """The entries, fit for JSON."""
-        return {"entries": [dict(entry) for entry in self._entries]}
+        return {
+            "entries": [
+                {"at": at, "action": action, "arguments": arguments}
+                for at, _, action, arguments in sorted(self._entries, key=_turn)
+            ]
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Have the entries of *state* and no others."""
-        self._entries = [dict(entry) for entry in state["entries"]]
+        entries = enumerate(state["entries"], 1)
+        self._entries = [(one["at"], n, one["action"], one["arguments"]) for n, one in entries]
+        heapify(self._entries)
+        self._asked = len(self._entries)
+
+
+def _turn(entry: _Entry) -> tuple[float, int]:
+    return entry[:2]

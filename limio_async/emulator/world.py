@@ -38,6 +38,7 @@ from limio_async.emulator.faults.delivery import Delivery
 from limio_async.emulator.faults.faults import Faults
 from limio_async.emulator.loading import Loading
 from limio_async.emulator.messages import Call, Handler, Refused, reply
+from limio_async.emulator.received import Log, Received
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.settings import Settings
 
@@ -51,28 +52,6 @@ _END_OF_TIME = 253_370_764_800.0  # the year 9999
 _SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization"}
 _SECRET_BODIES = {"createToken"}
 _LOGGED_BODY = 65_536
-
-
-class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that arrived, without its secrets."""
-
-    operation: str | None
-    """None where method and path mean no operation."""
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes | None
-    at: float
-    """On the world's clock."""
-    status: int
-    """What was answered, whether or not the answer arrived."""
-    fault: str | None = None
-    """What went wrong, if a fault or a script was in play."""
-
-    @property
-    def query(self) -> Mapping[str, str]:
-        """The decoded query."""
-        return _query(self.target)
 
 
 @runtime_checkable
@@ -134,7 +113,7 @@ class World(Settings):
         }
         self.faults = Faults(self._operations)
         self._scripts: dict[str, deque[Scripted]] = {}
-        self._received: deque[Received] = deque(maxlen=10_000)
+        self._received = Log()
         self._counts: Counter[str | None] = Counter()
 
     def answer(self, request: Request) -> Response:
@@ -170,8 +149,15 @@ class World(Settings):
         return self._operations
 
     def requests(self, operation: str | None = None) -> list[Received]:
-        """The last 10,000 requests that arrived, oldest first; of one *operation* if it is named."""
+        """The last 10,000 requests that arrived, oldest first; of one *operation* if it is named.
+
+        Fewer where these hold more than 16 MiB. `count` counts all.
+        """
         return [one for one in self._received if operation is None or one.operation == operation]
+
+    def latest_requests(self, most: int) -> list[Received]:
+        """The last requests that arrived, newest first."""
+        return self._received.latest(most)
 
     def count(self, operation: str | None = None) -> int:
         """How many requests ever arrived, exactly; of one *operation* if it is named."""
@@ -342,7 +328,7 @@ class World(Settings):
             return delivery
         self._counts[operation] += 1
         body = None if operation in _SECRET_BODIES or request.body is None else request.body[:_LOGGED_BODY]
-        self._received.append(
+        self._received.note(
             Received(
                 operation=operation,
                 method=request.method,

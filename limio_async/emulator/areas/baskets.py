@@ -31,6 +31,7 @@ class Baskets:
         self._made = 0
         self._kept: dict[str, bytes] = {}
         self._keys: list[tuple[str, str]] = []
+        self._by_external_id: dict[str, str] = {}  # the newest basket
 
     def get(self, id: str) -> Data | None:
         """The basket with this id."""
@@ -46,6 +47,10 @@ class Baskets:
         at = bisect_left(self._keys, key)
         if self._seeded_number(basket["id"]) is None and self._keys[at : at + 1] != [key]:
             insort(self._keys, key)
+        if isinstance(external := basket["order"].get("external_id"), str):
+            known = self.get(self._by_external_id.get(external, ""))
+            if known is None or (known["created"], known["id"]) <= key:
+                self._by_external_id[external] = basket["id"]
         self._kept[basket["id"]] = msgspec.json.encode(basket)
 
     def new_id(self) -> str:
@@ -58,8 +63,8 @@ class Baskets:
         found = self.get(name) or self.get(f"basket-{name}")
         if found is not None:
             return found
-        named = (self.get(own) for _, own in reversed(self._keys))
-        return next((one for one in named if one and one["order"].get("external_id") == name), None)
+        named = self.get(self._by_external_id.get(name, ""))
+        return named if named and named["order"].get("external_id") == name else None
 
     def abandoned(self, after: tuple[str, str]) -> Iterator[Data]:
         """Those with a greater key of `created` and id that nobody completed or touched for long, oldest first."""
@@ -77,7 +82,7 @@ class Baskets:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Have what *state* has."""
-        self._made, self._kept, self._keys = state["made"], {}, []
+        self._made, self._kept, self._keys, self._by_external_id = state["made"], {}, [], {}
         for basket in state["kept"]:
             self.put(basket)
 

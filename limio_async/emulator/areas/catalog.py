@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -20,8 +21,10 @@ from limio_async.emulator.payload import Data, as_object
 from limio_async.emulator.settings import Settings
 from limio_async.envelope import moment
 
-__all__ = ["Catalog", "Scroll"]
+__all__ = ["MOST_SCROLLS", "Catalog", "Scroll"]
 
+MOST_SCROLLS = 5_000
+"""How many walks are in progress at most; one more, and the least recently read one is forgotten."""
 _LEGACY, _V2 = "/offers/", "/offers2/"
 
 _RECORD_TYPES: Mapping[str, tuple[str, str]] = {
@@ -102,7 +105,7 @@ class Catalog:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._scrolls: dict[int, Scroll] = {}
+        self._scrolls: OrderedDict[int, Scroll] = OrderedDict()  # the least recently read first
         self._opened = 0
         self._edition = 0
         self.shelves: Mapping[str, Shelf] = shelves(settings)
@@ -128,7 +131,7 @@ class Catalog:
     def open_scrolls(self) -> Sequence[Scroll]:
         """The walks in progress that have not expired, oldest first."""
         self._forget_expired()
-        return list(self._scrolls.values())
+        return [self._scrolls[number] for number in sorted(self._scrolls)]
 
     def expire_scrolls(self) -> None:
         """Forget every walk in progress."""
@@ -258,6 +261,8 @@ class Catalog:
             self._forget_expired()
             self._scrolls[scroll.number] = scroll
             self._opened += 1
+            if len(self._scrolls) > MOST_SCROLLS:
+                self._scrolls.popitem(last=False)
         return self._page(call, scroll, cursor=cursor)
 
     def _find(self, search: Search, edition: int) -> Sequence[int]:
@@ -324,12 +329,13 @@ class Catalog:
             raise Refused(404, "No search context found for id")
         if call.query.get("opt.queryMoreAlias") != self._alias(published=scroll.published):
             raise Refused(400, "opt.queryMoreAlias must be the one that came with opt.queryMoreFrom")
+        self._scrolls.move_to_end(number)
         return scroll
 
     def _forget_expired(self) -> None:
         oldest = self._settings.now() - self._settings.scroll_keep_alive
-        for number in [n for n, scroll in self._scrolls.items() if scroll.last_read <= oldest]:
-            del self._scrolls[number]
+        while self._scrolls and next(iter(self._scrolls.values())).last_read <= oldest:
+            self._scrolls.popitem(last=False)
 
 
 def _search(call: Call, *, shelf: str, under: str, published: bool, told_only: bool) -> Search:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
@@ -17,7 +18,10 @@ from limio_async.emulator.settings import Settings
 __all__ = ["OAuth"]
 
 _CODE_LIFETIME = 60.0
+_REMEMBERED = 1_000
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+V = TypeVar("V")
 
 
 class _Code(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +88,7 @@ class OAuth:
             challenge=challenge,
             good_until=self._settings.now() + _CODE_LIFETIME,
         )
+        _forget_oldest(self._codes, lambda issued: issued.good_until <= self._settings.now())
         answer = {"code": code, **({"state": query["state"]} if "state" in query else {})}
         location = f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(answer)}"
         return Response(status=302, headers={"location": location}, body=b"")
@@ -122,7 +127,14 @@ class OAuth:
         signature = fingerprint(self._settings.seed, "token", self.issued, length=64)
         token = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}.{signature}"
         self._good_until[token] = until
+        _forget_oldest(self._good_until, lambda good_until: good_until <= now)
         return token
+
+
+def _forget_oldest(issued: dict[str, V], is_over: Callable[[V], bool]) -> None:
+    """Forget what is over, from the oldest on, where more than a thousand were issued."""
+    while len(issued) > _REMEMBERED and is_over(issued[oldest := next(iter(issued))]):
+        del issued[oldest]
 
 
 def _client(form: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -29,8 +29,8 @@ from limio_async.envelope import told
 __all__ = ["Effects", "quantity"]
 
 _KEPT_PAYMENTS = 2  # of a schedule as objects: what is due and what comes next
-_OPEN = {"pending", "pending-external"}
-_ACTIVE = {"active"}
+_OPEN = ("pending", "pending-external")
+_ACTIVE = ("active",)
 
 Effect = Callable[[Data, Data], None]
 
@@ -154,11 +154,11 @@ class Effects:
         self._end(subscription, "schedule", _OPEN)
         self._end(subscription, "subscription_offer", _ACTIVE)
         self._end(subscription, "subscription_add_on", _ACTIVE)
-        for entitlement in self._children(subscription, "user_entitlement"):
+        for entitlement in self._active(subscription, "user_entitlement"):
             self._store.change(entitlement, data={**entitlement["data"], "endDate": ended})
-        told = {"reason": reason} if reason is not None else {}
+        more = {"reason": reason} if reason is not None else {}
         self.announce(
-            subscription, "subscription_cancelled", "Subscription Cancelled", source="limio", **told
+            subscription, "subscription_cancelled", "Subscription Cancelled", source="limio", **more
         )
 
     def renew(self, subscription: Data, length: int | None = None, unit: str = "months") -> None:
@@ -285,7 +285,7 @@ class Effects:
 
     def _address(self, subscription: Data, kind: str, details: Data) -> None:
         """The address of this kind; there is one of each."""
-        for address in self._children(subscription, "address"):
+        for address in self._active(subscription, "address"):
             if address.get("relationship_type") == kind:
                 self._store.change(address, data=details)
                 return
@@ -293,7 +293,7 @@ class Effects:
 
     def _payment_method(self, subscription: Data, payment: Data) -> None:
         """The payment method from now on; those before it are no longer active."""
-        for method in self._children(subscription, "payment_method"):
+        for method in self._active(subscription, "payment_method"):
             self._store.change(method, status="inactive")
         data = dict(payment)
         if is_object(zuora := payment.get("zuora")):
@@ -319,23 +319,20 @@ class Effects:
             code = self._store.new_reference()
             data = {"code": code, "redeemed": False, "offer": subscription["data"]["offer"]}
             self._of_subscription(subscription, "gift_code", data=data)
-        if (spent := body.get("redeemCode")) is not None:
-            for gift in self._store.every("gift_code"):
-                if gift["data"].get("code") == spent:
-                    self._store.change(gift, data={**gift["data"], "redeemed": True})
+        gift = self._store.named("gift_code", str(body.get("redeemCode")))
+        if gift is not None:
+            self._store.change(gift, data={**gift["data"], "redeemed": True})
 
     def _of_subscription(self, subscription: Data, record_type: str, **fields: Any) -> None:
         owner, customer = subscription.get("owner"), subscription.get("customer")
         self._store.create(record_type, owner=owner, customer=customer, related=subscription["id"], **fields)
 
-    def _children(self, subscription: Data, record_type: str) -> Iterator[Data]:
-        for child in self._store.linked(subscription["id"]):
-            if child["record_type"] == record_type and child.get("related") == subscription["id"]:
-                yield child
+    def _active(self, subscription: Data, record_type: str) -> list[Data]:
+        return self._store.children(subscription["id"], record_type, "active")
 
-    def _end(self, subscription: Data, record_type: str, statuses: set[str]) -> None:
-        for child in self._children(subscription, record_type):
-            if child["status"] in statuses:
+    def _end(self, subscription: Data, record_type: str, statuses: Sequence[str]) -> None:
+        for status in statuses:
+            for child in self._store.children(subscription["id"], record_type, status):
                 self._store.change(child, status="cancelled")
 
     def _change_offer(self, order: Data, subscription: Data) -> None:
@@ -375,7 +372,7 @@ class Effects:
 
     def _delete_payment_method(self, order: Data, subscription: Data) -> None:
         del order
-        for method in self._children(subscription, "payment_method"):
+        for method in self._active(subscription, "payment_method"):
             self._store.change(method, status="inactive")
 
     def _update_customer_details(self, order: Data, subscription: Data) -> None:

@@ -60,7 +60,7 @@ class EditedShelf:
         size = self.size(edition)
         without = sorted(
             number
-            for number in self._copies
+            for number in self._deleted
             if number < size and (copy := self._copy(number, edition)) is not None and copy.item is None
         )
         return _Remaining(size, without) if without else range(size)
@@ -107,6 +107,7 @@ class EditedShelf:
 
     def remove(self, number: int, edition: int) -> None:
         """Let there be no item of this number since *edition*."""
+        self._deleted.add(number)
         self._add(number, _Copy(edition, None, {}))
 
     def grow(self, count: int, edition: int) -> None:
@@ -138,6 +139,7 @@ class EditedShelf:
     def _clear(self) -> None:
         self._sizes: list[tuple[int, int]] = [(0, self._first_size)]
         self._copies: dict[int, list[_Copy]] = {}
+        self._deleted: set[int] = set()  # in some edition
         self._by_id: dict[str, list[int]] = {}
         self._by_path: dict[str, list[int]] = {}
 

@@ -130,7 +130,10 @@ class Records:
         return None if number is None else (record_type, number)
 
     def find_named(self, record_type: str, name: str) -> int | None:
-        """The number of the object with this reference, if there is one."""
+        """The number of the object with this reference, or of the gift with this code, if there is one."""
+        if record_type == "gift_code" and re.fullmatch(r"GIFT[0-9]{4,9}", name):
+            gift = int(name[4:])
+            return gift if name == f"GIFT{gift:04d}" and gift < self._sizes[record_type] else None
         number = number_hidden_in(name)
         if number is None or not 0 <= number < self._sizes.get(record_type, 0):
             return None

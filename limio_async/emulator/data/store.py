@@ -41,6 +41,9 @@ class Store:
         self._keys: dict[str, list[tuple[str, str]]] = {}  # of added objects, ever; in the order of lists
         self._names: dict[str, str] = {}
         self._links: dict[str, dict[str, None]] = {}
+        self._children: dict[
+            str, dict[tuple[str, str], dict[str, None]]
+        ] = {}  # added ones, by type and status
         self._made = 0
         self._last_stamp = 0
 
@@ -59,17 +62,19 @@ class Store:
         if known is None and (number := self.records.find_named(record_type, name)) is not None:
             known = self.records.id(record_type, number)
         found = None if known is None else self.get(known)
-        return found if found and name in {found.get("name"), found.get("reference")} else None
+        return found if found and name in _names(found) else None
 
     def put(self, record: Mapping[str, Any]) -> None:
         """Keep *record* as it is from now on; it needs `id`, `record_type` and `created`."""
         own, record_type = record["id"], record["record_type"]
         if self.records.locate(own) is None:
             self._place_key(record_type, (record["created"], own))
-        for name in {record.get("name"), record.get("reference")} - {None}:
+        for name in _names(record):
             self._names[f"{record_type}/{name}"] = own
         for end in links(record):
             self._links.setdefault(end, {})[own] = None
+        if isinstance(parent := record.get("related"), str):
+            self._note_child(parent, record_type, str(record.get("status")), own)
         self._changed[own] = msgspec.json.encode(record)
         self._removed.discard(own)
 
@@ -111,6 +116,17 @@ class Store:
             record = self.get(other)
             if record is not None and id in links(record):
                 yield record
+
+    def children(self, id: str, record_type: str, status: str) -> list[Data]:
+        """The objects of a type and status that are *related* to this one."""
+        added = self._children.get(id, {}).get((record_type, status), ())
+        records = [self.get(other) for other in dict.fromkeys([*self.records.linked_to(id), *added])]
+        wanted = (record_type, status, id)
+        return [
+            record
+            for record in records
+            if record and (record["record_type"], record.get("status"), record.get("related")) == wanted
+        ]
 
     def changed(self, record_type: str) -> Iterator[Data]:
         """What was created or changed, without what is generated; in no order that means something."""
@@ -200,7 +216,7 @@ class Store:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Be as the store was that gave *state*."""
-        for index in (self._changed, self._names, self._links):
+        for index in (self._changed, self._names, self._links, self._children):
             index.clear()
         for record in state["changed"]:
             self.put(record)
@@ -209,6 +225,13 @@ class Store:
             record_type: [(key[0], key[1]) for key in keys] for record_type, keys in state["keys"].items()
         }
         self._made, self._last_stamp = state["made"], state["last_stamp"]
+
+    def _note_child(self, parent: str, record_type: str, status: str, own: str) -> None:
+        kinds = self._children.setdefault(parent, {})
+        for kind, ids in kinds.items():
+            if kind != (record_type, status):
+                ids.pop(own, None)
+        kinds.setdefault((record_type, status), {})[own] = None
 
     def _place_key(self, record_type: str, key: tuple[str, str]) -> None:
         keys = self._keys.setdefault(record_type, [])
@@ -257,6 +280,14 @@ class Store:
         if record["created"] != created:  # made once more since then
             return None
         return record if whole else summarized(record)
+
+
+def _names(record: Mapping[str, Any]) -> set[str]:
+    """What an object can be found by besides its id."""
+    names = {record.get("name"), record.get("reference")}
+    if record["record_type"] == "gift_code" and is_object(data := record.get("data")):
+        names.add(data.get("code"))
+    return {name for name in names if isinstance(name, str)}
 
 
 def links(record: Mapping[str, Any]) -> set[str]:

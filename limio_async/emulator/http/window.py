@@ -179,7 +179,7 @@ def _latest(world: World) -> list[dict[str, object]]:
             "at": one.at,
             "fault": one.fault,
         }
-        for n, one in enumerate(islice(reversed(world.requests()), _SHOWN))
+        for n, one in enumerate(world.latest_requests(_SHOWN))
     ]
 
 
