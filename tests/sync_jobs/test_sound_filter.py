@@ -400,6 +400,22 @@ async def test_the_catalog_of_the_emulator_is_synced_as_its_filter_allows(
         assert (envelope, name) != ("live", "offers") or 0 < len(modified) < len(rows)
 
 
+async def test_baskets_are_asked_for_by_when_they_came(sink: MemorySink, tmp_path: Path) -> None:
+    world = World()
+    async with Limio(
+        "limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world)
+    ) as limio:
+        for _ in range(2):
+            given: dict[str, Any] = {"streams": ["abandoned_baskets"], "mode": "incremental"}
+            report = only(await Job(limio, to=sink, state=tmp_path / "state", **given).run())
+    newest = max(row["created"] for row in sink.tables["abandoned_baskets"].values())
+    assert {row["updated"] for row in sink.tables["abandoned_baskets"].values()} == {None}
+    first, second = (one.query["createdAfter"] for one in world.requests("listAbandonedBaskets"))
+    assert datetime.fromisoformat(first).year == 2000
+    assert datetime.fromisoformat(second) == newest - timedelta(hours=1)
+    assert (report.watermark, report.unfiltered) == (newest, None)
+
+
 # --- how it is told
 
 
