@@ -48,7 +48,12 @@ _BETWEEN_SAVES = 3.0
 @click.option("--seed", type=int, default=1, show_default=True, help="Equal seeds and sizes: equal answers.")
 @click.option("--faults", type=_PATH, metavar="FILE", help="Let go wrong what this TOML file says.")
 @click.option("--control", is_flag=True, help="Let programs of this machine arm faults, advance the clock, …")
-@click.option("--data", type=_PATH, metavar="DIR", help="Serve what limio … --to DIR/offers.ndjson exported.")
+@click.option(
+    "--data",
+    type=_PATH,
+    metavar="DIR",
+    help="Serve what limio … --to DIR/offers.ndjson exported, or recorded answers (offers.json).",
+)
 @click.option("--state", type=_PATH, metavar="FILE", help="Keep what changes in a SQLite file.")
 @click.option(
     "--record",
@@ -93,7 +98,8 @@ def command(
         modified_filter=modified_filter,
     )
     if data is not None:
-        world.read_data(data)
+        for line in world.read_data(data):
+            tell(line)
     if faults is not None:
         world.faults.read(faults)
     with _kept(world, state) as kept:

@@ -251,15 +251,17 @@ class World(Settings):
             return self._catalog.ids(name)
         return (record["id"] for record in self.store.every(PATH_TYPES.get(name, name)))
 
-    def read_data(self, directory: str | Path) -> None:
-        """Serve the lists that NDJSON files hold, such as `offers.ndjson`, byte for byte instead of generated ones.
+    def read_data(self, directory: str | Path) -> list[str]:
+        """Serve the lists that files hold byte for byte instead of generated ones, and say what each file has.
 
+        `offers.ndjson` has an item in each line, `offers.json` is a recorded answer, `{"items": [...], ...}`.
         Raises `ConfigurationError` naming the file and the line.
         """
         from limio_async.api.endpoints import ENDPOINTS, VIEWS  # only such a world needs their names
 
         own = OwnData(Path(directory), [*ENDPOINTS.values(), *VIEWS], self._handlers)
         self._handlers = {**self._handlers, **own.operations}
+        return own.told
 
     def environ(self, host: str) -> dict[str, str]:
         """What a client of this world finds in its environment; *host* is where it is served."""

@@ -80,9 +80,13 @@ def emulating(*args: str) -> Iterator[dict[str, str]]:
     command = command_line("emulate", *sizes, *args)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        said = [process.stderr.readline() for _ in range(6)]
+        said: list[str] = []
+        while "LIMIO_SESSION_TOKEN" not in "".join(said[-1:]):
+            said.append(process.stderr.readline())
         try:
-            yield dict(re.findall(r"^export (LIMIO_\w+)=(.*)$", "".join(said), re.MULTILINE))
+            yield {"said": "".join(said)} | dict(
+                re.findall(r"^export (LIMIO_\w+)=(.*)$", "".join(said), re.MULTILINE)
+            )
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 130
@@ -114,6 +118,7 @@ def test_what_was_exported_is_served(limio: Run, tmp_path: Path) -> None:
     exported = Path("offers.ndjson").read_bytes()
     Path("offers.ndjson").write_bytes(exported.replace(b'"version"', b'"own" : 1.50, "version"'))
     with emulating("--data", ".") as env:
+        assert env.pop("said").startswith("limio: offers.ndjson: 30 items\nlimio: emulating at ")
         result = limio("offers", "list", env=env)
     assert result.stdout.encode() == Path("offers.ndjson").read_bytes()
 

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 
 import aiohttp
@@ -10,6 +15,7 @@ from yarl import URL
 from limio_async.core.ports import Transport
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
+from limio_async.emulator.faults.faults import On
 from limio_async.emulator.server import run_server, serve
 from limio_async.errors import AnswerLost
 
@@ -114,3 +120,50 @@ async def test_the_server_says_where_it_listens_and_ends_when_cancelled(world: W
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def hang_up(url: URL, sent: bytes, *, after: float) -> None:
+    """Send something and end the connection with RST, whatever is on its way."""
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(sent)
+    await writer.drain()
+    if after:
+        with suppress(ConnectionError):  # a fault may be faster
+            await reader.read(20)
+        await asyncio.sleep(after)
+    plain = writer.get_extra_info("socket")
+    with suppress(OSError):  # it is closed already
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        lambda on: None,
+        On.reset,
+        lambda on: on.slow_body(0.05),
+        lambda on: on.delay(0.02),
+        lambda on: on.gzip_bomb(8),
+        On.truncate_body,
+        On.lose_answer,
+        On.never_sent,
+        On.not_http,
+    ],
+    ids=["none", "reset", "slow", "delay", "bomb", "truncate", "lose", "never", "not_http"],
+)
+async def test_a_client_that_hangs_up_makes_no_noise(
+    world: World, caplog: pytest.LogCaptureFixture, arm: Callable[[On], object]
+) -> None:
+    arm(world.faults.on("*"))
+    whole = f"GET /api/offers HTTP/1.1\r\nHost: x\r\nAuthorization: {world.api_key}\r\n\r\n".encode()
+    half = b"POST /api/order HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf of it"
+    with caplog.at_level(logging.WARNING):
+        async with serve(world, port=0) as url:
+            to = URL(url)
+            await asyncio.gather(
+                *(hang_up(to, sent, after=0) for sent in (whole, half) for _ in range(5)),
+                *(hang_up(to, whole, after=0.005) for _ in range(5)),
+            )
+            await asyncio.sleep(0.08)
+    assert caplog.text == ""

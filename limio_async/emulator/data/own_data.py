@@ -1,10 +1,13 @@
-"""Lists of one's own: what was exported from a tenant is served as it was, item for item and byte for byte."""
+"""Lists of your own: what was exported or recorded from a tenant is served as it was, item for item and byte for byte."""
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +17,16 @@ from limio_async.core.wire import UNDECODABLE, Endpoint, ListEndpoint, Response
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import as_object
+from limio_async.envelope import changed_at, moment, tags_of
 from limio_async.errors import ConfigurationError
 
 __all__ = ["OwnData"]
 
 _JSON = {"content-type": "application/json"}
 _FILTERS = {"id", "path", "tags", "opt.modifiedAfter"}
+_SUFFIXES = (".json", ".ndjson")
+_PAGED = {"hits", "queryMore"}  # of a recorded answer: what every page tells anew
+_SHOWN = 3
 
 
 class _Facts(msgspec.Struct):
@@ -27,20 +34,51 @@ class _Facts(msgspec.Struct):
 
     id: str | int | None = None
     path: str | None = None
-    modified: str | None = None
 
 
 class _Items:
-    """The lines of one file."""
+    """The items of one file, and what a recorded answer has beside them."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, name: str) -> None:
         self.lines: list[bytes] = []
         self.facts: list[_Facts] = []
         self.by_id: dict[str, int] = {}
-        for number, line in enumerate(_lines_of(file), 1):
-            if line.strip():
-                self._add(line, f"{file}:{number}")
-        self.commit = fingerprint(*self.by_id, len(self.lines), length=40)
+        self.beside: dict[str, object] = {}
+        if file.suffix == ".json":
+            self._read_answer(file, name)
+        else:
+            for number, line in enumerate(_content_of(file).splitlines(), 1):
+                if line.strip():
+                    self._add(line, f"{file}:{number}")
+        self.beside = {"commitId": fingerprint(*self.by_id, len(self.lines), length=40), **self.beside}
+
+    def told(self) -> str:
+        """How many items there are, and which ids come more than once."""
+        ids = Counter(str(facts.id) for facts in self.facts if facts.id is not None)
+        repeated = [id for id, times in ids.items() if times > 1]
+        number = f"{len(self.lines):,} item{'' if len(self.lines) == 1 else 's'}"
+        if not repeated:
+            return number
+        shown = ", ".join(repeated[:_SHOWN]) + (", …" if len(repeated) > _SHOWN else "")
+        count = f"{len(repeated):,} id{' comes' if len(repeated) == 1 else 's come'} more than once"
+        return f"{number}; {count}: {shown}"
+
+    @cached_property
+    def marks(self) -> list[tuple[datetime | None, list[str]]]:
+        """When each item was changed, and its tags; looked for when a filter first asks."""
+        return [(changed_at(item), tags_of(item)) for item in map(_decoded, self.lines)]
+
+    def _read_answer(self, file: Path, name: str) -> None:
+        try:
+            answer = msgspec.json.decode(_content_of(file), type=dict[str, msgspec.Raw])
+            items = msgspec.json.decode(answer.pop(name), type=list[msgspec.Raw])
+        except KeyError:
+            raise ConfigurationError(f"{file}: no recorded answer: it has no {name}") from None
+        except UNDECODABLE as error:
+            raise ConfigurationError(f"{file}: no recorded answer: {error}") from None
+        for number, item in enumerate(items, 1):
+            self._add(bytes(item), f"{file}: item {number}")
+        self.beside = {key: value for key, value in answer.items() if key not in _PAGED}
 
     def _add(self, line: bytes, spot: str) -> None:
         try:
@@ -59,19 +97,22 @@ class _Items:
             return range(len(self.lines))
         exact = {name: query[name] for name in ("id", "path") if name in query}
         inner = {name: value for name, value in query.items() if name.startswith("attributes.")}
-        after, tag = query.get("opt.modifiedAfter", ""), query.get("tags")
+        after, tag = _after(query), query.get("tags")
         return [
             place
             for place, facts in enumerate(self.facts)
             if all(str(getattr(facts, name)) == value for name, value in exact.items())
-            and (not after or (facts.modified or "") > after)
-            and ((tag is None and not inner) or _has(self.lines[place], tag, inner))
+            and (after is None or (changed := self.marks[place][0]) is None or changed > after)
+            and (tag is None or not (tags := self.marks[place][1]) or tag in tags)
+            and (not inner or _has_attributes(self.lines[place], inner))
         ]
 
 
 class OwnData:
-    """A directory of NDJSON files, each named after a resource (`offers.ndjson`) or an operation.
+    """A directory of files, each named after a resource (`offers.ndjson`) or an operation.
 
+    An `.ndjson` file has an item in each line, a `.json` file is a recorded answer: `{"items": [...], ...}`.
+    A filter leaves out what tells otherwise; an item that tells no time passes `opt.modifiedAfter`, one without tags `tags`.
     Its lists are answered from it, and single objects by their ids; whatever else is asked comes from *usual*.
     """
 
@@ -86,13 +127,19 @@ class OwnData:
         named = {
             name: key for one in endpoints if (key := _key(one)) for name in (one.resource, one.operation)
         }
+        self.told: list[str] = []
+        """One line a file: its items, and which ids it repeats."""
         for file in _files_in(directory):
-            name = file.name.removesuffix(".ndjson").replace("-", "_")
+            name = file.name.removesuffix(file.suffix).replace("-", "_")
             if name not in named:
                 raise ConfigurationError(f"{file}: named after no resource or operation that lists")
-            self._files[named[name]] = _Items(file)
+            key = named[name]
+            if key in self._files:
+                raise ConfigurationError(f"{file}: another file holds this list already")
+            self._files[key] = _Items(file, self._lists[key[0]].paging.items)
+            self.told.append(f"{file}: {self._files[key].told()}")
         if not self._files:
-            raise ConfigurationError(f"{directory}: holds no .ndjson file")
+            raise ConfigurationError(f"{directory}: holds no .ndjson or .json file")
         listed: dict[str, Handler] = {operation: self._list for operation, _ in self._files}
         single: dict[str, Handler] = {"getObject": self._get} if "listObjects" in listed else {}
         self.operations: Mapping[str, Handler] = {**listed, **single}
@@ -110,7 +157,7 @@ class OwnData:
         end = begin + len(page)
         answer: dict[str, object] = {paging.items: msgspec.Raw(b"[%b]" % b",".join(page))}
         if scroll:
-            answer |= {"hits": {"value": len(places), "relation": "eq"}, "commitId": items.commit}
+            answer |= {"hits": {"value": len(places), "relation": "eq"}, **items.beside}
             if call.query.get("opt.all") == "true":
                 answer["queryMore"] = {"from": _cursor(end), "alias": "own"}
         elif end < len(places):
@@ -136,14 +183,14 @@ def _key(endpoint: Endpoint[Any]) -> tuple[str, str] | None:
 
 def _files_in(directory: Path) -> list[Path]:
     try:
-        return sorted(one for one in directory.iterdir() if one.suffix == ".ndjson")
+        return sorted(one for one in directory.iterdir() if one.suffix in _SUFFIXES)
     except OSError as error:
         raise ConfigurationError(f"{directory}: {(error.strerror or 'cannot be read').lower()}") from None
 
 
-def _lines_of(file: Path) -> list[bytes]:
+def _content_of(file: Path) -> bytes:
     try:
-        return file.read_bytes().splitlines()
+        return file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{file}: {(error.strerror or 'cannot be read').lower()}") from None
 
@@ -158,14 +205,24 @@ def _read(line: bytes) -> _Facts:
         return _Facts()
 
 
-def _has(line: bytes, tag: str | None, inner: Mapping[str, str]) -> bool:
+def _decoded(line: bytes) -> dict[str, Any]:
     try:
         item: dict[str, Any] = msgspec.json.decode(line)
-    except UNDECODABLE:  # it is served all the same, and found by nothing that stands in it
-        return False
-    attributes = as_object(as_object(item.get("data")).get("attributes"))
-    tags = [*_listed(item.get("tags")), *_listed(attributes.get("tags__limio"))]
-    return (tag is None or tag in tags) and all(
+    except UNDECODABLE:  # it is served all the same, and tells nothing
+        return {}
+    return item
+
+
+def _after(query: Mapping[str, str]) -> datetime | None:
+    given = query.get("opt.modifiedAfter")
+    if given is not None and moment(given) is None:
+        raise Refused(400, "opt.modifiedAfter must be an ISO date or date-time")
+    return moment(given)
+
+
+def _has_attributes(line: bytes, inner: Mapping[str, str]) -> bool:
+    attributes = as_object(as_object(_decoded(line).get("data")).get("attributes"))
+    return all(
         value in _listed(attributes.get(name.removeprefix("attributes."))) for name, value in inner.items()
     )
 

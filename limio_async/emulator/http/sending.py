@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import zlib
+from contextlib import suppress
 from http import HTTPStatus
 
 from aiohttp import web
@@ -23,16 +24,13 @@ _A_MOMENT = 0.01
 
 async def send(incoming: web.Request, delivery: Delivery) -> web.StreamResponse:
     """Answer *incoming*, if the delivery lets it come to that."""
-    try:
-        match delivery.way:
-            case "slow":
-                return await _slowly(incoming, delivery)
-            case "gzip bomb":
-                return await _inflating(incoming, delivery)
-            case _:
-                await asyncio.sleep(delivery.delay)
-    except ConnectionResetError:  # the client did not wait for all of it
-        return web.Response(status=500)
+    match delivery.way:
+        case "slow":
+            return await _slowly(incoming, delivery)
+        case "gzip bomb":
+            return await _inflating(incoming, delivery)
+        case _:
+            await asyncio.sleep(delivery.delay)
     if delivery.way == "whole":
         answer = delivery.answer
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
@@ -78,8 +76,9 @@ def _head(answer: Response, headers: dict[str, str]) -> bytes:
 def _reset(transport: asyncio.Transport) -> None:
     """End the connection as a crash does: with RST, not with FIN."""
     plain: socket.socket | None = transport.get_extra_info("socket")
-    if plain is not None:
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS_AT_ONCE)
+    with suppress(OSError):  # the client hung up first, and the socket is closed
+        if plain is not None:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS_AT_ONCE)
     transport.abort()
 
 

@@ -57,8 +57,14 @@ async def serve_answers(
 async def _listening(
     handle: Callable[[web.Request], Awaitable[web.StreamResponse]], host: str, port: int
 ) -> AsyncGenerator[str]:
+    async def quietly(incoming: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(incoming)
+        except ConnectionError:  # the client hung up within its request or the answer
+            return web.Response(status=500)
+
     app = web.Application(client_max_size=_LARGEST_BODY)
-    app.router.add_route("*", r"/{path:[\s\S]*}", handle)  # a dot is no line break
+    app.router.add_route("*", r"/{path:[\s\S]*}", quietly)  # a dot is no line break
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
