@@ -55,7 +55,7 @@ class _Items:
     def told(self) -> str:
         """How many items there are, and which ids come more than once."""
         ids = Counter(str(facts.id) for facts in self.facts if facts.id is not None)
-        repeated = [id for id, times in ids.items() if times > 1]
+        repeated = [one for one, times in ids.items() if times > 1]
         number = f"{len(self.lines):,} item{'' if len(self.lines) == 1 else 's'}"
         if not repeated:
             return number
