@@ -81,6 +81,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     errata: tuple[str, ...]
     reads_back: ReadsBack | None
+    identity: tuple[str, ...]
+    sample: str
     errors: tuple[str, ...]
     bound: Mapping[str, str] = {}
     view_of: Operation | None = None
@@ -198,6 +200,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
     cursor = _cursor(name, entry, overlay)
     params = _params(path, node, overlay, cursor)
     body, body_format, body_required = _body(node, models)
+    returns = _returns(node, entry, cursor, models)
     return Operation(
         id=name,
         constant=constant(name),
@@ -205,7 +208,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         name=entry.name,
         method=node.path[-1].upper(),
         path=_path(path, node, params),
-        returns=_returns(node, entry, cursor, models),
+        returns=returns,
         auth=_auth(node),
         retry=_retry(name, node.path[-1].upper(), entry, cursor, overlay),
         cursor=entry.cursor,
@@ -219,6 +222,8 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         source=_source(node),
         errata=entry.errata,
         reads_back=_reads_back(name, entry, overlay),
+        identity=_identity(name, entry, returns, models, overlay),
+        sample=entry.sample,
         errors=_errors(node),
     )
 
@@ -243,6 +248,15 @@ def _reads_back(name: str, entry: Entry, overlay: Overlay) -> ReadsBack | None:
     if found and found.operation not in overlay.operations:
         raise overlay.stop(f"operations.{name}.reads_back", f"there is no operation {found.operation}")
     return found
+
+
+def _identity(name: str, entry: Entry, returns: Type, models: Models, overlay: Overlay) -> tuple[str, ...]:
+    """The fields that tell a success, where what is answered has them."""
+    known = {wire for model in models_in(returns) for wire in models.properties(model)}
+    for wire in entry.identity:
+        if known and wire not in known:
+            raise overlay.stop(f"operations.{name}.identity", f"the answer has no {wire}")
+    return entry.identity
 
 
 def _cursor(name: str, entry: Entry, overlay: Overlay) -> Cursor | None:

@@ -162,6 +162,10 @@ class Entry(_Table, frozen=True, kw_only=True):
     reads: bool = False
     """Whether it changes nothing although its method is not GET."""
     reads_back: ReadsBack | None = None
+    identity: tuple[str, ...] = ()
+    """Fields of which a success, of a list each item, has at least one."""
+    sample: str = "none"
+    """The recorded answer or sample that tells so, or a word for why there is none."""
     errata: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

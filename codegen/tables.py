@@ -14,6 +14,11 @@ __all__ = ["PAGES", "with_tables"]
 _END = "<!-- end of what is generated -->\n"
 _FAULT = "`IncompleteListing`"
 _WARNING = "a warning"
+_WITHOUT_SAMPLE = {
+    "described only": "no sample, only a description",
+    "a redirect": "a redirect",
+    "none": "neither sample nor description",
+}
 
 
 def with_tables(page: Path, text: str, plan: Plan) -> str:
@@ -37,6 +42,23 @@ def _retry_classes(plan: Plan) -> str:
             call = f"`{one.resource}.{one.name}` ({one.id})"
             rows.append([call, one.method, one.retry, one.cursor_kind or "", back])
     return _table(["operation", "method", "class", "cursor", "read back by"], rows)
+
+
+def _identities(plan: Plan) -> str:
+    """What a success of every operation has, and where that was seen."""
+    rows: list[list[str]] = []
+    for one in _sorted(plan):
+        if one.view_of is None:
+            has = " or ".join(f"`{name}`" for name in one.identity) or "nothing in particular"
+            rows.append(
+                [f"`{one.resource}.{one.name}`", "each item" if one.cursor else "the answer", has, _seen(one)]
+            )
+    return _table(["operation", "judged", "has", "seen in"], rows)
+
+
+def _seen(one: Operation) -> str:
+    """The sample that tells what a success has, or why none does."""
+    return f"`{one.sample}`" if one.sample.endswith(".json") else _WITHOUT_SAMPLE[one.sample]
 
 
 def _promises(plan: Plan) -> str:
@@ -101,6 +123,7 @@ PAGES: Mapping[Path, Mapping[str, Callable[[Plan], str]]] = {
     Path("docs/reliability.md"): {
         "what each kind of cursor promises": _promises,
         "the retry classes": _retry_classes,
+        "what a success has": _identities,
     },
     Path("README.md"): {"what each kind of cursor promises": _promises_in_short},
 }

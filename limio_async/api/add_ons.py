@@ -44,6 +44,7 @@ LIST_ADD_ONS: ListEndpoint[AddOn] = ListEndpoint(
     ),
     summary="List add-ons",
     source="observed",
+    identity=("id", "path"),
 )
 
 

@@ -43,6 +43,7 @@ LIST_ASSETS: ListEndpoint[Asset] = ListEndpoint(
     ),
     summary="List assets",
     source="seed",
+    identity=("id", "path"),
 )
 
 

@@ -56,6 +56,7 @@ LIST_ABANDONED_BASKETS: ListEndpoint[AbandonedBasket] = ListEndpoint(
     ),
     summary="List abandoned baskets",
     source="seed",
+    identity=("id",),
     errata=("An old document shows queryMore as an object.",),
 )
 
@@ -99,6 +100,7 @@ UPDATE_BASKET: Endpoint[UpdateBasketResponse] = Endpoint(
     body=SubscriptionCheckoutUpdate,
     summary="Change the basket",
     source="documents",
+    identity=("id", "order"),
     errata=("The body's property name is not certain.",),
 )
 

@@ -22,6 +22,7 @@ BUILD_SHOP: Endpoint[BuildResponse] = Endpoint(
     body=BuildRequest,
     summary="Build campaigns and pages",
     source="seed",
+    identity=("id",),
     errata=("Accepted is not finished, and no call tells when a shop build is.",),
 )
 

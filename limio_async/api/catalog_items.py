@@ -58,6 +58,7 @@ GET_CATALOG_ITEM: Endpoint[CatalogAdminItem] = Endpoint(
     ),
     summary="Get the working copy of a catalog item",
     source="observed",
+    identity=("item",),
 )
 
 LIST_CATALOG_ITEMS: ListEndpoint[CatalogItem] = ListEndpoint(
@@ -106,6 +107,7 @@ LIST_CATALOG_ITEMS: ListEndpoint[CatalogItem] = ListEndpoint(
     ),
     summary="List catalog items of one record type",
     source="inferred",
+    identity=("id", "path"),
     errata=("Path inferred from its published sibling.",),
 )
 

@@ -42,6 +42,7 @@ GET_SUBSCRIPTION_CHECKOUT: Endpoint[SubscriptionCheckoutResponse] = Endpoint(
     ),
     summary="Get the checkout that changes a subscription",
     source="inferred",
+    identity=("order",),
 )
 
 INITIATE_CHECKOUT: Endpoint[InitiateCheckoutResponse] = Endpoint(
@@ -64,6 +65,7 @@ INITIATE_CHECKOUT: Endpoint[InitiateCheckoutResponse] = Endpoint(
     body=InitiateCheckoutRequest,
     summary="Begin a checkout",
     source="documents",
+    identity=("id", "basket_id"),
     errata=("The basket's id is id in the documents, basket_id in shops.",),
 )
 
@@ -87,6 +89,7 @@ INITIATE_SUBSCRIPTION_CHECKOUT: Endpoint[SubscriptionCheckoutResponse] = Endpoin
     body=SubscriptionCheckoutRequest,
     summary="Begin a checkout that changes a subscription",
     source="documents",
+    identity=("order",),
     errata=("423 while the subscription has a pending change.",),
 )
 
@@ -111,6 +114,7 @@ UPDATE_SUBSCRIPTION_CHECKOUT: Endpoint[SubscriptionCheckoutResponse] = Endpoint(
     body=SubscriptionCheckoutUpdate,
     summary="Change the checkout that changes a subscription",
     source="inferred",
+    identity=("order",),
     errata=("The body's property name is not certain.",),
 )
 

@@ -29,6 +29,7 @@ GET_COMPONENT_BUILDS: Endpoint[ComponentBuild | list[ComponentBuild | None]] = E
     ),
     summary="Get the latest component build, or those of a commit",
     source="seed",
+    identity=("id",),
     errata=(
         "Answers one object or a list.",
         "logErrors may hold errors of a build that succeeded.",

@@ -60,6 +60,7 @@ ADD_EXTERNAL_IDENTITY: Endpoint[Identity] = Endpoint(
     body=ExternalIdentityRequest,
     summary="Link an outside identity to the signed-in user",
     source="seed",
+    identity=("id",),
 )
 
 ADD_EXTERNAL_IDENTITY_AS_ADMIN: Endpoint[Identity] = Endpoint(
@@ -75,6 +76,7 @@ ADD_EXTERNAL_IDENTITY_AS_ADMIN: Endpoint[Identity] = Endpoint(
     body=ExternalIdentityRequest,
     summary="Link an outside identity to an owner",
     source="documents",
+    identity=("id",),
 )
 
 REMOVE_EXTERNAL_IDENTITY: Endpoint[dict[str, Any]] = Endpoint(
@@ -110,6 +112,7 @@ TRANSFER_OWNERSHIP: Endpoint[TransferOwnershipResponse] = Endpoint(
     body=TransferOwnershipRequest,
     summary="Move all objects to another owner",
     source="documents",
+    identity=("success",),
 )
 
 LIST_IDENTITIES: ListEndpoint[Identity] = view(LIST_OBJECTS, "identities", Identity, path_type="identities")

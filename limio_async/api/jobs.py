@@ -22,6 +22,7 @@ CREATE_JOB: Endpoint[Job] = Endpoint(
     body=JobRequest,
     summary="Queue a catalog job",
     source="observed",
+    identity=("id",),
     errata=("Live tenants answer 200, 201 or 202.",),
 )
 
@@ -37,6 +38,7 @@ GET_JOB: Endpoint[Job] = Endpoint(
     params=(Param(name="job_id", wire="jobId", place="path", required=True, help="Id of the job."),),
     summary="Get a catalog job",
     source="observed",
+    identity=("id", "state"),
     errata=("Any state but completed and failed means that the job still runs.",),
 )
 

@@ -21,6 +21,7 @@ LIST_JOURNEYS: Endpoint[JourneyList] = Endpoint(
     retry="safe",
     summary="List journeys, v1",
     source="seed",
+    identity=("journeys", "starting_point"),
 )
 
 

@@ -35,6 +35,7 @@ CREATE_JOURNEY_V2: Endpoint[MessageResponse] = Endpoint(
     body=JourneyV2Input,
     summary="Create a journey",
     source="seed",
+    identity=("message",),
     reads_back=ReadsBack(operation="getJourneyV2", args={"name": "body:name"}),
 )
 
@@ -52,6 +53,7 @@ DELETE_JOURNEY_V2: Endpoint[MessageResponse] = Endpoint(
     ),
     summary="Delete a journey",
     source="seed",
+    identity=("message",),
 )
 
 GET_JOURNEY_V2: Endpoint[JourneyV2Record] = Endpoint(
@@ -68,6 +70,7 @@ GET_JOURNEY_V2: Endpoint[JourneyV2Record] = Endpoint(
     ),
     summary="Get a journey by name",
     source="seed",
+    identity=("id",),
 )
 
 LIST_JOURNEYS_V2: Endpoint[JourneyList] = Endpoint(
@@ -81,6 +84,7 @@ LIST_JOURNEYS_V2: Endpoint[JourneyList] = Endpoint(
     retry="safe",
     summary="List journeys",
     source="seed",
+    identity=("journeys", "starting_point"),
 )
 
 UPSERT_JOURNEY_V2: Endpoint[JourneyV2Saved] = Endpoint(
@@ -98,6 +102,7 @@ UPSERT_JOURNEY_V2: Endpoint[JourneyV2Saved] = Endpoint(
     body=JourneyV2Input,
     summary="Update or create a journey",
     source="seed",
+    identity=("name",),
 )
 
 

@@ -57,6 +57,7 @@ CREATE_TOKEN: Endpoint[OAuthTokenResponse] = Endpoint(
     body_format="form",
     summary="Get a token",
     source="documents",
+    identity=("access_token",),
 )
 
 

@@ -137,6 +137,7 @@ CREATE_OBJECT: Endpoint[CreateObjectResponse] = Endpoint(
     body=CreateObjectRequest,
     summary="Create an object",
     source="seed",
+    identity=("id",),
     reads_back=ReadsBack(
         operation="getObject",
         args={"service": "args:service", "path_type": "args:path_type", "id": "body:id"},
@@ -237,6 +238,7 @@ GET_OBJECT: Endpoint[LimioObject] = Endpoint(
     ),
     summary="Get an object",
     source="seed",
+    identity=("id",),
 )
 
 LIST_CHILD_OBJECTS: ListEndpoint[LimioObject] = ListEndpoint(
@@ -285,6 +287,7 @@ LIST_CHILD_OBJECTS: ListEndpoint[LimioObject] = ListEndpoint(
     ),
     summary="List child objects",
     source="seed",
+    identity=("id",),
 )
 
 LIST_CHILD_OBJECTS_BY_SUBTYPE: ListEndpoint[LimioObject] = ListEndpoint(
@@ -354,6 +357,7 @@ LIST_CHILD_OBJECTS_BY_SUBTYPE: ListEndpoint[LimioObject] = ListEndpoint(
     ),
     summary="List child objects of one record type",
     source="seed",
+    identity=("id",),
 )
 
 LIST_OBJECT_EVENTS: ListEndpoint[LimioObject] = ListEndpoint(
@@ -402,6 +406,7 @@ LIST_OBJECT_EVENTS: ListEndpoint[LimioObject] = ListEndpoint(
     ),
     summary="List events of an object",
     source="seed",
+    identity=("id",),
     errata=("The answer also holds unpackedItems, raw rows of the store.",),
 )
 
@@ -450,6 +455,7 @@ LIST_OBJECTS: ListEndpoint[LimioObject] = ListEndpoint(
     ),
     summary="List objects",
     source="seed",
+    identity=("id",),
     errata=(
         "Items are summaries; nested data may be null or empty.",
         "An unknown filter, such as email, answers 400.",
@@ -503,6 +509,7 @@ LIST_RELATED_OBJECTS: ListEndpoint[LimioObject] = ListEndpoint(
     ),
     summary="List related objects",
     source="seed",
+    identity=("id",),
     errata=("Events are among the items.",),
 )
 
@@ -573,6 +580,7 @@ LIST_RELATED_OBJECTS_BY_RECORD_TYPE: ListEndpoint[LimioObject] = ListEndpoint(
     ),
     summary="List related objects of one record type",
     source="seed",
+    identity=("id",),
 )
 
 UPDATE_OBJECT: Endpoint[UpdateObjectResponse] = Endpoint(
@@ -621,6 +629,7 @@ UPDATE_OBJECT: Endpoint[UpdateObjectResponse] = Endpoint(
     body=UpdateObjectRequest,
     summary="Update an object",
     source="seed",
+    identity=("id",),
     errata=("A nested value is replaced whole.",),
 )
 

@@ -51,6 +51,7 @@ LIST_OFFERS: ListEndpoint[Offer] = ListEndpoint(
     ),
     summary="List offers",
     source="seed",
+    identity=("id", "path"),
     errata=(
         "Live prices sit in data.attributes.price__limio; data.price is then empty.",
         "data.products holds bare paths when an offer was published by hand.",

@@ -58,6 +58,7 @@ LIST_OFFERS_V2: ListEndpoint[Offer] = ListEndpoint(
     ),
     summary="List standalone offers",
     source="seed",
+    identity=("id", "path"),
     errata=(
         "Live prices sit in data.attributes.price__limio; data.price is then empty.",
         "With Published Offers switched on, offersSource=catalog is needed to see all.",

@@ -71,6 +71,7 @@ PREVIEW_ORDER: Endpoint[OrderPreviewResponse] = Endpoint(
     body=OrderRequest,
     summary="Preview an order",
     source="seed",
+    identity=("preview",),
     errata=("Amounts are decimal strings, taxAmount may be the number 0, times have no zone.",),
 )
 
@@ -101,6 +102,7 @@ SUBMIT_ORDER: Endpoint[OrderResponse] = Endpoint(
     body=OrderRequest,
     summary="Submit an order",
     source="seed",
+    identity=("id", "order_reference"),
     reads_back=ReadsBack(
         operation="getObject", args={"service": "limio", "path_type": "orders", "id": "answer:id"}
     ),
@@ -123,6 +125,7 @@ SUBMIT_ORDER_AS_ADMIN: Endpoint[OrderResponse] = Endpoint(
     body=OrderRequest,
     summary="Submit an order with management credentials",
     source="documents",
+    identity=("id", "order_reference"),
     reads_back=ReadsBack(
         operation="getObject", args={"service": "limio", "path_type": "orders", "id": "answer:id"}
     ),

@@ -44,6 +44,7 @@ LIST_PAGES: ListEndpoint[Page] = ListEndpoint(
     ),
     summary="List pages",
     source="documents",
+    identity=("id", "path"),
 )
 
 

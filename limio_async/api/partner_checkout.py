@@ -30,6 +30,7 @@ GET_PARTNER_SUBSCRIPTION_CHECKOUT: Endpoint[SubscriptionCheckoutResponse] = Endp
     ),
     summary="Get a partner's subscription checkout",
     source="documents",
+    identity=("order",),
 )
 
 INITIATE_PARTNER_SUBSCRIPTION_CHECKOUT: Endpoint[SubscriptionCheckoutResponse] = Endpoint(
@@ -52,6 +53,7 @@ INITIATE_PARTNER_SUBSCRIPTION_CHECKOUT: Endpoint[SubscriptionCheckoutResponse] =
     body=SubscriptionCheckoutRequest,
     summary="Begin a partner's subscription checkout",
     source="documents",
+    identity=("order",),
     errata=("423 while the subscription has a pending change.",),
 )
 

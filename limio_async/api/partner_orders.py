@@ -22,6 +22,7 @@ PREVIEW_PARTNER_ORDER: Endpoint[OrderPreviewResponse] = Endpoint(
     body=OrderRequest,
     summary="Preview an order as a partner",
     source="inferred",
+    identity=("preview",),
     errata=("Path inferred.",),
 )
 
@@ -37,6 +38,7 @@ SUBMIT_PARTNER_ORDER: Endpoint[OrderResponse] = Endpoint(
     body=OrderRequest,
     summary="Submit an order as a partner",
     source="documents",
+    identity=("id", "order_reference"),
     reads_back=ReadsBack(
         operation="getObject", args={"service": "limio", "path_type": "orders", "id": "answer:id"}
     ),

@@ -34,6 +34,7 @@ CREATE_PARTNER_ORGANISATION: Endpoint[PartnerOrganisation] = Endpoint(
     body=PartnerOrganisationInput,
     summary="Create a partner organisation",
     source="documents",
+    identity=("id",),
 )
 
 CREATE_PARTNER_USER: Endpoint[PartnerUser] = Endpoint(
@@ -57,6 +58,7 @@ CREATE_PARTNER_USER: Endpoint[PartnerUser] = Endpoint(
     body=PartnerUserInput,
     summary="Create a user of a partner organisation",
     source="documents",
+    identity=("id",),
 )
 
 LIST_PARTNER_ORGANISATIONS: ListEndpoint[PartnerOrganisation] = ListEndpoint(
@@ -71,6 +73,7 @@ LIST_PARTNER_ORGANISATIONS: ListEndpoint[PartnerOrganisation] = ListEndpoint(
     paging=PARTNER,
     summary="List partner organisations",
     source="documents",
+    identity=("id",),
 )
 
 

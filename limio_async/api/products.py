@@ -43,6 +43,7 @@ LIST_PRODUCTS: ListEndpoint[Product] = ListEndpoint(
     ),
     summary="List products",
     source="seed",
+    identity=("id", "path"),
 )
 
 

@@ -22,6 +22,7 @@ PUBLISH_PAGES: Endpoint[PublishResponse] = Endpoint(
     body=PublishRequest,
     summary="Bring a build live",
     source="seed",
+    identity=("success",),
     errata=(
         "success is true even when nothing went live.",
         "A new route lands in ommitedWithError until published once in the page builder.",

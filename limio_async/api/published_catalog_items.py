@@ -60,6 +60,7 @@ LIST_PUBLISHED_CATALOG_ITEMS: ListEndpoint[CatalogItem] = ListEndpoint(
     ),
     summary="List published catalog items of one record type",
     source="documents",
+    identity=("id", "path"),
     errata=("commitId is epoch milliseconds on a published index.",),
 )
 

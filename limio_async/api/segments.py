@@ -43,6 +43,7 @@ LIST_SEGMENTS: ListEndpoint[Segment] = ListEndpoint(
     ),
     summary="List segments",
     source="seed",
+    identity=("id", "path"),
 )
 
 

@@ -24,6 +24,7 @@ GET_USER_ENTITLEMENTS: Endpoint[UserEntitlements] = Endpoint(
     retry="safe",
     summary="Get what the signed-in user may use",
     source="seed",
+    identity=("owner", "entitlements"),
 )
 
 LIST_MMA_SUBSCRIPTIONS: ListEndpoint[MmaSubscription] = ListEndpoint(
@@ -38,6 +39,7 @@ LIST_MMA_SUBSCRIPTIONS: ListEndpoint[MmaSubscription] = ListEndpoint(
     paging=WHOLE,
     summary="List the signed-in user's subscriptions",
     source="observed",
+    identity=("id",),
 )
 
 

@@ -55,6 +55,7 @@ GET_SUBSCRIPTIONS_BY_SALESFORCE_ID: ListEndpoint[Subscription] = ListEndpoint(
     params=(Param(name="id", wire="id", place="path", required=True, help="Id of the object."),),
     summary="List subscriptions of a Salesforce identity",
     source="seed",
+    identity=("id",),
     errata=(
         "queryMore appears in newer documents only.",
         "The answer also holds customers.",

@@ -22,6 +22,7 @@ CREATE_TIMELINE_EVENT: Endpoint[TimelineEventResponse] = Endpoint(
     body=TimelineEventRequest,
     summary="Add an event to a timeline",
     source="documents",
+    identity=("id",),
     errata=("The name of the required list of fields is a guess.",),
 )
 

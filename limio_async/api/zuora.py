@@ -36,6 +36,7 @@ SYNC_ZUORA_SUBSCRIPTION: Endpoint[SyncZuoraResponse] = Endpoint(
     params=(Param(name="id", wire="id", place="path", required=True, help="Subscription number in Zuora."),),
     summary="Sync a subscription from Zuora",
     source="seed",
+    identity=("id",),
 )
 
 

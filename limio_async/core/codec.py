@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from limio_async import errors
-from limio_async.core.outcome import error_for, unreadable
+from limio_async.core.identity import says_yes, tells_of_error
+from limio_async.core.outcome import error_for, refused, unreadable
 from limio_async.core.splitter import elements
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Endpoint, Param, Redirect, Request, Response, Retry
@@ -36,6 +37,7 @@ _OURS = frozenset(
     {"authorization", "connection", "content-length", "content-type", "cookie", "host", "transfer-encoding"}
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")  # nothing in it needs to be escaped
+_JSON = re.compile(rb"\s*(?:[{[]|null\s*$)")
 _NO_NAME = re.compile(r"^\.{0,2}$")
 
 
@@ -100,12 +102,28 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_response(endpoint: Endpoint[T], response: Response) -> T:
-    """The answer's value, or the error that tells what the caller can do now."""
-    if endpoint.returns is Redirect and response.status < 400:
-        return cast("T", Redirect(location=response.headers.get("location")))
-    if not 200 <= response.status < 300:
-        raise error_for(endpoint.operation, response, endpoint.retry)
-    return cast("T", decode(endpoint.operation, response.body, decoder_for(endpoint.returns)))
+    """The answer's value, or the error that tells what the caller can do now.
+
+    A success that lacks the endpoint's identity, or that nothing but an error is told in, is no success: `Unreadable`.
+    """
+    operation, identity = endpoint.operation, endpoint.identity
+    if not 200 <= response.status < 300 and not (endpoint.returns is Redirect and response.status < 400):
+        raise error_for(operation, response, endpoint.retry)
+    if endpoint.returns is Redirect:
+        location = response.headers.get("location")
+        if response.status < 300 and location is None and _JSON.match(response.body):
+            raise refused(operation, response.body, ("location",), status=response.status)
+        return cast("T", Redirect(location=location))
+    try:
+        value = decode(operation, response.body, decoder_for(endpoint.returns))
+    except errors.Unreadable as error:
+        if identity and not says_yes(identity, msgspec.Raw(response.body)):
+            raise refused(operation, response.body, identity, status=response.status) from None
+        error.status = response.status
+        raise
+    if not says_yes(identity, value) if identity else tells_of_error(response.body):
+        raise refused(operation, response.body, identity, status=response.status)
+    return cast("T", value)
 
 
 def decode(operation: str, body: Any, decoder: msgspec.json.Decoder[T], *, at: str = "$") -> T:

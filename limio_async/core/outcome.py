@@ -13,7 +13,7 @@ from limio_async.core.retry import retry_after
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.core.words import words_of
 
-__all__ = ["error_for", "kept", "left_open", "refuses_token", "settled", "unreadable", "without_credentials"]
+__all__ = ["error_for", "kept", "left_open", "refused", "refuses_token", "settled", "unreadable", "without_credentials"]
 
 _KEPT_BODY = 2048
 _UNAUTHORIZED = 401
@@ -75,6 +75,21 @@ def refuses_token(response: Response) -> bool:
     if response.status == _FORBIDDEN:
         return _EXPIRED.search(words_of(response.body)) is not None
     return response.status == _UNAUTHORIZED
+
+
+def refused(
+    operation: str, body: bytes, identity: tuple[str, ...], *, at: str = "$", status: int = 200
+) -> errors.Unreadable:
+    """Return the error of a success, or of an item *at* a spot of one, that has none of the fields in *identity*."""
+    said = words_of(body, of_text=False) if operation not in _NEVER_KEPT else ""
+    lacks = f"has no {' or '.join(identity)}" if identity else "tells of an error"
+    return errors.Unreadable(
+        f"the {'answer' if at == '$' else 'item'} {lacks}{said and f', it says: {said}'} - at {at}",
+        operation=operation,
+        spot=at,
+        status=status,
+        body=_body(operation, body),
+    )
 
 
 def left_open(outcome: Response | errors.TransportError | errors.Unreadable) -> bool:

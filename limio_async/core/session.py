@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from limio_async.core.codec import build_request, checked_headers, decoder_for, read_response
 from limio_async.core.explain import Explainer
+from limio_async.core.identity import told_beside
 from limio_async.core.ladder import Ladder
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.listing import Listing, ListOptions, Options
@@ -23,6 +25,7 @@ __all__ = ["CallOptions", "Resource", "Session"]
 
 T = TypeVar("T")
 
+_log = logging.getLogger("limio_async")
 _Attempts = list[Attempt]
 
 
@@ -98,7 +101,7 @@ class Session:
         attempts: Sequence[Attempt] = ()
         try:
             response, attempts = await self._ladder.send(request, timeout=timeout)
-            return read_response(endpoint, response)
+            answer = read_response(endpoint, response)
         except LimioError as error:
             outcome = error if response is None else settled(error, request, left=True)
             attempts = outcome.attempts = attempts or error.attempts
@@ -107,6 +110,10 @@ class Session:
             if outcome is error:
                 raise
             raise outcome from error
+        else:
+            if told := told_beside(response.body):
+                _log.warning("%s: a success, but the answer also says %s", endpoint.operation, told)
+            return answer
         finally:
             if trace is not None:
                 trace.extend(attempts)
@@ -130,7 +137,7 @@ class Session:
         self.check()
         for endpoint in self._endpoints().values():
             if isinstance(endpoint, ListEndpoint):
-                PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
+                PageReader(endpoint, endpoint.returns)
             else:
                 decoder_for(endpoint.returns)
         await self._ladder.warm_up()

@@ -246,6 +246,8 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     summary: str = ""
     source: Literal["seed", "documents", "observed", "inferred"] = "documents"
     """How the operation is known."""
+    identity: tuple[str, ...] = ()
+    """Fields of which a success, of a list each item, has at least one that is not null; empty where none is sure."""
     reads_back: ReadsBack | None = None
     """How to see whether this write happened."""
     errata: tuple[str, ...] = ()

@@ -86,9 +86,11 @@ def test_a_choice_that_limio_adds_later_can_be_sent_today(kind: type[msgspec.Str
 
 
 def test_an_answer_may_say_what_no_document_knows() -> None:
-    answer = b'{"record_type":"usage","status":"paused","service":"hubspot","mode":"staging","new":1}'
+    answer = (
+        b'{"id":"sub-1","record_type":"usage","status":"paused","service":"hubspot","mode":"staging","new":1}'
+    )
     assert msgspec.json.decode(answer, type=models.Subscription) == models.Subscription(
-        record_type="usage", status="paused", service="hubspot", mode="staging"
+        id="sub-1", record_type="usage", status="paused", service="hubspot", mode="staging"
     )
 
 

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limio_async.api._cursors import CATALOG, OBJECTS
+from limio_async.api.offers import LIST_OFFERS
 from limio_async.core.listing.head import read_head
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.wire import Paging
 from limio_async.errors import Unreadable
+
+OFFERS = msgspec.structs.replace(LIST_OFFERS, identity=())
 
 FILLER = [{"id": f"o-{number}", "text": "x" * 200} for number in range(90)]
 WORDS = st.sampled_from(
@@ -107,7 +110,7 @@ def test_one_pass_finds_what_several_find(body: bytes) -> None:
     class Thing(msgspec.Struct):
         id: str | None = None
 
-    reader = PageReader[Thing]("listOffers", CATALOG, Thing)
+    reader = PageReader[Thing](OFFERS, Thing)
     read = reader.read(body)
     assert read is not None
     head, items = read
@@ -136,4 +139,4 @@ def test_what_is_odd_is_left_to_the_careful_way(body: bytes) -> None:
     class Thing(msgspec.Struct):
         id: str
 
-    assert PageReader[Thing]("listOffers", CATALOG, Thing).read(body) is None
+    assert PageReader[Thing](OFFERS, Thing).read(body) is None

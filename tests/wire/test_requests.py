@@ -32,8 +32,11 @@ CREDENTIALS: Mapping[str, tuple[Any, str]] = {
     "bearer": (BearerToken("eyJhb.1"), "Bearer eyJhb.1"),
     "session": (SessionToken("eyJse.2"), "Bearer eyJse.2"),
 }
-EVERYTHING_NEEDED = Response(  # empty, as far as that is an answer
-    status=200, headers={}, body=b'{"items":[],"subscriptions":[],"access_token":"t","id":"event-1"}'
+EVERYTHING_NEEDED = Response(  # all that tells a success of any operation
+    status=200,
+    headers={"location": "https://shop.example.com"},
+    body=b'{"items":[],"subscriptions":[],"journeys":[],"access_token":"t","id":"event-1","name":"n","message":"m",'
+    b'"success":true,"preview":{},"order":{},"item":{},"owner":"o"}',
 )
 
 

@@ -27,7 +27,7 @@ class BuildRequest(Struct, frozen=True, kw_only=True):
 class BuildResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A build that was accepted; it is not finished yet."""
 
-    id: str | None = None
+    id: str
     """Goes into publish as buildId."""
     build_paths: list[str | None] | None = field(name="buildPaths", default=None)
     success: bool | None = None

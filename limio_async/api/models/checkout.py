@@ -43,7 +43,7 @@ __all__ = [
 class AbandonedBasket(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A basket that was left."""
 
-    id: str | None = None
+    id: str
     created: str | None = None
     customer_details: AbandonedBasketCustomer | None = field(name="customerDetails", default=None)
     order_items: list[AbandonedBasketItem | None] | None = field(name="orderItems", default=None)

@@ -69,7 +69,7 @@ class JourneyV2Input(Struct, frozen=True, kw_only=True):
 class JourneyV2Record(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A journey as it is stored."""
 
-    id: str | None = None
+    id: str
     name: str | None = None
     status: str | None = None
     record_type: str | None = None

@@ -122,6 +122,7 @@ class LimioObject(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, g
 class Order(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stored order. Known status values: active, complete, pending-payment."""
 
+    id: str
     data: OrderData | None = None
 
 
@@ -230,7 +231,7 @@ class UpdateObjectRequest(Struct, frozen=True, kw_only=True):
 class UpdateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The object after the change."""
 
-    id: str | None = None
+    id: str
     sort_key: str | None = None
     data: dict[str, Any] | None = None
 

@@ -18,7 +18,7 @@ __all__ = [
 class PartnerOrganisation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A partner organisation."""
 
-    id: str | None = None
+    id: str
     name: str | None = None
     record_type: str | None = None
     service: str | None = None
@@ -49,7 +49,7 @@ class PartnerOrganisationInput(Struct, frozen=True, kw_only=True):
 class PartnerUser(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A user of a partner organisation."""
 
-    id: str | None = None
+    id: str
     name: str | None = None
     partner_org: str | None = None
     record_type: str | None = None

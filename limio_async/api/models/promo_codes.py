@@ -30,7 +30,7 @@ class CreateObjectRequest(Struct, frozen=True, kw_only=True):
 class CreateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The object that was created."""
 
-    id: str | None = None
+    id: str
     name: str | None = None
     status: str | None = None
     record_type: str | None = None

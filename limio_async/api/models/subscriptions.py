@@ -15,6 +15,7 @@ __all__ = ["MmaSubscription", "Subscription", "SubscriptionAttributes", "Subscri
 class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A subscription of the signed-in user with what belongs to it."""
 
+    id: str
     data: SubscriptionData | None = None
     offers: list[LimioObject | None] | None = None
     add_ons: list[LimioObject | None] | None = field(name="addOns", default=None)
@@ -25,6 +26,7 @@ class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=Tru
 class Subscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A subscription. Known status values: initial, active, pending, cancelled, expired."""
 
+    id: str
     data: SubscriptionData | None = None
 
 

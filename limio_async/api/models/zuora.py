@@ -13,7 +13,7 @@ class SyncZuoraResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, g
     """The subscription that was created or refreshed."""
 
     success: bool | None = None
-    id: str | None = None
+    id: str
     owner: str | None = None
 
 

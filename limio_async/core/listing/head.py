@@ -10,6 +10,7 @@ import msgspec
 
 from limio_async.core import codec
 from limio_async.core.codec import decode, decoder_for
+from limio_async.core.identity import error_beside, told_in
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.outcome import unreadable
 from limio_async.core.splitter import container, member
@@ -17,22 +18,16 @@ from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import Unreadable
 
 __all__ = [
-    "ERROR_KEYS",
     "Head",
-    "error_beside",
     "head_of",
     "page_query",
     "raw_items",
     "read_head",
 ]
 
-ERROR_KEYS = ("error", "errors", "errorMessage", "message")
-"""Where an answer tells of an error instead of having items."""
-
 _LONGEST_CURSOR = 16 * 1024
 _MOST_HITS = 2**53
 _DIGITS = re.compile(r"\s*[0-9]{1,15}\s*")
-_NOTHING = re.compile(rb"null|false|\"\s*\"|\[\s*\]|\{\s*\}")
 _NO_ITEMS = re.compile(rb"null|\[\s*\]")
 
 
@@ -50,6 +45,8 @@ class Head(msgspec.Struct, frozen=True):
     """Whether `hits` came and cannot be read."""
     parts: list[msgspec.Raw] | None = None
     """The items one by one, where that is how they were found."""
+    told: str = ""
+    """What it tells of errors beside its items."""
     alone: bool = False
     """Whether the items are known to be the page's only list, so that their bytes are easily found."""
 
@@ -111,15 +108,6 @@ def _first_mentioned(name: str, body: bytes) -> tuple[dict[str, msgspec.Raw], li
     return page, [msgspec.Raw(body[first:last]) for first, last in parts]
 
 
-def error_beside(page: Mapping[str, msgspec.Raw], *, some: bool) -> str:
-    """Return the key that tells of an error where items should be; empty where none does.
-
-    With *some* items, if only an empty list, a `message` tells of none.
-    """
-    names = ERROR_KEYS[:-1] if some else ERROR_KEYS
-    return next((name for name in names if not _NOTHING.fullmatch(page.get(name, _NULL))), "")
-
-
 def head_of(
     operation: str,
     paging: Paging,
@@ -137,6 +125,7 @@ def head_of(
         exact=exact,
         odd_hits=hits is None and bytes(raw) != b"null",
         alone=alone,
+        told=told_in(page),
         cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
         commit_id=_first_found(operation, paging.commit_id, page),
     )

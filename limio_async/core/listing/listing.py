@@ -53,7 +53,7 @@ class Listing(Generic[T]):
         self._endpoint = endpoint
         self._args = args
         self._options = checked(options, endpoint)
-        self._reader = reader or PageReader(endpoint.operation, endpoint.paging, endpoint.returns)
+        self._reader = reader or PageReader(endpoint, endpoint.returns)
         self._walk = self._start(endpoint, self._options)
         if options.follow is not None:
             self._walk = self._start(endpoint, options, followed(self.checkpoint(), options.reach))
@@ -61,15 +61,13 @@ class Listing(Generic[T]):
     def raw(self) -> Listing[bytes]:
         """Return the same listing, each item its exact bytes: nothing decoded, nothing lost."""
         endpoint = self._endpoint
-        reader = PageReader[bytes](
-            endpoint.operation, endpoint.paging, msgspec.Raw, lambda items: list(map(bytes, items))
-        )
+        reader = PageReader[bytes](endpoint, msgspec.Raw, lambda items: list(map(bytes, items)))
         return Listing[bytes](self._sender, endpoint, self._args, self._options, reader=reader)
 
     def into(self, kind: type[S]) -> Listing[S]:
         """Return the same listing, each item decoded to *kind*; fields that it lacks are skipped."""
         endpoint = self._endpoint
-        reader = PageReader[S](endpoint.operation, endpoint.paging, kind)
+        reader = PageReader[S](endpoint, kind)
         return Listing[S](self._sender, endpoint, self._args, self._options, reader=reader)
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from limio_async.core.codec import decode, decoder_for
+from limio_async.core.identity import ERROR_KEYS, Judge, error_beside
 from limio_async.core.listing.checkpoint import Cursor
-from limio_async.core.listing.head import ERROR_KEYS, Head, error_beside, head_of, raw_items, read_head
+from limio_async.core.listing.head import Head, head_of, raw_items, read_head
 from limio_async.core.listing.page import BadItem
 from limio_async.core.listing.repeats import page_print
-from limio_async.core.wire import UNDECODABLE, Paging
+from limio_async.core.outcome import refused
+from limio_async.core.tolerant import mended
+from limio_async.core.wire import UNDECODABLE, ListEndpoint, Paging
 from limio_async.errors import LimioError, Unreadable
 
 __all__ = ["PageReader", "cursor_in_tail"]
@@ -39,10 +42,12 @@ class PageReader(Generic[T]):
     """
 
     def __init__(
-        self, operation: str, paging: Paging, kind: Any, finish: Callable[[list[Any]], list[T]] | None = None
+        self, endpoint: ListEndpoint[Any], kind: Any, finish: Callable[[list[Any]], list[T]] | None = None
     ) -> None:
-        self._operation = operation
-        self._paging = paging
+        self._operation = endpoint.operation
+        self._paging = paging = endpoint.paging
+        self._identity = endpoint.identity
+        self._judge = Judge(kind, endpoint.identity)
         self._kind = kind
         self._finish = finish
         self._key = b'"%b"' % paging.items.encode()
@@ -54,7 +59,9 @@ class PageReader(Generic[T]):
         if len(body) > _LARGE and self._kind is not msgspec.Raw:
             return None
         page = self._passed(self._kind, body)
-        return None if page is None else (page[0], self._finished(page[1]))
+        if page is None or not self._judge.all_say_yes(page[1], partial(self.items_as, page[0], body)):
+            return None
+        return page[0], self._finished(page[1])
 
     async def split_page(self, body: bytes) -> Head | None:
         """Return all of a page in one pass, items split but not decoded; None if something is odd."""
@@ -164,20 +171,29 @@ class PageReader(Generic[T]):
                 await asyncio.sleep(0)
             size += len(item)
             try:
-                items.append(self._item.decode(item))
+                value = self._item.decode(item)
+                fine = self._judge.says_yes(value, item)
             except UNDECODABLE:
-                items.append(self._odd_one(item, len(items), on_bad_item))
-                bad += isinstance(items[-1], BadItem)
+                fine, value = False, None
+            if not fine:
+                value = self._odd_one(item, len(items), on_bad_item)
+                bad += isinstance(value, BadItem)
+            items.append(value)
         return self._finished(items), bad
 
     def _odd_one(self, raw: msgspec.Raw, number: int, on_bad_item: str) -> Any:
         at = "$" if on_bad_item != "raise" else f"$.{self._paging.items}[{number}]"
         try:
-            return decode(self._operation, raw, self._item, at=at)
-        except Unreadable as error:
-            if on_bad_item == "raise":
-                raise
-            return BadItem(raw=bytes(raw), reason=error.said)
+            value = decode(self._operation, raw, self._item, at=at)
+            text = msgspec.Raw(mended(bytes(raw)))
+            if self._judge.says_yes(value, text):
+                return value
+            error = refused(self._operation, bytes(raw), self._identity, at=at)
+        except Unreadable as unreadable:
+            error = unreadable
+        if on_bad_item == "raise":
+            raise error
+        return BadItem(raw=bytes(raw), reason=error.said)
 
     def _finished(self, items: list[Any]) -> list[T]:
         return items if self._finish is None else self._finish(items)

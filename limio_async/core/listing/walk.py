@@ -196,6 +196,8 @@ class Walk(Generic[T]):
                 self._failed = error
             raise
         self.fetcher.taken()
+        if head.told:
+            _log.warning("%s: page %d has items, but also says %s", self._operation, number, head.told)
         taken = Page(
             items=items if len(places) == len(items) else [items[one] for one in places],
             number=number,

@@ -1,0 +1,144 @@
+"""Whether an answer that came with a success says yes: it has what tells it from a refusal. Pure.
+
+Limio's gateway answers `200` with `{"errorMessage": …}` or `{"message": …}` where something behind it failed. So the
+absence of a failure is no success: each endpoint names the fields of which a success has at least one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, cast
+
+import msgspec
+from msgspec.structs import fields as _fields
+
+from limio_async.core.tolerant import mended
+from limio_async.core.wire import UNDECODABLE
+
+__all__ = ["ERROR_KEYS", "Judge", "error_beside", "says_yes", "tells_of_error", "told_beside", "told_in"]
+
+ERROR_KEYS = ("error", "errors", "errorMessage", "message")
+"""Where an answer tells of an error; a `message` only if nothing vouches for the answer."""
+
+_NOTHING = re.compile(rb"null|false|\"\s*\"|\[\s*\]|\{\s*\}")
+_LONGEST_LINE = 200
+_NULL = msgspec.Raw(b"null")
+_BESIDE_MESSAGE = frozenset({"message", "Message", "code", "status", "statusCode", "requestId", "type"})
+_FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def says_yes(identity: tuple[str, ...], value: object) -> bool:
+    """Return whether *value*, decoded or raw, has one of the fields in *identity*; of a list, whether each has."""
+    if isinstance(value, msgspec.Struct):
+        held = (getattr(value, name) for name in _names(type(value), identity))
+        return any(one is not None and one is not msgspec.UNSET for one in held)
+    if isinstance(value, msgspec.Raw):
+        try:
+            value = msgspec.json.decode(mended(bytes(value)))
+        except UNDECODABLE:
+            return True  # its bytes are for whoever asked for them
+    if isinstance(value, list):
+        return all(one is None or says_yes(identity, one) for one in cast("list[object]", value))
+    fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    return any(fields.get(name) is not None for name in identity)
+
+
+class Judge:
+    """Tells whether the items of pages, decoded to *kind*, say yes; looks at none where *kind* alone tells it."""
+
+    def __init__(self, kind: Any, identity: tuple[str, ...]) -> None:
+        known = _fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
+        names = {one.encode_name: one for one in known}
+        told = any(one.required and one.type is str for name, one in names.items() if name in identity)
+        self._identity = (
+            () if told or kind is msgspec.Raw else identity
+        )  # bytes are for whoever asked for them
+        whole = names.keys() >= set(identity)
+        self._probe = None if whole else _probe(identity)  # what an item is decoded to besides
+        self._first = attrgetter(names[identity[0]].name if whole else "field_0") if identity else id
+
+    def all_say_yes(self, items: list[Any], decoded: Callable[[Any], list[Any]]) -> bool:
+        """Return whether each item of a page does; *decoded* gives its items as another type."""
+        if not self._identity:
+            return True
+        try:
+            judged = items if self._probe is None else decoded(self._probe)
+        except UNDECODABLE:
+            return False
+        return None not in map(self._first, judged) or all(says_yes(self._identity, one) for one in judged)
+
+    def says_yes(self, item: Any, raw: msgspec.Raw) -> bool:
+        """Return whether an item does, which was decoded from *raw*."""
+        if not self._identity:
+            return True
+        try:
+            return says_yes(
+                self._identity, item if self._probe is None else msgspec.json.decode(raw, type=self._probe)
+            )
+        except UNDECODABLE:
+            return False
+
+
+def error_beside(fields: Mapping[str, msgspec.Raw], *, some: bool) -> str:
+    """Return the key that tells of an error where there should be something else; empty where none does.
+
+    With *some* of what should be there, a `message` tells of none.
+    """
+    names = ERROR_KEYS[:-1] if some else ERROR_KEYS
+    return next((name for name in names if _tells(fields, name)), "")
+
+
+def tells_of_error(body: bytes) -> bool:
+    """Return whether an answer that nothing vouches for is the text of an error."""
+    if b'"error' not in body and b'essage"' not in body:
+        return False
+    fields = _fields_of(body)
+    if error_beside(fields, some=True):
+        return True
+    return fields.keys() <= _BESIDE_MESSAGE and (_tells(fields, "message") or _tells(fields, "Message"))
+
+
+def told_beside(body: bytes) -> str:
+    """Return what of a success tells of errors or says `"success": false`; empty where nothing does."""
+    if b'"error' not in body and b"false" not in body:
+        return ""
+    return told_in(_fields_of(body))
+
+
+def told_in(fields: Mapping[str, msgspec.Raw]) -> str:
+    """Return what of the fields of a success tells of errors, as one short line of JSON; empty where none does."""
+    told = {name: fields[name] for name in ERROR_KEYS[:-1] if _tells(fields, name)}
+    if fields.get("success", b"") == b"false":
+        told["success"] = fields["success"]
+    line = " ".join(msgspec.json.encode(told).decode(errors="replace").split()) if told else ""
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+
+
+def _tells(fields: Mapping[str, msgspec.Raw], name: str) -> bool:
+    return not _NOTHING.fullmatch(fields.get(name, _NULL))
+
+
+def _fields_of(body: bytes) -> Mapping[str, msgspec.Raw]:
+    try:
+        return _FIELDS.decode(mended(body))
+    except UNDECODABLE:
+        return {}
+
+
+@lru_cache(maxsize=512)
+def _names(kind: type[msgspec.Struct], identity: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the attributes of a class that hold the fields in *identity*."""
+    return tuple(one.name for one in _fields(kind) if one.encode_name in identity)
+
+
+@lru_cache(maxsize=64)
+def _probe(identity: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Return a class of nothing but the fields in *identity*."""
+    fields = [
+        (f"field_{number}", Any, msgspec.field(name=name, default=None))
+        for number, name in enumerate(identity)
+    ]
+    return msgspec.defstruct("Probe", fields)
