@@ -25,6 +25,7 @@ SEARCH_PARTNER_CUSTOMERS: ListEndpoint[LimioObject] = ListEndpoint(
     params=(Param(name="filter", wire="filter", place="query", help="What to search for; not documented."),),
     summary="Search customers of the partner",
     source="documents",
+    identity=("id",),
     errata=("What a customer holds here is not documented.",),
 )
 

@@ -24,15 +24,10 @@ _NEVER_KEPT = frozenset({"createToken"})  # its answers are secrets
 _KEPT_HEADERS = frozenset({
     "content-type", "date", "retry-after", "via", "x-amz-cf-id", "x-amzn-requestid", "x-request-id",
 })  # fmt: skip
-_PASSING = (
-    errors.TransportError,
-    errors.UnknownOutcome,
-    errors.Unreadable,
-    errors.BadGateway,
-    errors.ServerError,
-)
-"""What may go wrong with credentials today and not tomorrow. The rest (`Unauthorized`, `ConfigurationError`, …) says
-what is to be done about it."""
+_OF_CREDENTIALS = (errors.Unauthorized, errors.TooManyRequests)
+"""What an answer to the request for credentials may mean to the one that waits for them; the rest would be about that."""
+_PASSING = (errors.TransportError, errors.UnknownOutcome, errors.Unreadable, errors.ApiError)
+"""What may go wrong with credentials and is not the caller's to mend, as `ConfigurationError` is."""
 
 
 def error_for(
@@ -118,10 +113,18 @@ def settled(error: errors.LimioError, request: Request, *, left: bool) -> errors
 def without_credentials(error: errors.LimioError, request: Request, *, again: bool) -> errors.LimioError:
     """Return what *error*, met while getting credentials, means to *request*, which waits to be sent, or sent *again*.
 
-    It never tells what came of the request: what leaves anything open becomes `NeverSent`.
+    It never tells what came of the request: a refusal is `Unauthorized`, and whatever else could be taken for the
+    request's own (a 404 of the token endpoint for a missing object) `NeverSent`.
     """
-    if not isinstance(error, _PASSING):
+    if not isinstance(error, _PASSING) or isinstance(error, _OF_CREDENTIALS):
         return error
+    if isinstance(error, errors.Forbidden):
+        return errors.Unauthorized(
+            f"{error.message} (no credentials)",
+            operation=error.operation,
+            status=error.status,
+            body=error.body,
+        )
     return errors.NeverSent(
         f"not sent{' again' if again else ''}, no credentials: {error}", operation=request.operation
     )

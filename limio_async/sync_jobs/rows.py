@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from limio_async.core.codec import decoder_for
+from limio_async.core.identity import says_yes
 from limio_async.core.listing.repeats import last_id
 from limio_async.core.wire import UNDECODABLE
 from limio_async.envelope import CHANGED, at, changed_at, moment
@@ -137,6 +138,8 @@ class Reader:
         if not isinstance(found, dict):
             return f"{operation}: an item is an object, not {type(found).__name__}"
         held = cast("dict[str, Any]", found)
+        if (identity := self._stream.endpoint.identity) and not says_yes(identity, held):
+            return f"{operation}: the item has no {' or '.join(identity)}"
         heads = [_text(item.head.get(name)) for name in self._stream.heads]
         return (
             item.id,

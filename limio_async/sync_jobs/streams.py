@@ -165,7 +165,7 @@ def _all_lists() -> Iterator[Stream]:
         match endpoint:
             case Endpoint(operation="listJourneys" | "listJourneysV2"):
                 facts: dict[str, Any] = msgspec.structs.asdict(endpoint)
-                facts |= {"returns": Journey, "paging": _JOURNEYS}
+                facts |= {"returns": Journey, "paging": _JOURNEYS, "identity": ("id",)}
                 yield Stream(
                     name=endpoint.resource,
                     endpoint=ListEndpoint(**facts),

@@ -56,12 +56,14 @@ def values(kind: inspect.Type, model: str = "", name: str = "", depth: int = 0) 
             return st.one_of([values(one, model, name, depth) for one in members])
         case inspect.StructType():
             inner = kind.cls.__name__
+            fields = {
+                field.encode_name: values(field.type, inner, field.encode_name, depth + 1)
+                for field in kind.fields
+            }
+            needed = {field.encode_name for field in kind.fields if field.required}
             return st.fixed_dictionaries(
-                {},
-                optional={
-                    field.encode_name: values(field.type, inner, field.encode_name, depth + 1)
-                    for field in kind.fields
-                },
+                {name: fields[name] for name in needed},
+                optional={name: made for name, made in fields.items() if name not in needed},
             )
         case inspect.ListType(item_type=held):
             return st.lists(values(held, depth=depth), max_size=2)

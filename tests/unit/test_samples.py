@@ -144,7 +144,7 @@ INDISPENSABLE: Mapping[str, frozenset[str]] = {
     ),
     **dict.fromkeys(
         ("addRelatedObject", "deleteCatalogItem", "deleteObject", "getBasket", "getTimeline", "handleZuoraEvent",
-         "removeExternalIdentity", "searchPartnerCustomers", "validateBasket"),
+         "removeExternalIdentity", "validateBasket"),
         frozenset[str](),
     ),
     "createToken": frozenset({"access_token"}),

@@ -1,0 +1,295 @@
+"""A success has what tells one: of an answer at its top, of a list in each item, never inside them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limio_async import errors
+from limio_async.api.endpoints import ENDPOINTS
+from limio_async.core.codec import read_response
+from limio_async.core.identity import says_yes, tells_of_error, told_beside
+from limio_async.core.listing import BadItem
+from limio_async.core.session import Session
+from limio_async.core.wire import Redirect, Response
+from tests.conftest import ScriptedTransport
+from tests.unit.helpers import KEY, answer, endpoint, listing_of
+from tests.unit.test_samples import SAMPLES, read
+
+REFUSALS: dict[str, Any] = {
+    "a function that timed out": {
+        "errorMessage": "Task timed out after 29.00 seconds",
+        "errorType": "Timeout",
+    },
+    "a text": {"error": "invalid quantity"},
+    "an object": {"error": {"message": "Not found", "code": "NOTFOUND"}},
+    "a gateway's": {"message": "Internal server error"},
+    "a gateway's of AWS": {"Message": "User is not authorized", "statusCode": 403},
+    "several": {"errors": [{"message": "quantity must be positive"}]},
+    "an id that is null": {"id": None, "path": None, "success": None, "preview": None, "name": None},
+}
+NOTHING: dict[str, Any] = {"nothing": {}, "null": None, "a list of them": [{}], "a text": "OK", "a number": 5}
+TAKES_NOTHING = {"getBasket", "getTimeline", "validateBasket", "handleZuoraEvent", "deleteCatalogItem"}
+"""Operations of which no sample tells what a success has."""
+ONE = {name: one for name, one in ENDPOINTS.items() if one.paging is None and one.returns is not Redirect}
+
+
+@pytest.mark.parametrize("refusal", [REFUSALS[name] for name in REFUSALS if "null" not in name])
+@pytest.mark.parametrize("operation", sorted(ONE))
+def test_no_operation_takes_an_error_for_a_success(operation: str, refusal: Any) -> None:
+    if ONE[operation].identity == ("message",) and "message" in refusal:
+        return  # all that the samples show of a success is a message
+    with pytest.raises(errors.Unreadable) as caught:
+        read(operation, refusal)
+    assert (caught.value.operation, caught.value.status) == (operation, 200)
+
+
+@pytest.mark.parametrize("none", NOTHING)
+@pytest.mark.parametrize("operation", sorted(ONE))
+def test_no_operation_takes_nothing_for_a_success_unless_the_samples_show_it(
+    operation: str, none: str
+) -> None:
+    shown = {
+        "addRelatedObject": {"null", "nothing"},
+        "removeExternalIdentity": {"nothing"},
+        "deleteObject": {"nothing"},
+    }
+    if none in shown.get(operation, {"nothing"} if operation in TAKES_NOTHING else set[str]()):
+        read(operation, NOTHING[none])
+        return
+    with pytest.raises(errors.Unreadable):
+        read(operation, NOTHING[none])
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "said"),
+    [
+        (
+            "submitOrder",
+            {"errorMessage": "Task timed out"},
+            "has no id or order_reference, it says: Task timed out",
+        ),
+        ("getObject", {"message": "Internal server error"}, "has no id, it says: Internal server error"),
+        ("publishPages", {}, "has no success"),
+        ("deleteObject", {"error": "locked"}, "tells of an error, it says: locked"),
+    ],
+)
+def test_the_error_says_what_is_missing_and_what_the_answer_says(
+    operation: str, body: Any, said: str
+) -> None:
+    if "errorMessage" in body:
+        said = said.partition(",")[0]  # which names tell the words is tested with the errors
+    with pytest.raises(errors.Unreadable, match=f"^{operation}: the answer {said}"):
+        read(operation, body)
+
+
+def test_the_token_endpoint_s_answer_is_never_shown() -> None:
+    with pytest.raises(errors.Unreadable) as caught:
+        read("createToken", {"message": "canary", "refresh": "canary"})
+    assert "canary" not in f"{caught.value!r} {caught.value.body!r}"
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_a_write_that_is_answered_no_may_have_happened_and_is_sent_once(status: int) -> None:
+    transport = ScriptedTransport(answer({"message": "Internal server error"}, status))
+    session = Session(transport, NoCredentials())
+    with pytest.raises(
+        errors.UnknownOutcome, match=r"has no id.*Internal server error.*it may have happened"
+    ) as caught:
+        await session.call(endpoint(retry="once", method="POST", identity=("id",)), {"id": "1"})
+    assert (caught.value.status, len(transport.requests)) == (status, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "a", "error": "slow"},
+        {"id": "a", "errors": ["slow"]},
+        {"id": "a", "success": False, "errors": ["slow"]},
+    ],
+)
+async def test_what_a_success_says_of_errors_is_logged(body: Any, caplog: pytest.LogCaptureFixture) -> None:
+    session = Session(ScriptedTransport(answer(body)), NoCredentials())
+    with caplog.at_level(logging.WARNING, "limio_async"):
+        assert await session.call(endpoint(identity=("id",)), {"id": "1"}) == body
+    assert "getThing" in caplog.text
+    assert "slow" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"id": "a"}, {"id": "a", "error": None}, {"id": "a", "errors": []}, {"id": "a", "error": False}, {"id": "a", "data": {"error": "old"}},
+     {"id": "a", "completed": False}, {"id": "a", "logErrors": ["built with care"]}],
+)  # fmt: skip
+async def test_a_success_that_tells_of_no_error_is_not_logged(
+    body: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = Session(ScriptedTransport(answer(body)), NoCredentials())
+    with caplog.at_level(logging.WARNING, "limio_async"):
+        assert await session.call(endpoint(identity=("id",)), {"id": "1"}) == body
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "fine"),
+    [
+        (200, b"<html>sign in</html>", True),
+        (200, b'{"error":"no"}', False),
+        (200, b"{}", False),
+        (200, b" null ", False),
+        (302, b"{}", True),
+    ],
+)
+def test_a_redirect_or_a_page_is_an_answer_where_a_browser_is_sent_on(
+    status: int, body: bytes, fine: bool
+) -> None:
+    response = Response(status=status, headers={}, body=body)
+    if fine:
+        assert read_response(ENDPOINTS["recoverBasket"], response) == Redirect(location=None)
+        return
+    with pytest.raises(errors.Unreadable, match="has no location"):
+        read_response(ENDPOINTS["recoverBasket"], response)
+
+
+# ------------------------------------------------------------------ lists
+
+
+class Named(msgspec.Struct):
+    name: str | None = None
+
+
+BAD_ITEMS = [{}, {"error": "gone"}, {"name": "of nobody"}, {"id": None, "path": None}, {"message": "no"}]
+
+
+@pytest.mark.parametrize("size", [1, 400_000])
+@pytest.mark.parametrize("kind", [None, dict[str, Any], Named])
+@pytest.mark.parametrize("bad", BAD_ITEMS)
+async def test_an_item_that_tells_of_nothing_is_a_bad_item_and_its_neighbours_come(
+    bad: Any, kind: Any, size: int
+) -> None:
+    good = [{"id": "a", "name": "a" * size}, {"path": "/b", "name": "b" * size}]
+
+    def listing(**options: Any) -> Any:
+        body = {"items": [good[0], bad, good[1]]}
+        listed = listing_of(KEY, returns=Both, identity=("id", "path"))
+        found = Session(ScriptedTransport(answer(body)), NoCredentials()).list(listed, {}, **options)
+        return found if kind is None else found.into(kind)
+
+    with pytest.raises(
+        errors.Unreadable, match=r"listThings: the item has no id or path.* - at \$\.items\[1\]"
+    ):
+        await listing().collect(limit=9)
+    skipped = listing(on_bad_item="skip")
+    assert len(await skipped.collect(limit=9)) == 2
+    assert skipped.report.undecodable == 1
+    one, odd, other = await listing(on_bad_item="yield").collect(limit=9)
+    assert isinstance(odd, BadItem)
+    assert json.loads(odd.raw) == bad
+    assert not isinstance(one, BadItem)
+    assert not isinstance(other, BadItem)
+    raw = await listing().raw().collect(limit=9)
+    assert [json.loads(each) for each in raw] == [good[0], bad, good[1]]
+
+
+class Both(msgspec.Struct):
+    id: str | None = None
+    path: str | None = None
+    name: str | None = None
+
+
+async def test_what_is_nested_is_never_judged() -> None:
+    old = {
+        "id": "sub-1",
+        "data": {"offer": {"name": "old"}, "products": [{}, {"id": None}], "error": "none of ours"},
+    }
+    subscription = read("subscriptions.get", old)
+    assert subscription.data.offer.id is None
+
+
+async def test_a_page_that_has_items_and_tells_of_errors_is_handed_out_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listed = listing_of(KEY, identity=("id",))
+    session = Session(
+        ScriptedTransport(answer({"items": [{"id": "a"}], "errors": ["a shard is down"]})), NoCredentials()
+    )
+    with caplog.at_level(logging.WARNING, "limio_async"):
+        assert len(await session.list(listed, {}).collect(limit=9)) == 1
+    assert "a shard is down" in caplog.text
+
+
+# ------------------------------------------------------------------ where the facts come from
+
+
+def test_every_operation_says_what_tells_a_success_and_names_a_sample_that_is_there() -> None:
+    overlay = tomllib.loads(
+        (Path(__file__).parents[2] / "openapi" / "overlay.toml").read_text(encoding="utf-8")
+    )
+    for name, entry in overlay["operations"].items():
+        assert "identity" in entry, name
+        sample = entry["sample"]
+        assert sample in {"none", "described only", "a redirect"} or (SAMPLES / sample).exists(), name
+
+
+# ------------------------------------------------------------------ any answer
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "error", "errors", "message", "errorMessage", "a", "success"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_an_answer_says_yes_if_one_of_the_fields_at_its_top_is_not_null(value: Any) -> None:
+    body = json.dumps(value).encode()
+    judged = [one for one in value if one is not None] if isinstance(value, list) else [value]
+    yes = all(
+        isinstance(one, dict) and one.get("id") is not None for one in judged if not isinstance(one, list)
+    )
+    if not any(isinstance(one, list) for one in judged):
+        assert says_yes(("id",), value) == says_yes(("id",), msgspec.Raw(body)) == yes
+
+
+@given(JSON)
+def test_only_what_stands_at_the_top_tells_of_an_error(value: Any) -> None:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    empty: tuple[Any, ...] = (None, "", [], {}, False)
+
+    def told(name: str) -> bool:
+        found = value.get(name)
+        return (
+            found is not False
+            and found not in empty[:4]
+            and not (isinstance(found, str) and not found.strip())
+        )
+
+    top = isinstance(value, dict)
+    some = top and any(told(name) for name in ("error", "errors", "errorMessage"))
+    assert tells_of_error(body) == (some or (top and set(value) == {"message"} and told("message")))
+    assert bool(told_beside(body)) == (some or (top and value.get("success") is False))
+
+
+class NoCredentials:
+    offers = ()
+
+    async def credential(self, accepts: Any, exchange: Any) -> None:
+        return None
+
+    async def renew(self, refused: Any, exchange: Any) -> bool:
+        return False
