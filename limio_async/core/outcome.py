@@ -13,7 +13,16 @@ from limio_async.core.retry import retry_after
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.core.words import words_of
 
-__all__ = ["error_for", "kept", "left_open", "refused", "refuses_token", "settled", "unreadable", "without_credentials"]
+__all__ = [
+    "error_for",
+    "kept",
+    "left_open",
+    "refused",
+    "refuses_token",
+    "settled",
+    "unreadable",
+    "without_credentials",
+]
 
 _KEPT_BODY = 2048
 _UNAUTHORIZED = 401
@@ -120,7 +129,7 @@ def without_credentials(error: errors.LimioError, request: Request, *, again: bo
         return error
     if isinstance(error, errors.Forbidden):
         return errors.Unauthorized(
-            f"{error.message} (no credentials)",
+            error.words,
             operation=error.operation,
             status=error.status,
             body=error.body,

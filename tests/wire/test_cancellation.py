@@ -290,7 +290,7 @@ TOKENS = (
     http(b'{"access_token":"t-2","expires_in":3600}'),
 )
 BUSY = http(b"{}", "429 Busy")
-THING = http(b'{"id":"thing-1","items":[],"access_token":"t-3"}')
+THING = http(b'{"id":"thing-1","preview":{},"items":[],"access_token":"t-3"}')
 
 
 @pytest.mark.parametrize("operation", ["get", "submit"])
