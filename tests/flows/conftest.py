@@ -9,6 +9,8 @@ import pytest
 from limio_async import ApiKey, ClientCredentials, Limio, SessionToken
 from limio_async.emulator import InMemoryTransport, World
 
+BOTH = pytest.mark.parametrize("world", ["live", "documented"], indirect=True)
+
 
 def all_credentials(world: World) -> list[ApiKey | ClientCredentials | SessionToken]:
     return [
@@ -19,8 +21,9 @@ def all_credentials(world: World) -> list[ApiKey | ClientCredentials | SessionTo
 
 
 @pytest.fixture
-def world() -> World:
-    return World(offers=250, subscriptions=120)
+def world(request: pytest.FixtureRequest) -> World:
+    """As live tenants answer; tests that it matters to ask for both envelopes with `BOTH`."""
+    return World(offers=250, subscriptions=120, envelope=getattr(request, "param", "live"))
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from limio_async import ApiKey, Limio, Listing, errors
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.emulator.server import serve
 
+from .conftest import BOTH
+
 CATALOG = ["offers", "offers_v2", "products", "campaigns", "add_ons", "segments", "assets", "pages"]
 
 
@@ -37,6 +39,7 @@ async def test_twenty_thousand_offers_come_once_each_and_in_order(scroll_ids: An
 
 
 @pytest.mark.parametrize("resource", CATALOG)
+@BOTH
 async def test_every_catalog_list_streams_typed_and_complete(limio: Limio, resource: str) -> None:
     listing = getattr(limio, resource).list(page_size=7)
     seen = [item.id async for item in listing]
@@ -44,6 +47,7 @@ async def test_every_catalog_list_streams_typed_and_complete(limio: Limio, resou
     assert listing.report.complete
 
 
+@BOTH
 async def test_what_is_typed_is_what_is_in_the_bytes(limio: Limio) -> None:
     typed = [offer async for offer in limio.offers.list()]
     raw = [msgspec.json.decode(item) async for item in limio.offers.list().raw()]
@@ -53,6 +57,7 @@ async def test_what_is_typed_is_what_is_in_the_bytes(limio: Limio) -> None:
     assert [one.data and one.data.attributes for one in typed] == [one["data"]["attributes"] for one in raw]
 
 
+@BOTH
 async def test_filters_travel_with_every_page(limio: Limio, world: World) -> None:
     tagged = await ids(limio.offers.list(tags="/tags/uk/default", page_size=10))
     assert 0 < len(tagged) < 250

@@ -18,8 +18,9 @@ RunJob = Callable[..., Awaitable[JobReport]]
 
 
 @pytest.fixture
-def world() -> World:
-    return World(offers=250, subscriptions=120)
+def world(request: pytest.FixtureRequest) -> World:
+    """As live tenants answer; tests that it matters to ask for both envelopes with `BOTH`."""
+    return World(offers=250, subscriptions=120, envelope=getattr(request, "param", "live"))
 
 
 @pytest.fixture

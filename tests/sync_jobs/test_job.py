@@ -19,7 +19,7 @@ from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, in_quarantine
-from tests.flows.conftest import all_credentials
+from tests.flows.conftest import BOTH, all_credentials
 from tests.sync_jobs.conftest import RunJob, names_in, only
 from tests.sync_jobs.memory_sink import MemorySink
 
@@ -37,6 +37,7 @@ def _id(raw: bytes) -> str:
 # --- full
 
 
+@BOTH
 async def test_a_full_run_mirrors_the_tenant(client: Limio, sink: MemorySink, run_job: RunJob) -> None:
     report = await run_job("offers", "subscriptions")
     assert report.complete
@@ -65,6 +66,7 @@ async def test_a_second_run_changes_nothing(sink: MemorySink, run_job: RunJob) -
     assert sink.tables["offers"] == before
 
 
+@BOTH
 async def test_the_useful_columns_are_typed(sink: MemorySink, run_job: RunJob) -> None:
     await run_job("offers", "subscriptions", "journeys_v2")
     offer = next(iter(sink.tables["offers"].values()))
@@ -75,6 +77,8 @@ async def test_the_useful_columns_are_typed(sink: MemorySink, run_job: RunJob) -
     )
     assert (offer["repeat_interval"], offer["term_length"], offer["term_type"]) == (1, 52, "weeks")
     assert offer["updated"] == datetime(2024, 1, 1, 10, tzinfo=UTC)
+    assert offer["created"] == datetime(2023, 1, 1, tzinfo=UTC)
+    assert offer["record_type"] == "offer"
     subscription = next(iter(sink.tables["subscriptions"].values()))
     assert (subscription["status"], subscription["price_amount"], subscription["start_date"]) == (
         "active",
@@ -84,6 +88,7 @@ async def test_the_useful_columns_are_typed(sink: MemorySink, run_job: RunJob) -
     assert next(iter(sink.tables["journeys_v2"].values()))["starting_point"] == "/cancel-now/"
 
 
+@BOTH
 async def test_what_is_gone_is_marked_and_comes_back(
     world: World, client: Limio, sink: MemorySink, run_job: RunJob
 ) -> None:
@@ -181,6 +186,7 @@ async def test_one_stream_that_fails_ends_no_other(world: World, sink: MemorySin
 # --- incremental and append
 
 
+@BOTH
 async def test_an_incremental_run_asks_for_what_has_changed(
     world: World, sink: MemorySink, run_job: RunJob
 ) -> None:
@@ -196,6 +202,7 @@ async def test_an_incremental_run_asks_for_what_has_changed(
     assert len(sink.live("offers")) == 250
 
 
+@BOTH
 async def test_where_the_server_does_not_filter_old_items_are_passed_over(
     sink: MemorySink, run_job: RunJob
 ) -> None:
@@ -206,6 +213,7 @@ async def test_where_the_server_does_not_filter_old_items_are_passed_over(
     assert report.passed + report.unchanged == 120
 
 
+@BOTH
 async def test_the_watermark_moves_only_after_a_complete_walk(
     world: World, sink: MemorySink, run_job: RunJob
 ) -> None:
@@ -218,6 +226,7 @@ async def test_the_watermark_moves_only_after_a_complete_walk(
     assert stream["watermark"] is not None
 
 
+@BOTH
 async def test_append_keeps_every_version_once(
     world: World, client: Limio, sink: MemorySink, run_job: RunJob
 ) -> None:
