@@ -100,8 +100,8 @@ async def _read_objects(limio: Limio) -> None:
 
 
 async def _order(limio: Limio, world: World) -> None:
-    active = [offer for offer in await _some(limio.offers_v2.list()) if offer.status == "active"]
-    offer = {"id": active[0].id, "version": active[0].version}
+    published = await _some(limio.offers_v2.list(offers_source="published"))
+    offer = {"id": published[0].id, "version": published[0].version}
     new = {
         "order_type": "new",
         "external_id": "EXT-1",
@@ -132,8 +132,8 @@ async def _order(limio: Limio, world: World) -> None:
 
 
 async def _check_out(limio: Limio, world: Kept) -> None:
-    active = [offer for offer in await _some(limio.offers_v2.list()) if offer.status == "active"]
-    offer = {"id": active[0].id, "version": active[0].version}
+    published = await _some(limio.offers_v2.list(offers_source="published"))
+    offer = {"id": published[0].id, "version": published[0].version}
     basket = await limio.checkout.initiate(
         {"order": {"order_type": "new", "orderItems": [{"offer": offer, "quantity": 1}]}}
     )
