@@ -306,12 +306,20 @@ _OWN: Mapping[str, tuple[Spot, ...]] = {
     ),
     "orders": (
         _at("order_type", "data.order_type"),
-        _at("external_id", "data.external_id"),
+        _at("external_id", "data.external_id", "external_id"),
         _at("source", "data.source"),
         _at("country", "data.country"),
         _at("total_amount", "data.total.amount", kind="number"),
         _at("total_currency", "data.total.currency"),
         _at("order_date", "data.orderDate", kind="time"),
+        _at(
+            "subscription_id",
+            "data.forSubscription.id",
+            "data.subscriptionId",
+            "forSubscription.id",
+            "subscriptionId",
+        ),
+        _at("order_reference", "data.order_reference", "order_reference"),
     ),
     "schedules": (
         _at("schedule_date", "data.schedule_date", "data.date", kind="time"),

@@ -280,6 +280,22 @@ class OfferData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     synced: bool | None = None
     synced_from: str | None = field(name="syncedFrom", default=None)
     last_synced: str | None = field(name="lastSynced", default=None)
+    cross_sell_offers__limio: list[dict[str, Any] | str | None] | None = None
+    upsell_offers__limio: list[dict[str, Any] | str | None] | None = None
+    team: Any = None
+    """Type unknown."""
+    associations: Any = None
+    """Type unknown."""
+    child_sorting: Any = field(name="childSorting", default=None)
+    """Type unknown."""
+    family_name: str | None = field(name="familyName", default=None)
+    headline: str | None = None
+    subline: str | None = None
+    parent_path: str | None = None
+    mobile_style: Any = field(name="mobileStyle", default=None)
+    """Type unknown."""
+    tablet_style: Any = field(name="tabletStyle", default=None)
+    """Type unknown."""
 
 
 class Page(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -330,6 +346,17 @@ class PageData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     referenced_label: Any = field(name="referencedLabel", default=None)
     """Type unknown."""
     user: str | None = None
+    created: str | None = None
+    modified: str | None = None
+    duplicated_from: str | None = field(name="duplicatedFrom", default=None)
+    price_reference: str | None = field(name="priceReference", default=None)
+    price: Any = None
+    """Type unknown."""
+    price__limio: Any = None
+    """Type unknown."""
+    team: Any = None
+    """Type unknown."""
+    record_subtype: str | None = None
 
 
 class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -377,6 +404,13 @@ class ProductData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     family_name: str | None = field(name="familyName", default=None)
     user: str | None = None
     team: str | None = None
+    price: Any = None
+    """Type unknown."""
+    price__limio: Any = None
+    """Type unknown."""
+    price_reference: str | None = field(name="priceReference", default=None)
+    duplicated_from: str | None = field(name="duplicatedFrom", default=None)
+    type: str | None = None
 
 
 class Segment(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -16,6 +16,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     state: str | None = None
     """completed, failed; anything else is still running."""
     failed_reason: str | None = field(name="failedReason", default=None)
+    job_id: str | int | None = field(name="jobId", default=None)
 
 
 class JobRequest(Struct, frozen=True, kw_only=True):

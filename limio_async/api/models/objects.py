@@ -149,6 +149,29 @@ class OrderData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     billing_details: AddressData | None = field(name="billingDetails", default=None)
     delivery_details: AddressData | None = field(name="deliveryDetails", default=None)
     tracking: TrackingData | None = None
+    for_subscription: Any = field(name="forSubscription", default=None)
+    """Type unknown."""
+    subscription_id: str | None = field(name="subscriptionId", default=None)
+    parent_id: str | None = field(name="parentId", default=None)
+    order_reference: str | None = None
+    checkout_id: str | None = field(name="checkoutId", default=None)
+    payment_status: str | None = None
+    payment_reference: str | None = None
+    original_offer: Any = field(name="originalOffer", default=None)
+    """Type unknown."""
+    variant: Any = None
+    """Type unknown."""
+    custom_fields: Any = field(name="customFields", default=None)
+    """Type unknown."""
+    recipient_details: Any = field(name="recipientDetails", default=None)
+    """Type unknown."""
+    user_details: Any = field(name="userDetails", default=None)
+    """Type unknown."""
+    is_gift: bool | None = field(name="isGift", default=None)
+    is_redeem: bool | None = field(name="isRedeem", default=None)
+    is_trial: bool | None = field(name="isTrial", default=None)
+    has_delivery: bool | None = field(name="hasDelivery", default=None)
+    auto_renew: bool | None = field(name="autoRenew", default=None)
 
 
 class PaymentMethod(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -188,6 +211,12 @@ class StoredOrderItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     price: SubscriptionPrice | None = None
     start_date: str | None = field(name="startDate", default=None)
     products: list[ProductData | str | None] | None = None
+    add_ons: Any = field(name="addOns", default=None)
+    """Type unknown."""
+    parent_id: str | None = field(name="parentId", default=None)
+    order_item_action_type: str | None = field(name="orderItemActionType", default=None)
+    details: Any = None
+    """Type unknown."""
 
 
 class SubscriptionPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
