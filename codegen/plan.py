@@ -83,6 +83,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     reads_back: ReadsBack | None
     identity: tuple[str, ...]
     sample: str
+    beside: str | None
     errors: tuple[str, ...]
     bound: Mapping[str, str] = {}
     view_of: Operation | None = None
@@ -170,7 +171,7 @@ def _answered(nodes: Mapping[str, tuple[Node, Node]], overlay: Overlay) -> set[s
     for name, (_, node) in nodes.items():
         entry = overlay.operations[name]
         if entry.item:
-            names.add(entry.item)
+            names |= {entry.item, *([entry.beside] if entry.beside else [])}
         elif schema := _answer_schema(node):
             names |= schema.schemas()
     return names
@@ -224,6 +225,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         reads_back=_reads_back(name, entry, overlay),
         identity=_identity(name, entry, returns, models, overlay),
         sample=entry.sample,
+        beside=entry.beside,
         errors=_errors(node),
     )
 

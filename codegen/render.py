@@ -372,8 +372,9 @@ def _method_docstring(one: Operation) -> str:
     lines = [" · ".join(facts)] if sum(map(len, facts)) < 90 else [call, " · ".join(facts[1:])]
     helps = [f"*{param.name}*: {param.help}" for param in one.params if param.help]
     raises = [f"Raises {', '.join(f'`{name}`' for name in one.errors)}."] if one.errors else []
+    beside = [f"What a page holds beside its items: `page.read(models.{one.beside})`."] if one.beside else []
     errata = [f"Known to differ: {' '.join(one.errata)}"] if one.errata else []
-    blocks = [[_sentence(one.summary)], lines, [one.description], helps, [*raises, *errata]]
+    blocks = [[_sentence(one.summary)], lines, [one.description], helps, [*beside, *raises, *errata]]
     return _docstring("\n\n".join("\n".join(filter(None, block)) for block in blocks if any(block)), " " * 8)
 
 

@@ -159,6 +159,8 @@ class Entry(_Table, frozen=True, kw_only=True):
     retry: Literal["safe", "scroll", "idempotent", "once"]
     cursor: str | None = None
     item: str | None = None
+    beside: str | None = None
+    """The schema of what a page of a list holds beside its items."""
     reads: bool = False
     """Whether it changes nothing although its method is not GET."""
     reads_back: ReadsBack | None = None

@@ -33,7 +33,8 @@ class Limio(Resources):
     strategy of `limio_async.auth`, or several, of which each operation gets the first that it accepts.
     *timeout* is the deadline of a call in seconds, all its attempts and waits included; *attempts* how often
     a request is sent at most; *max_concurrency* how many are on the wire at once, at most: fewer while the
-    server is overloaded; *requests_per_second* how many leave. *transport* replaces the network, such as by
+    server is overloaded; *requests_per_second* how many leave. *plain_item_paths* sends the slashes in the path of a
+    catalog item as they are, for a tenant that does not find `%2F`. *transport* replaces the network, such as by
     an emulator, or by an `AiohttpTransport` over an `aiohttp.ClientSession` of your own.
 
     Making one does no I/O. Connections open with the first call and close with `aclose()` or the end of
@@ -50,6 +51,7 @@ class Limio(Resources):
         max_concurrency: int = 16,
         requests_per_second: float | None = None,
         plain_http: bool = False,
+        plain_item_paths: bool = False,
         transport: Transport | None = None,
     ) -> None:
         _check(timeout=timeout, attempts=attempts, max_concurrency=max_concurrency, rate=requests_per_second)
@@ -63,6 +65,7 @@ class Limio(Resources):
             attempts=attempts,
             max_concurrency=max_concurrency,
             requests_per_second=requests_per_second,
+            plain_item_paths=plain_item_paths,
             endpoints=_endpoints,
         )
         super().__init__(self._session)

@@ -72,6 +72,7 @@ class AddOns(Resource):
         *attributes*: Keeps items whose attribute has this value. The suffix is the attribute's name; any
         number of them may be given.
 
+        What a page holds beside its items: `page.read(models.CatalogEnvelope)`.
         Raises `Unauthorized`.
         """
         return self._session.list(

@@ -21,7 +21,7 @@ LIST_CAMPAIGNS: ListEndpoint[Campaign] = ListEndpoint(
     method="GET",
     path="/api/campaigns",
     returns=Campaign,
-    auth=("key",),
+    auth=("key", "bearer"),
     retry="scroll",
     paging=CATALOG,
     params=(
@@ -52,7 +52,10 @@ LIST_CAMPAIGNS: ListEndpoint[Campaign] = ListEndpoint(
     summary="List campaigns",
     source="seed",
     identity=("id", "path"),
-    errata=("commitId sits under header.",),
+    errata=(
+        "commitId sits under header.",
+        "The seeds allow the publishable key only: what a tenant takes, the tenant knows.",
+    ),
 )
 
 
@@ -71,9 +74,9 @@ class Campaigns(Resource):
     ) -> Listing[Campaign]:
         """List campaigns.
 
-        `GET /api/campaigns` · walked by a scroll cursor · key · seed
+        `GET /api/campaigns` · walked by a scroll cursor · key or bearer · seed
 
-        Takes the publishable key only.
+        The seeds know the publishable key only; newer documents read the whole catalog with a bearer token.
 
         *path*: Exact catalog path.
         *tags*: Tag path the item carries.
@@ -82,8 +85,10 @@ class Campaigns(Resource):
         *attributes*: Keeps items whose attribute has this value. The suffix is the attribute's name; any
         number of them may be given.
 
+        What a page holds beside its items: `page.read(models.CatalogEnvelope)`.
         Raises `Unauthorized`.
-        Known to differ: commitId sits under header.
+        Known to differ: commitId sits under header. The seeds allow the publishable key only: what a tenant
+        takes, the tenant knows.
         """
         return self._session.list(
             LIST_CAMPAIGNS,

@@ -172,6 +172,7 @@ class CatalogItems(Resource):
         *attributes*: Keeps items whose attribute has this value. The suffix is the attribute's name; any
         number of them may be given.
 
+        What a page holds beside its items: `page.read(models.CatalogEnvelope)`.
         Raises `Unauthorized`.
         Known to differ: Path inferred from its published sibling.
         """

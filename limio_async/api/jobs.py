@@ -22,7 +22,7 @@ CREATE_JOB: Endpoint[Job] = Endpoint(
     body=JobRequest,
     summary="Queue a catalog job",
     source="observed",
-    identity=("id",),
+    identity=("id", "jobId"),
     errata=("Live tenants answer 200, 201 or 202.",),
 )
 
@@ -38,7 +38,7 @@ GET_JOB: Endpoint[Job] = Endpoint(
     params=(Param(name="job_id", wire="jobId", place="path", required=True, help="Id of the job."),),
     summary="Get a catalog job",
     source="observed",
-    identity=("id", "state"),
+    identity=("id", "jobId", "state"),
     errata=("Any state but completed and failed means that the job still runs.",),
 )
 

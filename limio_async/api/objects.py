@@ -937,6 +937,7 @@ class Objects(Resource):
         tenants.
         *id*: Id of the object.
 
+        What a page holds beside its items: `page.read(models.ObjectEventList)`.
         Raises `Unauthorized`, `BadGateway`.
         Known to differ: The answer also holds unpackedItems, raw rows of the store.
         """

@@ -85,6 +85,7 @@ class Offers(Resource):
         *attributes*: Keeps items whose attribute has this value. The suffix is the attribute's name; any
         number of them may be given.
 
+        What a page holds beside its items: `page.read(models.CatalogEnvelope)`.
         Raises `Unauthorized`.
         Known to differ: Live prices sit in data.attributes.price__limio; data.price is then empty.
         data.products holds bare paths when an offer was published by hand.

@@ -448,6 +448,7 @@ class Orders(Resource):
         *service*: The system the object lives in.
         *id*: Id of the object.
 
+        What a page holds beside its items: `page.read(models.ObjectEventList)`.
         Raises `Unauthorized`, `BadGateway`.
         Known to differ: The answer also holds unpackedItems, raw rows of the store.
         """

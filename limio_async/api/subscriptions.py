@@ -114,6 +114,7 @@ class Subscriptions(Resource):
 
         *id*: Id of the object.
 
+        What a page holds beside its items: `page.read(models.SalesforceSubscriptionsResponse)`.
         Raises `Unauthorized`, `BadGateway`.
         Known to differ: queryMore appears in newer documents only. The answer also holds customers.
         """
@@ -345,6 +346,7 @@ class Subscriptions(Resource):
         *service*: The system the object lives in.
         *id*: Id of the object.
 
+        What a page holds beside its items: `page.read(models.ObjectEventList)`.
         Raises `Unauthorized`, `BadGateway`.
         Known to differ: The answer also holds unpackedItems, raw rows of the store.
         """

@@ -49,8 +49,9 @@ def build_request(
     query: Mapping[str, str] | None = None,
     retry: Retry | None = None,
     headers: Mapping[str, str] | None = None,
+    plain_item_paths: bool = False,
 ) -> Request:
-    """The request that calls *endpoint* with *args*; *query* is added as it is.
+    """The request that calls *endpoint* with *args*; *query* is added as it is, as are slashes of *plain_item_paths*.
 
     Raises `InvalidArgument` for a value that cannot go where it belongs: a path segment that is empty or
     climbs (`..`), a control character, something that is not JSON.
@@ -67,7 +68,7 @@ def build_request(
         if value is None:
             continue
         if param.place == "path":
-            segments[param.name] = _segment(endpoint, param, value)
+            segments[param.name] = _segment(endpoint, param, value, plain=plain_item_paths)
         elif param.place == "query":
             pairs.extend(_pairs(param, value))
         else:
@@ -172,7 +173,7 @@ def raw_items(items: bytes | msgspec.Raw) -> list[msgspec.Raw]:
         return [msgspec.Raw(text[begin:end]) for begin, end in found]
 
 
-def _segment(endpoint: Endpoint[Any], param: Param, value: Any) -> str:
+def _segment(endpoint: Endpoint[Any], param: Param, value: Any, *, plain: bool) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text):
         return text
@@ -183,7 +184,7 @@ def _segment(endpoint: Endpoint[Any], param: Param, value: Any) -> str:
             f"{param.name}: {text!r} cannot be a path segment", operation=endpoint.operation
         )
     try:
-        return quote(text, safe="")
+        return quote(text, safe="/" if plain and param.kind == "item_path" else "")
     except UnicodeEncodeError:
         raise errors.InvalidArgument(
             f"{param.name} is not valid text", operation=endpoint.operation

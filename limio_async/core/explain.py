@@ -47,10 +47,18 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 class Explainer:
     """Stands in for a session: explains calls instead of making them."""
 
-    def __init__(self, origin: str, headers: Mapping[str, str], offers: Collection[Scheme]) -> None:
+    def __init__(
+        self,
+        origin: str,
+        headers: Mapping[str, str],
+        offers: Collection[Scheme],
+        *,
+        plain_item_paths: bool = False,
+    ) -> None:
         self._origin = origin
         self._headers = headers
         self._offers = offers
+        self._plain = plain_item_paths
 
     async def call(
         self, endpoint: Endpoint[Any], args: Mapping[str, Any], body: object = None, **options: Any
@@ -75,7 +83,9 @@ class Explainer:
         paging = endpoint.paging
         size = options.page_size if options else None
         query = page_query(paging, size or paging.default_page_size) if paging else None
-        request = build_request(endpoint, args, body, query=query, headers=self._headers)
+        request = build_request(
+            endpoint, args, body, query=query, headers=self._headers, plain_item_paths=self._plain
+        )
         schemes: list[Scheme] = [one for one in endpoint.auth if one in self._offers] or [*endpoint.auth]
         shown = {name: value if name in _SHOWN_HEADERS else "***" for name, value in request.headers.items()}
         if schemes:

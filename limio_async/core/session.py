@@ -50,6 +50,7 @@ class Session:
 
     *timeout* is the deadline of a call in seconds, *attempts* how often a call is sent at most,
     *max_concurrency* how many requests are on the wire at once, *requests_per_second* how many leave.
+    *plain_item_paths*: paths of catalog items are sent with their slashes as they are.
     *endpoints* gives those by which lost writes are read back.
     """
 
@@ -62,6 +63,7 @@ class Session:
         attempts: int = 3,
         max_concurrency: int = 16,
         requests_per_second: float | None = None,
+        plain_item_paths: bool = False,
         endpoints: Callable[[], Mapping[str, Endpoint[Any]]] = dict,
     ) -> None:
         self._transport = transport
@@ -71,6 +73,7 @@ class Session:
         self._ladder = Ladder(transport, auth, limiter, timeout=timeout, attempts=attempts)
         self._page_sizes: dict[str, int] = {}
         self._headers: Mapping[str, str] = {}
+        self._plain = plain_item_paths
 
     def with_options(
         self,
@@ -96,7 +99,7 @@ class Session:
         trace: _Attempts | None = None,
     ) -> T:
         """Call an endpoint once and read its answer."""
-        request = build_request(endpoint, args, body, headers=self._headers)
+        request = build_request(endpoint, args, body, headers=self._headers, plain_item_paths=self._plain)
         response: Response | None = None
         attempts: Sequence[Attempt] = ()
         try:
@@ -130,7 +133,7 @@ class Session:
 
     def explainer(self) -> Explainer:
         """What explains calls of this session instead of making them."""
-        return Explainer(self.origin, self._headers, self._auth.offers)
+        return Explainer(self.origin, self._headers, self._auth.offers, plain_item_paths=self._plain)
 
     async def warm_up(self) -> None:
         """Get a token, over a connection that stays open, and build the decoders."""

@@ -34,7 +34,10 @@ class Routes:
 
     def __init__(self, endpoints: Iterable[Endpoint[Any]]) -> None:
         self._methods: dict[_Shape, dict[str, Endpoint[Any]]] = {}
+        self._items: list[list[str]] = []  # what comes before the path of an item
         for endpoint in endpoints:
+            if _ends_in_item_path(endpoint):
+                self._items.append(endpoint.path.split("/")[:-1])
             self._methods.setdefault(_shape(endpoint.path), {})[endpoint.method.upper()] = endpoint
         self._by_length: dict[int, list[_Shape]] = {}
         for shape in sorted(self._methods, key=lambda shape: [part is None for part in shape]):
@@ -42,7 +45,7 @@ class Routes:
 
     def find(self, method: str, path: str) -> tuple[Endpoint[Any], Mapping[str, str]]:
         """The endpoint and its path arguments, each segment decoded on its own; refuses with 404 or 405."""
-        segments = [unquote(segment) for segment in path.split("/")]
+        segments = self._joined([unquote(segment) for segment in path.split("/")])
         for shape in self._by_length.get(len(segments), ()):
             if _fits(shape, segments):
                 endpoint = self._methods[shape].get(method.upper())
@@ -50,6 +53,18 @@ class Routes:
                     raise Refused(405, "Method Not Allowed")
                 return endpoint, _arguments(endpoint.path, segments)
         raise Refused(404, "Not Found")
+
+    def _joined(self, segments: list[str]) -> list[str]:
+        """*segments*, those of an item's path as one: its slashes may come as they are."""
+        for prefix in self._items:
+            if segments[: len(prefix)] == prefix and len(segments) > len(prefix):
+                return [*prefix, "/".join(segments[len(prefix) :])]
+        return segments
+
+
+def _ends_in_item_path(endpoint: Endpoint[Any]) -> bool:
+    last = endpoint.path.rpartition("/")[2]
+    return any(last == f"{{{param.name}}}" and param.kind == "item_path" for param in endpoint.params)
 
 
 def _arguments(template: str, segments: list[str]) -> dict[str, str]:

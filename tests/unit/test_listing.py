@@ -867,9 +867,15 @@ def test_a_checkpoint_is_bound_to_arguments_and_host() -> None:
 # ------------------------------------------------------------------ hostile cursors
 
 
-@pytest.mark.parametrize("cursor", ["x" * 20_000, {"other": "shape"}, 5, ["a"], {"from": 5}])
-async def test_a_cursor_of_unknown_shape_or_size_is_unreadable(cursor: Any) -> None:
-    listing, _ = walk(OPAQUE, page("1", cursor=cursor))
+@pytest.mark.parametrize(
+    ("paging", "cursor"),
+    [
+        *((OPAQUE, cursor) for cursor in ("x" * 20_000, 5, ["a"])),
+        *((KEY, cursor) for cursor in ("x" * 20_000, {"other": "shape"}, 5, ["a"], {"from": 5})),
+    ],
+)
+async def test_a_cursor_of_unknown_shape_or_size_is_unreadable(paging: Paging, cursor: Any) -> None:
+    listing, _ = walk(paging, page("1", cursor=cursor))
     with pytest.raises(errors.Unreadable, match=r"\$\.queryMore"):
         await ids(listing)
 

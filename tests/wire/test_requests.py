@@ -454,7 +454,7 @@ OPERATIONS = (
     Row(
         "listCampaigns",
         "GET /api/campaigns",
-        "key",
+        "key bearer",
         lambda limio: limio.campaigns.list(
             path="/offers/2019 Winter Campaign",
             tags="/tags/uk-uk/default",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 __all__ = [
     "BuildRequest",
@@ -55,13 +55,13 @@ class PublishMap(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
 
 
 class PublishRequest(Struct, frozen=True, kw_only=True):
-    """A build to bring live."""
+    """A build to bring live. The documents call all three optional; what is left out is up to the tenant."""
 
-    tags: list[str]
+    tags: list[str] | UnsetType = UNSET
     """Tag paths."""
-    build_id: str = field(name="buildId")
+    build_id: str | UnsetType = field(name="buildId", default=UNSET)
     """From the shop build."""
-    name: str
+    name: str | UnsetType = UNSET
     """One of the items that were built."""
 
 

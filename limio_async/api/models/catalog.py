@@ -20,8 +20,12 @@ __all__ = [
     "CatalogAdminItem",
     "CatalogDiff",
     "CatalogDiffContent",
+    "CatalogEnvelope",
     "CatalogHeader",
+    "CatalogHits",
+    "CatalogHitsTotal",
     "CatalogItem",
+    "CatalogQueryMore",
     "CatalogRecord",
     "CatalogWorkingCopy",
     "Charge",
@@ -171,6 +175,26 @@ class CatalogDiffContent(Struct, frozen=True, kw_only=True):
     """What changes on an item."""
 
     attributes: dict[str, Any] | UnsetType = UNSET
+    tags: list[str] | UnsetType = UNSET
+    """Tag paths."""
+    products: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class CatalogEnvelope(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What surrounds the items of every catalog list."""
+
+    hits: CatalogHits | None = None
+    header: CatalogHeader | None = None
+    commit_id: str | int | None = field(name="commitId", default=None)
+    """Snapshot of the index: a git sha, or epoch milliseconds on a published index. A change between pages
+    means the index was rebuilt.
+    """
+    build_id: str | int | None = field(name="buildId", default=None)
+    """Seen live; epoch milliseconds of the index build."""
+    index_name: str | None = field(name="indexName", default=None)
+    """Seen live; name of the physical index."""
+    query_more: CatalogQueryMore | None = field(name="queryMore", default=None)
+    """Only given with opt.all=true."""
 
 
 class CatalogHeader(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -179,10 +203,31 @@ class CatalogHeader(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     commit_id: str | int | None = field(name="commitId", default=None)
 
 
+class CatalogHitsTotal(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Live form of `hits`."""
+
+    value: int
+    relation: str | None = None
+    """eq, or gte when only a lower bound is known."""
+
+
+CatalogHits = int | float | CatalogHitsTotal
+"""How many items there are. A number in the documents, an object in live answers."""
+
+
 class CatalogItem(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Any catalog item, its data as it is stored."""
 
     data: dict[str, Any] | None = None
+
+
+class CatalogQueryMore(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Cursor of a catalog list, held by the server. Always use the newest one."""
+
+    from_: str | None = field(name="from", default=None)
+    """Scroll id; goes back as opt.queryMoreFrom."""
+    alias: str | None = None
+    """Index alias, such as catalog_<tenant>.<host>; goes back as opt.queryMoreAlias."""
 
 
 class CatalogWorkingCopy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

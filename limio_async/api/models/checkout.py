@@ -130,6 +130,8 @@ class CheckoutOrder(Struct, frozen=True, kw_only=True):
     """Seen as null."""
     variant: str | UnsetType = UNSET
     spec_version: str | UnsetType = field(name="__spec_version", default=UNSET)
+    custom_fields: dict[str, Any] | UnsetType = field(name="customFields", default=UNSET)
+    """The tenant's own fields."""
 
 
 class InitiateCheckoutRequest(Struct, frozen=True, kw_only=True):

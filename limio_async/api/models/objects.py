@@ -15,6 +15,7 @@ __all__ = [
     "Authority",
     "DeleteObjectResponse",
     "LimioObject",
+    "ObjectEventList",
     "ObjectRecord",
     "Order",
     "OrderData",
@@ -26,6 +27,8 @@ __all__ = [
     "SubscriptionPrice",
     "SubscriptionPriceSummary",
     "TrackingData",
+    "UnpackedHeader",
+    "UnpackedRow",
     "UpdateObjectRequest",
     "UpdateObjectResponse",
     "ZuoraPaymentMethod",
@@ -117,6 +120,13 @@ class LimioObject(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, g
     """Any stored object, its data as it is stored. Lists hold summaries."""
 
     data: dict[str, Any] | None = None
+
+
+class ObjectEventList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Events of an object, and the store's rows that relate them."""
+
+    items: list[LimioObject]
+    unpacked_items: list[UnpackedRow] | None = field(name="unpackedItems", default=None)
 
 
 class Order(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -217,6 +227,7 @@ class StoredOrderItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     order_item_action_type: str | None = field(name="orderItemActionType", default=None)
     details: Any = None
     """Type unknown."""
+    original_offer: dict[str, Any] | None = field(name="originalOffer", default=None)
 
 
 class SubscriptionPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -246,6 +257,34 @@ class TrackingData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     tag: str | None = None
     lmo_offer: str | None = None
     referrer: str | None = None
+
+
+class UnpackedHeader(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The two ends of a relation."""
+
+    from_: dict[str, Any] | None = field(name="from", default=None)
+    to: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class UnpackedRow(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A raw row of the store; keys start with <tenant>/<mode>/<service>/."""
+
+    id: str | None = None
+    record_type: str | None = None
+    status: str | None = None
+    mode: str | None = None
+    service: str | None = None
+    created: str | None = None
+    updated: str | None = None
+    sort_key: str | None = None
+    related: str | None = None
+    reference: str | None = None
+    hash: str | None = None
+    tenant_id: str | None = None
+    process_name: str | None = field(name="processName", default=None)
+    header: UnpackedHeader | None = None
+    body: dict[str, Any] | None = None
 
 
 class UpdateObjectRequest(Struct, frozen=True, kw_only=True):

@@ -78,6 +78,16 @@ class OrderBase(Struct, frozen=True, kw_only=True):
     source_details: OrderSourceDetails | UnsetType = field(name="sourceDetails", default=UNSET)
     for_partner: dict[str, Any] | UnsetType = field(name="forPartner", default=UNSET)
     """Partner organisation the order counts for; /admin/order only."""
+    custom_fields: dict[str, Any] | UnsetType = field(name="customFields", default=UNSET)
+    """The tenant's own fields."""
+    variant: str | UnsetType = UNSET
+    recipient_details: RecipientDetails | UnsetType = field(name="recipientDetails", default=UNSET)
+    user_details: dict[str, Any] | UnsetType = field(name="userDetails", default=UNSET)
+    is_gift: bool | UnsetType = field(name="isGift", default=UNSET)
+    is_redeem: bool | UnsetType = field(name="isRedeem", default=UNSET)
+    is_trial: bool | UnsetType = field(name="isTrial", default=UNSET)
+    has_delivery: bool | UnsetType = field(name="hasDelivery", default=UNSET)
+    auto_renew: bool | UnsetType = field(name="autoRenew", default=UNSET)
 
 
 class AddOfferOrder(OrderBase, frozen=True, kw_only=True):
@@ -91,7 +101,6 @@ class AddOfferOrder(OrderBase, frozen=True, kw_only=True):
     effective_date: str | UnsetType = field(name="effectiveDate", default=UNSET)
     quantity: int | float | UnsetType = UNSET
     payment: Payment | UnsetType = UNSET
-    user_details: dict[str, Any] | UnsetType = field(name="userDetails", default=UNSET)
     data: OrderReasonData | UnsetType = UNSET
 
 
@@ -182,7 +191,6 @@ class ChangePaymentOrder(OrderBase, frozen=True, kw_only=True):
     for_subscription: SubscriptionRef | UnsetType = field(name="forSubscription", default=UNSET)
     payment: Payment | UnsetType = UNSET
     billing_details: Address | UnsetType = field(name="billingDetails", default=UNSET)
-    user_details: dict[str, Any] | UnsetType = field(name="userDetails", default=UNSET)
 
 
 class CreateSubscriptionOrder(OrderBase, frozen=True, kw_only=True):
@@ -200,10 +208,8 @@ class CreateSubscriptionOrder(OrderBase, frozen=True, kw_only=True):
     checkout_id: str | UnsetType = field(name="checkoutId", default=UNSET)
     country: str
     """Code of the country of purchase."""
-    is_gift: bool | UnsetType = field(name="isGift", default=UNSET)
     gift_code: str | UnsetType = field(name="giftCode", default=UNSET)
     redeem_code: str | UnsetType = field(name="redeemCode", default=UNSET)
-    recipient_details: RecipientDetails | UnsetType = field(name="recipientDetails", default=UNSET)
 
 
 class CustomerDetails(Struct, frozen=True, kw_only=True):
@@ -327,6 +333,12 @@ class OrderItemInput(Struct, frozen=True, kw_only=True):
     """Sent by the shop."""
     price: OrderPrice | UnsetType = UNSET
     """Sent by the shop."""
+    add_ons: list[dict[str, Any]] | UnsetType = field(name="addOns", default=UNSET)
+    """Add-ons of this line."""
+    parent_id: str | UnsetType = field(name="parentId", default=UNSET)
+    order_item_action_type: str | UnsetType = field(name="orderItemActionType", default=UNSET)
+    """add, remove or update; of changes to a subscription."""
+    original_offer: dict[str, Any] | UnsetType = field(name="originalOffer", default=UNSET)
 
 
 class OrderPreview(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -372,7 +384,9 @@ class OrderReasonData(Struct, frozen=True, kw_only=True):
 
 
 class OtherOrder(OrderBase, frozen=True, kw_only=True):
-    """Any other order type, such as renew or deleting a payment method; their bodies are not documented."""
+    """Any other order type, such as renew, refund or deleting a payment method; their bodies are not
+    documented.
+    """
 
 
 class PayInvoiceOrder(OrderBase, frozen=True, kw_only=True):
@@ -437,6 +451,7 @@ ORDER_REQUEST_BY_TYPE: Mapping[str, type[OrderRequest]] = {
     "gift_refund": GiftRefundOrder,
     "data_capture": DataCaptureOrder,
     "renew": OtherOrder,
+    "refund": OtherOrder,
 }
 """The member of `OrderRequest` that each type is."""
 
@@ -507,6 +522,8 @@ class PreviewScheduleItem(Struct, frozen=True, kw_only=True, omit_defaults=True,
     description: str | None = None
     type: str | None = None
     line_items: list[PreviewLineItem | None] | None = field(name="lineItems", default=None)
+    reference: str | None = None
+    """Of stored schedules."""
 
 
 class RecipientDetails(Struct, frozen=True, kw_only=True):

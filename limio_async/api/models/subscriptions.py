@@ -9,7 +9,13 @@ from msgspec import Struct, field
 from limio_async.api.models.catalog import Offer, ProductData
 from limio_async.api.models.objects import LimioObject, ObjectRecord, SubscriptionPrice, TrackingData
 
-__all__ = ["MmaSubscription", "Subscription", "SubscriptionAttributes", "SubscriptionData"]
+__all__ = [
+    "MmaSubscription",
+    "SalesforceSubscriptionsResponse",
+    "Subscription",
+    "SubscriptionAttributes",
+    "SubscriptionData",
+]
 
 
 class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -21,6 +27,14 @@ class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=Tru
     add_ons: list[LimioObject | None] | None = field(name="addOns", default=None)
     """data.add_on holds the add-on."""
     schedule: list[LimioObject | None] | None = None
+
+
+class SalesforceSubscriptionsResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Subscriptions and customers behind a Salesforce identity."""
+
+    subscriptions: list[Subscription]
+    customers: list[LimioObject] | None = None
+    query_more: str | None = field(name="queryMore", default=None)
 
 
 class Subscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -90,6 +90,8 @@ class Completeness:
         if head.odd_hits and not self._warned:
             self._warned = True
             _log.warning("%s: hits cannot be read, so a missing item may go unnoticed", self._operation)
+        if head.told:
+            _log.warning("%s: a page has items, but also says %s", self._operation, head.told)
         if head.commit_id is not None:
             if head.commit_id not in self.commit_ids:
                 self.hits = self.hits if not self.commit_ids else None  # what was promised of another catalog

@@ -25,6 +25,7 @@ __all__ = [
     "read_head",
 ]
 
+_STUCK = "is an object, of which nothing is documented: no page after this one can be asked for"
 _LONGEST_CURSOR = 16 * 1024
 _MOST_HITS = 2**53
 _DIGITS = re.compile(r"\s*[0-9]{1,15}\s*")
@@ -41,6 +42,8 @@ class Head(msgspec.Struct, frozen=True):
     """Whether `hits` is a count and not a lower bound."""
     cursor: Cursor | None
     commit_id: str | None
+    stuck: str = ""
+    """Why no page after this one can be asked for, although there may be one."""
     odd_hits: bool = False
     """Whether `hits` came and cannot be read."""
     parts: list[msgspec.Raw] | None = None
@@ -49,6 +52,11 @@ class Head(msgspec.Struct, frozen=True):
     """What it tells of errors beside its items."""
     alone: bool = False
     """Whether the items are known to be the page's only list, so that their bytes are easily found."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there may be a page after this one."""
+        return self.cursor is not None or bool(self.stuck)
 
 
 _HEAD: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -117,7 +125,8 @@ def head_of(
     alone: bool = False,
 ) -> Head:
     """Return what the fields of a page say. Raises `Unreadable`."""
-    raw = page.get(paging.hits or "", _NULL)
+    raw, more = page.get(paging.hits or "", _NULL), page.get(paging.cursor or "", _NULL)
+    stuck = bytes(more)[:1] == b"{" and not paging.species.durable and paging.sends.keys() == {""}
     hits, exact = _hits(raw)
     return Head(
         items=items,
@@ -126,7 +135,8 @@ def head_of(
         odd_hits=hits is None and bytes(raw) != b"null",
         alone=alone,
         told=told_in(page),
-        cursor=_cursor(operation, paging, page.get(paging.cursor or "", _NULL)),
+        stuck=f"{paging.cursor} {_STUCK}" if stuck else "",
+        cursor=None if stuck else _cursor(operation, paging, more),
         commit_id=_first_found(operation, paging.commit_id, page),
     )
 

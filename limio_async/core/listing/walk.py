@@ -173,10 +173,10 @@ class Walk(Generic[T]):
                 raise ListingError(
                     "its items are no longer in the order of created: walk from the top", **self._where()
                 )
-            ends = head.cursor is None or (species.ends_empty and not items) or self._track.reaches_back(rows)
+            ends = not head.goes_on or (species.ends_empty and not items) or self._track.reaches_back(rows)
             if early is not None and early != head.cursor and not ends:
                 raise self._lost("has two cursors")
-            if read_ahead and early is None and not ends:
+            if read_ahead and early is None and head.cursor is not None and not ends:
                 await self.fetcher.get_ahead(head.cursor)
             page = self._reader.fingerprint(head, response.body, len(items)) if items else 0
             firm = place.passing.left > 0 or (place.number == 0 and place.saved.items > 0)
@@ -196,8 +196,6 @@ class Walk(Generic[T]):
                 self._failed = error
             raise
         self.fetcher.taken()
-        if head.told:
-            _log.warning("%s: page %d has items, but also says %s", self._operation, number, head.told)
         taken = Page(
             items=items if len(places) == len(items) else [items[one] for one in places],
             number=number,
@@ -213,6 +211,8 @@ class Walk(Generic[T]):
         in_hand = InHand(taken, asked, raw, length=len(items), passed=passed, places=places, twice=twice)
         place.turn(in_hand, ends=ends)
         self._track.turn(asked, rows, passed)
+        if head.stuck:
+            self._failed = IncompleteListing(head.stuck, **self._where())
         self.tally.pages += 1
         self.tally.hits, self.tally.exact = found.hits, found.exact
         self.tally.undecodable += undecodable and sum(isinstance(one, BadItem) for one in items[passed:])

@@ -79,8 +79,16 @@ class CatalogAdmin:
         path = diff.get("path")
         if not isinstance(path, str) or self._catalog.locate(path) is None:
             return {"path": path, "error": "Not found"}
-        if not isinstance(diff.get("diff"), dict) or not isinstance(diff["diff"].get("attributes", {}), dict):
+        content = diff.get("diff")
+        if not isinstance(content, dict) or not isinstance(content.get("attributes", {}), dict):
             return {"path": path, "error": "diff.attributes must be an object"}
+        if not content:
+            return {"path": path, "error": "diff changes nothing"}
+        for name, value in as_object(content).items():
+            if name in _FIXED:
+                return {"path": path, "error": f"diff.{name} cannot be changed"}
+            if name in _LISTS and not isinstance(value, list):
+                return {"path": path, "error": f"diff.{name} must be a list"}
         return None
 
     def _changed(self, diffs: list[Data]) -> dict[Spot, Data]:
@@ -90,13 +98,14 @@ class CatalogAdmin:
             spot = None if self._refusal(diff) else self._catalog.locate(diff["path"])
             if spot is not None:
                 item = changed.get(spot) or self._catalog.whole(spot)
-                changed[spot] = self._with_attributes(item, diff["diff"].get("attributes", {}))
+                changed[spot] = self._with(item, diff["diff"])
         return changed
 
-    def _with_attributes(self, item: Data, attributes: Data) -> Data:
+    def _with(self, item: Data, content: Data) -> Data:
+        """*item* with what a diff holds: attributes are added, whatever else is put in place of what was there."""
         data = as_object(item.get("data"))
-        merged = as_object(data.get("attributes")) | attributes
-        return self._marked({**item, "data": {**data, "attributes": merged}})
+        merged = as_object(data.get("attributes")) | as_object(content.get("attributes"))
+        return self._marked({**item, "data": {**data, **content, "attributes": merged}})
 
     def _marked(self, item: Data) -> Data:
         """*item* with a new version, and with new times in the places where it had some.
@@ -217,6 +226,21 @@ def _in_bare_envelope(item: Data) -> Data:
     return {"path": item["path"], "data": {**item["data"], **inner}, **outer}
 
 
+_FIXED = frozenset(
+    {
+        "id",
+        "path",
+        "name",
+        "parent_path",
+        "type",
+        "version",
+        "data",
+        "record_type",
+        "created",
+        "modified",
+        "version_date",
+    }
+)
 _TIMES = ("modified", "version_date")
 _INSIDE = ("created", "modified", "version_date", "record_type", "baseTemplate", "duplicatedFrom", "user")
 _SHOWN = ("type", "name", "path", "parent_path", "id", "version", "record_type")
