@@ -166,7 +166,7 @@ def bad_page(how: str) -> Callable[[Stage], Figure]:
         at = page.index(b'"', len(page) // 2) + 1
         at = page.index(b'"id":"', at) + len(b'"id":"')
         reader: PageReader[Any] = PageReader(
-            LIST_OFFERS.operation, LIST_OFFERS.paging, LIST_OFFERS.returns if how == "typed" else msgspec.Raw
+            LIST_OFFERS, LIST_OFFERS.returns if how == "typed" else msgspec.Raw
         )
 
         def cost(body: bytes) -> Callable[[], float]:

@@ -163,7 +163,7 @@ def known() -> Mapping[str, tuple[int, Mapping[str, Way]]]:
     """By what is done: how often it is repeated, and the ways to do it."""
     page = Answers(PAGE, zipped=False).page(0, PAGE).partition(b"\r\n\r\n")[2]
     zipped = gzip.compress(page, 6)
-    typed: PageReader[Any] = PageReader(LIST_OFFERS.operation, LIST_OFFERS.paging, LIST_OFFERS.returns)
+    typed: PageReader[Any] = PageReader(LIST_OFFERS, LIST_OFFERS.returns)
     decoder, splitter = msgspec.json.Decoder(LIST_OFFERS.returns), msgspec.json.Decoder(Raws)
     deadlines = Deadlines()
     return {
