@@ -136,6 +136,14 @@ def _raw_bytes_are_mended(finished: Any) -> Any:
     return patched
 
 
+def _anything_is_a_success(_: Any) -> Any:
+    return lambda identity, value: True
+
+
+def _any_item_is_one(_: Any) -> Any:
+    return lambda self, items: True
+
+
 _LISTING = "limio_async.core.listing"
 
 PLANTED: Sequence[Planted] = (
@@ -180,5 +188,15 @@ PLANTED: Sequence[Planted] = (
         _a_neighbour_is_dropped,
     ),
     Planted("raw() changes bytes", f"{_LISTING}.reader:PageReader._finished", _raw_bytes_are_mended),
+    Planted(
+        "an answer without identity is taken for a success",
+        "limio_async.core.codec:says_yes",
+        _anything_is_a_success,
+    ),
+    Planted(
+        "an item without identity is handed out",
+        "limio_async.core.identity:Judge.all_say_yes",
+        _any_item_is_one,
+    ),
 )
 """Each is found within 5,000 walks, or the judge fails."""

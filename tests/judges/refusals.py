@@ -12,16 +12,25 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from limio_async import ApiKey, BearerToken, Limio, SessionToken, errors
 from tests.judges.refusals_calls import CALLS, LISTS, VIEWS, Call, Listed
-from tests.judges.refusals_samples import ANSWERS, ITEMS, PAGES, SAMPLES, Answer, unused, verdict
+from tests.judges.refusals_samples import (
+    ANSWERS,
+    ITEMS,
+    PAGES,
+    SAMPLES,
+    Answer,
+    unused,
+    verdict,
+)
 from tests.judges.walks_clock import HurriedLoop
 from tests.judges.walks_wire import Reply, Request, Wire
 
@@ -247,25 +256,20 @@ class _Judge:
         """Put a no between two items."""
         one, other = items[:2]
         self.tenant.pages = [_page(listed, [one, body, other])]
-        told = await self.hear(listed.walk(self.limio).collect(limit=100))
-        wrong = "" if isinstance(told.error, errors.Unreadable) else "it has to be called unreadable"
-        if not wrong and "[1]" not in f"{told.error} {getattr(told.error, 'spot', '')}":
-            wrong = "it does not name the item"
-        self.note(operation, "item", form, told, wrong)
-        for choice in ("skip", "yield"):
-            told = await self.hear(listed.walk(self.limio, on_bad_item=choice).collect(limit=100))
-            ids = [getattr(item, "id", "bad") for item in told.value or ()]
-            wanted = [one["id"], other["id"]] if choice == "skip" else [one["id"], "bad", other["id"]]
-            wrong = "" if ids == wanted else f"{wanted} became {ids}"
-            if not wrong and choice == "yield" and told.value[1].raw != json.dumps(body).encode():
-                wrong = f"its bytes became {told.value[1].raw!r}"
-            self.note(operation, f"item, {choice}", form, told, wrong)
-        told = await self.hear(listed.walk(self.limio).into(_Own).collect(limit=100))
-        wrong = "" if isinstance(told.error, errors.Unreadable) else "it has to be called unreadable"
-        self.note(operation, "item, into", form, told, wrong)
-        raw = await self.hear(listed.walk(self.limio).raw().collect(limit=100))
-        whole = raw.value == [json.dumps(item).encode() for item in (one, body, other)]
-        self.note(operation, "item, raw", form, raw, "" if whole else "raw() has exact bytes")
+
+        async def look(aspect: str, listing: Any, wrong_of: Callable[[Told], str]) -> None:
+            told = await self.hear(listing.collect(limit=100))
+            self.note(operation, aspect, form, told, wrong_of(told))
+
+        await look("item", listed.walk(self.limio), _wrong_of_a_bad_item)
+        await look("item, into", listed.walk(self.limio).into(_Own), _wrong_of_a_bad_item)
+        skipped, yielded = [one["id"], other["id"]], [one["id"], json.dumps(body).encode(), other["id"]]
+        for choice, wanted in (("skip", skipped), ("yield", yielded)):
+            listing = listed.walk(self.limio, on_bad_item=choice)
+            await look(f"item, {choice}", listing, partial(_wrong_of_neighbours, wanted))
+        exact = [json.dumps(item).encode() for item in (one, body, other)]
+        raw = listed.walk(self.limio).raw()
+        await look("item, raw", raw, lambda told: "" if told.value == exact else "raw() has exact bytes")
 
     async def _good(
         self, operation: str, form: str, listed: Listed, page: Reply, count: int, *, warns: bool = False
@@ -293,6 +297,18 @@ class _Judge:
 
     async def _one_page(self, listed: Listed, **options: Any) -> Any:
         return await listed.walk(self.limio, **options)
+
+
+def _wrong_of_a_bad_item(told: Told) -> str:
+    if not isinstance(told.error, errors.Unreadable):
+        return "it has to be called unreadable"
+    return "" if "[1]" in f"{told.error} {told.error.spot}" else "it does not name the item"
+
+
+def _wrong_of_neighbours(wanted: Sequence[Any], told: Told) -> str:
+    bad = "BadItem"
+    seen = [item.raw if type(item).__name__ == bad else item.id for item in told.value or ()]
+    return "" if seen == wanted else f"{wanted} became {seen}"
 
 
 def wrong_of_a_no(call: Call, told: Told, allowed: str) -> str:

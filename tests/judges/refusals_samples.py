@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ANSWERS", "ITEMS", "PAGES", "SAMPLES", "Answer", "Verdict", "unused", "verdict"]
+__all__ = [
+    "ANSWERS",
+    "ITEMS",
+    "PAGES",
+    "SAMPLES",
+    "Answer",
+    "Verdict",
+    "unused",
+    "verdict",
+]
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -137,7 +146,10 @@ ITEMS: Mapping[str, tuple[str, Any]] = {
     "listPartnerOrganisations": ("listPartnerOrganisations", None),
     "searchPartnerCustomers": ("", {"id": "cus-1", "record_type": "customer", "data": {}}),
 }
-"""The sample that holds items of each list, or an item where there is none."""
+"""The sample that holds items of each list, or an item where there is none.
+
+Every item of a catalog has its id or path in all samples and recorded answers, every object of the store its id.
+"""
 
 PAGES: Mapping[str, Sequence[str]] = {
     **{operation: (name,) for operation, (name, _) in ITEMS.items() if name},
@@ -159,8 +171,7 @@ def unused() -> set[str]:
 def verdict(operation: str, body: Any) -> Verdict:
     """Whether a 200 with this *body*, which is one of the forms of a no, has to be called a no."""
     answer = ANSWERS[operation]
-    words = isinstance(body, dict) and body.keys() & {"error", "errors", "errorMessage"}
-    if words:
+    if isinstance(body, dict) and body.keys() & {"error", "errors", "errorMessage"}:
         return "no"
     if answer.fields:
         tells = isinstance(body, dict) and any(body.get(name) is not None for name in answer.fields)

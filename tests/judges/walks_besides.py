@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from limio_async import errors
 from tests.judges.walks_facts import Finding, Outcome, is_wrong, pages_of, states_of
 from tests.judges.walks_list import Item
+from tests.judges.walks_scenario import Scenario
 from tests.judges.walks_tenant import ListTenant
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "judge_commit",
     "judge_single",
     "lost_neighbours",
+    "may_be_bad",
     "opened_for_nothing",
 ]
 
@@ -52,6 +54,11 @@ def opened_for_nothing(tenant: ListTenant, outcome: Outcome) -> str:
     if not (enough and simple and opened):
         return ""
     return f"{part.how} of {wanted} opened {len(opened)} scrolls"
+
+
+def may_be_bad(s: Scenario) -> bool:
+    """Whether some items may be odd, say no or lack what every item has."""
+    return s.odd > 0 or s.nos > 0 or (s.kind != "scroll" and s.ids != "own")
 
 
 def lost_neighbours(tenant: ListTenant, outcome: Outcome) -> str:

@@ -71,6 +71,8 @@ class _Examiner:
         )
         counted["walks in which the server lied"] += bool(tenant.lied)
         counted["walks with odd bytes"] += tenant.scenario.odd > 0
+        counted["walks with items that say no"] += tenant.scenario.nos > 0
+        counted["pages that said no"] += sum(entry.note == "says no" for entry in tenant.log)
         counted["pages asked for without a scroll"] += sum(entry.alone for entry in tenant.log)
         self.batch.findings += findings
 
@@ -80,6 +82,9 @@ class _Examiner:
         self.batch.counted["orders"] += len(said)
         self.batch.counted["orders called done"] += sum(text.endswith(": done") for text in said)
         self.batch.counted["orders called unknown"] += sum("UnknownOutcome" in text for text in said)
+        self.batch.counted["orders answered with a no under 200"] += sum(
+            one.note == "says no" for one in tenant.receipts
+        )
         self.batch.counted["orders received whole"] += sum(one.whole for one in tenant.receipts)
         self.batch.findings += findings
 

@@ -143,6 +143,7 @@ def _plan(r: Random, s: FollowScenario, unit: float, *, first: bool) -> Plan:
         "read_ahead": r.choice((None, 0, 1)),
         "unique": r.choice((None, None, None, True)),
         "overlap": s.overlap,
+        "on_bad_item": "yield" if s.nameless else None,
     }
     most = max(1, s.count if first else s.page)
     stops = [r.randint(1, most) for _ in range(r.choice((0, 0, 0, 1, 2)))] if how != "collect" else []

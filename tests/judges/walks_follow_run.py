@@ -153,10 +153,13 @@ class _Following:
 
     def _take(self, items: list[Any]) -> None:
         for item in items:
-            if isinstance(item, bytes):
-                name = str(json.loads(item)["name"])
+            raw = (
+                item.raw if type(item).__name__ == "BadItem" else item
+            )  # one without an id is read as a bad one
+            if isinstance(raw, bytes):
+                name = str(json.loads(raw)["name"])
                 row = self._tenant.row(name)
-                self._handed.append(name if row and row.raw == item else f"not as sent: {item!r}")
+                self._handed.append(name if row and row.raw == raw else f"not as sent: {raw!r}")
             else:
                 self._handed.append(str(item.name))
 

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from tests.judges.walks_odd import spoilt
+from tests.judges.walks_refuse import refused_item
 from tests.judges.walks_scenario import Scenario
 
 __all__ = ["Item", "Snapshot", "grown", "made", "page_of"]
@@ -22,6 +23,7 @@ class Item:
     name: str
     raw: bytes
     bad: bool = False
+    has_id: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,19 @@ def _item(s: Scenario, version: int, n: int, r: Random) -> Item:
     if s.spaced:
         r.shuffle(fields)
     separators = (", ", ": ") if s.spaced else (",", ":")
+    if "id" not in content and s.kind == "scroll":
+        fields.append(("path", f"/offers/{name}"))  # of a catalog's items the path is as good as the id
+    elif "id" not in content:
+        bad = True
     raw = json.dumps(dict(fields), separators=separators).encode()
+    no = Random(f"{s.seed}/refusals/{version}/{n}")
+    if no.random() < s.nos:
+        return Item(version * 1000 + n, name, refused_item(name, no), bad=True, has_id=False)
     odd = Random(f"{s.seed}/odd/{version}/{n}")
     if s.odd and odd.random() < s.odd:
-        raw, name, bad = spoilt(raw, name, odd, halves=s.halves)
-    return Item(version * 1000 + n, name, raw, bad)
+        raw, name, unread = spoilt(raw, name, odd, halves=s.halves)
+        bad = bad or unread
+    return Item(version * 1000 + n, name, raw, bad, "id" in content)
 
 
 def grown(last: Snapshot, serial: int) -> Snapshot:

@@ -11,7 +11,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from limio_async import errors
-from tests.judges.walks_besides import fewer_than_asked, is_alone, lost_neighbours, opened_for_nothing
+from tests.judges.walks_besides import (
+    fewer_than_asked,
+    is_alone,
+    lost_neighbours,
+    may_be_bad,
+    opened_for_nothing,
+)
 from tests.judges.walks_facts import Finding, Outcome, is_wrong, pages_of, states_of
 from tests.judges.walks_list import Snapshot
 from tests.judges.walks_scenario import Scenario
@@ -40,7 +46,7 @@ def judge(tenant: ListTenant, outcome: Outcome, earlier: Sequence[Outcome]) -> I
     if changed := [name for name in outcome.handed if name.startswith("not as sent")]:
         yield Finding("bytes changed", seed, f"handed out {changed}")
         return
-    if tenant.scenario.odd and (lost := lost_neighbours(tenant, outcome)):
+    if may_be_bad(tenant.scenario) and (lost := lost_neighbours(tenant, outcome)):
         yield Finding("neighbours lost", seed, lost)
         return
     if complete and (wrong := _wrong_claim(tenant, outcome)):

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from limio_async import Limio, errors
 from tests.judges.walks_clock import WALK
 from tests.judges.walks_facts import Finding
+from tests.judges.walks_refuse import beside, refusal
 from tests.judges.walks_run import HANG, TIMEOUT, auth_of, leftovers
 from tests.judges.walks_tenant import spoil_token
 from tests.judges.walks_wire import LOST, ROTTEN, Reply, Request, Wire
@@ -60,11 +61,14 @@ class OrderScenario:
     slow: bool
     away: bool
     """Whether nobody listens."""
+    refuses: float = 0.0
+    """How often an order that would go well is answered with a 200 that says no."""
 
 
 def draw_orders(seed: int) -> OrderScenario:
     """The orders of this seed."""
     r = Random(f"orders/{seed}")
+    apart = Random(f"orders/{seed}/refusals")  # so that a seed of before stays what it was
     return OrderScenario(
         seed=seed,
         count=r.randint(1, ORDERS),
@@ -75,6 +79,7 @@ def draw_orders(seed: int) -> OrderScenario:
         drops=r.choice((0, 0, 0.2)),
         slow=r.random() < 0.05,
         away=r.random() < 0.03,
+        refuses=apart.choice((0, 0, 0.2, 0.5)),
     )
 
 
@@ -126,7 +131,19 @@ class OrderTenant:
             reply.status, reply.body, receipt.note = 401, b'{"message":"expired"}', "token expired"
         elif r.random() < self.scenario.rate:
             self._spoil(receipt, reply, r)
+        else:
+            self._refuse(receipt, reply)
         return reply
+
+    def _refuse(self, receipt: Receipt, reply: Reply) -> None:
+        r = Random(f"orders/{self.scenario.seed}/refusals/{len(self.receipts)}")
+        if r.random() >= self.scenario.refuses:
+            return
+        if r.random() < 0.3:
+            reply.body = beside(reply.body, r)  # it has its id: it was taken
+            return
+        reply.status, reply.body = refusal(r)
+        receipt.note = "says no"
 
     def _spoil(self, receipt: Receipt, reply: Reply, r: Random) -> None:
         match r.choice(("status", "wire", "body", "null")):

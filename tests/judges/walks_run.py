@@ -113,7 +113,7 @@ class _Walk:
 
     async def ask_for_one(self) -> list[Finding]:
         """Ask for a single object with odd bytes."""
-        item = next((one for one in self._tenant.snapshots[0].items if one.name.startswith("v")), None)
+        item = next((one for one in self._tenant.snapshots[0].items if one.has_id), None)
         if not self._s.odd or item is None or self._s.slow:
             return []
         self._tenant.single = item

@@ -106,6 +106,10 @@ class Scenario:
     """The share of items with odd bytes."""
     halves: bool = False
     """Whether these are half surrogates only, which can be read."""
+    refuses: float = 0.0
+    """The share of good answers to a page that say no instead, with a status of success."""
+    nos: float = 0.0
+    """The share of items that say no instead of being one."""
     asks_commit: bool = False
     """Whether the catalog's commit is asked for after the walk."""
     statuses: tuple[int, ...] = field(default=_STATUSES)
@@ -169,6 +173,7 @@ def draw(seed: int) -> Scenario:
     if scenario.slow:
         scenario.faults = ("slow head", "slow body")
     _draw_oddities(Random(f"{seed}/oddities"), scenario)
+    _draw_refusals(Random(f"{seed}/refusing"), scenario)
     return scenario
 
 
@@ -182,6 +187,20 @@ def _draw_oddities(r: Random, s: Scenario) -> None:
     if treated is not None:
         for part in s.parts:
             part.options = part.options | {"on_bad_item": treated}
+
+
+def _draw_refusals(r: Random, s: Scenario) -> None:
+    """Answers and items that say no, and how items are treated that have no identity; drawn apart as well."""
+    if r.random() < 0.12:
+        s.refuses = r.choice((0.1, 0.3))
+    plain = s.equal == 1 and not s.bad_item and not s.odd and s.pad <= 3000
+    if plain and r.random() < 0.08:
+        s.nos = r.choice((0.1, 0.3, 1.0))
+    if s.nos or (s.kind != "scroll" and s.ids != "own" and not s.odd):
+        treated = r.choice((None, "skip", "skip", "yield", "yield"))
+        if treated is not None:
+            for part in s.parts:
+                part.options = part.options | {"on_bad_item": treated}
 
 
 def _pad(r: Random, count: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from tests.judges.walks_list import Item, Snapshot, grown, made, page_of
+from tests.judges.walks_refuse import beside, refusal
 from tests.judges.walks_scenario import Scenario
 from tests.judges.walks_wire import LOST, ROTTEN, Reply, Request
 
@@ -192,6 +193,8 @@ class ListTenant:
         passed = cursor is not None and cursor.endswith("passed")  # an empty page led here
         self._fill(entry, walk, start, size, r, passed=passed)
         self._spoil(entry, fault, r)
+        if not fault:
+            self._refuse(entry, walk, start)
         if fault in {"items null", "no items"} and r.random() < 0.5:
             walk.at = start
         return entry
@@ -336,6 +339,19 @@ class ListTenant:
             reply.body = reply.body[:-1] + b',"more":' + rest + b"}"
         if fault:
             entry.note = f"{entry.note} {fault}".strip()
+
+    def _refuse(self, entry: Entry, walk: Pass, start: int) -> None:
+        """Answer a page that would be good with a no, or put an error beside its items."""
+        r = Random(f"{self.scenario.seed}/refusals/{self._requests}")
+        if r.random() >= self.scenario.refuses:
+            return
+        if entry.items and r.random() < 0.3:
+            entry.reply.body = beside(entry.reply.body, r)
+            return
+        entry.reply.status, entry.reply.body = refusal(r)
+        entry.items, entry.end, entry.note = (), False, "says no"
+        if r.random() < 0.5:
+            walk.at = start
 
     # the list itself
 
