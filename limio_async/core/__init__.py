@@ -12,6 +12,7 @@ readback.py  whether a write happened whose answer was lost
 limiter.py   how many requests are on the wire at once, and when the next may leave
 deadline.py  deadlines that share one timer
 codec.py     turns values into requests, and answers into values or the right error: pure
+bodies.py    bodies of requests, and which field is wrong: pure
 identity.py  whether a success says yes: pure
 splitter.py  the parts of JSON that msgspec refuses as a whole: pure
 words.py     what the body of an answer says, in one short line: pure

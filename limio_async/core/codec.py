@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from limio_async import errors
+from limio_async.core.bodies import payload_of
 from limio_async.core.identity import says_yes, tells_of_error
 from limio_async.core.outcome import error_for, refused, unreadable
 from limio_async.core.splitter import elements
@@ -74,7 +75,7 @@ def build_request(
         else:
             sent[param.wire.lower()] = _header(endpoint.operation, param.name, value)
     pairs.extend((query or {}).items())
-    payload = _payload(endpoint, body)
+    payload = payload_of(endpoint, body)
     if payload is not None:
         form = endpoint.body_format == "form"
         sent["content-type"] = "application/x-www-form-urlencoded" if form else "application/json"
@@ -228,19 +229,3 @@ def _header(operation: str, name: str, value: Any) -> str:
             f"{name} holds a character that a header cannot carry", operation=operation
         )
     return text
-
-
-def _payload(endpoint: Endpoint[Any], body: object) -> bytes | None:
-    if endpoint.body is None:
-        return None
-    if body is None:
-        raise errors.InvalidArgument("a body is required", operation=endpoint.operation)
-    try:
-        if endpoint.body_format == "form":
-            return urlencode(msgspec.to_builtins(body)).encode()
-        payload = msgspec.json.encode(body)
-    except (TypeError, msgspec.MsgspecError, *UNDECODABLE) as error:
-        raise errors.InvalidArgument(f"body: {error}", operation=endpoint.operation) from None
-    if not payload.lstrip().startswith(b"{"):
-        raise errors.InvalidArgument("body: not a JSON object", operation=endpoint.operation)
-    return payload
