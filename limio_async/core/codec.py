@@ -17,7 +17,7 @@ from limio_async.core.identity import says_yes, tells_of_error
 from limio_async.core.outcome import error_for, refused, unreadable
 from limio_async.core.splitter import elements
 from limio_async.core.tolerant import mended
-from limio_async.core.wire import UNDECODABLE, Endpoint, Param, Redirect, Request, Response, Retry
+from limio_async.core.wire import BOM, UNDECODABLE, Endpoint, Param, Redirect, Request, Response, Retry
 
 __all__ = [
     "build_request",
@@ -129,7 +129,7 @@ def read_response(endpoint: Endpoint[T], response: Response) -> T:
 
 
 def decode(operation: str, body: Any, decoder: msgspec.json.Decoder[T], *, at: str = "$") -> T:
-    """*body* as the decoder's type, half surrogates as U+FFFD; *at* is where in the answer it was found.
+    """*body* as the decoder's type, half surrogates as U+FFFD, without a mark before it; *at* is where in the answer it was found.
 
     As `msgspec.Raw`, it is the exact bytes. Raises `Unreadable`.
     """
@@ -139,12 +139,12 @@ def decode(operation: str, body: Any, decoder: msgspec.json.Decoder[T], *, at: s
         first = error
     raw = bytes(body)
     try:
-        if (text := mended(raw)) == raw:
+        if (text := mended(raw.removeprefix(BOM))) == raw:
             raise first
         value = decoder.decode(text)
     except UNDECODABLE as error:
         raise unreadable(operation, raw, str(error), at) from None
-    return cast("T", msgspec.Raw(raw.strip())) if isinstance(value, msgspec.Raw) else value
+    return cast("T", msgspec.Raw(raw.removeprefix(BOM).strip())) if isinstance(value, msgspec.Raw) else value
 
 
 def decode_as(operation: str, body: bytes, kind: type[T]) -> T:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import lru_cache
 
 import aiohttp
 from yarl import URL
 
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import AnswerLost, ClientClosed, TransportError, Unreadable
-from limio_async.transport.body import Body, BrokenOff, TooLarge
+from limio_async.transport.body import Body, BrokenOff, NotGzip, TooLarge
 from limio_async.transport.translation import translated
 from limio_async.transport.workarounds import (
     OnCleanConnections,
@@ -32,8 +33,8 @@ _LARGEST_BODY = 32 * 1024 * 1024
 _CHUNK = 256 * 1024
 _READ_AT_ONCE = 1024 * 1024
 _GZIP = frozenset({"gzip", "x-gzip"})
-_READ = _GZIP | {"", "identity"}
-"""The encodings of bodies that are understood."""
+_PLAIN = frozenset({"", "identity", "none", "binary", "8bit", "7bit", "utf-8", "utf8", "ascii", "us-ascii"})
+"""What stands where the encoding should, on bodies that have none."""
 _LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
 """Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
 request leaves; then nobody knows whether it was read, which costs a scroll its page and an order its answer."""
@@ -100,7 +101,8 @@ class AiohttpTransport:
             await session.close()
 
     async def _body(self, answer: aiohttp.ClientResponse, operation: str) -> bytes:
-        encoding = answer.headers.get("content-encoding", "").lower()
+        given = answer.headers.getall("content-encoding", ())
+        encoding = _encoding(*given) if given else ""
         if self._borrowed is not None and self._borrowed.auto_decompress:
             encoding = ""  # by now
         body = Body(self._largest_body, zipped=encoding in _GZIP)
@@ -111,11 +113,15 @@ class AiohttpTransport:
                 with ends_with_its_connection(answer):
                     async for chunk in answer.content.iter_any():
                         body.add(chunk)
+            whole = body.whole()
         except TooLarge:
             said = f"the answer is larger than {self._largest_body:,} bytes; ask for smaller pages"
             raise Unreadable(said, operation=operation, status=answer.status, too_large=True) from None
-        whole = body.whole()
-        if encoding not in _READ and whole:
+        except NotGzip:
+            if answer.status < 400:
+                raise
+            return b""
+        if encoding and encoding not in _GZIP and whole:
             if answer.status < 400:
                 said = f"the answer is in {encoding}; gzip was asked for"
                 raise Unreadable(said, operation=operation, status=answer.status)
@@ -138,6 +144,13 @@ class AiohttpTransport:
                 read_bufsize=_READ_AT_ONCE,
             )
         return self._sessions[idle]
+
+
+@lru_cache(maxsize=64)
+def _encoding(*given: str) -> str:
+    """Return the encoding that `Content-Encoding` means; empty for a body as it is."""
+    named = (one.strip().lower() for one in ",".join(given).split(","))
+    return ", ".join(one for one in named if one not in _PLAIN)
 
 
 def _data(body: bytes | None) -> bytes | io.BytesIO | None:

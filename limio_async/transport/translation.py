@@ -11,6 +11,8 @@ from limio_async.transport.body import BrokenOff
 
 __all__ = ["Unclean", "translated"]
 
+_BROKEN_OFF = "the answer's body broke off"
+
 
 class Unclean(aiohttp.ClientConnectionError):
     """Not used: something had come on a kept connection that nobody asked for."""
@@ -25,8 +27,10 @@ def translated(error: aiohttp.ClientError | TimeoutError | BrokenOff, operation:
             return NeverSent("a kept connection could not be used", operation=operation)
         case aiohttp.ServerDisconnectedError():
             return AnswerLost("the server hung up without an answer", operation=operation)
-        case aiohttp.ClientPayloadError() | BrokenOff():
-            return AnswerLost("the answer's body broke off", operation=operation)
+        case aiohttp.ClientPayloadError():
+            return AnswerLost(_BROKEN_OFF, operation=operation)
+        case BrokenOff():
+            return AnswerLost(str(error) or _BROKEN_OFF, operation=operation)
         case aiohttp.ClientResponseError():
             return AnswerLost("the answer is not HTTP", operation=operation)
         case TimeoutError():

@@ -19,7 +19,7 @@ from aiohttp.connector import Connection
 
 from limio_async.core.splitter import container
 from limio_async.core.tolerant import mended
-from limio_async.core.wire import UNDECODABLE, Response
+from limio_async.core.wire import BOM, UNDECODABLE, Response
 from limio_async.transport.translation import Unclean, translated
 
 __all__ = ["OnCleanConnections", "ends_with_its_connection", "is_cut_short", "no_hidden_resend"]
@@ -98,13 +98,14 @@ def is_cut_short(response: Response) -> bool:
     told = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
     if told or not 200 <= response.status < 300 or response.status == 204:
         return False
+    body = response.body.removeprefix(BOM)
     try:
-        _SKIM.decode(mended(response.body))
+        _SKIM.decode(mended(body))
     except UNDECODABLE as error:
-        if "truncated" in str(error) or str(error).endswith(f"(byte {len(response.body)})"):
+        if "truncated" in str(error) or str(error).endswith(f"(byte {len(body)})"):
             return True
         if isinstance(error, RecursionError):
             return False
-        text = response.body.lstrip()  # what msgspec refuses may stand before the end that is missing
+        text = body.lstrip()  # what msgspec refuses may stand before the end that is missing
         return text[:1] in {b"{", b"["} and container(text, 0) is None
     return False

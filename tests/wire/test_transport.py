@@ -315,6 +315,47 @@ async def test_gzip_is_asked_for_and_nothing_else_understood() -> None:
     assert b"accept-encoding: gzip\r\n" in server.requests[0].lower()
 
 
+PLAIN = ("UTF-8", "utf8", "None", "BINARY", "identity", "identity, utf-8", "8bit", "US-ASCII", "")
+
+
+@pytest.mark.parametrize(
+    "named", [*PLAIN, "gzip, identity", "Identity,GZIP", "x-gzip", "utf-8, gzip", "gzip,"]
+)
+async def test_what_is_no_encoding_changes_no_body(named: str) -> None:
+    body = b'{"ok":true}'
+    sent = body if named in PLAIN else gzip.compress(body) + b"\r\n"
+    async with raw_server(http(sent, "200 OK", f"content-encoding: {named}")) as server:
+        assert (await send(server)).body == body
+
+
+async def test_encodings_in_two_headers_are_one_list() -> None:
+    zipped = http(gzip.compress(b"1"), "200 OK", "content-encoding: identity", "content-encoding: gzip")
+    async with raw_server(zipped) as server:
+        assert (await send(server)).body == b"1"
+
+
+@pytest.mark.parametrize("named", ["deflate", "zstd", "gzip, br", "gzip, gzip", "utf-16", "identity, br"])
+async def test_another_encoding_is_named(named: str) -> None:
+    said = f"the answer is in {named.removeprefix('identity, ')}; gzip was asked for"
+    async with raw_server(http(b"{}", "200 OK", f"content-encoding: {named}")) as server:
+        with pytest.raises(errors.Unreadable, match=said):
+            await send(server)
+
+
+@pytest.mark.parametrize("body", [b'{"ok":true}', b"OK", b"<html>", b"\x78\x9c"])
+async def test_announced_gzip_that_is_none_says_so_but_for_an_error_whose_status_says_enough(
+    body: bytes,
+) -> None:
+    lie = "content-encoding: gzip"
+    async with raw_server(http(body, "200 OK", lie), http(body, "404 Not Found", lie)) as server:
+        with pytest.raises(
+            errors.AnswerLost, match="^getThing: the answer is announced as gzip and is none$"
+        ):
+            await send(server)
+        answer = await send(server)
+    assert (answer.status, answer.body) == (404, b"")
+
+
 async def test_a_borrowed_session_may_have_decompressed_already() -> None:
     zipped = http(gzip.compress(b'{"ok":true}'), "200 OK", "content-encoding: gzip")
     for by_itself in (True, False):

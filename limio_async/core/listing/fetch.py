@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from limio_async.core.codec import build_request
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import page_query
 from limio_async.core.listing.page_size import PageSize
-from limio_async.core.wire import Attempt, ListEndpoint, Request, Response
+from limio_async.core.wire import BOM, Attempt, ListEndpoint, Request, Response
 from limio_async.errors import AnswerLost, ClientClosed, DeadlineExceeded, LimioError, Unreadable
 
 __all__ = ["Answer", "Fetcher", "Sender"]
@@ -124,7 +126,7 @@ class Fetcher:
     async def _ask(self, cursor: Cursor | None) -> Answer:
         self.lost = self._paging.species.advances and cursor is not None
         try:
-            answer = await self._sender.send(self._request(cursor), timeout=self._timeout)
+            response, attempts = await self._sender.send(self._request(cursor), timeout=self._timeout)
         except LimioError as error:
             self._count(error.attempts)
             left = (
@@ -137,9 +139,11 @@ class Fetcher:
         except Exception:  # of a strategy of the caller's: nothing left
             self.lost = False
             raise
-        self._count(answer[1])
+        self._count(attempts)
         self.lost = False
-        return answer
+        if response.body.startswith(BOM):
+            response = msgspec.structs.replace(response, body=response.body.removeprefix(BOM))
+        return response, attempts
 
     def _request(self, cursor: Cursor | None) -> Request:
         query = page_query(self._paging, self._size.now, cursor)
