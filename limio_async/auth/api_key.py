@@ -8,7 +8,7 @@ __all__ = ["ApiKey"]
 
 
 class ApiKey(FixedCredential):
-    """`Authorization: <key>`, without a scheme word. The only credential that `/campaigns` takes."""
+    """`Authorization: <key>`, without a scheme word. What the seeds know `/campaigns` to take."""
 
     def __init__(self, key: str) -> None:
         super().__init__("key", header_value(key, "the API key"))

@@ -67,7 +67,7 @@ def unreadable(operation: str, body: bytes, reason: str, at: str) -> errors.Unre
     if body.lstrip()[:1] == b"<":
         said, spot = "expected JSON, got a page of HTML; is the host right?", at
     return errors.Unreadable(
-        f"{said[:1].lower()}{said[1:]} - at {spot}".replace("`", ""),
+        f"{said if said.startswith('JSON') else said[:1].lower() + said[1:]} - at {spot}".replace("`", ""),
         operation=operation,
         spot=spot,
         body=_body(operation, body),
