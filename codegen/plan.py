@@ -81,6 +81,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     errata: tuple[str, ...]
     reads_back: ReadsBack | None
+    prefers: str | None
     identity: tuple[str, ...]
     sample: str
     beside: str | None
@@ -223,6 +224,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         source=_source(node),
         errata=entry.errata,
         reads_back=_reads_back(name, entry, overlay),
+        prefers=_prefers(name, node, entry, overlay),
         identity=_identity(name, entry, returns, models, overlay),
         sample=entry.sample,
         beside=entry.beside,
@@ -250,6 +252,12 @@ def _reads_back(name: str, entry: Entry, overlay: Overlay) -> ReadsBack | None:
     if found and found.operation not in overlay.operations:
         raise overlay.stop(f"operations.{name}.reads_back", f"there is no operation {found.operation}")
     return found
+
+
+def _prefers(name: str, node: Node, entry: Entry, overlay: Overlay) -> str | None:
+    if entry.prefers and entry.prefers not in _auth(node):
+        raise overlay.stop(f"operations.{name}.prefers", f"the operation takes no {entry.prefers}")
+    return entry.prefers
 
 
 def _identity(name: str, entry: Entry, returns: Type, models: Models, overlay: Overlay) -> tuple[str, ...]:

@@ -291,6 +291,8 @@ def _endpoint(one: Operation) -> str:
         form = ', body_format="form"' if one.body_format == "form" else ""
         facts.append(f"body={_type(one.body)}{form}")
     facts.append(f'summary={one.summary!r}, source="{one.source}"')
+    if one.prefers:
+        facts.append(f'prefers="{one.prefers}"')
     if one.identity:
         facts.append(f"identity={one.identity!r}")
     if found := one.reads_back:

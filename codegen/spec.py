@@ -164,6 +164,8 @@ class Entry(_Table, frozen=True, kw_only=True):
     reads: bool = False
     """Whether it changes nothing although its method is not GET."""
     reads_back: ReadsBack | None = None
+    prefers: Literal["key", "bearer", "session"] | None = None
+    """The credential that is sent where the client has it."""
     identity: tuple[str, ...] = ()
     """Fields of which a success, of a list each item, has at least one."""
     sample: str = "none"

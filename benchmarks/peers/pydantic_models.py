@@ -101,6 +101,11 @@ def models_upon(base: type[Any]) -> Models:
         family_name: str | None = Field(default=None, alias="familyName")
         user: str | None = None
         team: str | None = None
+        price: Any = None
+        price__limio: Any = None
+        price_reference: str | None = Field(default=None, alias="priceReference")
+        duplicated_from: str | None = Field(default=None, alias="duplicatedFrom")
+        type: str | None = None
 
     class OfferData(base):
         attributes: Attributes | None = None
@@ -132,6 +137,17 @@ def models_upon(base: type[Any]) -> Models:
         synced: bool | None = None
         synced_from: str | None = Field(default=None, alias="syncedFrom")
         last_synced: str | None = Field(default=None, alias="lastSynced")
+        cross_sell_offers__limio: list[dict[str, Any] | str | None] | None = None
+        upsell_offers__limio: list[dict[str, Any] | str | None] | None = None
+        team: Any = None
+        associations: Any = None
+        child_sorting: Any = Field(default=None, alias="childSorting")
+        family_name: str | None = Field(default=None, alias="familyName")
+        headline: str | None = None
+        subline: str | None = None
+        parent_path: str | None = None
+        mobile_style: Any = Field(default=None, alias="mobileStyle")
+        tablet_style: Any = Field(default=None, alias="tabletStyle")
 
     class Offer(CatalogRecord):
         data: OfferData | None = None
@@ -210,6 +226,7 @@ def models_upon(base: type[Any]) -> Models:
         products: list[ProductData | str | None] | None = None
 
     class Subscription(ObjectRecord):
+        id: str
         data: SubscriptionData | None = None
 
     return Models(Offer, Subscription)

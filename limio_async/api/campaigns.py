@@ -51,6 +51,7 @@ LIST_CAMPAIGNS: ListEndpoint[Campaign] = ListEndpoint(
     ),
     summary="List campaigns",
     source="seed",
+    prefers="key",
     identity=("id", "path"),
     errata=(
         "commitId sits under header.",

@@ -90,6 +90,7 @@ def build_request(
         body=payload,
         retry=retry or endpoint.retry,
         accepts=endpoint.auth,
+        prefers=endpoint.prefers,
     )
 
 

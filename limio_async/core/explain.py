@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -87,6 +87,8 @@ class Explainer:
             endpoint, args, body, query=query, headers=self._headers, plain_item_paths=self._plain
         )
         schemes: list[Scheme] = [one for one in endpoint.auth if one in self._offers] or [*endpoint.auth]
+        if endpoint.prefers in self._offers:
+            schemes = [cast("Scheme", endpoint.prefers)]
         shown = {name: value if name in _SHOWN_HEADERS else "***" for name, value in request.headers.items()}
         if schemes:
             shown["authorization"] = _SHOWN[schemes[0]]

@@ -70,6 +70,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry = "safe"
     accepts: tuple[Scheme, ...] = ()
     """The credentials that the operation takes; none means it is sent without."""
+    prefers: Scheme | None = None
+    """The one of them that is sent where the client has it, wherever it stands among the client's."""
 
     def __repr__(self) -> str:  # a header, a query or a body may hold secrets or personal data
         return f"<Request {self.operation} {self.method} {self.target.partition('?')[0]}>"
@@ -236,6 +238,8 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     returns: Any
     """The type an answer is decoded to."""
     auth: tuple[Scheme, ...] = ("bearer",)
+    prefers: Scheme | None = None
+    """The credential that is sent where the client has it, wherever it stands among the client's."""
     retry: Retry = "safe"
     params: tuple[Param, ...] = ()
     body: Any = None

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from limio_async import ApiKey, ClientCredentials, Limio, errors
+from limio_async.core.ports import Auth
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.emulator.server import serve
 
@@ -97,14 +98,20 @@ async def test_a_token_that_expires_during_a_walk_is_renewed_and_the_page_asked_
     assert world.tokens_issued == 2
 
 
-async def test_campaigns_take_the_key_only_and_say_so(world: World) -> None:
-    auth = ClientCredentials(world.client_id, world.client_secret)
-    async with Limio("limio.emulated", auth=auth, transport=InMemoryTransport(world)) as limio:
-        with pytest.raises(
-            errors.MissingCredentials, match="listCampaigns: takes an API key, the client has a bearer"
-        ):
-            await limio.campaigns.list()
-    assert world.count() == 0
+async def test_campaigns_take_a_bearer_where_there_is_no_key_and_prefer_the_key(world: World) -> None:
+    key, token = ApiKey(world.api_key), ClientCredentials(world.client_id, world.client_secret)
+    mine: list[tuple[list[Auth], str]] = [
+        ([token], "Bearer "),
+        ([token, key], ""),
+        ([key, token], ""),
+        ([key], ""),
+    ]
+    for auth, scheme in mine:
+        async with Limio("limio.emulated", auth=auth, transport=InMemoryTransport(world)) as limio:
+            assert (await limio.campaigns.list()).hits == world.campaigns
+            shown = limio.explain(limio.campaigns.list).headers["authorization"]
+        assert shown.startswith("Bearer ") == bool(scheme)
+    assert world.tokens_issued == 1
 
 
 async def test_a_wrong_key_and_a_wrong_secret_are_told_apart(world: World) -> None:
