@@ -15,6 +15,7 @@ _END = "<!-- end of what is generated -->\n"
 _FAULT = "`IncompleteListing`"
 _WARNING = "a warning"
 _WITHOUT_SAMPLE = {
+    "recorded": "recorded answers, described only",
     "described only": "no sample, only a description",
     "a redirect": "a redirect",
     "none": "neither sample nor description",
