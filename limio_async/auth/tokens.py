@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -189,6 +190,9 @@ def token_request(form: Mapping[str, str], *, retry: Retry = "safe") -> Request:
     )
 
 
+_NO_NUMBER = re.compile(rb'("expires_in"\s*:\s*)-?(?:NaN|Infinity)')  # what some write into JSON
+
+
 class _Answer(msgspec.Struct):
     access_token: str
     expires_in: msgspec.Raw = _NOTHING
@@ -198,6 +202,7 @@ class _Refusal(msgspec.Struct):
     error: msgspec.Raw = _NOTHING
     errors: msgspec.Raw = _NOTHING
     message: msgspec.Raw = msgspec.field(name="errorMessage", default=_NOTHING)
+    said: msgspec.Raw = msgspec.field(name="message", default=_NOTHING)
     access_token: msgspec.Raw = _NOTHING
 
 
@@ -216,7 +221,7 @@ def read_token(response: Response, form: Mapping[str, str] | None = None) -> Iss
     if (refused := _refusal(response.body)) is not None:
         words = words_of(response.body, hide=[*secrets_of, *refused], of_text=False)
         raise Unauthorized(words or "no token", operation=_OPERATION, status=response.status)
-    answer = decode_as(_OPERATION, response.body, _Answer)
+    answer = decode_as(_OPERATION, _NO_NUMBER.sub(rb"\1null", response.body), _Answer)
     try:
         token = header_value(answer.access_token, "the token")
     except ConfigurationError as error:
@@ -232,10 +237,10 @@ def _refusal(body: bytes) -> list[str] | None:
         found = decode_as(_OPERATION, body, _Refusal)
     except Unreadable:
         return None
-    if all(
-        bytes(one).translate(None, b" \t\r\n") in _NO_ERROR
-        for one in (found.error, found.errors, found.message)
-    ):
+    told = [found.error, found.errors, found.message]
+    if bytes(found.access_token) == bytes(_NOTHING):  # then a message is no greeting
+        told.append(found.said)
+    if all(bytes(one).translate(None, b" \t\r\n") in _NO_ERROR for one in told):
         return None
     token = decode_as(_OPERATION, found.access_token, object)
     return [token] if isinstance(token, str) and token else []

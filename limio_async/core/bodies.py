@@ -45,7 +45,7 @@ def payload_of(endpoint: Endpoint[Any], body: object) -> bytes | None:
                 endpoint, _fault(body, deepest=_DEEPEST) or "the body is nested too deeply"
             ) from None
         except (TypeError, ValueError, OverflowError, *UNDECODABLE) as error:
-            raise _refused(endpoint, f"body: {error}") from None
+            raise _refused(endpoint, _fault(body, each=True) or f"body: {error}") from None
         if any(suspect in payload for suspect in _SUSPECT) and (fault := _fault(body)):
             raise _refused(endpoint, fault)
     if not payload.lstrip().startswith(b"{"):
@@ -72,8 +72,11 @@ def _package(kind: type) -> str:
     return package if dot and issubclass(kind, msgspec.Struct) else "<none>"
 
 
-def _fault(body: object, *, deepest: float = math.inf) -> str | None:
-    """Return what JSON cannot hold, and where in a body; None where there is nothing of the kind."""
+def _fault(body: object, *, deepest: float = math.inf, each: bool = False) -> str | None:
+    """Return what JSON cannot hold, and where in a body; None where there is nothing of the kind.
+
+    With *each*, every value is tried by itself.
+    """
     path: list[tuple[int, object]] = []  # from the body to what is looked at: who, under which key
     waiting: list[tuple[int, object, object]] = [(0, "", body)]
     while waiting:
@@ -83,14 +86,24 @@ def _fault(body: object, *, deepest: float = math.inf) -> str | None:
             return f"{_spot(path, key)} is {value}, which JSON cannot hold"
         children = list(_children(value))
         if not children:
+            if each and (reason := _unsendable(value)):
+                return f"{_spot(path, key)}: {reason}"
             continue
         if any(id(value) == known for known, _ in path):
             return f"{_spot(path, key)} contains itself"
         if depth > deepest:
-            return f"{_spot(path[:8], '…')} is nested more than {deepest} levels deep"
+            return f"{_spot(path[:8], '…')} is nested too deeply"
         path.append((id(value), key))
         waiting += [(depth + 1, name, child) for name, child in reversed(children)]
     return None
+
+
+def _unsendable(value: object) -> str:
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, *UNDECODABLE) as error:
+        return str(error)
+    return ""
 
 
 def _children(value: object) -> Iterable[tuple[object, object]]:

@@ -13,7 +13,7 @@ from limio_async.core.wire import BOM, UNDECODABLE
 __all__ = ["one_line", "words_of"]
 
 _NAMES = (
-    "message", "error_description", "error", "errors", "detail", "errormessage", "title", "description", "reason",
+    "message", "msg", "error_description", "error", "errors", "detail", "errormessage", "title", "description", "reason",
 )  # fmt: skip
 """Where words are looked for, best first; the case of a name does not count."""
 _LONGEST = 200

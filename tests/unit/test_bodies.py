@@ -108,10 +108,24 @@ def test_what_is_too_deep_is_refused_by_where_it_begins() -> None:
     for _ in range(20_000):
         inner["child"] = {}
         inner = inner["child"]
-    with pytest.raises(
-        errors.InvalidArgument, match=r"^updateObject: child\.child\..* nested more than 200 levels deep"
-    ):
+    with pytest.raises(errors.InvalidArgument, match=r"^updateObject: child\.child\..* is nested too deeply"):
         payload_of(UPDATE, body)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (object(), "Encoding objects of type object is unsupported"),
+        ("\ud800", "surrogates not allowed"),
+        (1j, "complex"),
+        (lambda: None, "function"),
+    ],
+)
+def test_what_cannot_be_encoded_is_refused_by_its_field(value: Any, said: str) -> None:
+    with pytest.raises(
+        errors.InvalidArgument, match=rf"^updateObject: data\.prices\[1\]\.amount.*: .*{said}"
+    ):
+        payload_of(UPDATE, {"data": {"prices": [1, {"amount": [value]}]}})
 
 
 def test_the_same_value_twice_is_no_circle() -> None:

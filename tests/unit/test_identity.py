@@ -236,7 +236,9 @@ def test_every_operation_says_what_tells_a_success_and_names_a_sample_that_is_th
     for name, entry in overlay["operations"].items():
         assert "identity" in entry, name
         sample = entry["sample"]
-        assert sample in {"none", "recorded", "described only", "a redirect"} or (SAMPLES / sample).exists(), name
+        assert (
+            sample in {"none", "recorded", "described only", "a redirect"} or (SAMPLES / sample).exists()
+        ), name
 
 
 # ------------------------------------------------------------------ any answer

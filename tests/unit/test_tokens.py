@@ -17,6 +17,7 @@ from rich.pretty import pretty_repr
 from limio_async import errors
 from limio_async.auth import FileTokenStore, MemoryTokenStore, StoredToken, TokenStore
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
+from limio_async.core.wire import Response
 from tests.unit.helpers import answer
 
 SECRET = "s3cr3t-value"
@@ -265,3 +266,20 @@ def test_nothing_shows_a_token() -> None:
     for one in (IssuedToken(access_token=SECRET, lifetime=1.0), TOKEN, MemoryTokenStore(TOKEN)):
         assert SECRET not in repr(one)
         assert SECRET not in pretty_repr(one)
+
+
+@pytest.mark.parametrize(
+    "lifetime", ["NaN", "-Infinity", " Infinity", '"soon"', "null", "[]", "{}", "true", "-1"]
+)
+def test_a_lifetime_that_is_none_counts_as_an_hour(lifetime: str) -> None:
+    body = f'{{"access_token":"t","expires_in":{lifetime},"token_type":"Bearer"}}'.encode()
+    assert read_token(Response(status=200, headers={}, body=body)).lifetime == 3600
+
+
+@pytest.mark.parametrize("token", ["", ',"access_token":null'])
+def test_a_message_in_the_place_of_a_token_is_a_refusal(token: str) -> None:
+    body = f'{{"message":"Client is disabled"{token}}}'.encode()
+    with pytest.raises(errors.Unauthorized, match="^createToken: 200 Client is disabled$"):
+        read_token(Response(status=200, headers={}, body=body))
+    greeted = b'{"message":"Welcome","access_token":"t"}'
+    assert read_token(Response(status=200, headers={}, body=greeted)).access_token == "t"
