@@ -114,7 +114,7 @@ def read_response(endpoint: Endpoint[T], response: Response) -> T:
         raise error_for(operation, response, endpoint.retry)
     if endpoint.returns is Redirect:
         location = response.headers.get("location")
-        if response.status < 300 and location is None and _JSON.match(response.body):
+        if response.status < 300 and location is None and _JSON.match(response.body.removeprefix(BOM)):
             raise refused(operation, response.body, ("location",), status=response.status)
         return cast("T", Redirect(location=location))
     try:

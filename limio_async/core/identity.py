@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import fields as _fields
 
 from limio_async.core.tolerant import mended
-from limio_async.core.wire import UNDECODABLE
+from limio_async.core.wire import BOM, UNDECODABLE
 
 __all__ = ["ERROR_KEYS", "Judge", "error_beside", "says_yes", "tells_of_error", "told_beside", "told_in"]
 
@@ -53,10 +53,12 @@ class Judge:
         known = _fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
         names = {one.encode_name: one for one in known}
         told = any(one.required and one.type is str for name, one in names.items() if name in identity)
-        self._identity = (
-            () if told or kind is msgspec.Raw else identity
-        )  # bytes are for whoever asked for them
-        whole = names.keys() >= set(identity)
+        if told or kind is msgspec.Raw:  # bytes are for whoever asked for them
+            identity = ()
+        self._identity = identity
+        whole = names.keys() >= set(identity) and all(
+            names[one].default is not msgspec.UNSET for one in identity
+        )
         self._probe = None if whole else _probe(identity)  # what an item is decoded to besides
         self._first = attrgetter(names[identity[0]].name if whole else "field_0") if identity else id
 
@@ -123,7 +125,7 @@ def _tells(fields: Mapping[str, msgspec.Raw], name: str) -> bool:
 
 def _fields_of(body: bytes) -> Mapping[str, msgspec.Raw]:
     try:
-        return _FIELDS.decode(mended(body))
+        return _FIELDS.decode(mended(body.removeprefix(BOM)))
     except UNDECODABLE:
         return {}
 

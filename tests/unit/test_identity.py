@@ -91,6 +91,14 @@ def test_the_error_says_what_is_missing_and_what_the_answer_says(
         read(operation, body)
 
 
+@pytest.mark.parametrize("operation", ["deleteObject", "getTimeline", "recoverBasket", "getObject"])
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b" \n", b"\xef\xbb\xbf\n"])
+def test_what_stands_before_an_error_does_not_make_it_a_success(operation: str, before: bytes) -> None:
+    for body in (b'{"error":"no"}', b'{"errorMessage":"cut \\ud83d"}'):
+        with pytest.raises(errors.Unreadable):
+            read_response(ENDPOINTS[operation], Response(status=200, headers={}, body=before + body))
+
+
 def test_the_token_endpoint_s_answer_is_never_shown() -> None:
     with pytest.raises(errors.Unreadable) as caught:
         read("createToken", {"message": "canary", "refresh": "canary"})
@@ -166,11 +174,20 @@ class Named(msgspec.Struct):
     name: str | None = None
 
 
+class Unset(msgspec.Struct):
+    id: str | msgspec.UnsetType | None = msgspec.UNSET
+    path: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class OneOfThem(msgspec.Struct):
+    path: str | None = None
+
+
 BAD_ITEMS = [{}, {"error": "gone"}, {"name": "of nobody"}, {"id": None, "path": None}, {"message": "no"}]
 
 
 @pytest.mark.parametrize("size", [1, 400_000])
-@pytest.mark.parametrize("kind", [None, dict[str, Any], Named])
+@pytest.mark.parametrize("kind", [None, dict[str, Any], Named, Unset, OneOfThem])
 @pytest.mark.parametrize("bad", BAD_ITEMS)
 async def test_an_item_that_tells_of_nothing_is_a_bad_item_and_its_neighbours_come(
     bad: Any, kind: Any, size: int
