@@ -240,6 +240,8 @@ def _field(field: Field) -> str:
     if field.name != field.wire:
         default = f'field(name="{field.wire}"{default and f", default={default}"})'
     line = f"    {field.name}: {_type(field.type)}{default and f' = {default}'}"
+    if field.narrows:  # all are keywords
+        line += "  # pyright: ignore[reportGeneralTypeIssues]"
     return f"{line}\n{_docstring(_sentence(field.doc))}" if field.doc else line
 
 

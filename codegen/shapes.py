@@ -95,13 +95,14 @@ NONE, UNSET = Plain("None"), Plain("UnsetType")
 
 
 class Field(_Value, frozen=True):
-    """A field of a class; *default* is Python, empty where one must be given."""
+    """A field of a class; *default* is Python, empty where one must be given, *narrows* where the base has one."""
 
     name: str
     wire: str
     type: Type
     default: str
     doc: str
+    narrows: bool = False
 
 
 class Record(_Value, frozen=True):
@@ -425,7 +426,8 @@ class Models:
                 continue
             if before and not self._narrows(field.type, before.type):
                 raise self.properties(name)[wire].stop(f"unsupported: does not fit {wire} of {base}")
-            own.append(field)
+            narrows = before is not None and bool(before.default) and not field.default
+            own.append(msgspec.structs.replace(field, narrows=narrows))
         doc = self._schemas[name].text("description")
         return Record(name, base, doc, tuple(own), name in self._requested)
 

@@ -72,7 +72,7 @@ def test_what_is_only_answered_takes_null_for_missing(files: dict[str, str], lin
         "class OrderBase(Struct, frozen=True, kw_only=True):",
         "    order_type: str",
         '    spec_version: str | UnsetType = field(name="__spec_version", default=UNSET)',
-        '    order_type: Literal["new"] = "new"\n    place: Place',
+        '    order_type: Literal["new"] = "new"\n    place: Place  # pyright: ignore[reportGeneralTypeIssues]',
         'class OtherOrder(OrderBase, frozen=True, kw_only=True):\n    """Does more."""',
         "OrderRequest = NewOrder | OtherOrder",
         '    "renew": OtherOrder,',

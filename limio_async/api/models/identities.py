@@ -33,7 +33,7 @@ class IdToken(Struct, frozen=True, kw_only=True):
 class Identity(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An identity: who owns objects."""
 
-    id: str
+    id: str  # pyright: ignore[reportGeneralTypeIssues]
     data: dict[str, Any] | None = None
 
 

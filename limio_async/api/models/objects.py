@@ -132,7 +132,7 @@ class ObjectEventList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 class Order(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stored order. Known status values: active, complete, pending-payment."""
 
-    id: str
+    id: str  # pyright: ignore[reportGeneralTypeIssues]
     data: OrderData | None = None
 
 

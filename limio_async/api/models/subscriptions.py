@@ -21,7 +21,7 @@ __all__ = [
 class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A subscription of the signed-in user with what belongs to it."""
 
-    id: str
+    id: str  # pyright: ignore[reportGeneralTypeIssues]
     data: SubscriptionData | None = None
     offers: list[LimioObject | None] | None = None
     add_ons: list[LimioObject | None] | None = field(name="addOns", default=None)
@@ -40,7 +40,7 @@ class SalesforceSubscriptionsResponse(Struct, frozen=True, kw_only=True, omit_de
 class Subscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A subscription. Known status values: initial, active, pending, cancelled, expired."""
 
-    id: str
+    id: str  # pyright: ignore[reportGeneralTypeIssues]
     data: SubscriptionData | None = None
 
 

@@ -126,7 +126,7 @@ def head_of(
 ) -> Head:
     """Return what the fields of a page say. Raises `Unreadable`."""
     raw, more = page.get(paging.hits or "", _NULL), page.get(paging.cursor or "", _NULL)
-    stuck = bytes(more)[:1] == b"{" and not paging.species.durable and paging.sends.keys() == {""}
+    stuck = bytes(more)[:1] == b"{" and not paging.species.durable and list(paging.sends) == [""]
     hits, exact = _hits(raw)
     return Head(
         items=items,

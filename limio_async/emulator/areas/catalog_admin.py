@@ -79,12 +79,12 @@ class CatalogAdmin:
         path = diff.get("path")
         if not isinstance(path, str) or self._catalog.locate(path) is None:
             return {"path": path, "error": "Not found"}
-        content = diff.get("diff")
-        if not isinstance(content, dict) or not isinstance(content.get("attributes", {}), dict):
+        content = as_object(diff.get("diff"))
+        if not isinstance(diff.get("diff"), dict) or not isinstance(content.get("attributes", {}), dict):
             return {"path": path, "error": "diff.attributes must be an object"}
         if not content:
             return {"path": path, "error": "diff changes nothing"}
-        for name, value in as_object(content).items():
+        for name, value in content.items():
             if name in _FIXED:
                 return {"path": path, "error": f"diff.{name} cannot be changed"}
             if name in _LISTS and not isinstance(value, list):
