@@ -88,6 +88,12 @@ class OrderBase(Struct, frozen=True, kw_only=True):
     is_trial: bool | UnsetType = field(name="isTrial", default=UNSET)
     has_delivery: bool | UnsetType = field(name="hasDelivery", default=UNSET)
     auto_renew: bool | UnsetType = field(name="autoRenew", default=UNSET)
+    payment_status: str | UnsetType = UNSET
+    """Seen on submitted and stored orders."""
+    payment_reference: str | UnsetType = UNSET
+    original_offer: dict[str, Any] | UnsetType = field(name="originalOffer", default=UNSET)
+    """The offer before the change."""
+    order_reference: str | UnsetType = UNSET
 
 
 class AddOfferOrder(OrderBase, frozen=True, kw_only=True):
@@ -387,6 +393,11 @@ class OtherOrder(OrderBase, frozen=True, kw_only=True):
     """Any other order type, such as renew, refund or deleting a payment method; their bodies are not
     documented.
     """
+
+    for_subscription: SubscriptionRef | UnsetType = field(name="forSubscription", default=UNSET)
+    subscription_id: str | UnsetType = field(name="subscriptionId", default=UNSET)
+    """The shop's form; the documents use forSubscription."""
+    order_items: list[OrderItemInput] | UnsetType = field(name="orderItems", default=UNSET)
 
 
 class PayInvoiceOrder(OrderBase, frozen=True, kw_only=True):
