@@ -83,6 +83,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     reads_back: ReadsBack | None
     prefers: str | None
     identity: tuple[str, ...]
+    says: str
     sample: str
     beside: str | None
     errors: tuple[str, ...]
@@ -226,6 +227,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         reads_back=_reads_back(name, entry, overlay),
         prefers=_prefers(name, node, entry, overlay),
         identity=_identity(name, entry, returns, models, overlay),
+        says=entry.says,
         sample=entry.sample,
         beside=entry.beside,
         errors=_errors(node),

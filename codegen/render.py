@@ -297,6 +297,8 @@ def _endpoint(one: Operation) -> str:
         facts.append(f'prefers="{one.prefers}"')
     if one.identity:
         facts.append(f"identity={one.identity!r}")
+    if one.says:
+        facts.append(f"says={one.says!r}")
     if found := one.reads_back:
         facts.append(f'reads_back=ReadsBack(operation="{found.operation}", args={found.args!r})')
     if one.errata:

@@ -168,6 +168,8 @@ class Entry(_Table, frozen=True, kw_only=True):
     """The credential that is sent where the client has it."""
     identity: tuple[str, ...] = ()
     """Fields of which a success, of a list each item, has at least one."""
+    says: str = ""
+    """A word in every success, in lower case."""
     sample: str = "none"
     """The recorded answer or sample that tells so, or a word for why there is none."""
     errata: tuple[str, ...] = ()

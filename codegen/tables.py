@@ -51,6 +51,7 @@ def _identities(plan: Plan) -> str:
     for one in _sorted(plan):
         if one.view_of is None:
             has = " or ".join(f"`{name}`" for name in one.identity) or "nothing in particular"
+            has += f", with the word {one.says}" if one.says else ""
             rows.append(
                 [f"`{one.resource}.{one.name}`", "each item" if one.cursor else "the answer", has, _seen(one)]
             )

@@ -36,6 +36,7 @@ CREATE_JOURNEY_V2: Endpoint[MessageResponse] = Endpoint(
     summary="Create a journey",
     source="seed",
     identity=("message",),
+    says="success",
     reads_back=ReadsBack(operation="getJourneyV2", args={"name": "body:name"}),
 )
 
@@ -54,6 +55,7 @@ DELETE_JOURNEY_V2: Endpoint[MessageResponse] = Endpoint(
     summary="Delete a journey",
     source="seed",
     identity=("message",),
+    says="success",
 )
 
 GET_JOURNEY_V2: Endpoint[JourneyV2Record] = Endpoint(

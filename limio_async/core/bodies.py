@@ -18,7 +18,7 @@ __all__ = ["payload_of"]
 
 _DEEPEST = 200
 _SHOWN = 3  # names of a long list
-_SUSPECT = (b"null", b'NaN"', b'nfinity"')
+_SUSPECT = (b"null", b"NaN", b'nfinity"', b'nan"', b'inf"')
 """What stands in JSON where a number that it cannot hold was: msgspec writes null, and a `Decimal` as text."""
 
 
@@ -82,7 +82,7 @@ def _fault(body: object, *, deepest: float = math.inf, each: bool = False) -> st
     while waiting:
         depth, key, value = waiting.pop()
         del path[depth:]
-        if isinstance(value, float | Decimal) and not math.isfinite(value):
+        if _is_no_number(value):
             return f"{_spot(path, key)} is {value}, which JSON cannot hold"
         children = list(_children(value))
         if not children:
@@ -106,12 +106,19 @@ def _unsendable(value: object) -> str:
     return ""
 
 
+def _is_no_number(value: object) -> bool:
+    if isinstance(value, Decimal):
+        return not value.is_finite()
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def _children(value: object) -> Iterable[tuple[object, object]]:
     if isinstance(value, msgspec.Struct):
         names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
         return ((wire, getattr(value, name)) for wire, name in names)
     if isinstance(value, Mapping):
-        return cast("Mapping[object, object]", value).items()
+        items = cast("Mapping[object, object]", value).items()
+        return [*((f"the key {key}", key) for key, _ in items if _is_no_number(key)), *items]
     if isinstance(value, list | tuple | set | frozenset):
         return enumerate(cast("Iterable[object]", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

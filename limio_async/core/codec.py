@@ -18,6 +18,7 @@ from limio_async.core.outcome import error_for, refused, unreadable
 from limio_async.core.splitter import elements
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import BOM, UNDECODABLE, Endpoint, Param, Redirect, Request, Response, Retry
+from limio_async.core.words import words_of
 
 __all__ = [
     "build_request",
@@ -38,7 +39,7 @@ _OURS = frozenset(
     {"authorization", "connection", "content-length", "content-type", "cookie", "host", "transfer-encoding"}
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")  # nothing in it needs to be escaped
-_JSON = re.compile(rb"\s*(?:[{[]|null\s*$)")
+_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
 _NO_NAME = re.compile(r"^\.{0,2}$")
 
 
@@ -114,7 +115,7 @@ def read_response(endpoint: Endpoint[T], response: Response) -> T:
         raise error_for(operation, response, endpoint.retry)
     if endpoint.returns is Redirect:
         location = response.headers.get("location")
-        if response.status < 300 and location is None and _JSON.match(response.body.removeprefix(BOM)):
+        if response.status < 300 and location is None and not _PAGE.match(response.body):
             raise refused(operation, response.body, ("location",), status=response.status)
         return cast("T", Redirect(location=location))
     try:
@@ -124,8 +125,9 @@ def read_response(endpoint: Endpoint[T], response: Response) -> T:
             raise refused(operation, response.body, identity, status=response.status) from None
         error.status = response.status
         raise
-    if not says_yes(identity, value) if identity else tells_of_error(response.body):
-        raise refused(operation, response.body, identity, status=response.status)
+    yes = says_yes(identity, value) if identity else not tells_of_error(response.body)
+    if not yes or (endpoint.says and endpoint.says not in words_of(response.body).lower()):
+        raise refused(operation, response.body, identity, says=endpoint.says, status=response.status)
     return cast("T", value)
 
 

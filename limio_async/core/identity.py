@@ -24,6 +24,13 @@ ERROR_KEYS = ("error", "errors", "errorMessage", "message")
 """Where an answer tells of an error; a `message` only if nothing vouches for the answer."""
 
 _NOTHING = re.compile(rb"null|false|\"\s*\"|\[\s*\]|\{\s*\}")
+_NO = re.compile(rb"false|\"\s*false\s*\"", re.IGNORECASE)
+_FAILED = re.compile(rb"\"?\s*[45][0-9]{2}\s*\"?")
+_BESIDE_WORDS = frozenset({
+    "body", "code", "detail", "headers", "instance", "message", "path", "request_id", "requestid", "status",
+    "statuscode", "timestamp", "title", "type",
+})  # fmt: skip
+"""What stands beside the words of an error that has no other sign: where there is more, it is an answer."""
 _LONGEST_LINE = 200
 _NULL = msgspec.Raw(b"null")
 _BESIDE_MESSAGE = frozenset({"message", "Message", "code", "status", "statusCode", "requestId", "type"})
@@ -31,10 +38,13 @@ _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dic
 
 
 def says_yes(identity: tuple[str, ...], value: object) -> bool:
-    """Return whether *value*, decoded or raw, has one of the fields in *identity*; of a list, whether each has."""
+    """Return whether *value*, decoded or raw, has one of the fields in *identity*; of a list, whether each has.
+
+    A field that is null, false or empty text is none.
+    """
     if isinstance(value, msgspec.Struct):
-        held = (getattr(value, name) for name in _names(type(value), identity))
-        return any(one is not None and one is not msgspec.UNSET for one in held)
+        first, others = _getters(type(value), identity)
+        return _is_told(first(value)) or any(_is_told(get(value)) for get in others)
     if isinstance(value, msgspec.Raw):
         try:
             value = msgspec.json.decode(mended(bytes(value)))
@@ -43,24 +53,24 @@ def says_yes(identity: tuple[str, ...], value: object) -> bool:
     if isinstance(value, list):
         return all(one is None or says_yes(identity, one) for one in cast("list[object]", value))
     fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
-    return any(fields.get(name) is not None for name in identity)
+    return any(_is_told(fields.get(name)) for name in identity)
+
+
+def _is_told(value: object) -> bool:
+    if isinstance(value, str):
+        return value != "" and value != "false"
+    return value is not None and value is not False and value is not msgspec.UNSET
 
 
 class Judge:
-    """Tells whether the items of pages, decoded to *kind*, say yes; looks at none where *kind* alone tells it."""
+    """Tells whether the items of pages, decoded to *kind*, say yes."""
 
     def __init__(self, kind: Any, identity: tuple[str, ...]) -> None:
+        self._identity = () if kind is msgspec.Raw else identity  # bytes are for whoever asked for them
         known = _fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
-        names = {one.encode_name: one for one in known}
-        told = any(one.required and one.type is str for name, one in names.items() if name in identity)
-        if told or kind is msgspec.Raw:  # bytes are for whoever asked for them
-            identity = ()
-        self._identity = identity
-        whole = names.keys() >= set(identity) and all(
-            names[one].default is not msgspec.UNSET for one in identity
-        )
+        whole = {one.encode_name for one in known} >= set(identity)
         self._probe = None if whole else _probe(identity)  # what an item is decoded to besides
-        self._first = attrgetter(names[identity[0]].name if whole else "field_0") if identity else id
+        self._first = _getters(kind if whole else _probe(identity), identity)[0] if identity else id
 
     def all_say_yes(self, items: list[Any], decoded: Callable[[Any], list[Any]]) -> bool:
         """Return whether each item of a page does; *decoded* gives its items as another type."""
@@ -70,18 +80,17 @@ class Judge:
             judged = items if self._probe is None else decoded(self._probe)
         except UNDECODABLE:
             return False
-        return None not in map(self._first, judged) or all(says_yes(self._identity, one) for one in judged)
+        return all(map(self._first, judged)) or all(says_yes(self._identity, one) for one in judged)
 
     def says_yes(self, item: Any, raw: msgspec.Raw) -> bool:
         """Return whether an item does, which was decoded from *raw*."""
         if not self._identity:
             return True
         try:
-            return says_yes(
-                self._identity, item if self._probe is None else msgspec.json.decode(raw, type=self._probe)
-            )
+            judged = item if self._probe is None else msgspec.json.decode(raw, type=self._probe)
         except UNDECODABLE:
             return False
+        return says_yes(self._identity, judged)
 
 
 def error_beside(fields: Mapping[str, msgspec.Raw], *, some: bool) -> str:
@@ -94,18 +103,21 @@ def error_beside(fields: Mapping[str, msgspec.Raw], *, some: bool) -> str:
 
 
 def tells_of_error(body: bytes) -> bool:
-    """Return whether an answer that nothing vouches for is the text of an error."""
-    if b'"error' not in body and b'essage"' not in body:
-        return False
-    fields = _fields_of(body)
-    if error_beside(fields, some=True):
-        return True
-    return fields.keys() <= _BESIDE_MESSAGE and (_tells(fields, "message") or _tells(fields, "Message"))
+    """Return whether an answer that nothing vouches for is the text of an error, in whatever case its names are."""
+    fields = {name.lower(): value for name, value in _fields_of(body).items()}
+    for name, value in fields.items():
+        if name.startswith(("error", "fault", "exception")) and not _NOTHING.fullmatch(value):
+            return True
+        if name in {"ok", "success"} and _NO.fullmatch(value):
+            return True
+        if name in {"status", "statuscode", "httpstatuscode"} and _FAILED.fullmatch(value):
+            return True
+    return fields.keys() <= _BESIDE_WORDS and (_tells(fields, "message") or _tells(fields, "detail"))
 
 
 def told_beside(body: bytes) -> str:
     """Return what of a success tells of errors or says `"success": false`; empty where nothing does."""
-    if b'"error' not in body and b"false" not in body:
+    if b'"error' not in body and b'"success"' not in body:
         return ""
     return told_in(_fields_of(body))
 
@@ -113,7 +125,7 @@ def told_beside(body: bytes) -> str:
 def told_in(fields: Mapping[str, msgspec.Raw]) -> str:
     """Return what of the fields of a success tells of errors, as one short line of JSON; empty where none does."""
     told = {name: fields[name] for name in ERROR_KEYS[:-1] if _tells(fields, name)}
-    if fields.get("success", b"") == b"false":
+    if _NO.fullmatch(fields.get("success", _NULL)):
         told["success"] = fields["success"]
     line = " ".join(msgspec.json.encode(told).decode(errors="replace").split()) if told else ""
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
@@ -131,9 +143,13 @@ def _fields_of(body: bytes) -> Mapping[str, msgspec.Raw]:
 
 
 @lru_cache(maxsize=512)
-def _names(kind: type[msgspec.Struct], identity: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the attributes of a class that hold the fields in *identity*."""
-    return tuple(one.name for one in _fields(kind) if one.encode_name in identity)
+def _getters(
+    kind: type[msgspec.Struct], identity: tuple[str, ...]
+) -> tuple[Callable[[object], object], tuple[Callable[[object], object], ...]]:
+    """Return what gets the fields in *identity* of a class: the first, the others."""
+    names = {one.encode_name: one.name for one in _fields(kind)}
+    first, *others = (attrgetter(names[wire]) for wire in identity if wire in names)
+    return first, tuple(others)
 
 
 @lru_cache(maxsize=64)

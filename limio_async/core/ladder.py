@@ -153,9 +153,10 @@ class Ladder:
 
     async def _credential(self, sending: Sending) -> Credential:
         request = sending.request
-        preferred = request.prefers if request.prefers in self._auth.offers else None
+        accepts = request.accepts
+        if request.prefers is not None and request.prefers in self._auth.offers:
+            accepts = (request.prefers,)
         try:
-            accepts = (preferred,) if preferred else request.accepts
             credential = await self._auth.credential(accepts, self._exchange)
         except LimioError as error:
             raise without_credentials(error, request, again=bool(sending.attempts)) from None

@@ -82,11 +82,18 @@ def refuses_token(response: Response) -> bool:
 
 
 def refused(
-    operation: str, body: bytes, identity: tuple[str, ...], *, at: str = "$", status: int = 200
+    operation: str,
+    body: bytes,
+    identity: tuple[str, ...],
+    *,
+    says: str = "",
+    at: str = "$",
+    status: int = 200,
 ) -> errors.Unreadable:
     """Return the error of a success, or of an item *at* a spot of one, that has none of the fields in *identity*."""
     said = words_of(body, of_text=False) if operation not in _NEVER_KEPT else ""
     lacks = f"has no {' or '.join(identity)}" if identity else "tells of an error"
+    lacks += f" with the word {says}" if says else ""
     return errors.Unreadable(
         f"the {'answer' if at == '$' else 'item'} {lacks}{said and f', it says: {said}'} - at {at}",
         operation=operation,

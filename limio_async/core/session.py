@@ -115,7 +115,12 @@ class Session:
             raise outcome from error
         else:
             if told := told_beside(response.body):
-                _log.warning("%s: a success, but the answer also says %s", endpoint.operation, told)
+                shown = (
+                    told
+                    if endpoint.body_format == "json"
+                    else "something that is not shown, as a form has secrets"
+                )
+                _log.warning("%s: a success, but the answer also says %s", endpoint.operation, shown)
             return answer
         finally:
             if trace is not None:

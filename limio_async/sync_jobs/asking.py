@@ -14,7 +14,7 @@ import msgspec
 
 from limio_async.client import Limio
 from limio_async.core.listing import Report
-from limio_async.errors import BadRequest
+from limio_async.errors import ApiError, TooManyRequests, Unauthorized, Unreadable
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.watermarks import arguments
@@ -84,7 +84,9 @@ async def _hidden(limio: Limio, stream: Stream, note: Note) -> str | None:
         everything = await _asked(limio, stream, {}, note)
         try:
             filtered = await _asked(limio, stream, {stream.newer_than or "": _EVERY_ITEM}, note)
-        except BadRequest as error:
+        except (ApiError, Unreadable) as error:
+            if isinstance(error, Unauthorized | TooManyRequests):
+                raise
             return f"the tenant refuses the filter ({error})"
         if not _rebuilt(everything, filtered):
             return _verdict(everything.hits, filtered.hits)

@@ -190,7 +190,10 @@ class _Judge:
             self.tenant.pages = [_reply({**answer.good, **more})]
             told = await self.hear(call.ask(self.limio))
             wrong = "" if told.error is None else "it has its identity"
-            if told.error is None and not any(WORDS in line for line in told.logged):
+            shown = (
+                "not shown" if operation == "createToken" else WORDS
+            )  # what an answer with secrets says is one
+            if told.error is None and not any(shown in line for line in told.logged):
                 wrong = f"the words of its {form} were not logged: {told.logged}"
             self.note(operation, aspect, "beside", told, wrong)
 

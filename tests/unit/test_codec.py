@@ -141,7 +141,7 @@ def test_a_form_body() -> None:
 
 @pytest.mark.parametrize("body", [None, object(), {"a": {1, 2j}}, [1], "x", msgspec.Raw(b"[1]")])
 def test_a_body_that_is_missing_or_not_json_is_refused(body: object) -> None:
-    with pytest.raises(errors.InvalidArgument, match="getThing: .*body"):
+    with pytest.raises(errors.InvalidArgument, match="getThing: (.*body|a\\[1\\]: )"):
         build_request(endpoint(method="POST", body=Body, path="/t", params=()), {}, body)
 
 

@@ -35,7 +35,7 @@ CREDENTIALS: Mapping[str, tuple[Any, str]] = {
 EVERYTHING_NEEDED = Response(  # all that tells a success of any operation
     status=200,
     headers={"location": "https://shop.example.com"},
-    body=b'{"items":[],"subscriptions":[],"journeys":[],"access_token":"t","id":"event-1","name":"n","message":"m",'
+    body=b'{"items":[],"subscriptions":[],"journeys":[],"access_token":"t","id":"event-1","name":"n","message":"a success",'
     b'"success":true,"preview":{},"order":{},"item":{},"owner":"o"}',
 )
 
