@@ -70,7 +70,8 @@ class Judge:
         known = _fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
         whole = {one.encode_name for one in known} >= set(identity)
         self._probe = None if whole else _probe(identity)  # what an item is decoded to besides
-        self._first = _getters(kind if whole else _probe(identity), identity)[0] if identity else id
+        judged = cast("type[msgspec.Struct]", self._probe or kind)
+        self._first = _getters(judged, identity)[0] if self._identity else id
 
     def all_say_yes(self, items: list[Any], decoded: Callable[[Any], list[Any]]) -> bool:
         """Return whether each item of a page does; *decoded* gives its items as another type."""
