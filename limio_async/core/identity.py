@@ -63,35 +63,46 @@ def _is_told(value: object) -> bool:
 
 
 class Judge:
-    """Tells whether the items of pages, decoded to *kind*, say yes."""
+    """Tells whether the items of pages, decoded to *kind*, say yes.
+
+    Where *kind* has some of the fields and an item has one of those, nothing else is looked at.
+    """
 
     def __init__(self, kind: Any, identity: tuple[str, ...]) -> None:
         self._identity = () if kind is msgspec.Raw else identity  # bytes are for whoever asked for them
         known = _fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
-        whole = {one.encode_name for one in known} >= set(identity)
-        self._probe = None if whole else _probe(identity)  # what an item is decoded to besides
-        judged = cast("type[msgspec.Struct]", self._probe or kind)
-        self._first = _getters(judged, identity)[0] if self._identity else id
+        names = {one.encode_name: one.name for one in known}
+        own = [attrgetter(names[wire]) for wire in identity if wire in names]
+        self._first = own[0] if own else None
+        self._own = tuple(own)
+        self._probe = (
+            None if names.keys() >= set(identity) else _probe(identity)
+        )  # what it is decoded to besides
 
     def all_say_yes(self, items: list[Any], decoded: Callable[[Any], list[Any]]) -> bool:
         """Return whether each item of a page does; *decoded* gives its items as another type."""
-        if not self._identity:
+        if not self._identity or (self._first is not None and all(map(self._first, items))):
             return True
+        if self._probe is None:
+            return all(map(self._tells, items))
         try:
-            judged = items if self._probe is None else decoded(self._probe)
+            return all(says_yes(self._identity, one) for one in decoded(self._probe))
         except UNDECODABLE:
             return False
-        return all(map(self._first, judged)) or all(says_yes(self._identity, one) for one in judged)
 
     def says_yes(self, item: Any, raw: msgspec.Raw) -> bool:
         """Return whether an item does, which was decoded from *raw*."""
-        if not self._identity:
+        if not self._identity or self._tells(item):
             return True
         try:
-            judged = item if self._probe is None else msgspec.json.decode(raw, type=self._probe)
+            return self._probe is not None and says_yes(
+                self._identity, msgspec.json.decode(raw, type=self._probe)
+            )
         except UNDECODABLE:
             return False
-        return says_yes(self._identity, judged)
+
+    def _tells(self, item: Any) -> bool:
+        return any(_is_told(get(item)) for get in self._own)
 
 
 def error_beside(fields: Mapping[str, msgspec.Raw], *, some: bool) -> str:
