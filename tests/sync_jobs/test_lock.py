@@ -37,11 +37,11 @@ def take_turns(directory: Path, until: float) -> None:
 
 def test_of_many_processes_one_at_a_time_holds_it(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
-    runners = [spawn.Process(target=take_turns, args=(tmp_path, time.monotonic() + 20)) for _ in range(4)]
+    runners = [spawn.Process(target=take_turns, args=(tmp_path, time.monotonic() + 60)) for _ in range(4)]
     for one in runners:
         one.start()
     for one in runners:
-        one.join(30)
+        one.join(70)
     assert not (tmp_path / "broken").exists()
     assert [int(one.read_text()) for one in tmp_path.glob("turns-*")] == [TURNS] * 4
     assert not (tmp_path / "lock").exists()
