@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from limio_async.core.tolerant import mended
-from limio_async.core.wire import UNDECODABLE, Endpoint, ReadsBack
+from limio_async.core.wire import BOM, UNDECODABLE, Endpoint, ReadsBack
 from limio_async.errors import NotFound
 
 __all__ = ["read_back_args", "reader"]
@@ -57,7 +57,7 @@ def read_back_args(
 def _fields(body: object) -> Mapping[str, Any]:
     try:
         raw = body if isinstance(body, bytes | msgspec.Raw) else msgspec.json.encode(body)
-        fields = msgspec.json.decode(mended(bytes(raw)))
+        fields = msgspec.json.decode(mended(bytes(raw).removeprefix(BOM)))
     except (TypeError, msgspec.MsgspecError, *UNDECODABLE):
         return {}
     return cast("dict[str, Any]", fields) if isinstance(fields, dict) else {}
