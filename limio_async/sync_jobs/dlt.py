@@ -7,13 +7,16 @@ pipeline.run(limio(["offers", "subscriptions"]))
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import dlt
 import msgspec
+from anyio import CancelScope
+from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 from dlt.common.data_types.typing import TDataType
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource, DltSource
@@ -71,7 +74,7 @@ def limio(
 ) -> DltSource:
     """One resource for each of *streams* (`limio sync --help` tells their names), merged by id; none means all.
 
-    *client* makes the client, in the event loop that dlt runs the walks in; all walks of a run share one. The
+    *client* makes the client, in the event loop of the walks, which is not dlt's; all walks of a run share one. The
     other arguments mean what they mean to `sync_jobs.Job`: `full` asks for everything each time, `incremental` for
     what has changed since the last load, `append` adds every version of an item, once, to a table `…_history`. Where the
     tenant's filter hides items, both ask for everything, and the log says so.
@@ -103,9 +106,10 @@ def limio(
 
 
 class _Tenant:
-    """The client that the walks of a run share: made by the first of them, closed by the last."""
+    """The loop and the client that the walks of a run share: made by the first of them, closed by the last."""
 
     def __init__(self, make: Callable[[], Limio]) -> None:
+        self.portal = BlockingPortalProvider()
         self._make = make
         self._open: Limio | None = None
         self._users = 0
@@ -127,12 +131,10 @@ class _Tenant:
 def _resource(of: Stream, tenant: _Tenant, choices: _Choices) -> DltResource:
     table = table_of(of, choices.mode)
 
-    async def rows() -> AsyncGenerator[Any]:
-        async with tenant.client() as limio:
-            walk = _Walk(limio, of, choices, dlt.current.resource_state(table.name))
-            async with aclosing(walk.rows()) as pages:
-                async for page in pages:
-                    yield page
+    def rows() -> Iterator[Any]:
+        state = dlt.current.resource_state(table.name)
+        with tenant.portal as portal, portal.wrap_async_context_manager(tenant.client()) as limio:
+            yield from _stepped(portal, _Walk(limio, of, choices, state).rows())
 
     return dlt.resource(  # pyright: ignore[reportUnknownMemberType]  # its types name pydantic's, which is not here
         rows,
@@ -141,6 +143,36 @@ def _resource(of: Stream, tenant: _Tenant, choices: _Choices) -> DltResource:
         write_disposition="merge",
         columns=_hints(_told(table)),
     )
+
+
+def _stepped(portal: BlockingPortal, rows: AsyncGenerator[Any]) -> Iterator[Any]:
+    """Yield what a walk in the portal's loop does; None while it is under way, so that others have their turn.
+
+    dlt leaves its own loop without waiting for what is closed there. So the walk has another, and is closed when
+    this generator is.
+    """
+    scope: CancelScope | None = None
+
+    async def step() -> Any:
+        nonlocal scope
+        with CancelScope() as scope:
+            return await anext(rows, None)
+
+    coming: Future[Any] | None = None
+    try:
+        while True:
+            coming = portal.start_task_soon(step)
+            while not coming.done():
+                yield None
+            if (found := coming.result()) is None:
+                return
+            yield found
+    finally:
+        if scope is not None:
+            portal.call(scope.cancel)
+        if coming is not None:
+            wait([coming])
+        portal.call(rows.aclose)
 
 
 class _Walk:

@@ -15,6 +15,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from limio_async import Limio, errors
+from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs.dlt import limio
 from limio_async.testing import served
@@ -150,6 +151,50 @@ def test_a_run_that_is_cut_short_does_not_move_the_watermark(make: Make, pipelin
     assert "watermark" not in pipeline.state["sources"]["limio"]["resources"]["offers"]
     pipeline.run(limio(["offers"], client=make))
     assert len(kept(pipeline, "offers")) == 250
+
+
+class _SlowToClose(InMemoryTransport):
+    async def aclose(self) -> None:
+        await asyncio.sleep(0.05)
+        await super().aclose()
+
+
+@pytest.mark.parametrize("pages", [1, 2, 5])
+def test_whoever_stops_a_walk_early_leaves_no_connection_behind(
+    world: World, pipeline: dlt.Pipeline, pages: int
+) -> None:
+    made: list[InMemoryTransport] = []
+
+    def make() -> Limio:
+        made.append(_SlowToClose(world))
+        return Limio("limio.emulated", auth=all_credentials(world), transport=made[-1])
+
+    pipeline.run(limio(["offers", "products"], client=make, page_size=5).add_limit(pages))
+    assert [one.closed for one in made] == [True]
+
+
+class _Stuck(_SlowToClose):
+    cancelled = False
+
+    async def send(self, request: Request, *, timeout: float) -> Response:
+        if request.operation == "listProducts":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled = True
+        return await super().send(request, timeout=timeout)
+
+
+def test_a_walk_that_breaks_ends_those_that_wait(world: World, pipeline: dlt.Pipeline) -> None:
+    world.faults.on("listOffers", page=2).status(403)
+    transport = _Stuck(world)
+
+    def make() -> Limio:
+        return Limio("limio.emulated", auth=all_credentials(world), transport=transport)
+
+    with pytest.raises(PipelineStepFailed, match="listOffers"):
+        pipeline.run(limio(["products", "offers"], client=make, page_size=20))
+    assert (transport.cancelled, transport.closed) == (True, True)
 
 
 def test_append_adds_every_version_once(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
