@@ -24,7 +24,7 @@ from codegen.shapes import (
     python_name,
     type_of,
 )
-from codegen.spec import Cursor, Entry, Node, Overlay, ReadsBack, View, check_names
+from codegen.spec import WITHOUT_SAMPLE, Cursor, Entry, Node, Overlay, ReadsBack, View, check_names
 from limio_async.core.wire import SPECIES, Kind
 
 __all__ = ["Operation", "Parameter", "Plan", "class_name", "constant", "plan"]
@@ -228,7 +228,7 @@ def _operation(path: Node, node: Node, overlay: Overlay, models: Models) -> Oper
         prefers=_prefers(name, node, entry, overlay),
         identity=_identity(name, entry, returns, models, overlay),
         says=entry.says,
-        sample=entry.sample,
+        sample=_sample(name, entry, overlay),
         beside=entry.beside,
         errors=_errors(node),
     )
@@ -269,6 +269,14 @@ def _identity(name: str, entry: Entry, returns: Type, models: Models, overlay: O
         if known and wire not in known:
             raise overlay.stop(f"operations.{name}.identity", f"the answer has no {wire}")
     return entry.identity
+
+
+def _sample(name: str, entry: Entry, overlay: Overlay) -> str:
+    """What tells so: a file of JSON, or one of the words for why there is none."""
+    if not entry.sample.endswith(".json") and entry.sample not in WITHOUT_SAMPLE:
+        known = ", ".join(sorted(WITHOUT_SAMPLE))
+        raise overlay.stop(f"operations.{name}.sample", f"neither a file of JSON nor one of: {known}")
+    return entry.sample
 
 
 def _cursor(name: str, entry: Entry, overlay: Overlay) -> Cursor | None:

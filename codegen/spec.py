@@ -13,7 +13,17 @@ import yaml
 
 from limio_async.core.wire import Kind
 
-__all__ = ["CannotGenerate", "Cursor", "Entry", "Node", "Overlay", "Override", "View", "read"]
+__all__ = [
+    "WITHOUT_SAMPLE",
+    "CannotGenerate",
+    "Cursor",
+    "Entry",
+    "Node",
+    "Overlay",
+    "Override",
+    "View",
+    "read",
+]
 
 SPEC = "openapi/limio.yaml"
 OVERLAY = "openapi/overlay.toml"
@@ -104,6 +114,15 @@ class Node(msgspec.Struct, frozen=True):
                 return {name for child in self.elements() for name in child.schemas()}
             case _:
                 return set()
+
+
+WITHOUT_SAMPLE = {
+    "recorded": "recorded answers, described only",
+    "described only": "no sample, only a description",
+    "a redirect": "a redirect",
+    "none": "neither sample nor description",
+}
+"""Why there is no sample of an answer: the word in the overlay, and what the documents say."""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

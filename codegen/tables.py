@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from codegen.plan import Operation, Plan
-from codegen.spec import CannotGenerate
+from codegen.spec import WITHOUT_SAMPLE, CannotGenerate
 from limio_async.core.wire import SPECIES, Kind, Species
 
 __all__ = ["PAGES", "with_tables"]
@@ -14,12 +14,6 @@ __all__ = ["PAGES", "with_tables"]
 _END = "<!-- end of what is generated -->\n"
 _FAULT = "`IncompleteListing`"
 _WARNING = "a warning"
-_WITHOUT_SAMPLE = {
-    "recorded": "recorded answers, described only",
-    "described only": "no sample, only a description",
-    "a redirect": "a redirect",
-    "none": "neither sample nor description",
-}
 
 
 def with_tables(page: Path, text: str, plan: Plan) -> str:
@@ -60,7 +54,7 @@ def _identities(plan: Plan) -> str:
 
 def _seen(one: Operation) -> str:
     """The sample that tells what a success has, or why none does."""
-    return f"`{one.sample}`" if one.sample.endswith(".json") else _WITHOUT_SAMPLE[one.sample]
+    return f"`{one.sample}`" if one.sample.endswith(".json") else WITHOUT_SAMPLE[one.sample]
 
 
 def _promises(plan: Plan) -> str:

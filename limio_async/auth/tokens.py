@@ -16,6 +16,7 @@ import msgspec
 
 from limio_async.auth.fixed import header_value
 from limio_async.core.codec import decode_as
+from limio_async.core.identity import fields_of, no_in
 from limio_async.core.outcome import error_for
 from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
 from limio_async.core.words import words_of
@@ -37,7 +38,6 @@ _LONGEST_CREDIBLE = 366 * 24 * 3600.0  # beyond it is a time of the clock, or mi
 _OPERATION = "createToken"
 _SECRETS = frozenset({"client_secret", "code", "code_verifier"})
 _NOTHING = msgspec.Raw(b"null")
-_NO_ERROR = frozenset({b"null", b"false", b"0", b'""', b"[]", b"{}"})
 _VERSION = 1
 _LARGEST_FILE = 64 * 1024
 
@@ -198,14 +198,6 @@ class _Answer(msgspec.Struct):
     expires_in: msgspec.Raw = _NOTHING
 
 
-class _Refusal(msgspec.Struct):
-    error: msgspec.Raw = _NOTHING
-    errors: msgspec.Raw = _NOTHING
-    message: msgspec.Raw = msgspec.field(name="errorMessage", default=_NOTHING)
-    said: msgspec.Raw = msgspec.field(name="message", default=_NOTHING)
-    access_token: msgspec.Raw = _NOTHING
-
-
 def read_token(response: Response, form: Mapping[str, str] | None = None) -> IssuedToken:
     """Return the token in an answer to *form*, or raise the error that tells what the caller can do now.
 
@@ -233,16 +225,11 @@ def read_token(response: Response, form: Mapping[str, str] | None = None) -> Iss
 
 def _refusal(body: bytes) -> list[str] | None:
     """Return the secrets beside an error that *body* tells of; None if it tells of none."""
-    try:
-        found = decode_as(_OPERATION, body, _Refusal)
-    except Unreadable:
+    fields = {name: value for name, value in fields_of(body).items() if bytes(value) != b"0"}
+    found = fields.get("access_token", _NOTHING)
+    if not no_in(fields, some=bytes(found) != bytes(_NOTHING)):
         return None
-    told = [found.error, found.errors, found.message]
-    if bytes(found.access_token) == bytes(_NOTHING):  # then a message is no greeting
-        told.append(found.said)
-    if all(bytes(one).translate(None, b" \t\r\n") in _NO_ERROR for one in told):
-        return None
-    token = decode_as(_OPERATION, found.access_token, object)
+    token = decode_as(_OPERATION, found, object)
     return [token] if isinstance(token, str) and token else []
 
 

@@ -84,6 +84,8 @@ def _fault(body: object, *, deepest: float = math.inf, each: bool = False) -> st
         del path[depth:]
         if _is_no_number(value):
             return f"{_spot(path, key)} is {value}, which JSON cannot hold"
+        if isinstance(value, Mapping) and (wrong := next(filter(_is_no_number, value), None)) is not None:
+            return f"{_spot(path, key)} has a key that is {wrong}, which JSON cannot hold"
         children = list(_children(value))
         if not children:
             if each and (reason := _unsendable(value)):
@@ -117,8 +119,7 @@ def _children(value: object) -> Iterable[tuple[object, object]]:
         names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
         return ((wire, getattr(value, name)) for wire, name in names)
     if isinstance(value, Mapping):
-        items = cast("Mapping[object, object]", value).items()
-        return [*((f"the key {key}", key) for key, _ in items if _is_no_number(key)), *items]
+        return cast("Mapping[object, object]", value).items()
     if isinstance(value, list | tuple | set | frozenset):
         return enumerate(cast("Iterable[object]", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

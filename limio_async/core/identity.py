@@ -18,22 +18,27 @@ from msgspec.structs import fields as _fields
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import BOM, UNDECODABLE
 
-__all__ = ["ERROR_KEYS", "Judge", "error_beside", "says_yes", "tells_of_error", "told_beside", "told_in"]
-
-ERROR_KEYS = ("error", "errors", "errorMessage", "message")
-"""Where an answer tells of an error; a `message` only if nothing vouches for the answer."""
+__all__ = ["Judge", "fields_of", "no_in", "says_yes", "signs_of_no", "tells_of_error", "told_beside"]
 
 _NOTHING = re.compile(rb"null|false|\"\s*\"|\[\s*\]|\{\s*\}")
 _NO = re.compile(rb"false|\"\s*false\s*\"", re.IGNORECASE)
 _FAILED = re.compile(rb"\"?\s*[45][0-9]{2}\s*\"?")
+_ERRORS = ("error", "fault", "exception")  # what names begin with that tell of one
+_STATUS = frozenset({"status", "statuscode", "httpstatuscode"})
+_WORDS = frozenset({"message", "detail"})
 _BESIDE_WORDS = frozenset({
-    "body", "code", "detail", "headers", "instance", "message", "path", "request_id", "requestid", "status",
-    "statuscode", "timestamp", "title", "type",
+    *_WORDS, *_STATUS, "body", "code", "headers", "instance", "path", "request_id", "requestid", "timestamp", "title",
+    "type",
 })  # fmt: skip
 """What stands beside the words of an error that has no other sign: where there is more, it is an answer."""
+_MAY_TELL = (
+    *(f'"{name}'.encode() for name in _ERRORS),
+    b'"httpstatuscode"',
+    b'"ok"',
+    b'"status',
+    b'"success"',
+)
 _LONGEST_LINE = 200
-_NULL = msgspec.Raw(b"null")
-_BESIDE_MESSAGE = frozenset({"message", "Message", "code", "status", "statusCode", "requestId", "type"})
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -105,49 +110,52 @@ class Judge:
         return any(_is_told(get(item)) for get in self._own)
 
 
-def error_beside(fields: Mapping[str, msgspec.Raw], *, some: bool) -> str:
-    """Return the key that tells of an error where there should be something else; empty where none does.
+def signs_of_no(fields: Mapping[str, msgspec.Raw]) -> list[str]:
+    """Return the keys, in whatever case, of fields that tell of an error, of a status of one, or of no success."""
+    return [name for name, value in fields.items() if _says_no(name.lower(), value)]
 
-    With *some* of what should be there, a `message` tells of none.
+
+def _says_no(name: str, value: msgspec.Raw) -> bool:
+    if name in {"ok", "success"}:
+        return _NO.fullmatch(value) is not None
+    if name in _STATUS:
+        return _FAILED.fullmatch(value) is not None
+    if name not in {"error", "errors"} and bytes(value) == b"0":
+        return False  # such as a count of them, or a code
+    return name.startswith(_ERRORS) and not _NOTHING.fullmatch(value)
+
+
+def no_in(fields: Mapping[str, msgspec.Raw], *, some: bool) -> str:
+    """Return the key that says no where there should be something else; empty where none does.
+
+    With *some* of what should be there, a message tells of none.
     """
-    names = ERROR_KEYS[:-1] if some else ERROR_KEYS
-    return next((name for name in names if _tells(fields, name)), "")
+    signs = signs_of_no(fields)
+    words = (
+        name for name, value in fields.items() if name.lower() in _WORDS and not _NOTHING.fullmatch(value)
+    )
+    return signs[0] if signs else "" if some else next(words, "")
 
 
 def tells_of_error(body: bytes) -> bool:
-    """Return whether an answer that nothing vouches for is the text of an error, in whatever case its names are."""
-    fields = {name.lower(): value for name, value in _fields_of(body).items()}
-    for name, value in fields.items():
-        if name.startswith(("error", "fault", "exception")) and not _NOTHING.fullmatch(value):
-            return True
-        if name in {"ok", "success"} and _NO.fullmatch(value):
-            return True
-        if name in {"status", "statuscode", "httpstatuscode"} and _FAILED.fullmatch(value):
-            return True
-    return fields.keys() <= _BESIDE_WORDS and (_tells(fields, "message") or _tells(fields, "detail"))
+    """Return whether an answer that nothing vouches for is the text of an error."""
+    fields = fields_of(body)
+    found = no_in(fields, some=False)
+    return found != "" and (found.lower() not in _WORDS or {name.lower() for name in fields} <= _BESIDE_WORDS)
 
 
-def told_beside(body: bytes) -> str:
-    """Return what of a success tells of errors or says `"success": false`; empty where nothing does."""
-    if b'"error' not in body and b'"success"' not in body:
-        return ""
-    return told_in(_fields_of(body))
-
-
-def told_in(fields: Mapping[str, msgspec.Raw]) -> str:
-    """Return what of the fields of a success tells of errors, as one short line of JSON; empty where none does."""
-    told = {name: fields[name] for name in ERROR_KEYS[:-1] if _tells(fields, name)}
-    if _NO.fullmatch(fields.get("success", _NULL)):
-        told["success"] = fields["success"]
+def told_beside(answer: bytes | Mapping[str, msgspec.Raw]) -> str:
+    """Return what of a success says no, as one short line of JSON; empty where nothing does."""
+    if isinstance(answer, bytes):
+        low = answer.lower()
+        answer = fields_of(answer) if any(one in low for one in _MAY_TELL) else {}
+    told = {name: answer[name] for name in signs_of_no(answer)}
     line = " ".join(msgspec.json.encode(told).decode(errors="replace").split()) if told else ""
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
 
 
-def _tells(fields: Mapping[str, msgspec.Raw], name: str) -> bool:
-    return not _NOTHING.fullmatch(fields.get(name, _NULL))
-
-
-def _fields_of(body: bytes) -> Mapping[str, msgspec.Raw]:
+def fields_of(body: bytes) -> Mapping[str, msgspec.Raw]:
+    """Return the fields at the top of an answer, each as its bytes; none of what is no object of JSON."""
     try:
         return _FIELDS.decode(mended(body.removeprefix(BOM)))
     except UNDECODABLE:

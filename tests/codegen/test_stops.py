@@ -110,6 +110,8 @@ OVERLAY_STOPS = [
     ("logIn = {", "logOut = {", "logIn has no entry in the overlay's [operations]"),
     ("\n[views", 'ghost = { resource = "a", name = "b", retry = "safe" }\n[views', "operations.ghost: the spec has no such"),
     ('"changedAfter"', '"changedBefore"', 'params."changedBefore": the spec has no such parameter'),
+    ('retry = "once"', 'retry = "once", sample = "heard"', "operations.submitOrder.sample: neither a file of JSON nor one of: a redirect, "),
+    ('retry = "once"', 'retry = "once", identity = ["uuid"]', "operations.submitOrder.identity: the answer has no uuid"),
     ('"Place", ', "", "#/components/schemas/Place: is in no module of the overlay's [models]"),
     ('"Place", ', '"Place", "Build", ', "models.orders: Build is in catalog too"),
     ('"Place", ', '"Place", "Plaice", ', "models.orders: Plaice is not a schema of the spec"),

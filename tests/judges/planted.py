@@ -179,7 +179,7 @@ PLANTED: Sequence[Planted] = (
         "limio_async.core.ladder:settled",
         _token_errors_are_the_requests,
     ),
-    Planted("items: null beside an error is the end", f"{_LISTING}.head:error_beside", _an_error_is_an_end),
+    Planted("items: null beside an error is the end", f"{_LISTING}.head:no_in", _an_error_is_an_end),
     Planted("known ids are forgotten", f"{_LISTING}.following:Track.new", _known_ids_are_forgotten),
     Planted("the overlap is ignored", f"{_LISTING}.listing:followed", _the_overlap_is_ignored),
     Planted(

@@ -53,6 +53,10 @@ NO_JSON: list[tuple[Any, str]] = [
     (Plain(data={"a": {"b": NAN}}), "data.a.b is nan"),
     (OrderedDict(data=None, name=NAN), "name is nan"),
     ({"data": {"fine": None, "a b": NAN}}, "data.a b is nan"),
+    ({"data": {"fine": 1, NAN: 1}}, "data has a key that is nan"),
+    ({-INF: 1}, "the body has a key that is -inf"),
+    ({"data": [{Decimal("NaN"): None}]}, "data[0] has a key that is NaN"),
+    ({"data": Decimal("sNaN")}, "data is sNaN"),
 ]
 
 

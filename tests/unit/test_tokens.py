@@ -215,6 +215,10 @@ def test_a_token_counts_with_any_status_of_success(status: int) -> None:
         {"errors": []},
         {"errorMessage": None},
         {"error": False},
+        {"error": 0},
+        {"errorCode": 0},
+        {"message": "welcome"},
+        {"Error": {}},
     ],
 )
 def test_an_error_that_says_nothing_is_none(nothing: dict[str, Any]) -> None:
@@ -230,6 +234,11 @@ def test_an_error_that_says_nothing_is_none(nothing: dict[str, Any]) -> None:
         ({"errors": [{"message": "client is disabled"}]}, "client is disabled"),
         ({"errors": ["client is disabled"]}, "client is disabled"),
         ({"errorMessage": "Task timed out"}, "Task timed out"),
+        ({"Error": "locked"}, "locked"),
+        ({"Message": "User is not authorized"}, "User is not authorized"),
+        ({"detail": "upstream is down"}, "upstream is down"),
+        ({"success": False, "access_token": SECRET}, "no token"),
+        ({"statusCode": 502}, "no token"),
         ({"error": True}, "no token"),
         ({"error": 7}, "no token"),
         ({"error": "refused", "access_token": SECRET}, "refused"),

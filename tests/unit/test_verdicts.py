@@ -698,6 +698,16 @@ NO_END = [
     {"items": None, "message": "Internal server error"},
     {"items": None, "errors": "x", "queryMore": None},
     {"errorMessage": "Task timed out"},
+    {"items": [], "Error": {"Code": "AccessDenied"}},
+    {"items": [], "ErrorMessage": "Task timed out"},
+    {"items": [], "fault": {"faultstring": "no quota"}},
+    {"items": [], "success": False},
+    {"items": [], "success": "False"},
+    {"items": [], "ok": False},
+    {"items": [], "statusCode": 502},
+    {"items": [], "status": "503"},
+    {"items": None, "Message": "Internal server error"},
+    {"items": None, "detail": "upstream"},
 ]
 
 
@@ -794,7 +804,20 @@ async def test_a_count_outweighs_a_lower_bound(first: Any, then: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "beside", [{"error": None}, {"errors": []}, {"errorMessage": ""}, {"message": "no results"}]
+    "beside",
+    [
+        {"error": None},
+        {"errors": []},
+        {"errorMessage": ""},
+        {"message": "no results"},
+        {"Message": "no results"},
+        {"detail": "of nothing"},
+        {"errorCode": 0},
+        {"success": True},
+        {"status": 200},
+        {"statusCode": "200"},
+        {"status": "active"},
+    ],
 )
 async def test_an_honest_empty_list_is_one(beside: dict[str, Any]) -> None:
     listing, _ = walk(KEY, answer({"items": [], **beside}))

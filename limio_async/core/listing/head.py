@@ -10,7 +10,7 @@ import msgspec
 
 from limio_async.core import codec
 from limio_async.core.codec import decode, decoder_for
-from limio_async.core.identity import error_beside, told_in
+from limio_async.core.identity import no_in, told_beside
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.outcome import unreadable
 from limio_async.core.splitter import container, member
@@ -73,7 +73,7 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
     if items is None:
         said, spot = f"the answer has no {paging.items}", "$"
         raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
-    if _NO_ITEMS.fullmatch(items) and (error := error_beside(page, some=bytes(items) != b"null")):
+    if _NO_ITEMS.fullmatch(items) and (error := no_in(page, some=bytes(items) != b"null")):
         said, spot = f"the answer tells of an error and has no {paging.items}", f"$.{error}"
         raise Unreadable(f"{said} - at {spot}", operation=operation, spot=spot, body=body[:2048])
     return msgspec.structs.replace(head_of(operation, paging, items, page), parts=parts)
@@ -134,7 +134,7 @@ def head_of(
         exact=exact,
         odd_hits=hits is None and bytes(raw) != b"null",
         alone=alone,
-        told=told_in(page),
+        told=told_beside(page),
         stuck=f"{paging.cursor} {_STUCK}" if stuck else "",
         cursor=None if stuck else _cursor(operation, paging, more),
         commit_id=_first_found(operation, paging.commit_id, page),

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from limio_async.core.codec import decode, decoder_for
-from limio_async.core.identity import ERROR_KEYS, Judge, error_beside
+from limio_async.core.identity import Judge, no_in
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import Head, head_of, raw_items, read_head
 from limio_async.core.listing.page import BadItem
@@ -80,7 +80,7 @@ class PageReader(Generic[T]):
                     return None
                 page = _page_decoder(items, self._names, kind).decode(body)
             others = {name: getattr(page, f"other_{number}") for number, name in enumerate(self._names)}
-            if not page.items and error_beside(others, some=page.items is not None):
+            if not page.items and no_in(others, some=page.items is not None):
                 return None
             alone = self._alone(body, others)
             return head_of(self._operation, self._paging, None, others, alone=alone), page.items or []
@@ -240,5 +240,5 @@ def _only_items(items: str, kind: Any) -> msgspec.json.Decoder[Any]:
 def _others(paging: Paging) -> tuple[str, ...]:
     """Return the keys of a page that are looked at beside its items."""
     tops = {place.partition(".")[0] for place in paging.commit_id}
-    names = {name for name in (paging.hits, paging.cursor, *tops, *ERROR_KEYS) if name}
+    names = {name for name in (paging.hits, paging.cursor, *tops) if name}
     return tuple(sorted(names - {paging.items}))

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from limio_async.core.wire import Response
 from limio_async.emulator.agenda import Agenda
 from limio_async.emulator.areas.catalog import Catalog, Spot
+from limio_async.emulator.data.templates import bare
 from limio_async.emulator.ids import fingerprint
 from limio_async.emulator.messages import Call, Handler, reply
 from limio_async.emulator.payload import Data, as_list, as_object, json_object
@@ -197,7 +198,7 @@ class CatalogAdmin:
             raise _Failed(f"There is an item at {path} already")
         item, status = self._new_item(shelf, parent, path, given), str(given.get("status", "draft"))
         if self._settings.envelope == "live":
-            item = _in_bare_envelope(item)
+            item = bare(item, _INSIDE)
         self._catalog.change([(Spot(shelf), item)], status=status)
 
     def _new_item(self, shelf: str, parent: str, path: str, given: Data) -> Data:
@@ -220,27 +221,9 @@ class CatalogAdmin:
         }
 
 
-def _in_bare_envelope(item: Data) -> Data:
-    outer = {name: item[name] for name in ("name", "id", "type", "version")}
-    inner = {name: item[name] for name in _INSIDE if name in item}
-    return {"path": item["path"], "data": {**item["data"], **inner}, **outer}
-
-
-_FIXED = frozenset(
-    {
-        "id",
-        "path",
-        "name",
-        "parent_path",
-        "type",
-        "version",
-        "data",
-        "record_type",
-        "created",
-        "modified",
-        "version_date",
-    }
-)
+_FIXED = frozenset({
+    "id", "path", "name", "parent_path", "type", "version", "data", "record_type", "created", "modified", "version_date",
+})  # fmt: skip
 _TIMES = ("modified", "version_date")
 _INSIDE = ("created", "modified", "version_date", "record_type", "baseTemplate", "duplicatedFrom", "user")
 _SHOWN = ("type", "name", "path", "parent_path", "id", "version", "record_type")

@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ADD_ON", "ASSET", "CAMPAIGN", "OFFERS", "OFFER_FOLDERS", "PAGE", "PRODUCT", "SEGMENT", "live"]
+__all__ = [
+    "ADD_ON",
+    "ASSET",
+    "CAMPAIGN",
+    "OFFERS",
+    "OFFER_FOLDERS",
+    "PAGE",
+    "PRODUCT",
+    "SEGMENT",
+    "bare",
+    "live",
+]
 
 Template = Mapping[str, Any]
 
@@ -293,18 +304,18 @@ def live(kind: str, template: Template) -> Sequence[Template]:
     match kind:
         case "offer" | "add_on" | "discount":
             older = _OLDER if "." in template["id"] else ()
-            dated, undated = (_bare(template, (*_SOLD, *more), older) for more in (("modified",), ()))
+            dated, undated = (bare(template, (*_SOLD, *more), older) for more in (("modified",), ()))
             return [dated if number * 7 % 24 < 7 else undated for number in range(24)]
         case "page":
-            return [_bare(template, ("created", "modified", "record_type", "user"))]
+            return [bare(template, ("created", "modified", "record_type", "user"))]
         case "product":
-            return [_bare(template, ("created", "modified"), _OLDER)]
+            return [bare(template, ("created", "modified"), _OLDER)]
         case _:
-            return [_bare(template, (), (*_OLDER, "attributes"))]
+            return [bare(template, (), (*_OLDER, "attributes"))]
 
 
-def _bare(template: Template, inside: Sequence[str], outside: Sequence[str] = ()) -> Template:
-    """*template* with nothing outside but the bare envelope and *outside*; *inside* names what moves into `data`."""
+def bare(template: Template, inside: Sequence[str], outside: Sequence[str] = ()) -> dict[str, Any]:
+    """*template*, or an item, with nothing outside but the bare envelope and *outside*; *inside* moves into `data`."""
     moved = {name: template[name] for name in inside if name in template}
     kept = {name: template[name] for name in (*_BARE, *outside) if name in template}
     return {"path": template["path"], "data": {**template["data"], **moved}, **kept}
