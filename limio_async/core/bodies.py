@@ -84,7 +84,7 @@ def _fault(body: object, *, deepest: float = math.inf, each: bool = False) -> st
         del path[depth:]
         if _is_no_number(value):
             return f"{_spot(path, key)} is {value}, which JSON cannot hold"
-        if isinstance(value, Mapping) and (wrong := next(filter(_is_no_number, value), None)) is not None:
+        if (wrong := _wrong_key(value)) is not None:
             return f"{_spot(path, key)} has a key that is {wrong}, which JSON cannot hold"
         children = list(_children(value))
         if not children:
@@ -106,6 +106,11 @@ def _unsendable(value: object) -> str:
     except (TypeError, ValueError, OverflowError, *UNDECODABLE) as error:
         return str(error)
     return ""
+
+
+def _wrong_key(value: object) -> object:
+    keys = cast("Mapping[object, object]", value) if isinstance(value, Mapping) else ()
+    return next(filter(_is_no_number, keys), None)
 
 
 def _is_no_number(value: object) -> bool:

@@ -330,6 +330,20 @@ async def test_an_item_that_cannot_be_decoded_is_quarantined_with_its_bytes(
     assert (drift["kind"], drift["path"], drift["found"], drift["count"]) == ("type", "$.name", "array", 1)
 
 
+@pytest.mark.parametrize("nobody", [{}, {"id": None, "path": ""}, {"error": "gone"}, {"name": "of nobody"}])
+async def test_an_item_that_tells_of_nothing_is_quarantined_alone(
+    world: World, sink: MemorySink, run_job: RunJob, nobody: dict[str, Any]
+) -> None:
+    world.faults.on("listOffers", page=1).bad_item(at=3, value=nobody)
+    report = only(await run_job("offers"))
+    assert (report.status, report.quarantined, report.seen, report.inserted) == ("complete", 1, 250, 249)
+    (one,) = sink.rows(QUARANTINE)
+    assert (msgspec.json.decode(one["raw"]), one["reason"]) == (
+        nobody,
+        "listOffers: the item has no id or path",
+    )
+
+
 ODD = {
     "half a surrogate": rb'"cut \ud83d"',
     "half in a key": rb'{"\udc00":1}',

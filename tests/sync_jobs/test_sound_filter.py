@@ -262,19 +262,20 @@ async def test_a_catalog_that_is_rebuilt_during_the_walk_is_asked_again(
     assert stale(tenant, rows_of(sink)) == set()
 
 
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 501])
 async def test_a_filter_that_is_refused_is_not_used(
-    tenant: RawTenant, sink: MemorySink, tmp_path: Path
+    tenant: RawTenant, sink: MemorySink, tmp_path: Path, status: int
 ) -> None:
     await sync(tenant, sink, tmp_path / "state")
-    refusal = {"message": "no such option"}
+    refusal = {"message": "no such option", "items": None}
     tenant.before_answer = lambda request: (
-        web.json_response(refusal, status=400) if "opt.modifiedAfter" in request.query else None
+        web.json_response(refusal, status=status) if "opt.modifiedAfter" in request.query else None
     )
     report = await sync(tenant, sink, tmp_path / "state")
     assert report.complete
     assert report.unfiltered is not None
     assert report.unfiltered.startswith("the tenant refuses the filter (")
-    assert "no such option" in report.unfiltered
+    assert ("no such option" if status != 200 else "has no items") in report.unfiltered
 
 
 async def test_a_tenant_that_is_down_while_it_is_asked_fails_the_stream_and_every_request_counts(

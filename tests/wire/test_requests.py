@@ -19,7 +19,9 @@ from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.core.wire import Request, Response, Scheme
 from limio_async.errors import MissingCredentials
 from tests.conftest import ScriptedTransport
+from tests.unit.test_item_paths import PATHS
 from tests.wire.mocked import mocked_http
+from tests.wire.rawserver import http, raw_server
 
 NASTY = "50% off/$75 für A&B?#+"
 ESCAPED = "50%25%20off%2F%2475%20f%C3%BCr%20A%26B%3F%23%2B"
@@ -1295,3 +1297,13 @@ async def test_aioresponses_still_needs_its_answers_mended() -> None:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(TypeError, match="stream_writer"):
                 await session.get(HOST)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(("path", "one", "several"), PATHS)
+async def test_an_item_s_path_is_sent_to_the_letter(path: str, one: str, several: str, plain: bool) -> None:
+    async with raw_server(http(b'{"item": {}}')) as server:
+        async with Limio(server.url, auth=BearerToken("t"), plain_item_paths=plain) as limio:
+            await limio.catalog_items.get(path)
+        line = server.requests[0].partition(b"\r\n")[0].decode()
+        assert line == f"GET /limio/catalogs/1/items/{several if plain else one} HTTP/1.1"
