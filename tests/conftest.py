@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from limio_async.core.wire import Request, Response
+from limio_async.errors import ClientClosed
 from tests.virtual_time import VirtualTime
 
 
@@ -41,7 +42,10 @@ Answer = Response | Exception | Callable[[Request], Any]
 
 
 class ScriptedTransport:
-    """Answers requests from a script, in order; the last answer repeats."""
+    """Answers requests from a script, in order; the last answer repeats.
+
+    As a server does, it acts when a request comes, and answers later: a request that is cancelled has happened.
+    """
 
     origin = "https://limio.test"
 
@@ -53,18 +57,27 @@ class ScriptedTransport:
         self.closed = 0
 
     async def send(self, request: Request, *, timeout: float) -> Response:
+        if self.closed:
+            raise ClientClosed("this transport was closed")
         self.requests.append(request)
         self.timeouts.append(timeout)
-        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        outcome = await self._made(self.script.pop(0) if len(self.script) > 1 else self.script[0], request)
         for _ in range(self.suspends):
             await asyncio.sleep(0)
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, Response):
-            return answer
-        made = answer(request)
-        response: Response = await made if asyncio.iscoroutine(made) else made
-        return response
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     async def aclose(self) -> None:
+        await asyncio.sleep(0)
         self.closed += 1
+
+    async def _made(self, answer: Answer, request: Request) -> Response | Exception:
+        if isinstance(answer, Response | Exception):
+            return answer
+        try:
+            made = answer(request)
+            response: Response = await made if asyncio.iscoroutine(made) else made
+        except Exception as error:  # it is raised when the answer would have come
+            return error
+        return response
