@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
+import select
 import socket
 import time
 import traceback
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 
-from limio_async import errors
-from limio_async.core.wire import Request
+from limio_async import BearerToken, Limio, errors
+from limio_async.core.wire import Request, Retry
 from limio_async.transport import AiohttpTransport, origin_of
+from tests.virtual_time import VirtualTime
 from tests.wire.rawserver import RawServer, broken, hang_up, http, raw_server, reset, silence, slow
 
 CANARY = "canary-secret-value"
@@ -109,6 +117,42 @@ async def test_a_server_that_speaks_no_tls_was_never_sent_anything() -> None:
     assert CANARY.encode() not in b"".join(server.requests)
 
 
+@contextmanager
+def full_backlog() -> Iterator[socket.socket]:
+    """A listener that nobody accepts from, with as many who wait as it lets wait."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [sockets.enter_context(socket.socket()) for _ in range(9)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        assert len(select.select([], waiting, [], 0.01)[1]) < 9
+        yield listener
+
+
+@pytest.mark.parametrize(("timeout", "connecting"), [(0.5, 0.25), (4, 2), (18, 9), (60, 10)])
+async def test_half_of_the_time_and_ten_seconds_at_most_are_for_connecting(
+    timeout: float, connecting: float, virtual_time: VirtualTime
+) -> None:
+    with full_backlog() as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(errors.NeverSent, match="^getThing: could not connect: no connection in time$"):
+            await send(url, timeout=timeout)
+        assert virtual_time.elapsed == connecting
+
+
+async def test_an_order_that_found_no_connection_in_time_was_never_sent(virtual_time: VirtualTime) -> None:
+    with full_backlog() as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with Limio(url, auth=BearerToken(CANARY), timeout=4) as limio:
+            with pytest.raises(errors.NeverSent) as caught:
+                await limio.orders.submit({"order_type": "new"})
+        assert {one.reason for one in caught.value.attempts} == {"NeverSent"}
+        assert virtual_time.elapsed < 4
+
+
 async def drip(writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
     for _ in range(100):
@@ -145,13 +189,20 @@ async def test_redirects_are_answers_and_carry_nothing_to_another_origin(status:
     assert evil.requests == []
 
 
-async def test_cookies_are_not_kept() -> None:
-    async with raw_server(http(b"{}", "200 OK", "set-cookie: lmo_session=1; path=/")) as server:
-        transport = AiohttpTransport(server.url, user_agent="x")
-        await transport.send(request(), timeout=5)
-        await transport.send(request(), timeout=5)
+@pytest.mark.parametrize("retry", ["safe", "once"])
+async def test_a_cookie_is_sent_with_the_request_that_carries_it_and_with_no_other(retry: Retry) -> None:
+    given = http(b"{}", "200 OK", "set-cookie: lmo_session=1; path=/", "set-cookie: lmo_uid=u-1; path=/api")
+    async with raw_server(given) as server:
+        named = server.url.replace("127.0.0.1", "localhost")  # a jar keeps nothing of a host that has no name
+        transport = AiohttpTransport(named, user_agent="x")
+        mine = request(retry=retry)
+        for cookie in ("", "lmo_uid=u-2", ""):
+            headers = {**mine.headers, **({"cookie": cookie} if cookie else {})}
+            await transport.send(msgspec.structs.replace(mine, headers=headers), timeout=5)
         await transport.aclose()
-    assert b"cookie" not in server.requests[1].lower()
+    lines = [one.lower().split(b"\r\n") for one in server.requests]
+    sent = [[line for line in head if line.startswith(b"cookie:")] for head in lines]
+    assert sent == [[], [b"cookie: lmo_uid=u-2"], []]
 
 
 async def test_proxies_in_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +219,30 @@ async def test_connections_are_kept_and_shared() -> None:
             await transport.send(request(), timeout=5)
         await transport.aclose()
     assert server.connections == 1
+
+
+async def test_answers_in_pieces_leave_nothing_behind_on_the_connection_that_brought_them() -> None:
+    kinds = (aiohttp.StreamReader, aiohttp.ClientResponse, Connection, asyncio.Transport, asyncio.Task)
+
+    def there() -> list[int]:
+        gc.collect()
+        objects = gc.get_objects()
+        closing = [one.closed for one in objects if isinstance(one, ResponseHandler) and one.closed]
+        return [
+            sum(len(one._callbacks or ()) for one in closing),
+            *(sum(isinstance(one, kind) for one in objects) for kind in kinds),
+        ]
+
+    async with raw_server(http(b'"%b"' % (b"x" * 600_000))) as server:  # more than is read at once
+        transport = AiohttpTransport(server.url)
+        counts: list[list[int]] = []
+        for calls in (2, 40):
+            for _ in range(calls):
+                assert len((await transport.send(request(), timeout=5)).body) == 600_002
+            counts.append(there())
+        await transport.aclose()
+    assert server.connections == 1
+    assert counts[0] == counts[1]
 
 
 async def test_a_compressed_answer_arrives_decoded() -> None:
