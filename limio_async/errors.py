@@ -190,7 +190,7 @@ class UnknownOutcome(LimioError):
     def __init__(self, message: str, *, operation: str, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(message, operation=operation)
         self.status = status
-        """The status that was answered; None if no answer came."""
+        """The status that was answered; None where none is known."""
         self.body = body
         """The answer's body, at most its first 2 KiB."""
 
@@ -214,7 +214,7 @@ class Unreadable(LimioError):
         *,
         operation: str,
         spot: str = "$",
-        status: int = 200,
+        status: int | None = None,
         body: bytes = b"",
         too_large: bool = False,
     ) -> None:
@@ -223,6 +223,7 @@ class Unreadable(LimioError):
         """Whether the answer was refused for its size."""
         self.spot = spot
         self.status = status
+        """The status that was answered; None where it is not known."""
         self.body = body
         """The answer's body, at most its first 2 KiB."""
 

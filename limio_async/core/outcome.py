@@ -6,17 +6,18 @@ The only maker of `UnknownOutcome`, and of errors made from an answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from limio_async import errors
 from limio_async.core.retry import retry_after
-from limio_async.core.wire import Request, Response, Retry
+from limio_async.core.wire import Attempt, Request, Response, Retry
 from limio_async.core.words import words_of
 
 __all__ = [
     "error_for",
     "kept",
     "left_open",
+    "note_answer",
     "refused",
     "refuses_token",
     "settled",
@@ -88,7 +89,7 @@ def refused(
     *,
     says: str = "",
     at: str = "$",
-    status: int = 200,
+    status: int | None = None,
 ) -> errors.Unreadable:
     """Return the error of a success, or of an item *at* a spot of one, that has none of the fields in *identity*."""
     said = words_of(body, of_text=False) if operation not in _NEVER_KEPT else ""
@@ -101,6 +102,14 @@ def refused(
         status=status,
         body=_body(operation, body),
     )
+
+
+def note_answer(error: errors.LimioError, answer: Response, attempts: Sequence[Attempt]) -> None:
+    """Note in *error*, raised by reading *answer*, what was answered and which *attempts* that took."""
+    error.attempts = attempts
+    for one in (error, error.__cause__):
+        if isinstance(one, errors.Unreadable):
+            one.status = answer.status
 
 
 def left_open(outcome: Response | errors.TransportError | errors.Unreadable) -> bool:

@@ -8,16 +8,19 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import limio_async
 from limio_async import errors
-from limio_async.auth import ClientCredentials, NoAuth
+from limio_async.auth import BearerToken, ClientCredentials, NoAuth
+from limio_async.core.listing import Listing
+from limio_async.core.listing.page import Page
 from limio_async.core.ports import Exchange
 from limio_async.core.session import Session
-from limio_async.core.wire import Credential, Request, Response, Scheme
+from limio_async.core.wire import Credential, Paging, Redirect, Request, Response, Retry, Scheme
 from tests.conftest import ScriptedTransport
-from tests.unit.helpers import answer, endpoint
+from tests.unit.helpers import KEY, SCROLL, Item, answer, endpoint, listing_of, scroll_page
 
 READ = endpoint(auth=("bearer",))
 ORDER = endpoint(operation="submitThing", auth=("bearer",), retry="once")
@@ -34,6 +37,80 @@ def test_one_file_makes_unknown_outcomes() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "UnknownOutcome"
     }
     assert makers == {"core/outcome.py"}
+
+
+# ------------------------------------------------------------------ the status that was answered
+
+SUCCESSES = [200, 201, 202, 206]
+NAMED = endpoint(identity=("id",))
+ELSEWHERE = endpoint(returns=Redirect)
+
+
+@pytest.mark.parametrize("status", SUCCESSES)
+@pytest.mark.parametrize("body", [b"<html>", b'{"ok":', b'{"error":"no"}', b'["no"]'])
+@pytest.mark.parametrize("retry", ["safe", "idempotent", "once"])
+async def test_an_answer_that_says_yes_in_garbage_tells_its_status(
+    status: int, body: bytes, retry: Retry
+) -> None:
+    kind: Any = errors.UnknownOutcome if retry == "once" else errors.Unreadable
+    for which in (READ, NAMED, *([] if body == b"<html>" else [ELSEWHERE])):
+        session = Session(ScriptedTransport(answer(body, status)), BearerToken("t"))
+        with pytest.raises(kind) as caught:
+            await session.call(msgspec.structs.replace(which, retry=retry), {"id": "1"})
+        assert (caught.value.status, [one.status for one in caught.value.attempts]) == (status, [status])
+
+
+BAD_PAGES: dict[str, Any] = {
+    "HTML": b"<html>",
+    "no items": {"message": "hello"},
+    "an error": {"items": None, "error": "no"},
+    "items that are no list": {"items": "many"},
+    "an item of another shape": {"items": [{"id": None}]},
+    "an item that is an error": {"items": [{"errorMessage": "no"}]},
+    "a cursor of another shape": {"items": [], "queryMore": 7},
+}
+
+
+@pytest.mark.parametrize("status", SUCCESSES)
+@pytest.mark.parametrize("bad", BAD_PAGES)
+@pytest.mark.parametrize("paging", [KEY, SCROLL], ids=lambda one: one.kind)
+async def test_a_page_that_cannot_be_read_tells_its_status(paging: Paging, bad: str, status: int) -> None:
+    which = listing_of(paging, identity=("id",))
+    session = Session(ScriptedTransport(answer(BAD_PAGES[bad], status)), NoAuth())
+    ways: list[Callable[[Listing[Any]], Any]] = [lambda it: it.first(), lambda it: it.into(Item)]
+    for way in ways if "an item " in bad else [*ways, lambda it: it.raw()]:
+        with pytest.raises(errors.Unreadable) as caught:
+            await way(session.list(which, {}))
+        assert (caught.value.status, [one.status for one in caught.value.attempts]) == (status, [status])
+
+
+@pytest.mark.parametrize("status", SUCCESSES)
+async def test_a_page_that_is_lost_for_what_it_says_tells_the_status_in_its_cause(status: int) -> None:
+    session = Session(ScriptedTransport(scroll_page("1"), answer(b"<html>", status)), NoAuth())
+    with pytest.raises(errors.IncompleteListing) as caught:
+        await session.list(listing_of(SCROLL), {}).collect(limit=9)
+    assert isinstance(caught.value.__cause__, errors.Unreadable)
+    assert caught.value.__cause__.status == status
+    assert [one.status for one in caught.value.attempts] == [status]
+
+
+async def test_a_page_read_as_what_it_is_not_tells_the_status_it_came_with() -> None:
+    session = Session(ScriptedTransport(answer({"items": []}, 206)), NoAuth())
+    with pytest.raises(errors.Unreadable) as caught:
+        (await session.list(listing_of(KEY), {})).read(int)
+    assert caught.value.status == 206
+    with pytest.raises(errors.Unreadable) as caught:
+        Page[Item](items=[], number=1, hits=None, body=b"{}").read(int)
+    assert caught.value.status is None
+
+
+@pytest.mark.parametrize("status", [201, 202, 206])
+@pytest.mark.parametrize("body", [b"<html>", b'{"access_token":7}', b'{"access_token":""}'])
+async def test_garbage_of_the_token_endpoint_does_not_claim_another_status(status: int, body: bytes) -> None:
+    session = Session(ScriptedTransport(answer(body, status)), ClientCredentials("id", "secret"))
+    with pytest.raises(errors.Unreadable) as caught:
+        await session.warm_up()
+    assert caught.value.status != 200
 
 
 # ------------------------------------------------------------------ strategies that fail

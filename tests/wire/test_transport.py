@@ -380,6 +380,16 @@ def test_hosts_that_cannot_be_meant(host: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+async def test_an_answer_that_is_refused_unread_tells_its_status() -> None:
+    large = http(b"{}" * 9, "206 Partial Content")
+    other = http(b"\x1b", "201 Created", "content-encoding: br")
+    async with raw_server(large, other) as server:
+        for status in (206, 201):
+            with pytest.raises(errors.Unreadable) as caught:
+                await send(server, largest_body=9)
+            assert caught.value.status == status
+
+
 async def test_gzip_is_asked_for_and_nothing_else_understood() -> None:
     zipped = http(gzip.compress(b'{"ok":true}'), "200 OK", "content-encoding: GZIP")
     other = http(b"\x1b\x0a", "200 OK", "content-encoding: br")

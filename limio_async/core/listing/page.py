@@ -52,7 +52,12 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         try:
             return decode_as("page", self.body, kind)
         except Unreadable:
-            return decode_as("page", readable(mended(self.body)), kind)
+            text = readable(mended(self.body))
+        try:
+            return decode_as("page", text, kind)
+        except Unreadable as error:
+            error.status = self.attempts[-1].status if self.attempts else None
+            raise
 
 
 class Tally:

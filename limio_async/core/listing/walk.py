@@ -21,8 +21,8 @@ from limio_async.core.listing.page_size import TOO_LARGE, PageSize
 from limio_async.core.listing.place import InHand, Place, Rewound
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.listing.repeats import id_of, watched
-from limio_async.core.outcome import error_for
-from limio_async.core.wire import Attempt, ListEndpoint, Response
+from limio_async.core.outcome import error_for, note_answer
+from limio_async.core.wire import ListEndpoint, Response
 from limio_async.errors import (
     AnswerLost,
     CursorExpired,
@@ -162,7 +162,7 @@ class Walk(Generic[T]):
         asked = place.next
         response, attempts = await self._answer(asked)
         try:
-            self._see_status(response, attempts, asked)
+            self._see_status(response, asked)
             read_ahead = read_ahead if place.number else 0
             early = cursor_in_tail(self._operation, self._paging, response.body) if read_ahead else None
             if early is not None:  # before anything is decoded
@@ -190,6 +190,7 @@ class Walk(Generic[T]):
             if passed < 0:
                 raise SnapshotChanged("the list is not the one that was walked before", **self._where())
         except LimioError as error:
+            note_answer(error, response, attempts)
             await self.fetcher.forget()
             gone = species.advances and asked is not None and response.status not in _NOT_EXECUTED
             if gone or isinstance(error, ListingError):
@@ -231,12 +232,11 @@ class Walk(Generic[T]):
 
     # --- what an answer means
 
-    def _see_status(self, response: Response, attempts: tuple[Attempt, ...], asked: Cursor | None) -> None:
+    def _see_status(self, response: Response, asked: Cursor | None) -> None:
         """Raise the error that an answer means, unless it is a success."""
         if 200 <= response.status < 300:
             return
         error = error_for(self._operation, response)
-        error.attempts = attempts
         if self._paging.species.advances and asked is not None:
             if response.status in _GONE:
                 raise CursorExpired(f"{error.said}: walk again from the top", **self._where()) from error

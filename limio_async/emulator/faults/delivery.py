@@ -41,7 +41,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
             case "reset" | "truncated":
                 raise AnswerLost(self._said("the answer's body broke off"), operation=operation)
             case "gzip bomb":
-                raise Unreadable(self._said("the answer is too large"), operation=operation, too_large=True)
+                said, status = self._said("the answer is too large"), self.answer.status
+                raise Unreadable(said, operation=operation, status=status, too_large=True)
             case "lost" | "not http":
                 raise AnswerLost(self._said("the answer was lost"), operation=operation)
 
