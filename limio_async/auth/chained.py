@@ -18,8 +18,8 @@ class ChainedAuth:
 
     @property
     def offers(self) -> Collection[Scheme]:
-        """What any of the strategies can provide."""
-        return {scheme for strategy in self._strategies for scheme in strategy.offers}
+        """What any of the strategies can provide, in their order."""
+        return tuple(dict.fromkeys(scheme for strategy in self._strategies for scheme in strategy.offers))
 
     async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
         """The credential of the first strategy that has one the operation accepts."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from limio_async.core.codec import build_request
+from limio_async.core.ladder import accepted
 from limio_async.core.listing.head import page_query
 from limio_async.core.listing.options import Options
 from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
@@ -86,9 +87,8 @@ class Explainer:
         request = build_request(
             endpoint, args, body, query=query, headers=self._headers, plain_item_paths=self._plain
         )
-        schemes: list[Scheme] = [one for one in endpoint.auth if one in self._offers] or [*endpoint.auth]
-        if endpoint.prefers in self._offers:
-            schemes = [cast("Scheme", endpoint.prefers)]
+        accepts = accepted(request, self._offers)
+        schemes = [one for one in self._offers if one in accepts] or [*endpoint.auth]
         shown = {name: value if name in _SHOWN_HEADERS else "***" for name, value in request.headers.items()}
         if schemes:
             shown["authorization"] = _SHOWN[schemes[0]]

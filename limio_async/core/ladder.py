@@ -28,7 +28,7 @@ from limio_async.errors import (
     Unreadable,
 )
 
-__all__ = ["Ladder", "with_credential"]
+__all__ = ["Ladder", "accepted", "with_credential"]
 
 _LONGEST_CLOSURE = 60.0
 _LONGEST_EXCHANGE = 60.0  # the deadline of the call that needs it mostly ends it before
@@ -153,11 +153,8 @@ class Ladder:
 
     async def _credential(self, sending: Sending) -> Credential:
         request = sending.request
-        accepts = request.accepts
-        if request.prefers is not None and request.prefers in self._auth.offers:
-            accepts = (request.prefers,)
         try:
-            credential = await self._auth.credential(accepts, self._exchange)
+            credential = await self._auth.credential(accepted(request, self._auth.offers), self._exchange)
         except LimioError as error:
             raise without_credentials(error, request, again=bool(sending.attempts)) from None
         if credential is None:
@@ -207,6 +204,13 @@ class Ladder:
             msgspec.structs.replace(request, accepts=()), timeout=max(self._timeout, _LONGEST_EXCHANGE)
         )
         return response
+
+
+def accepted(request: Request, offers: Collection[Scheme]) -> Collection[Scheme]:
+    """Return the credentials of which one goes with *request*: the one it prefers, if the client *offers* it."""
+    if request.prefers is not None and request.prefers in offers:
+        return (request.prefers,)
+    return request.accepts
 
 
 def with_credential(credential: Credential, request: Request) -> Request:

@@ -40,7 +40,7 @@ class Auth(Protocol):
 
     @property
     def offers(self) -> Collection[Scheme]:
-        """The schemes this strategy can provide."""
+        """The schemes this strategy can provide, first the one it gives where several are accepted."""
         ...
 
     async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:

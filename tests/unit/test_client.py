@@ -6,16 +6,18 @@ import asyncio
 import shlex
 import subprocess
 import sys
+from itertools import permutations
 from typing import Any
 
 import msgspec
 import pytest
 
-from limio_async import ApiKey, Auth, ClientCredentials, Limio, SessionToken, errors, models
+from limio_async import ApiKey, Auth, BearerToken, ClientCredentials, Limio, SessionToken, errors, models
 from limio_async.api import Resources
-from limio_async.core.wire import Request, Response
+from limio_async.auth import ChainedAuth
+from limio_async.core.wire import Request, Response, Scheme
 from tests.conftest import ScriptedTransport
-from tests.unit.helpers import answer
+from tests.unit.helpers import answer, endpoint
 
 SECRET = "canary-secret"
 LOST = errors.AnswerLost("hung up")
@@ -81,6 +83,35 @@ def test_no_explanation_shows_a_secret() -> None:
     for said in shown:
         assert SECRET not in str(said) + repr(said)
     assert shown[0].body == b"grant_type=client_credentials&client_id=id&client_secret=***"
+
+
+STRATEGIES: dict[Scheme, Auth] = {
+    "key": ApiKey(SECRET),
+    "bearer": BearerToken(SECRET),
+    "session": SessionToken(SECRET),
+}
+ORDERS = [order for count in (1, 2, 3) for order in permutations(STRATEGIES, count)]
+
+
+@pytest.mark.parametrize("accepts", ORDERS, ids="-".join)
+async def test_the_credential_that_is_explained_is_the_one_that_is_sent(accepts: tuple[Scheme, ...]) -> None:
+    for order in ORDERS:
+        mine = [STRATEGIES[scheme] for scheme in order]
+        for auth in (mine, [ChainedAuth(*mine[:2]), *mine[2:]]):
+            transport = ScriptedTransport(answer({}))
+            limio = Limio("limio.test", auth=auth, transport=transport)
+            for prefers in (None, *accepts):
+                thing = endpoint(auth=accepts, prefers=prefers)
+                said = limio.explain(limio.request, thing, {"id": "1"})
+                if set(accepts).isdisjoint(order):
+                    with pytest.raises(errors.MissingCredentials):
+                        await limio.request(thing, {"id": "1"})
+                    continue
+                await limio.request(thing, {"id": "1"})
+                sent = transport.requests[-1].headers["authorization"].replace(SECRET, "***")
+                first = prefers if prefers in order else next(one for one in order if one in accepts)
+                wanted = "***" if first == "key" else "Bearer ***"
+                assert (said.headers["authorization"], sent) == (wanted, wanted), (order, prefers)
 
 
 def test_only_a_method_of_a_resource_can_be_explained() -> None:
