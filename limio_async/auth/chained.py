@@ -15,6 +15,7 @@ class ChainedAuth:
 
     def __init__(self, *strategies: Auth) -> None:
         self._strategies = strategies
+        self._gave: dict[Scheme, Auth] = {}  # who gave the last one: who stands before it may have had none
 
     @property
     def offers(self) -> Collection[Scheme]:
@@ -26,15 +27,14 @@ class ChainedAuth:
         for strategy in self._strategies:
             credential = await strategy.credential(accepts, exchange)
             if credential is not None:
+                self._gave[credential.scheme] = strategy
                 return credential
         return None
 
     async def renew(self, refused: Credential, exchange: Exchange) -> bool:
-        """Let the strategy that offers this scheme replace it."""
-        for strategy in self._strategies:
-            if refused.scheme in strategy.offers:
-                return await strategy.renew(refused, exchange)
-        return False
+        """Let the strategy that gave one of this scheme replace it."""
+        strategy = self._gave.get(refused.scheme)
+        return strategy is not None and await strategy.renew(refused, exchange)
 
     def __repr__(self) -> str:
         return f"ChainedAuth({', '.join(map(repr, self._strategies))})"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -26,8 +27,9 @@ from limio_async.auth import (
     StoredToken,
 )
 from limio_async.auth.authorization_code import challenge_of, read_callback
+from limio_async.core.ports import Auth, Exchange
 from limio_async.core.session import Session
-from limio_async.core.wire import Request, Response
+from limio_async.core.wire import Credential, Request, Response, Scheme
 from limio_async.emulator import InMemoryTransport, World
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer, endpoint
@@ -278,6 +280,60 @@ async def test_a_refused_token_gives_way_to_the_one_of_a_later_sign_in() -> None
     assert len(transport.requests) == 1
     await store.save(stored("new"))
     assert await session.call(BEARER, {"id": "1"}) == {}
+
+
+class HasNone:
+    """A strategy for tokens that has none just now."""
+
+    offers: tuple[Scheme, ...] = ("bearer",)
+
+    async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
+        return None
+
+    async def renew(self, refused: Credential, exchange: Exchange) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("before", [(), (ApiKey("the-key"),), (HasNone(),)], ids=["alone", "a key", "none"])
+async def test_a_token_that_is_refused_is_replaced_by_the_one_that_was_stored_meanwhile(
+    before: tuple[Auth, ...],
+) -> None:
+    store = MemoryTokenStore(stored("old"))
+    valid = "Bearer old"
+
+    def tenant(request: Request) -> Response:
+        return answer({}, 200 if request.headers["authorization"] == valid else 401)
+
+    signed_in = SignedIn(store)
+    session, transport = session_on(tenant, ChainedAuth(*before, signed_in) if before else signed_in)
+    await session.call(BEARER, {"id": "1"})
+    valid = "Bearer new"
+    await store.save(stored("new"))
+    await asyncio.gather(*(session.call(BEARER, {"id": str(n)}) for n in range(3)))
+    await session.call(BEARER, {"id": "1"})
+    sent = [one.headers["authorization"] for one in transport.requests]
+    assert sent == ["Bearer old"] * 4 + ["Bearer new"] * 4
+
+
+async def test_who_comes_late_with_a_refused_token_is_served_with_the_one_that_is_held(site: Site) -> None:
+    store = MemoryTokenStore(stored("new"))
+    signed_in = SignedIn(store)
+    held = await signed_in.credential(("bearer",), site)
+    await store.save(None)
+    assert await signed_in.renew(Credential(scheme="bearer", authorization="Bearer old"), site)
+    assert await signed_in.credential(("bearer",), site) == held
+
+
+async def test_a_second_sign_in_serves_the_second_token(auth: AuthorizationCode, site: Site) -> None:
+    session, transport = session_on(answer({}), auth)
+    tokens: list[str] = []
+    for _ in range(2):
+        sign_in = auth.begin(ORIGIN)
+        token = await auth.finish(sign_in, site.visit(sign_in), site)
+        await session.call(BEARER, {"id": "1"})
+        tokens.append(f"Bearer {token.access_token}")
+    assert [one.headers["authorization"] for one in transport.requests] == tokens
+    assert tokens[0] != tokens[1]
 
 
 async def test_a_token_that_expires_gives_way_to_the_one_of_a_later_sign_in(
