@@ -318,10 +318,10 @@ async def test_a_token_that_is_refused_is_replaced_by_the_one_that_was_stored_me
 async def test_who_comes_late_with_a_refused_token_is_served_with_the_one_that_is_held(site: Site) -> None:
     store = MemoryTokenStore(stored("new"))
     signed_in = SignedIn(store)
-    held = await signed_in.credential(("bearer",), site)
+    held = await signed_in.credential(signed_in.offers, site)
     await store.save(None)
     assert await signed_in.renew(Credential(scheme="bearer", authorization="Bearer old"), site)
-    assert await signed_in.credential(("bearer",), site) == held
+    assert await signed_in.credential(signed_in.offers, site) == held
 
 
 async def test_a_second_sign_in_serves_the_second_token(auth: AuthorizationCode, site: Site) -> None:

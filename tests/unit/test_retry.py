@@ -55,9 +55,21 @@ def test_jitter_is_full() -> None:
     assert min(waits) < 0.2 < 0.8 < max(waits) <= 1
 
 
-def test_what_the_server_asks_for_is_a_floor() -> None:
+@pytest.mark.parametrize(
+    ("resends", "status", "jitter", "wait"),
+    [(1, 429, longest, 7.1), (3, 429, longest, 7.4), (3, 503, longest, 7.1), (3, 429, lambda _: 0.0, 7.0)],
+)
+def test_jitter_of_a_tenth_is_added_to_what_the_server_asks_for(
+    resends: int, status: int, jitter: Any, wait: float
+) -> None:
+    asked = answer(status=status, headers={"retry-after": "7"})
+    assert wait_before_resend(resends, asked, jitter) == pytest.approx(wait)
+
+
+def test_calls_that_are_asked_to_wait_do_not_come_back_together() -> None:
     asked = answer(status=429, headers={"retry-after": "7"})
-    assert all(7 <= wait_before_resend(1, asked) <= 7.1 for _ in range(100))
+    waits = [wait_before_resend(1, asked) for _ in range(100)]
+    assert 7 <= min(waits) < 7.05 < max(waits) <= 7.1
 
 
 @pytest.mark.parametrize(
@@ -75,6 +87,12 @@ def test_what_the_server_asks_for_is_a_floor() -> None:
         ({"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT"}, None),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 10.0),
         ({"retry-after": "Wed, 21 Oct 2015 09:28:10 +0200", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 10.0),
+        ({"retry-after": "Thu, 31 Feb 2026 10:00:00 GMT", "date": "Thu, 26 Feb 2026 10:00:00 GMT"}, None),
+        ({"retry-after": "Thu, 26 Feb 2026 10:00:00 GMT", "date": "Thu, 31 Feb 2026 10:00:00 GMT"}, None),
+        (
+            {"retry-after": "Thu, 26 Feb 99999999999 10:00:00 GMT", "date": "Thu, 26 Feb 2026 10:00:00 GMT"},
+            None,
+        ),
         ({"retry-after": "Wed, 21 Oct 2015 07:00:00 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
     ],
 )

@@ -138,6 +138,11 @@ def head(*headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join([f"HTTP/1.1 {status}", "content-type: application/json", *headers, "", ""]).encode()
 
 
+def chunked(body: bytes) -> bytes:
+    """A whole body in one chunk and its end."""
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
 BODY = b'{"id":"thing-1","items":[{"id":"3"},{"id":"4"}],"data":{"name":"a whole answer"}}'
 CUT = BODY[:-20]
 HTML = b"<!doctype html><html><body>Please sign in</body></html>"
@@ -177,6 +182,11 @@ FAULTS: Mapping[str, Fault] = {
         http(BOMB, "200 OK", "content-encoding: gzip"),
         UNREADABLE,
     ),
+    "cut JSON, whole by its length": Fault(http(CUT), UNREADABLE),
+    "cut JSON, whole by its chunks": Fault(head("transfer-encoding: Chunked") + chunked(CUT), UNREADABLE),
+    "cut JSON, whole by its chunks, compressed": Fault(
+        head("content-encoding: gzip", "transfer-encoding: chunked") + chunked(gzip.compress(CUT)), UNREADABLE
+    ),
     "200 with HTML": Fault(http(HTML), UNREADABLE),
     "200 with HTML, without a length": Fault(http(HTML, close=True), UNREADABLE),
     "200 with nothing": Fault(http(b""), UNREADABLE),
@@ -201,6 +211,10 @@ FAULTS: Mapping[str, Fault] = {
     "429 for 2 s": Fault(http(b"{}", "429 Too Many", "retry-after: 2"), NOT_EXECUTED),
     "429 until a date": Fault(
         http(b"{}", "429 Too Many", f"retry-after: {LATER}", f"date: {DATE}"), NOT_EXECUTED
+    ),
+    "429 until a day that does not exist": Fault(
+        http(b"{}", "429 Too Many", "retry-after: Thu, 31 Feb 2026 10:00:00 GMT", f"date: {DATE}"),
+        NOT_EXECUTED,
     ),
     "429 for too long": Fault(
         http(b"{}", "429 Too Many", f"retry-after: {10 * LONG:.0f}"), always(1, errors.TooManyRequests)
