@@ -696,6 +696,40 @@ async def test_closing_the_client_ends_a_walk_with_an_error() -> None:
         await reader
 
 
+def test_closing_in_another_loop_than_the_walk_s_leaves_the_walk_to_its_own() -> None:
+    asked, there = asyncio.Event(), asyncio.Event()
+    seen: list[str] = []
+
+    async def late(request: Request) -> Response:
+        asked.set()
+        await there.wait()
+        return page("3", cursor="c")
+
+    transport = ScriptedTransport(page("1", cursor="a"), page("2", cursor="b"), late, page("4"))
+    session = Session(transport, NoAuth())
+
+    async def read() -> None:
+        async for item in session.list(listing_of(KEY), {}):
+            seen.append(item.id)
+
+    async def begin() -> asyncio.Task[None]:
+        reader = asyncio.create_task(read())
+        await asked.wait()
+        return reader
+
+    async def end(reader: asyncio.Task[None]) -> None:
+        there.set()
+        with pytest.raises(errors.ClientClosed, match="was closed"):
+            await reader
+
+    with asyncio.Runner() as walking, asyncio.Runner() as closing:
+        reader = walking.run(begin())
+        closing.run(session.aclose())
+        assert transport.closed
+        walking.run(end(reader))
+    assert (seen, len(transport.requests)) == (["1", "2", "3"], 3)
+
+
 # ------------------------------------------------------------------ other ways to look
 
 
