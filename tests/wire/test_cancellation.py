@@ -308,14 +308,13 @@ async def test_a_cancelled_call_leaves_no_connection_behind(operation: str) -> N
     await each_step(run, at_least=10)
 
 
+def offers(names: str) -> bytes:
+    items = [{"id": one} for one in names]
+    return http(json.dumps({"items": items, "hits": 4, "queryMore": {"from": "s", "alias": "c"}}).encode())
+
+
 @pytest.mark.usefixtures("hurried_time")
 async def test_a_cancelled_walk_leaves_no_connection_behind() -> None:
-    def offers(names: str) -> bytes:
-        items = [{"id": one} for one in names]
-        return http(
-            json.dumps({"items": items, "hits": 4, "queryMore": {"from": "s", "alias": "c"}}).encode()
-        )
-
     async def run(step: int | None, when: When) -> int:
         script = (*TOKENS, offers("ab"), offers("cd"), offers(""))
         async with serving(*script) as (_, limio):
@@ -325,6 +324,16 @@ async def test_a_cancelled_walk_leaves_no_connection_behind() -> None:
         return steps
 
     await each_step(run, at_least=10)
+
+
+async def test_a_closing_that_is_cancelled_can_be_done_again() -> None:
+    async def run(step: int | None, when: When) -> int:
+        async with serving(TOKENS[0], offers("a"), offers("")) as (server, limio):
+            assert len(await limio.offers.list(verify="off").collect(limit=9)) == 1
+            assert server.open == 2  # that of the first page may have been idle for longer
+            return await cut(limio.aclose(), step, when)
+
+    await each_step(run, at_least=1)
 
 
 async def test_an_answer_that_nobody_waits_for_any_more_closes_its_connection() -> None:
