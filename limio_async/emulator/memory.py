@@ -11,7 +11,10 @@ __all__ = ["InMemoryTransport"]
 
 
 class InMemoryTransport:
-    """Carries requests to *world*; gives way to other tasks once for each, so that concurrency is real."""
+    """Carries requests to *world*; gives way to other tasks once for each, so that concurrency is real.
+
+    The world acts when a request comes: one that is cancelled has happened.
+    """
 
     def __init__(self, world: World, *, origin: str = "https://limio.emulated") -> None:
         self._world = world
@@ -25,10 +28,8 @@ class InMemoryTransport:
 
     async def send(self, request: Request, *, timeout: float) -> Response:
         """The world's answer. Raises what a client would meet where the world's faults say so."""
-        await asyncio.sleep(0)
         delivery = self._world.deliver(request)
-        if delivery.delay:
-            await asyncio.sleep(delivery.delay)
+        await asyncio.sleep(delivery.delay)  # who is cancelled from here on has asked
         return delivery.received(request.operation)
 
     async def aclose(self) -> None:

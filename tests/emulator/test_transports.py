@@ -45,6 +45,16 @@ async def test_the_memory_transport_is_a_transport_that_gives_way_once_a_send(wo
     await transport.aclose()
 
 
+async def test_what_is_cancelled_on_its_way_through_memory_has_happened(world: World) -> None:
+    sent = InMemoryTransport(world).send(request("/api/segments", world.api_key), timeout=1.0)
+    sending = asyncio.create_task(sent)
+    await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert [one.status for one in world.requests("listSegments")] == [200]
+
+
 async def test_a_lost_answer_is_raised_by_the_memory_transport(world: World) -> None:
     world.script("listSegments", "lost")
     with pytest.raises(AnswerLost):

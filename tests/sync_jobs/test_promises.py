@@ -264,7 +264,7 @@ async def test_a_stop_among_parents_or_children_is_gone_on_with_in_the_middle(
     assert (await make_job("subscriptions.events", **options).run()).complete
     assert parents_in(sink) == {*world.ids("subscriptions")}
     assert world.count("listObjects") <= 14
-    assert world.count("listObjectEvents") <= 122
+    assert world.count("listObjectEvents") <= 123  # three were in hand or on the wire when it was stopped
 
 
 @pytest.mark.parametrize("mode", ["full", "incremental"])
