@@ -88,7 +88,7 @@ class Explainer:
             endpoint, args, body, query=query, headers=self._headers, plain_item_paths=self._plain
         )
         accepts = accepted(request, self._offers)
-        schemes = [one for one in self._offers if one in accepts] or [*endpoint.auth]
+        schemes: list[Scheme] = [one for one in self._offers if one in accepts] or [*endpoint.auth]
         shown = {name: value if name in _SHOWN_HEADERS else "***" for name, value in request.headers.items()}
         if schemes:
             shown["authorization"] = _SHOWN[schemes[0]]
