@@ -221,6 +221,27 @@ async def test_connections_are_kept_and_shared() -> None:
     assert server.connections == 1
 
 
+@pytest.mark.parametrize("retry", ["safe", "once"])
+async def test_the_transport_sends_as_many_at_once_as_it_is_given(retry: Retry) -> None:
+    many = 101  # one more than aiohttp would by itself
+    all_there = asyncio.Event()
+
+    async def when_all_are_there(writer: asyncio.StreamWriter) -> None:
+        if len(server.requests) == many:
+            all_there.set()
+        await all_there.wait()
+        writer.write(http(b"{}", close=True))
+        await writer.drain()
+
+    async with raw_server(when_all_are_there) as server:
+        transport = AiohttpTransport(server.url)
+        sends = (transport.send(request(retry=retry), timeout=60) for _ in range(many))
+        async with asyncio.timeout(5):
+            answers = await asyncio.gather(*sends)
+        await transport.aclose()
+    assert [one.status for one in answers] == [200] * many
+
+
 async def test_answers_in_pieces_leave_nothing_behind_on_the_connection_that_brought_them() -> None:
     kinds = (aiohttp.StreamReader, aiohttp.ClientResponse, Connection, asyncio.Transport, asyncio.Task)
 
