@@ -99,6 +99,8 @@ async def test_a_chain_picks_what_each_operation_accepts() -> None:
         await session.call(endpoint(auth=accepts), {"id": "1"})
     given = [request.headers["authorization"] for request in transport.requests]
     assert given == ["the-key", "Bearer the-token", "the-key", "Bearer the-token"]
+    of_another = Credential(scheme="session", authorization="Bearer x")
+    assert not await chain.renew(of_another, session._ladder._exchange)
 
 
 async def test_fifty_cold_calls_ask_for_one_token() -> None:

@@ -193,9 +193,10 @@ async def test_a_server_that_asks_for_a_pause_gets_it_from_all_calls(virtual_tim
     assert len(sent) == 22
 
 
-async def test_a_call_that_cannot_wait_out_the_pause_fails_at_once(virtual_time: Any) -> None:
+@pytest.mark.parametrize("timeout", [10, 30])
+async def test_a_call_that_cannot_wait_out_the_pause_fails_at_once(virtual_time: Any, timeout: float) -> None:
     transport = ScriptedTransport(answer({}, 429, {"retry-after": "30"}))
-    session = Session(transport, NoAuth(), timeout=10)
+    session = Session(transport, NoAuth(), timeout=timeout)
     with pytest.raises(errors.TooManyRequests):
         await session.call(GET, {"id": "0"})
     with pytest.raises(errors.TooManyRequests, match="not sent: the server asked for a pause") as caught:

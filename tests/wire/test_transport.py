@@ -23,6 +23,7 @@ from aiohttp.connector import Connection
 from limio_async import BearerToken, Limio, errors
 from limio_async.core.wire import Request, Retry
 from limio_async.transport import AiohttpTransport, origin_of
+from limio_async.transport.translation import translated
 from tests.virtual_time import VirtualTime
 from tests.wire.rawserver import RawServer, broken, hang_up, http, raw_server, reset, silence, slow
 
@@ -399,6 +400,19 @@ def test_hosts_that_cannot_be_meant(host: str) -> None:
     with pytest.raises(errors.ConfigurationError) as caught:
         origin_of(host)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (aiohttp.ClientOSError("gone"), "the connection broke: ClientOSError"),
+        (aiohttp.ClientOSError(32, "Broken pipe"), "the connection broke: Broken pipe"),
+    ],
+)
+def test_a_connection_that_breaks_is_told_by_the_system_s_words_or_by_the_kind_of_error(
+    error: aiohttp.ClientError, said: str
+) -> None:
+    assert translated(error, "getThing").said == said
 
 
 async def test_an_answer_that_is_refused_unread_tells_its_status() -> None:
