@@ -17,7 +17,7 @@ from limio_async.api import Resources
 from limio_async.auth import ChainedAuth
 from limio_async.core.wire import Request, Response, Scheme
 from tests.conftest import ScriptedTransport
-from tests.unit.helpers import answer, endpoint
+from tests.unit.helpers import KEY, answer, endpoint, listing_of
 
 SECRET = "canary-secret"
 LOST = errors.AnswerLost("hung up")
@@ -69,6 +69,8 @@ def test_a_listing_is_explained_by_its_first_page() -> None:
     )
     assert said.cursor == "scroll"
     assert said.headers["authorization"] == "***"
+    usual = listing_of(msgspec.structs.replace(KEY, default_page_size=7))
+    assert limio.explain(limio.listing, usual, {}).url == "https://limio.test/api/things?limit=7"
 
 
 def test_no_explanation_shows_a_secret() -> None:

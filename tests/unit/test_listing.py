@@ -679,12 +679,20 @@ async def test_a_strategy_that_fails_during_read_ahead_does_not_cost_a_page() ->
     assert seen + await ids(listing) == ["1", "2", "3"]
 
 
-async def test_closing_the_client_ends_a_walk_with_an_error() -> None:
+async def test_closing_the_client_ends_a_walk_with_an_error_before_its_connections_go() -> None:
+    closed: list[int] = []
+
     async def never(request: Request) -> Response:
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            closed.append(transport.closed)
         raise AssertionError
 
-    session = Session(ScriptedTransport(page("1", cursor="a"), page("2", cursor="b"), never), NoAuth())
+    transport = ScriptedTransport(page("1", cursor="a"), page("2", cursor="b"), never)
+    session = Session(transport, NoAuth())
 
     async def read() -> list[str]:
         return await ids(session.list(listing_of(KEY), {}))
@@ -694,6 +702,7 @@ async def test_closing_the_client_ends_a_walk_with_an_error() -> None:
     await session.aclose()
     with pytest.raises(errors.ClientClosed):
         await reader
+    assert (closed, transport.closed) == ([0], 1)
 
 
 def test_closing_in_another_loop_than_the_walk_s_leaves_the_walk_to_its_own() -> None:

@@ -187,6 +187,7 @@ FAULTS: Mapping[str, Fault] = {
     "cut JSON, whole by its chunks, compressed": Fault(
         head("content-encoding: gzip", "transfer-encoding: chunked") + chunked(gzip.compress(CUT)), UNREADABLE
     ),
+    "no JSON, whole, without a length": Fault(http(b'{"id":oops,"items":[]}', close=True), UNREADABLE),
     "200 with HTML": Fault(http(HTML), UNREADABLE),
     "200 with HTML, without a length": Fault(http(HTML, close=True), UNREADABLE),
     "200 with nothing": Fault(http(b""), UNREADABLE),

@@ -407,10 +407,11 @@ def test_hosts_that_cannot_be_meant(host: str) -> None:
     [
         (aiohttp.ClientOSError("gone"), "the connection broke: ClientOSError"),
         (aiohttp.ClientOSError(32, "Broken pipe"), "the connection broke: Broken pipe"),
+        (TimeoutError(), "the answer did not come in time"),
     ],
 )
 def test_a_connection_that_breaks_is_told_by_the_system_s_words_or_by_the_kind_of_error(
-    error: aiohttp.ClientError, said: str
+    error: aiohttp.ClientError | TimeoutError, said: str
 ) -> None:
     assert translated(error, "getThing").said == said
 
