@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
 import uvloop
 
-from limio_async.core.deadline import Deadlines
+from limio_async.core.deadline import Deadline, Deadlines
 from tests.virtual_time import VirtualTime
 
 
@@ -44,6 +45,16 @@ async def test_many_blocks_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> N
         with deadlines.within(60):
             await asyncio.sleep(0)
     assert len(timers) == 1
+    deadlines.close()
+
+
+async def test_a_block_that_has_ended_is_held_by_nobody() -> None:
+    deadlines = Deadlines()
+    for _ in range(3):
+        with deadlines.within(60):
+            await asyncio.sleep(0)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Deadline)]
     deadlines.close()
 
 

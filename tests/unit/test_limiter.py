@@ -127,6 +127,23 @@ async def test_a_pace_is_kept_and_an_interactive_call_does_not_wait_behind_a_job
     assert all(later - earlier >= 0.0999 for earlier, later in pairwise(times))
 
 
+async def test_all_who_wait_for_the_time_share_one_timer(
+    virtual_time: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter, loop = Limiter(99, rate=1), asyncio.get_running_loop()
+    timers: list[float] = []
+    call_at = loop.call_at
+
+    def counted(when: float, *rest: Any, **named: Any) -> asyncio.TimerHandle:
+        timers.append(when - begun)
+        return call_at(when, *rest, **named)
+
+    begun = loop.time()
+    monkeypatch.setattr(loop, "call_at", counted)
+    await asyncio.gather(*(limiter.acquire("interactive") for _ in range(5)))
+    assert timers == [1, 2, 3, 4]
+
+
 async def test_who_waits_for_the_time_holds_no_slot(virtual_time: Any) -> None:
     limiter = Limiter(1)
     limiter.learn(answer({}, 429), 5)
