@@ -11,6 +11,7 @@ import pytest
 
 from limio_async.core.wire import Request, Response
 from limio_async.errors import ClientClosed
+from tests.disk import Disk
 from tests.virtual_time import VirtualTime
 
 
@@ -36,6 +37,12 @@ async def virtual_time(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Virtual
     monkeypatch.setattr(loop._selector, "select", clock.select)
     yield clock
     monkeypatch.undo()
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Tells what reached the disk, and when."""
+    return Disk(monkeypatch)
 
 
 Answer = Response | Exception | Callable[[Request], Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 import anyio
 import msgspec
 
+from limio_async._durable import removed, replacing
 from limio_async.auth.fixed import header_value
 from limio_async.core.codec import decode_as
 from limio_async.core.identity import fields_of, no_in
@@ -154,7 +154,7 @@ class FileTokenStore:
     def _save(self, token: StoredToken | None) -> None:
         try:
             if token is None:
-                self.path.unlink(missing_ok=True)
+                removed(self.path)
             else:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._replace_with(msgspec.json.encode(_Saved(version=_VERSION, token=token)))
@@ -162,17 +162,9 @@ class FileTokenStore:
             raise ConfigurationError(f"cannot write {self.path}: {error.strerror}") from None
 
     def _replace_with(self, data: bytes) -> None:
-        new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
-        try:
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                new.unlink()
-            raise
+        part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
+        with replacing(self.path, part=part, private=True) as file:
+            file.write(data)
 
     def __repr__(self) -> str:
         return f"FileTokenStore({str(self.path)!r})"

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from limio_async._durable import moved, replacing, synced
 from limio_async.cli.failures import Code, Failure
 from limio_async.core.listing import Checkpoint
 from limio_async.core.wire import UNDECODABLE
@@ -76,18 +77,16 @@ class Target:
         saved = _Saved(output=self._output, bytes=self._size, checkpoint=checkpoint)
         note = self._checkpoint_file.with_name(self._checkpoint_file.name + ".new")
         with self._failures():
-            self._sync(self._out)
-            with note.open("wb") as stream:
+            synced(self._out)
+            with replacing(self._checkpoint_file, part=note) as stream:
                 stream.write(msgspec.json.encode(saved))
-                self._sync(stream)
-            note.replace(self._checkpoint_file)
 
     def finish(self) -> None:
         """Make FILE.partial FILE."""
         with self._failures():
-            self._sync(self._out)
+            synced(self._out)
             self._out.close()
-            self._partial.replace(self._file)
+            moved(self._partial, self._file)
             self._checkpoint_file.unlink(missing_ok=True)
 
     @property
@@ -133,11 +132,6 @@ class Target:
             yield
         except OSError as error:
             raise Failure(f"cannot write {self._partial}: {error.strerror}", Code.INCOMPLETE) from None
-
-    @staticmethod
-    def _sync(stream: BinaryIO) -> None:
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _check_place(file: Path, *, force: bool) -> None:

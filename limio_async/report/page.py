@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from functools import partial
 from importlib.resources import files
@@ -13,6 +12,7 @@ import msgspec
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from limio_async._durable import replacing
 from limio_async.report.charts import charts
 from limio_async.report.figures import Figures
 from limio_async.report.flow import branches, drawing
@@ -55,15 +55,10 @@ def render(figures: Figures, *, target: str, now: datetime) -> str:
 
 
 def write(page: str, file: Path) -> None:
-    """Write a page to a partial file and move it into place, so that whoever looks sees a whole one."""
+    """Write a page and move it into place, so that whoever looks sees a whole one, also after a power failure."""
     file = file.resolve()  # what a link points to, not the link
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, file)  # noqa: PTH105  # as said: moves it into place
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with replacing(file, part=file.with_name(f".{file.name}.partial")) as part:
+        part.write(page.encode())
 
 
 def _safe(chart: dict[str, Any]) -> dict[str, Any]:

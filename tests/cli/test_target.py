@@ -13,6 +13,7 @@ import pytest
 from limio_async.core.wire import Response
 from limio_async.emulator import World
 from tests.cli.conftest import Run, command_line
+from tests.disk import Disk, kept
 
 LIST = ["--emulated", "subscriptions", "list", "--page-size", "10"]
 PARTIAL, NOTE = Path("out.partial"), Path("out.partial.checkpoint")
@@ -29,6 +30,18 @@ def test_the_file_holds_what_stdout_would(limio: Run, world: World) -> None:
         assert limio(*LIST, "-o", output, "--to", output).stdout_bytes == b""
         assert Path(output).read_bytes() == expected
     assert files() == ["json", "ndjson"]
+
+
+def test_a_note_and_the_file_take_their_places_once_they_are_on_the_disk(
+    limio: Run, world: World, disk: Disk
+) -> None:
+    world.script("listObjects", None, BAD_DAY)
+    limio(*LIST, "--to", "out")
+    first = ("file", PARTIAL.stat().st_size)
+    assert disk.story[-4:] == [first, *kept(NOTE)]
+    disk.story.clear()
+    assert limio(*LIST, "--to", "out", "--resume", "--limit", "11").exit_code == 0
+    assert disk.story[-4:] == [*kept(Path("out")), ("removed", NOTE.name)]
 
 
 @pytest.mark.parametrize("output", ["ndjson", "json"])

@@ -15,6 +15,7 @@ from limio_async.report.charts import charts
 from limio_async.report.figures import Journeys, read
 from limio_async.report.flow import branches, drawing
 from limio_async.report.page import render, write
+from tests.disk import Disk, kept
 
 from . import made
 
@@ -161,9 +162,10 @@ def test_odd_journeys_are_drawn_all_the_same() -> None:
     assert drawing(Journeys("", "", []))[1] == 0
 
 
-def test_a_page_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_page_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, disk: Disk) -> None:
     file = tmp_path / "report.html"
     write("old", file)
+    assert disk.story == kept(file)
     with pytest.raises(UnicodeEncodeError):
         write("new \ud800", file)
     assert file.read_text() == "old"

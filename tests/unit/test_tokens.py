@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from limio_async import errors
 from limio_async.auth import FileTokenStore, MemoryTokenStore, StoredToken, TokenStore
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
 from limio_async.core.wire import Response
+from tests.disk import Disk, kept
 from tests.unit.helpers import answer
 
 SECRET = "s3cr3t-value"
@@ -109,6 +112,35 @@ async def test_a_save_that_fails_leaves_the_old_token_and_nothing_else(
             await store.save(OTHER)
     assert await store.load() == TOKEN
     assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+async def test_what_was_saved_or_removed_is_on_the_disk(file: Path, disk: Disk) -> None:
+    store = FileTokenStore(file)
+    await store.save(None)  # there is no directory either
+    await store.save(TOKEN)
+    replaced, directory = kept(file), file.parent.stat().st_ino
+    await store.save(None)
+    assert disk.story == [*replaced, ("removed", file.name), ("directory", directory)]
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(errno.EACCES, ""), (errno.EINVAL, ""), (errno.EIO, "Input/output error")]
+)
+async def test_a_directory_that_cannot_be_synced_fails_no_save_but_a_broken_disk_does(
+    file: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+) -> None:
+    fsync = os.fsync
+
+    def of_files_only(opened: int) -> None:
+        if stat.S_ISDIR(os.fstat(opened).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(opened)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    told = pytest.raises(errors.ConfigurationError, match=message) if message else nullcontext()
+    with told:
+        await FileTokenStore(file).save(TOKEN)
+    assert await FileTokenStore(file).load() == TOKEN
 
 
 async def test_a_link_put_in_the_files_place_is_replaced_not_followed(file: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 import re
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
 
+from limio_async._durable import replacing
 from limio_async.errors import ConfigurationError, JobError, SinkError
 from limio_async.sync_jobs.sinks.sql import quoted
 from limio_async.sync_jobs.sinks.sqlite import SqliteSink
@@ -48,7 +48,7 @@ class FileSink(SqliteSink):
             written = f"{changes} {self._layout(table)}"
             if file.is_file() and self._meta(f"written {file.name}") == written:
                 return
-            with _replacing(file) as part:
+            with replacing(file, part=file.with_name(f"{file.name}.part")) as part:
                 self._write_file(table, part)
         with self._transaction():
             self._set_meta(f"written {file.name}", written)
@@ -157,30 +157,6 @@ class CsvSink(FileSink):
                 cells.writerow(map(_cell, row, booleans))
         finally:
             text.detach()
-
-
-@contextmanager
-def _replacing(file: Path) -> Generator[BinaryIO]:
-    """A file to write to that takes the place of *file* once all of it is on the disk."""
-    part = file.with_name(f"{file.name}.part")
-    try:
-        with part.open("wb") as opened:
-            yield opened
-            opened.flush()
-            os.fsync(opened.fileno())
-        part.replace(file)
-        _sync_directory(file.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _sync_directory(directory: Path) -> None:
-    opened = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from limio_async.errors import ConfigurationError, SinkError
 from limio_async.sync_jobs.sinks import parquet
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from limio_async.sync_jobs.tables import Column, Table
+from tests.disk import Disk, kept
 from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, offer, opened, write
 
 ODD = [b'{"id": "o-3",\r\n\t"n" :1.0}', '{"id":"\\n ü"}'.encode()]
@@ -216,6 +217,25 @@ def test_what_fails_on_the_way_leaves_the_file_as_it_was(
         monkeypatch.undo()
         sink.publish(OFFERS)
         assert (tmp_path / f"offers.{kind}").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("ndjson:{}", "offers.ndjson"),
+        ("ndjson:{}?compress=gzip", "offers.ndjson.gz"),
+        ("ndjson:{}?compress=zstd", "offers.ndjson.zst"),
+        ("csv:{}", "offers.csv"),
+        ("parquet:{}", "offers.parquet"),
+    ],
+)
+def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_directory_after(
+    tmp_path: Path, disk: Disk, kind: str, name: str
+) -> None:
+    with opened(kind.format(tmp_path), OFFERS) as sink:
+        write(sink, [offer(1)])
+        sink.publish(OFFERS)
+        assert disk.story == kept(tmp_path / name)
 
 
 def test_the_same_rows_make_the_same_file_whatever_came_before(tmp_path: Path) -> None:
