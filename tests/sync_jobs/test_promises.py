@@ -136,6 +136,14 @@ def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_a_power_failure_may_take_the_last_moments_of_the_state_but_breaks_none_of_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "state")
+    spool.open(target="a target", origin="a tenant")
+    assert spool._db.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    assert spool._db.execute("PRAGMA synchronous").fetchall() == [(1,)]  # NORMAL
+    spool.close()
+
+
 def test_a_client_without_credentials_syncs_nothing_and_says_so(
     world: World, sink: MemorySink, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from limio_async.errors import SinkError, TargetBusy
 from limio_async.sync_jobs.sinks import open_sink, sqlite
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from tests.sync_jobs.sinks.conftest import FILES
-from tests.sync_jobs.sinks.targets import OFFERS, held, offer, opened, write
+from tests.sync_jobs.sinks.targets import LATER, OFFERS, held, offer, opened, write
 
 DATABASES = ["sqlite", "duckdb"]
 DIRECTORIES = ["ndjson", "csv", "parquet"]
@@ -123,19 +123,57 @@ def test_a_directory_whose_files_may_not_be_replaced(kind: str, public: Path) ->
 
 def test_a_database_that_another_program_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_WAIT", 0.01)
+    busy = "another program is writing to it; wait for it, or stop it"
     url = f"sqlite:///{tmp_path}/limio.db"
     with opened(url, OFFERS) as sink:
         write(sink, [offer(1)])
         other = sqlite3.connect(tmp_path / "limio.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(TargetBusy, match="another program is writing to it; wait for it, or stop it"):
+        with pytest.raises(TargetBusy, match=busy):
             write(sink, [offer(2)])
-        with pytest.raises(TargetBusy):
-            open_sink(url).open()
+        sink.close()  # our own lock would answer first
+        late = open_sink(url)
+        with pytest.raises(TargetBusy, match=busy):
+            late.open()
+        late.close()
         other.execute("ROLLBACK")
         other.close()
+    with opened(url, OFFERS) as sink:
         write(sink, [offer(2)])
         assert len(held(sink)) == 2
+
+
+def test_no_other_program_writes_to_a_database_while_a_transaction_looks_at_it(tmp_path: Path) -> None:
+    def seen() -> Iterator[str]:
+        yield "o-1"
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("DELETE FROM offers")
+
+    with (
+        opened(f"sqlite:///{tmp_path}/limio.db", OFFERS) as sink,
+        closing(sqlite3.connect(tmp_path / "limio.db", timeout=0, isolation_level=None)) as other,
+    ):
+        write(sink, [offer(1), offer(2)])
+        assert sink.mark_unseen(OFFERS, seen(), deleted_at=LATER, most=None).deleted == 1
+
+
+@pytest.mark.parametrize("journal", ["whole", "empty"])
+def test_a_journal_that_cannot_be_read_is_not_passed_over(tmp_path: Path, journal: str) -> None:
+    """What was committed is in it; a read-only disk takes no index of it."""
+    with opened(f"sqlite:///{tmp_path}/limio.db", OFFERS) as sink:
+        write(sink, [offer(1)])
+        for name in ("limio.db", "limio.db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / f"copy of {name}")
+    if journal == "empty":
+        shutil.copy(tmp_path / "limio.db", tmp_path / "copy of limio.db")
+        (tmp_path / "copy of limio.db-wal").write_bytes(b"")
+    (tmp_path / "copy of limio.db-shm").symlink_to("nowhere/index")
+    look = open_sink(f"sqlite:///{tmp_path}/copy of limio.db")
+    refused = pytest.raises(SinkError, match="unable to open") if journal == "whole" else nullcontext()
+    with refused:
+        look.open(to_read=True)
+        assert [row["id"] for row in look.rows(OFFERS)] == ["o-1"]
+    look.close()
 
 
 def test_a_duckdb_file_that_another_program_has_open(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A process that is killed in the middle of writing leaves whole batches, and files that are whole."""
+"""A process that is killed in the middle of writing leaves whole batches, and files that are whole; so does a power failure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pyarrow.parquet
+import pytest
 
 from tests.sync_jobs.sinks.targets import OFFERS, opened
 
@@ -37,6 +38,13 @@ def test_a_killed_process_leaves_whole_batches(url: str, kind: str, tmp_path: Pa
             count = READERS[kind](file)
             assert count % 100 == 0
             assert 100 <= count <= len(batches) * 100
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "ndjson"])
+def test_a_commit_waits_for_the_disk(url: str) -> None:
+    with opened(url, OFFERS) as sink:
+        assert sink._ask("PRAGMA journal_mode") == [("wal",)]
+        assert sink._ask("PRAGMA synchronous") == [(2,)]  # FULL
 
 
 def _ndjson(file: Path) -> int:
