@@ -21,11 +21,11 @@ from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS
-from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of
+from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of, value_at
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool, Walk
-from limio_async.sync_jobs.streams import stream
-from limio_async.sync_jobs.tables import Column, Table
+from limio_async.sync_jobs.streams import Spot, stream
+from limio_async.sync_jobs.tables import Column, Kind, Table
 from limio_async.sync_jobs.watermarks import is_old, newest, watermark
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
@@ -134,6 +134,17 @@ def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
             spool.begin("offers", "", walk)
             spool.add("offers", walk, [b'{"id":"%d"}' % number for number in range(100_000)])
     spool.close()
+
+
+async def test_a_state_that_is_removed_meanwhile_fails_no_job(
+    sink: MemorySink, make_job: Make, tmp_path: Path
+) -> None:
+    def remove(event: SyncEvent) -> None:
+        if event.kind == "ended":
+            (tmp_path / "state").unlink()
+
+    assert (await make_job("products", on_event=remove).run()).complete
+    assert len(sink.live("products")) == 40
 
 
 def test_a_power_failure_may_take_the_last_moments_of_the_state_but_breaks_none_of_it(tmp_path: Path) -> None:
@@ -357,6 +368,21 @@ async def test_a_stream_that_fails_tells_how_often_it_was_tried(world: World, ru
     assert (report.status, report.requests, report.retries) == ("failed", 3, 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "operation"), [("promo_codes", "getObject"), ("subscriptions.events", "listObjectEvents")]
+)
+async def test_what_is_fetched_for_each_object_counts_every_request_and_retry(
+    world: World, run_job: RunJob, monkeypatch: pytest.MonkeyPatch, name: str, operation: str
+) -> None:
+    monkeypatch.setattr("limio_async.core.retry._BASE", 0.0001)
+    world.faults.on(operation, times=2).status(503)
+    world.faults.on(operation, call=9).status(500)
+    report = (await run_job(name, hydrate=operation == "getObject")).streams[-1]
+    listed = 0 if "." in name else report.pages
+    assert (report.status, report.retries) == ("complete", 3)
+    assert report.requests == world.count(operation) + listed
+
+
 async def test_a_directory_in_the_place_of_a_file_is_told_each_time(client: Limio, tmp_path: Path) -> None:
     url = f"ndjson:{tmp_path}"
     await Job(client, to=url, streams=["products"]).run()
@@ -364,6 +390,51 @@ async def test_a_directory_in_the_place_of_a_file_is_told_each_time(client: Limi
     (tmp_path / "products.ndjson").mkdir()
     with pytest.raises(errors.SinkError, match=r"products.ndjson.*: Is a directory"):
         await Job(client, to=url, streams=["products"]).run()
+
+
+async def test_streams_that_a_stopped_job_never_began_are_interrupted_and_the_next_run_does_them(
+    world: World, sink: MemorySink, make_job: Make
+) -> None:
+    names = ("products", "segments", "subscriptions.events")
+    left = stopping_job(make_job, *names, at=lambda event: event.kind == "ended", streams_at_once=1)
+    report = await left.run()
+    assert {one.stream: (one.status, one.requests) for one in report.streams} == {
+        "subscriptions": ("complete", 3),
+        "products": ("interrupted", 0),
+        "segments": ("interrupted", 0),
+        "subscriptions.events": ("interrupted", 0),
+    }
+    assert (report.interrupted, report.complete) == (True, False)
+    assert [row["stream"] for row in sink.rows(RUNS)] == ["subscriptions"]
+    assert (await make_job(*names).run()).complete
+    assert parents_in(sink) == {*world.ids("subscriptions")}
+
+
+@pytest.mark.parametrize("name", ["offers", "subscriptions", "subscriptions.events"])
+async def test_a_list_that_was_walked_to_its_end_is_not_asked_for_again(
+    world: World, sink: MemorySink, run_job: RunJob, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    table, save, at_end = name.replace(".", "_"), Spool.save, threading.Event()
+
+    def saved(spool: Spool, stream: str, walk: Walk) -> None:
+        save(spool, stream, walk)
+        if stream == name and walk.listed:
+            at_end.set()
+
+    def full(changes: Any, *, then: Any = None) -> Any:
+        if any(change.table.name == table and change.rows for change in changes):
+            assert at_end.wait(10)
+            raise errors.SinkError("the disk is full")
+        return MemorySink.apply(sink, changes, then=then)
+
+    with monkeypatch.context() as patch, pytest.raises(errors.SinkError, match="the disk is full"):
+        patch.setattr(Spool, "save", saved)
+        patch.setattr(sink, "apply", full)
+        await run_job(name, page_size=10)
+    asked = world.count()
+    report = (await run_job(name, page_size=10)).streams[-1]
+    assert (report.status, report.inserted) == ("complete", len(sink.live(table)))
+    assert world.count() == asked
 
 
 async def test_a_job_that_is_stopped_waits_for_no_object(
@@ -504,6 +575,25 @@ def test_an_item_is_old_only_where_every_time_that_it_tells_is() -> None:
         item = text.replace(b"%b", old.encode()).replace(b"NEW", new.encode())
         assert is_old(summary_of(item), since) is expected, text
     assert not is_old(summary_of(b'{"updated":"2020-01-01"}'), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "kept"),
+    [
+        ("text", True, "true"),
+        ("text", False, "false"),
+        ("number", True, None),
+        ("number", False, None),
+        ("integer", True, None),
+        ("integer", False, None),
+        ("boolean", False, False),
+        ("boolean", 0, None),
+        ("boolean", "true", None),
+    ],
+)
+def test_true_is_no_number_and_no_number_is_true(kind: Kind, sent: object, kept: object) -> None:
+    found = value_at({"sent": sent}, Spot("kept", (("sent",),), kind))
+    assert (found, type(found)) == (kept, type(kept))
 
 
 def test_a_row_is_written_anew_when_its_columns_are_read_elsewhere() -> None:

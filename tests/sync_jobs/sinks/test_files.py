@@ -17,8 +17,9 @@ from limio_async.sync_jobs.sinks import parquet
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from limio_async.sync_jobs.tables import Column, Table
 from tests.disk import Disk, kept
-from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, offer, opened, write
+from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, held, offer, opened, write
 
+KINDS = [column.kind for column in OFFERS.columns]
 ODD = [b'{"id": "o-3",\r\n\t"n" :1.0}', '{"id":"\\n ü"}'.encode()]
 
 
@@ -64,7 +65,11 @@ def test_csv_holds_what_a_reader_wants_and_no_formula(tmp_path: Path) -> None:
         "",
     ]
     with opened(f"csv:{tmp_path}", OFFERS) as sink:
-        write(sink, [offer(number, name=name) for number, name in enumerate(names, start=10)])
+        rows = [offer(number, name=name) for number, name in enumerate(names, start=10)]
+        unknown = tuple(
+            None if kind == "boolean" else value for kind, value in zip(KINDS, rows[2], strict=True)
+        )
+        write(sink, [*rows[:2], unknown, *rows[3:]])
         sink.publish(OFFERS)
     with (tmp_path / "offers.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -80,6 +85,7 @@ def test_csv_holds_what_a_reader_wants_and_no_formula(tmp_path: Path) -> None:
         "",
         "",
     ]
+    assert [row["order"] for row in rows[:4]] == ["true", "false", "", "false"]
     assert rows[1] == {
         "id": "o-11",
         "name": "'+44 20",
@@ -101,9 +107,15 @@ def test_csv_holds_the_chosen_columns_in_their_order(tmp_path: Path) -> None:
 
 
 def test_columns_that_no_table_has_are_named(tmp_path: Path) -> None:
-    said = "has a column nmae; there are count, deleted_at, hash, id, name"
-    with pytest.raises(ConfigurationError, match=said), opened(f"csv:{tmp_path}?columns=id,nmae", OFFERS):
+    said = "has a column nmae, note; there are count, deleted_at, hash, id, name"
+    with (
+        pytest.raises(ConfigurationError, match=said),
+        opened(f"csv:{tmp_path}?columns=id,nmae,note", OFFERS, NOTES),  # the job's own table is no file
+    ):
         pass
+    with opened(f"csv:{tmp_path}?columns=name", NOTES) as sink:  # its tables alone name no columns
+        write(sink, [("n", "note", b"")], NOTES)
+        assert list(held(sink, NOTES)) == ["n"]
 
 
 def test_parquet_holds_typed_columns_and_the_item(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_database_that_is_not_in_utf8(postgres: str, admin: psycopg.Connection
 
 
 def test_a_schema_of_any_name(postgres: str) -> None:
-    url = f"{postgres}_%22A b;"
+    url = f"{postgres}_%22A b; 100%25s"
     with opened(url, OFFERS) as sink:
         assert isinstance(sink, PostgresSink)
         write(sink, [offer(1)])
