@@ -122,15 +122,18 @@ class Spool:
             self._bind(target, origin)
 
     def close(self) -> None:
-        """Let go of the target; may be called more than once. A file in which nothing is left is removed."""
-        is_empty = self._open is not None and not self._open.execute("SELECT 1 FROM walks").fetchone()
-        if self._open is not None:
-            self._open.close()
-        if is_empty:
-            self._file.unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
+        """Let go of the target, also where that raises; may be called more than once.
+
+        A file in which nothing is left is removed.
+        """
+        opened, lock = self._open, self._lock
         self._open = self._lock = None
+        try:
+            if opened is not None:
+                self._close(opened)
+        finally:
+            if lock is not None:
+                lock.close()
 
     # --- one stream's walk
 
@@ -311,6 +314,13 @@ class Spool:
             db.close()
             raise
         return db
+
+    def _close(self, db: sqlite3.Connection) -> None:
+        with self._failures():
+            with closing(db):
+                is_empty = not db.execute("SELECT 1 FROM walks").fetchone()
+            if is_empty:
+                self._file.unlink(missing_ok=True)
 
     def _take_up(self, db: sqlite3.Connection) -> None:
         """See that it is ours, and make what is missing."""

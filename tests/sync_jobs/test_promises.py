@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -145,6 +146,20 @@ async def test_a_state_that_is_removed_meanwhile_fails_no_job(
 
     assert (await make_job("products", on_event=remove).run()).complete
     assert len(sink.live("products")) == 40
+
+
+def test_a_state_that_is_broken_at_the_end_is_told_and_let_go_of(tmp_path: Path) -> None:
+    spool, again = Spool(tmp_path / "state"), Spool(tmp_path / "state")
+    spool.lock()
+    spool.open(target="a target", origin="a tenant")
+    spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spool._db.execute("PRAGMA shrink_memory")  # nothing of the file is remembered
+    os.truncate(tmp_path / "state", 0)
+    with pytest.raises(errors.SinkError, match=r"not a database \(name another file, or remove this one\)"):
+        spool.close()
+    spool.close()
+    again.lock()
+    again.close()
 
 
 def test_a_power_failure_may_take_the_last_moments_of_the_state_but_breaks_none_of_it(tmp_path: Path) -> None:
