@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey, Offer, Subscription
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.errors import JobError
+from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.drift import Drift, Finding
 from limio_async.sync_jobs.ledger import DRIFT
 
@@ -325,3 +326,37 @@ async def test_a_job_counts_drift_exactly_wherever_it_was_interrupted(
             await run_job("offers", page_size=100)
     rows = list(sink.rows(DRIFT))
     assert [(row["path"], row["count"]) for row in rows] == [("$.loyaltyTier", 500)]
+
+
+async def test_what_earlier_runs_and_other_streams_found_is_not_counted_again_where_a_job_goes_on(
+    world: World,
+    sink: MemorySink,
+    make_job: Callable[..., Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hold(field: str) -> None:
+        for name in ("offers", "products"):
+            items = [{"id": f"{name}-{number}", field: "gold"} for number in range(900)]
+            (tmp_path / f"{name}.ndjson").write_bytes(b"\n".join(map(msgspec.json.encode, items)))
+        world.read_data(tmp_path)
+
+    def stop(event: SyncEvent) -> None:
+        if event.kind == "written" and event.report.stream == "products":
+            left.stop()
+
+    monkeypatch.setattr("limio_async.sync_jobs.stream_run._BATCH_ITEMS", 100)
+    hold("loyaltyTier")
+    earlier, _ = (await make_job("products", "offers").run()).streams
+    hold("gracePeriod")
+    left = make_job("offers", "products", page_size=100, streams_at_once=1, on_event=stop)
+    assert [one.status for one in (await left.run()).streams] == ["complete", "interrupted"]
+    (last,) = (await make_job("products", page_size=100).run()).streams
+    assert {
+        (row["run"], row["stream"], row["model"], row["path"], row["count"]) for row in sink.rows(DRIFT)
+    } == {
+        (earlier.run, "offers", "Offer", "$.loyaltyTier", 900),
+        (earlier.run, "products", "Product", "$.loyaltyTier", 900),
+        (last.run, "offers", "Offer", "$.gracePeriod", 900),
+        (last.run, "products", "Product", "$.gracePeriod", 900),
+    }

@@ -65,11 +65,11 @@ def test_csv_holds_what_a_reader_wants_and_no_formula(tmp_path: Path) -> None:
         "",
     ]
     with opened(f"csv:{tmp_path}", OFFERS) as sink:
-        rows = [offer(number, name=name) for number, name in enumerate(names, start=10)]
+        sent = [offer(number, name=name) for number, name in enumerate(names, start=10)]
         unknown = tuple(
-            None if kind == "boolean" else value for kind, value in zip(KINDS, rows[2], strict=True)
+            None if kind == "boolean" else value for kind, value in zip(KINDS, sent[2], strict=True)
         )
-        write(sink, [*rows[:2], unknown, *rows[3:]])
+        write(sink, [*sent[:2], unknown, *sent[3:]])
         sink.publish(OFFERS)
     with (tmp_path / "offers.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
