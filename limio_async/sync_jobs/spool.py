@@ -59,6 +59,8 @@ class Walk(msgspec.Struct, kw_only=True):
     started: datetime
     listed: bool = False
     """Whether the end was reached."""
+    miscounted: str | None = None
+    """Why the list is not whole though its end was reached; None where nothing tells so."""
     checkpoint: Checkpoint | None = None
     """Where the walk can go on; None where it has to begin at the top."""
     after: str = ""

@@ -111,7 +111,6 @@ class StreamRun:
             started=self._walk.started,
         )
         self._emptied = False  # all that was spooled is in the target
-        self._miscounted: str | None = None
         self._leads_nowhere = False  # going on with the walk would fail again
         self._waiting = 0  # bytes in the spool
         self._over = False  # nothing more will be spooled
@@ -213,7 +212,7 @@ class StreamRun:
                     continue
                 if not isinstance(error, IncompleteListing) or error.seen is None:
                     raise
-                self._miscounted = error.said  # it came to its end, and says that it is not all
+                self._walk.miscounted = error.said  # it came to its end, and says that it is not all
                 await self._save_end()
             return
 
@@ -524,8 +523,8 @@ class StreamRun:
                 "incomplete",
                 f"{report.missing:,} could not be had and are asked for again by the next run",
             )
-        if self._miscounted:
-            return "incomplete", self._miscounted
+        if self._walk.miscounted:
+            return "incomplete", self._walk.miscounted
         if self._walk.expected not in {None, report.seen} and self._species.promises:
             return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
         if self._parent and not self._parent.complete:

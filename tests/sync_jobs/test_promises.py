@@ -452,6 +452,34 @@ async def test_a_list_that_was_walked_to_its_end_is_not_asked_for_again(
     assert world.count() == asked
 
 
+async def test_a_list_that_was_not_whole_is_not_complete_for_the_run_that_goes_on_with_it(
+    world: World, sink: MemorySink, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = InMemoryTransport.send
+
+    async def of_some_more(self: InMemoryTransport, request: Request, *, timeout: float) -> Response:
+        found = await send(self, request, timeout=timeout)
+        return msgspec.structs.replace(found, body=found.body.replace(b'"eq"', b'"gte"'))
+
+    def killed(changes: Any, *, then: Any = None) -> Any:
+        if any("incomplete" in row for change in changes if change.table is RUNS for row in change.rows):
+            raise KeyError("killed")
+        return MemorySink.apply(sink, changes, then=then)
+
+    await run_job("offers")
+    monkeypatch.setattr(InMemoryTransport, "send", of_some_more)
+    world.faults.on("listOffers").wrong_hits(300)
+    world.add_offers(-10)
+    with monkeypatch.context() as patch, pytest.raises(KeyError, match="killed"):
+        patch.setattr(sink, "apply", killed)
+        await run_job("offers")
+    asked = world.count("listOffers")
+    report = only(await run_job("offers"))
+    assert (report.status, report.seen, report.deleted) == ("incomplete", 240, 0)
+    assert "300 were promised" in str(report.error)
+    assert world.count("listOffers") == asked
+
+
 async def test_a_job_that_is_stopped_waits_for_no_object(
     world: World, client: Limio, sink: MemorySink, tmp_path: Path
 ) -> None:
