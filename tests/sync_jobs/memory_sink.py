@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import asyncio
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +14,11 @@ from limio_async.sync_jobs.tables import Change, Row, Table, Unseen, Written
 
 
 class MemorySink:
-    """Keeps tables as dicts of dicts; survives `close`, as a database would."""
+    """Keeps tables as dicts of dicts; survives `close`, as a database would.
+
+    As unkind as a database: while a job has it open, no two threads may use it at once, nor the event loop; what is
+    written before `open` or after `close` fails; a transaction that fails changes nothing.
+    """
 
     name = "memory"
     target_id = "memory-1"
@@ -21,12 +28,39 @@ class MemorySink:
         self.published: list[str] = []
         self.applied = 0
         self.fails_at: int | None = None
+        self._opened = 0
+        self._in_use = threading.Lock()
 
-    def open(self, *, to_read: bool = False) -> None: ...
+    def open(self, *, to_read: bool = False) -> None:
+        self._opened += 1
+        with self._turn():
+            pass
+
+    @contextmanager
+    def _turn(self) -> Generator[None]:
+        assert self._opened, "it is not open"
+        with suppress(RuntimeError):
+            assert not asyncio.get_running_loop(), "the event loop waits for the target"
+        assert self._in_use.acquire(blocking=False), "two threads use it at once"
+        try:
+            yield
+        finally:
+            self._in_use.release()
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        with self._turn():
+            before = {name: dict(rows) for name, rows in self.tables.items()}
+            try:
+                yield
+            except BaseException:
+                self.tables = before
+                raise
 
     def prepare(self, tables: Sequence[Table]) -> None:
-        for table in tables:
-            self.tables.setdefault(table.name, {})
+        with self._turn():
+            for table in tables:
+                self.tables.setdefault(table.name, {})
 
     def refusal(self, table: Table, row: Row) -> str | None:
         return None
@@ -40,9 +74,10 @@ class MemorySink:
         self.applied += 1
         if self.applied == self.fails_at:
             raise SinkError("the disk is full")
-        written = [self._write(change) for change in changes]
-        for change in then(written) if then else ():
-            self._write(change)
+        with self._transaction():
+            written = [self._write(change) for change in changes]
+            for change in then(written) if then else ():
+                self._write(change)
         return written
 
     def _write(self, change: Change) -> Written:
@@ -68,24 +103,28 @@ class MemorySink:
         most: float | None,
         then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
-        ids = set(seen)
-        live = [row for row in self.tables[table.name].values() if row["deleted_at"] is None]
-        unseen = [row for row in live if row["id"] not in ids]
-        gone = unseen if most is None or len(unseen) <= most * len(live) else []
-        for row in gone:
-            row["deleted_at"] = deleted_at
-        found = Unseen(live=len(live), unseen=len(unseen), deleted=len(gone))
-        for change in then(found) if then else ():
-            self._write(change)
+        with self._transaction():
+            ids, rows = set(seen), self.tables[table.name]
+            live = [key for key, row in rows.items() if row["deleted_at"] is None]
+            unseen = [key for key in live if rows[key]["id"] not in ids]
+            gone = unseen if most is None or len(unseen) <= most * len(live) else []
+            for key in gone:
+                rows[key] = {**rows[key], "deleted_at": deleted_at}
+            found = Unseen(live=len(live), unseen=len(unseen), deleted=len(gone))
+            for change in then(found) if then else ():
+                self._write(change)
         return found
 
     def rows(self, table: Table) -> Iterator[dict[str, Any]]:
-        yield from list(self.tables.get(table.name, {}).values())
+        with self._turn() if self._opened else nullcontext():  # tests look when the job is done
+            return iter([dict(row) for row in self.tables.get(table.name, {}).values()])
 
     def publish(self, table: Table) -> None:
-        self.published.append(table.name)
+        with self._turn():
+            self.published.append(table.name)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._opened = max(0, self._opened - 1)
 
     def live(self, table: str) -> dict[str, bytes]:
         """The raw items of a table by id, without the deleted ones."""

@@ -527,10 +527,15 @@ async def test_a_job_that_is_cancelled_while_it_opens_its_target_has_closed_it(
 
     def slowly(**_: object) -> None:
         opening.wait(5)
+        MemorySink.open(sink)
         told.append("open")
 
+    def closed() -> None:
+        MemorySink.close(sink)
+        told.append("closed")
+
     monkeypatch.setattr(sink, "open", slowly)
-    monkeypatch.setattr(sink, "close", lambda: told.append("closed"))
+    monkeypatch.setattr(sink, "close", closed)
     running = asyncio.create_task(make_job("offers").run())
     await asyncio.sleep(0.05)
     running.cancel()  # as `asyncio.timeout` does it
@@ -581,6 +586,26 @@ async def test_items_are_read_in_worker_threads(run_job: RunJob, monkeypatch: py
     assert (await run_job("offers")).complete
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_a_target_and_a_state_are_used_by_one_thread_at_a_time(
+    sink: MemorySink, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alone(work: Callable[..., Any]) -> Callable[..., Any]:
+        in_use = threading.Lock()
+
+        def called(*args: Any, **named: Any) -> Any:
+            assert in_use.acquire(blocking=False), "two threads at once"
+            time.sleep(0.01)
+            done = work(*args, **named)
+            in_use.release()
+            return done
+
+        return called
+
+    monkeypatch.setattr(sink, "apply", alone(sink.apply))
+    monkeypatch.setattr(Spool, "begin", alone(Spool.begin))
+    assert (await make_job("offers", "products", "segments", "assets").run()).complete
 
 
 def test_a_watermark_says_before_when_all_changes_were_seen() -> None:
