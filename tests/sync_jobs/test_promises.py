@@ -697,6 +697,51 @@ def test_a_walk_is_gone_on_with_for_a_day_by_a_run_like_it(
     assert walk.run == ("r1" if goes_on else "r2")
 
 
+@pytest.mark.parametrize("other", [{"target": "t2"}, {"origin": "o2"}, {}])
+def test_a_state_of_another_target_or_tenant_is_not_gone_on_with(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    spool = Spool(tmp_path / "state")
+    for run, belongs in (("r1", {}), ("r2", other)):
+        spool.open(**({"target": "t", "origin": "o"} | belongs))
+        walk, _, _ = spool.begin("offers", "full", Walk(run=run, started=began))
+        spool.close()
+    assert walk.run == ("r2" if other else "r1")
+
+
+@pytest.mark.parametrize(
+    ("items", "size", "pages"),
+    [
+        (6, 10**6, 2),
+        (5, 10**6, 1),
+        (1, 10**6, 1),
+        (99, 10**6, 4),
+        (99, 2 * 37, 2),
+        (99, 2 * 37 - 1, 1),
+        (99, 1, 1),
+    ],
+)
+def test_a_batch_holds_so_many_items_and_bytes_and_at_least_a_page(
+    tmp_path: Path, items: int, size: int, pages: int
+) -> None:
+    spool, walk = Spool(tmp_path / "state"), Walk(run="r1", started=datetime.now(UTC))
+    spool.open(target="t", origin="o")
+    for name in ("offers", "products"):
+        spool.begin(name, "full", walk)
+    for page in "abcd":
+        for name in ("offers", "products"):
+            spool.add(name, walk, [b'{"id":"%b%d"}' % (page.encode(), number) for number in range(3)])
+    found = spool.next_batch("offers", 0, items=items, size=size)
+    assert [msgspec.json.decode(one.items)[0]["id"] for one in found] == [
+        f"{page}0" for page in "abcd"[:pages]
+    ]
+    assert len(found[0].items) == 37
+    rest = spool.next_batch("offers", found[-1].seq, items=99, size=10**6)
+    assert len(rest) == 4 - pages
+    spool.close()
+
+
 @pytest.mark.parametrize("delivered", [0, 10_000])
 async def test_a_report_that_is_older_or_newer_than_the_state_is_not_gone_on_with(
     sink: MemorySink, make_job: Make, delivered: int

@@ -54,6 +54,17 @@ def test_two_runs_refuse_each_other(postgres: str, monkeypatch: pytest.MonkeyPat
         pass
 
 
+def test_a_table_that_another_program_holds_is_busy(postgres: str, admin: psycopg.Connection) -> None:
+    """The server, the user or the URL says how long a lock is waited for."""
+    schema = postgres.rpartition("=")[2]
+    with opened(f"{postgres}&options=-c%20lock_timeout%3D20ms", OFFERS) as sink:
+        with admin.transaction():
+            admin.execute(f'LOCK TABLE "{schema}".offers'.encode())
+            with pytest.raises(TargetBusy, match="lock timeout.*; wait for what holds it, or stop it"):
+                write(sink, [offer(1)])
+        assert write(sink, [offer(1)]) == Written(inserted=1)
+
+
 def test_a_connection_that_broke_between_two_writes_is_made_again(
     postgres: str, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
 
 from limio_async.errors import JobError, SinkError
-from limio_async.sync_jobs.ledger import QUARANTINE
+from limio_async.sync_jobs import StreamReport
+from limio_async.sync_jobs.drift import Drift, Finding
+from limio_async.sync_jobs.ledger import (
+    DRIFT,
+    LEDGER,
+    QUARANTINE,
+    RUNS,
+    STREAMS,
+    report_of,
+    run_row,
+    stream_row,
+)
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.tables import Change, Row, Unseen, Written
 from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, held, offer, opened, write
@@ -169,6 +181,34 @@ def test_a_row_leaves_the_quarantine_and_its_bytes_stay(url: str) -> None:
         }  # fmt: skip
         assert write(sink, rows[:1], QUARANTINE) == Written(updated=1)
         assert [row["deleted_at"] for row in sink.rows(QUARANTINE)] == [None] * 3
+
+
+def test_what_is_remembered_of_runs_comes_back_as_it_was(url: str) -> None:
+    given: dict[str, Any] = {"text": "t", "integer": 7, "number": 1.5, "time": AT}
+    told = report_of(
+        {**{one.name: given[one.kind] for one in RUNS.columns}, "mode": "append", "status": "failed"}
+    )
+    finding = Finding(model="Offer", path="$.a", kind="field", found="string", count=3, example="a date")
+    remembered = [
+        Change(RUNS, [run_row(told)]),
+        Change(STREAMS, [stream_row(told, origin="https://limio.test")]),
+        Change(DRIFT, [Drift.to_row(finding, "run", "offers")]),
+    ]
+    with opened(url, *LEDGER) as sink:
+        sink.apply(remembered)
+        ((run,), (stream,), (drift,)) = (list(sink.rows(one.table)) for one in remembered)
+    assert run_row(report_of(run)) == run_row(told)
+    assert None not in run_row(told)
+    told_elsewhere = {"passed", "refused"}  # by the walk, and by the run that fails
+    assert {one.name for one in RUNS.columns[1:]} == {*StreamReport.__struct_fields__} - told_elsewhere
+    assert (stream["id"], stream["origin"], stream["watermark"], stream["ended"]) == (
+        "t",
+        "https://limio.test",
+        AT,
+        AT,
+    )
+    assert (stream["seen"], stream["mode"]) == (7, "append")
+    assert (drift["count"], drift["run"], drift["example"]) == (3, "run", "a date")
 
 
 def test_nothing_is_marked_where_the_seen_cannot_be_read(url: str) -> None:
