@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -29,6 +30,23 @@ _TIMES = {"modified": ("modified", "version_date"), "published": ("version_date"
 
 def stamp(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+class _Scroll:
+    """A list as it was when it was asked for. Reading a page moves it on: a page whose answer is lost does not come again."""
+
+    def __init__(self, items: list[Item], size: int) -> None:
+        self.items = items
+        self._size = size
+        self._at = 0
+
+    def read(self) -> list[Item]:
+        self._at += self._size
+        return self.items[self._at - self._size : self._at]
+
+    @property
+    def is_read(self) -> bool:
+        return self._at >= len(self.items)
 
 
 class RawTenant:
@@ -49,6 +67,7 @@ class RawTenant:
         self.asked: list[dict[str, str]] = []
         """The query of each request for offers."""
         self.url = ""
+        self._scrolls: dict[str, _Scroll] = {}
         self._random = random.Random(seed)
         self._made = 0
         for number in range(24):
@@ -148,17 +167,24 @@ class RawTenant:
         answer = self.before_answer(request)
         if isinstance(answer, web.Response):
             return answer
-        found = self.filtered(request.query.get("opt.modifiedAfter"))
-        size = int(request.query.get("opt.pageSize", _PAGE))
-        scrolls = request.query.get("opt.all") == "true"
-        start = int(request.query.get("opt.queryMoreFrom", "0"))
-        body: dict[str, Any] = {"items": found[start : start + size]}
-        if (hits := self.hits(len(found))) is not None:
+        cursor = request.query.get("opt.queryMoreFrom", "")
+        if not cursor:
+            found = self.filtered(request.query.get("opt.modifiedAfter"))
+            scroll = _Scroll(deepcopy(found), int(request.query.get("opt.pageSize", _PAGE)))
+            cursor = f"scroll-{len(self._scrolls)}"
+            if request.query.get("opt.all") == "true":
+                self._scrolls[cursor] = scroll
+        elif cursor in self._scrolls:
+            scroll = self._scrolls[cursor]
+        else:
+            return web.json_response({"message": "no search context found"}, status=404)
+        body: dict[str, Any] = {"items": scroll.read()}
+        if (hits := self.hits(len(scroll.items))) is not None:
             body["hits"] = hits
         if self.names_snapshot:
             body |= {"commitId": str(self.commit), "indexName": "offers-1", "buildId": "b1"}
-        if scrolls and start + size < len(found):
-            body["queryMore"] = {"from": str(start + size), "alias": "offers"}
+        if cursor in self._scrolls and not scroll.is_read:
+            body["queryMore"] = {"from": cursor, "alias": "offers"}
         return web.Response(body=json.dumps(body).encode(), content_type="application/json")
 
     # --- what of it was asked

@@ -262,6 +262,23 @@ async def test_a_catalog_that_is_rebuilt_during_the_walk_is_asked_again(
     assert stale(tenant, rows_of(sink)) == set()
 
 
+async def test_a_page_whose_answer_is_lost_leaves_no_row_out(
+    tenant: RawTenant, sink: MemorySink, tmp_path: Path
+) -> None:
+    lost: list[str] = []
+
+    def lose(request: web.Request) -> None:
+        if "opt.queryMoreFrom" in request.query and not lost:
+            lost.append(request.query["opt.queryMoreFrom"])
+            assert request.transport is not None
+            request.transport.abort()  # the scroll moves on all the same
+
+    tenant.before_answer = lose
+    report = await sync(tenant, sink, tmp_path / "state")
+    assert (report.status, report.seen, report.restarts, len(lost)) == ("complete", 24, 1, 1)
+    assert stale(tenant, rows_of(sink)) == set()
+
+
 @pytest.mark.parametrize("status", [200, 400, 403, 404, 501])
 async def test_a_filter_that_is_refused_is_not_used(
     tenant: RawTenant, sink: MemorySink, tmp_path: Path, status: int
