@@ -46,6 +46,9 @@ async def test_a_full_run_mirrors_the_tenant(client: Limio, sink: MemorySink, ru
     offers, subscriptions = report.streams
     assert (offers.expected, offers.seen, offers.inserted) == (250, 250, 250)
     assert (subscriptions.expected, subscriptions.seen, subscriptions.inserted) == (None, 120, 120)
+    for one in report.streams:
+        assert one.received == sum(map(len, sink.live(one.stream).values()))
+        assert (one.retries, one.restarts, one.passed, one.missing, one.quarantined) == (0, 0, 0, 0, 0)
     assert sink.published == ["offers", "subscriptions"] or sink.published == ["subscriptions", "offers"]
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from limio_async.errors import SinkError, TargetBusy
 from limio_async.sync_jobs.sinks import open_sink, sqlite
 from limio_async.sync_jobs.sinks.sql import SqlSink
+from limio_async.sync_jobs.tables import Written
 from tests.sync_jobs.sinks.conftest import FILES
 from tests.sync_jobs.sinks.targets import LATER, OFFERS, held, offer, opened, write
 
@@ -141,6 +143,20 @@ def test_a_database_that_another_program_writes_to(tmp_path: Path, monkeypatch: 
     with opened(url, OFFERS) as sink:
         write(sink, [offer(2)])
         assert len(held(sink)) == 2
+
+
+def test_a_program_that_writes_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    with (
+        opened(f"sqlite:///{tmp_path}/limio.db", OFFERS) as sink,
+        closing(
+            sqlite3.connect(tmp_path / "limio.db", isolation_level=None, check_same_thread=False)
+        ) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.1, other.execute, ["ROLLBACK"])
+        timer.start()
+        assert write(sink, [offer(1)]) == Written(inserted=1)
+        timer.join()
 
 
 def test_no_other_program_writes_to_a_database_while_a_transaction_looks_at_it(tmp_path: Path) -> None:

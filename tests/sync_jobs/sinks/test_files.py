@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -13,6 +16,7 @@ import pytest
 import zstandard
 
 from limio_async.errors import ConfigurationError, SinkError
+from limio_async.sync_jobs.ledger import LEDGER
 from limio_async.sync_jobs.sinks import parquet
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from limio_async.sync_jobs.tables import Column, Table
@@ -98,6 +102,16 @@ def test_csv_holds_what_a_reader_wants_and_no_formula(tmp_path: Path) -> None:
     }
 
 
+def test_csv_is_in_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    code = (
+        "import sys; from tests.sync_jobs.sinks.targets import OFFERS, offer, opened, write\n"
+        "with opened(sys.argv[1], OFFERS) as sink: write(sink, [offer(1, name='\\xfc')]); sink.publish(OFFERS)"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code, f"csv:{tmp_path}"], env={**os.environ, **plain}, check=True)
+    assert "o-1,ü,0.25" in (tmp_path / "offers.csv").read_text(encoding="utf-8")
+
+
 def test_csv_holds_the_chosen_columns_in_their_order(tmp_path: Path) -> None:
     bare = Table(name="bare", columns=(Column("id"), Column("raw", "json")))
     with opened(f"csv:{tmp_path}?columns=name,order", OFFERS, bare) as sink:
@@ -109,10 +123,11 @@ def test_csv_holds_the_chosen_columns_in_their_order(tmp_path: Path) -> None:
 
 
 def test_columns_that_no_table_has_are_named(tmp_path: Path) -> None:
-    said = "has a column nmae, note; there are count, deleted_at, hash, id, name"
+    own = "quarantined_at,commit_id,watermark,example"  # of the job's own tables, which are no files
+    said = f"has a column nmae, {own.replace(',', ', ')}; there are count, deleted_at, hash, id, name"
     with (
         pytest.raises(ConfigurationError, match=said),
-        opened(f"csv:{tmp_path}?columns=id,nmae,note", OFFERS, NOTES),  # the job's own table is no file
+        opened(f"csv:{tmp_path}?columns=id,nmae,{own}", OFFERS, *LEDGER),
     ):
         pass
     with opened(f"csv:{tmp_path}?columns=name", NOTES) as sink:  # its tables alone name no columns
