@@ -31,6 +31,7 @@ from limio_async.sync_jobs.watermarks import is_old, newest, watermark
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
+from tests.sync_jobs.sinks.targets import small_disk
 
 Make = Callable[..., Job]
 
@@ -128,12 +129,31 @@ def test_two_runs_refuse_each_other_whatever_state_and_name_they_use(tmp_path: P
 def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "state")
     spool.open(target="a target", origin="a tenant")
-    spool._db.execute("PRAGMA max_page_count = 1")
     walk = Walk(run="run", started=datetime.now(UTC))
-    with pytest.raises(errors.SinkError, match=r"full \(make room on the disk; nothing is lost, run again\)"):
-        for _ in range(2):
-            spool.begin("offers", "", walk)
-            spool.add("offers", walk, [b'{"id":"%d"}' % number for number in range(100_000)])
+    spool.begin("offers", "", walk)
+    items = [b'{"id":"%d"}' % number for number in range(50_000)]
+    io_error = r"disk I/O error \(is the disk full, or a limit on the size of files reached\? Nothing is lost, run again\)"
+    with small_disk(1_000_000), pytest.raises(errors.SinkError, match=io_error):
+        spool.add("offers", walk, items)
+    spool._db.execute("PRAGMA max_page_count = 1")
+    full = r"full \(make room on the disk; nothing is lost, run again\)"
+    with pytest.raises(errors.SinkError, match=full):
+        spool.add("offers", walk, items)
+    assert spool.seen("offers") == 0
+    spool._db.execute("PRAGMA max_page_count = 1000000")
+    assert spool.add("offers", walk, items).seen == 50_000
+    spool.close()
+
+
+def test_a_page_that_cannot_be_spooled_leaves_nothing_and_the_next_one_can(tmp_path: Path) -> None:
+    spool, walk = Spool(tmp_path / "state"), Walk(run="run", started=datetime.now(UTC))
+    spool.open(target="a target", origin="a tenant")
+    spool.begin("offers", "", walk)
+    with pytest.raises(TypeError):
+        spool.add("offers", walk, [b'{"id":"o-1"}'], head=object())
+    assert list(spool.seen_ids("offers")) == []
+    assert spool.add("offers", walk, [b'{"id":"o-2"}']).seen == 1
+    assert list(spool.seen_ids("offers")) == ["o-2"]
     spool.close()
 
 
@@ -697,14 +717,16 @@ def test_a_walk_is_gone_on_with_for_a_day_by_a_run_like_it(
     assert walk.run == ("r1" if goes_on else "r2")
 
 
-@pytest.mark.parametrize("other", [{"target": "t2"}, {"origin": "o2"}, {}])
-def test_a_state_of_another_target_or_tenant_is_not_gone_on_with(
-    tmp_path: Path, other: dict[str, str]
+@pytest.mark.parametrize("other", [{"target": "t2"}, {"origin": "o2"}, {"release": "0"}, {}])
+def test_a_state_of_another_target_tenant_or_release_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, str]
 ) -> None:
     began = datetime(2026, 1, 1, tzinfo=UTC)
     spool = Spool(tmp_path / "state")
     for run, belongs in (("r1", {}), ("r2", other)):
-        spool.open(**({"target": "t", "origin": "o"} | belongs))
+        given = {"target": "t", "origin": "o", "release": "1"} | belongs
+        monkeypatch.setattr("limio_async.sync_jobs.spool._VERSION", given.pop("release"))
+        spool.open(**given)
         walk, _, _ = spool.begin("offers", "full", Walk(run=run, started=began))
         spool.close()
     assert walk.run == ("r2" if other else "r1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -64,6 +65,17 @@ def write(sink: SqlSink, rows: Sequence[Row], table: Table = OFFERS) -> Written:
 def held(sink: SqlSink, table: Table = OFFERS) -> dict[str, dict[str, Any]]:
     """The rows that are there, by id."""
     return {row["id"]: row for row in sink.rows(table)}
+
+
+@contextmanager
+def small_disk(size: int) -> Generator[None]:
+    """No file may grow beyond *size* bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -21,7 +20,7 @@ from limio_async.sync_jobs.sinks import open_sink, sqlite
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from limio_async.sync_jobs.tables import Written
 from tests.sync_jobs.sinks.conftest import FILES
-from tests.sync_jobs.sinks.targets import LATER, OFFERS, held, offer, opened, write
+from tests.sync_jobs.sinks.targets import LATER, OFFERS, held, offer, opened, small_disk, write
 
 DATABASES = ["sqlite", "duckdb"]
 DIRECTORIES = ["ndjson", "csv", "parquet"]
@@ -205,17 +204,6 @@ def test_a_duckdb_file_that_another_program_has_open(tmp_path: Path) -> None:
         other.communicate(b"\n")
     with opened(url, OFFERS):
         pass
-
-
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """No file may grow beyond *size* bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def batch(number: int) -> list[tuple[object, ...]]:
