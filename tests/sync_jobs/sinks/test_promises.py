@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from limio_async.errors import JobError, SinkError
@@ -24,7 +27,7 @@ from limio_async.sync_jobs.ledger import (
 )
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.tables import Change, Row, Unseen, Written
-from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, held, offer, opened, write
+from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
 
 
 def test_rows_are_inserted_updated_or_left_and_counted(url: str) -> None:
@@ -375,3 +378,17 @@ def test_looking_needs_no_lock_and_makes_nothing(url: str) -> None:
                 look.apply([Change(NOTES, [("n", "note", b"")])])
         finally:
             look.close()
+
+
+def test_looking_at_a_target_that_is_not_there_makes_none(url: str, kind: str, tmp_path: Path) -> None:
+    for place in (url, url.replace("/limio.", "/no/such/limio.")):
+        look = open_sink(place)
+        with nullcontext() if kind == "postgresql" else pytest.raises(SinkError):
+            look.open(to_read=True)
+            assert list(look.rows(OFFERS)) == []
+        look.close()
+    assert list(tmp_path.iterdir()) == []
+    if kind == "postgresql":
+        with psycopg.connect(POSTGRES) as admin:
+            schemas = admin.execute("SELECT nspname FROM pg_namespace").fetchall()
+        assert (url.rpartition("=")[2],) not in schemas
