@@ -26,12 +26,12 @@ DATABASES = ["sqlite", "duckdb"]
 DIRECTORIES = ["ndjson", "csv", "parquet"]
 
 
-def refused(url: str) -> str:
+def refused(url: str, *, to_read: bool = False) -> str:
     """What is said where the target cannot be opened; nothing stays open."""
     sink = open_sink(url)
     try:
         with pytest.raises(SinkError) as caught:
-            sink.open()
+            sink.open(to_read=to_read)
     finally:
         sink.close()
     assert str(caught.value).startswith(f"{url}: ")
@@ -54,7 +54,9 @@ def test_a_file_where_a_directory_should_be(tmp_path: Path, kind: str) -> None:
 def test_a_file_that_is_no_database_stays_as_it_is(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"id,name\n" * 1000)
-    assert "choose another file, or move this one away" in refused(f"{kind}:///{file}")
+    for to_read in (False, True):
+        said = refused(f"{kind}:///{file}", to_read=to_read)
+        assert "choose another file, or move this one away" in said
     assert file.read_bytes() == b"id,name\n" * 1000
 
 
@@ -170,6 +172,22 @@ def test_no_other_program_writes_to_a_database_while_a_transaction_looks_at_it(t
     ):
         write(sink, [offer(1), offer(2)])
         assert sink.mark_unseen(OFFERS, seen(), deleted_at=LATER, most=None).deleted == 1
+
+
+def test_a_database_that_another_program_has_to_itself_is_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a journal of our kind nothing would tell that it changes meanwhile."""
+    monkeypatch.setattr(sqlite, "_WAIT", 0.01)
+    with opened(f"sqlite:///{tmp_path}/limio.db", OFFERS):
+        pass
+    with closing(sqlite3.connect(tmp_path / "limio.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        look = open_sink(f"sqlite:///{tmp_path}/limio.db")
+        with pytest.raises(TargetBusy, match="another program is writing to it"):
+            look.open(to_read=True)
+        look.close()
 
 
 @pytest.mark.parametrize("journal", ["whole", "empty"])
