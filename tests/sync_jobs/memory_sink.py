@@ -117,7 +117,9 @@ class MemorySink:
 
     def rows(self, table: Table) -> Iterator[dict[str, Any]]:
         with self._turn() if self._opened else nullcontext():  # tests look when the job is done
-            return iter([dict(row) for row in self.tables.get(table.name, {}).values()])
+            names = [column.name for column in table.columns]
+            found = [*self.tables.get(table.name, {}).values()]
+        return iter([{name: row.get(name) for name in names} for row in found])
 
     def publish(self, table: Table) -> None:
         with self._turn():
