@@ -8,9 +8,15 @@ PRISM := @stoplight/prism-cli@5.16.0
 PRISM_STAMP := .cache/prism/.5.16.0
 SCHEMATHESIS := schemathesis==4.32.5
 SCHEMATHESIS_STAMP := .cache/schemathesis/.$(SCHEMATHESIS)
+LEG = .cache/legs/$@/bin/python -m pytest -m 'not judge'
+BOTH := tests/wire/test_transport.py $(patsubst %,tests/unit/test_%.py,body codec) tests/sync_jobs/test_hydrate.py
+BARE := tests/legs/test_bare.py $(BOTH) $(patsubst %,tests/unit/test_%.py,outcome retry session) tests/flows/test_readme.py
+LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,models page_reader) tests/sync_jobs/sinks/test_promises.py \
+	tests/cli/test_output.py tests/cli/test_sync.py::test_the_table_is_on_stdout_and_the_news_on_stderr \
+	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright check unit peers speed judges wiremock walks prism schemathesis window report kills kill nightly generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills kill nightly generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +36,7 @@ demo: $(STAMP) ## keep a whole emulated tenant in limio-demo.db
 	@echo "  $(BIN)/limio sync --status --to sqlite:///limio-demo.db"
 	@echo '  $(BIN)/python -c "import sqlite3; print(*sqlite3.connect(\"limio-demo.db\").execute(\"SELECT name, price_amount FROM offers LIMIT 5\"), sep=chr(10))"'
 
-test: lint types check unit speed judges ## all checks: lint, types, freshness of the generated code, tests, speed
+test: lint types check unit legs speed judges ## all checks: lint, types, freshness of the generated code, tests, speed
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -48,6 +54,25 @@ check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 # Two processes, each with half of the tests; the one that is done early takes over from the other.
 unit: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+legs: # each keeps one core busy
+	@$(MAKE) --jobs 2 bare lowest
+
+bare: .cache/legs/bare/.made ## test what an extra may change, in an environment without any
+	$(LEG) $(BARE)
+
+lowest: .cache/legs/lowest/.made ## test what a release may break, with the oldest ones that pyproject.toml allows
+	$(LEG) $(LOWEST)
+
+# Old releases have wheels for old Pythons.
+.cache/legs/lowest/.made: PYTHON := $(or $(shell command -v python3.11),$(PYTHON))
+
+.cache/legs/%/.made: pyproject.toml tests/legs/requirements.py
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(PYTHON) -m tests.legs.requirements $* >$(@D)/requirements.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement $(@D)/requirements.txt
+	@touch $@
 
 peers: $(STAMP) ## make the environments of the clients that ours is compared with
 	$(BIN)/python -m benchmarks.peers.environments

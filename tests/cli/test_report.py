@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,24 @@ def test_a_file_that_is_no_spec_is_refused(limio: Run, url: str, tmp_path: Path)
     done = limio("drift", "--from", url, "--spec", str(tmp_path / "other.yaml"))
     assert done.exit_code == 2
     assert "has no components/schemas" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "home", "library"),
+    [
+        (("report", "--html", "limio.html"), "report.page", "jinja2"),
+        (("report", "--html", "limio.html"), "report.charts", "vl_convert"),
+        (("drift",), "sync_jobs.proposal", "yaml"),
+    ],
+)
+def test_a_library_that_is_missing_is_named_with_its_extra(
+    command: tuple[str, ...], home: str, library: str, limio: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("report.page", home):
+        monkeypatch.delitem(sys.modules, f"limio_async.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    result = limio(command[0], "--from", url, *command[1:])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"limio: limio {command[0]} needs {library}: pip install 'limio_async[report]'\n",
+    )

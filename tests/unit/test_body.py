@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from isal import isal_zlib
 
 from limio_async.transport import body
 from limio_async.transport.body import Body, BrokenOff, NotGzip, TooLarge
 
+BACKENDS = [pytest.param(one, id=one.__name__) for one in dict.fromkeys((zlib, body.BACKEND))]
+"""The standard library's, and isal where it is installed."""
 
-@pytest.fixture(params=[zlib, isal_zlib], ids=["zlib", "isal"])
+
+@pytest.fixture(params=BACKENDS)
 def backend(request: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(body, "BACKEND", request.param)
     return request.param
@@ -38,7 +40,7 @@ def gathered(pieces: Iterator[bytes], limit: int, *, zipped: bool) -> bytes:
     return one.whole()
 
 
-@pytest.mark.parametrize("module", [zlib, isal_zlib], ids=["zlib", "isal"])
+@pytest.mark.parametrize("module", BACKENDS)
 @given(
     members=st.lists(st.binary(max_size=3000) | st.integers(0, 90_000).map(bytes), max_size=3),
     places=st.lists(st.integers(0, 10_000), max_size=5),
