@@ -55,6 +55,20 @@ def test_programs_get_events_and_the_report_as_json(world: World, limio: Run) ->
     assert report["streams"][0]["inserted"] == 120
 
 
+@pytest.mark.parametrize(("gone", "code"), [(20, 0), (21, 4), (22, 4)])
+def test_more_than_a_fifth_is_marked_as_deleted_only_where_that_is_allowed(
+    gone: int, code: int, world: World, limio: Run
+) -> None:
+    command = ("-q", "sync", "--emulated", "offers", *TO)
+    world.add_offers(-20)  # of 120
+    assert limio(*command).exit_code == 0
+    world.add_offers(-gone)
+    assert limio(*command).exit_code == code
+    assert count("offers WHERE deleted_at IS NULL") == (100 if code else 100 - gone)
+    assert limio(*command, "--allow-mass-delete").exit_code == 0
+    assert count("offers WHERE deleted_at IS NULL") == 100 - gone
+
+
 def test_quiet_leaves_the_table_only(world: World, limio: Run) -> None:
     result = limio("-q", "sync", "--emulated", "offers", *TO)
     assert result.stderr == ""

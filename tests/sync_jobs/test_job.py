@@ -17,8 +17,9 @@ import pytest
 from limio_async import ApiKey, Limio, errors, models
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World
-from limio_async.sync_jobs import Job, SyncEvent
+from limio_async.sync_jobs import Job, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, in_quarantine
+from limio_async.sync_jobs.workshop import now
 from tests.flows.conftest import BOTH, all_credentials
 from tests.sync_jobs.conftest import RunJob, names_in, only
 from tests.sync_jobs.memory_sink import MemorySink
@@ -106,18 +107,25 @@ async def test_what_is_gone_is_marked_and_comes_back(
     assert sink.live("offers") == await everything(client, "offers")
 
 
-async def test_more_than_a_fifth_is_not_deleted_unless_allowed(
-    world: World, sink: MemorySink, run_job: RunJob
+@pytest.mark.parametrize(("gone", "deleted"), [(20, 20), (21, 0), (22, 0)])
+async def test_up_to_a_fifth_is_deleted_and_more_only_where_it_is_allowed(
+    gone: int, deleted: int, sink: MemorySink, tmp_path: Path
 ) -> None:
-    await run_job("offers")
-    world.add_offers(-100)
-    refused = only(await run_job("offers"))
-    assert (refused.status, refused.deleted) == ("incomplete", 0)
-    assert refused.error is not None
-    assert "100 of 250 rows" in refused.error
-    assert len(sink.live("offers")) == 250
-    assert only(await run_job("offers", most_deleted=None)).deleted == 100
-    assert len(sink.live("offers")) == 150
+    world = World(offers=100)
+    client = Limio("limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world))
+
+    async def run(**options: Any) -> StreamReport:
+        job = Job(client, to=sink, state=tmp_path / "state", streams=["offers"], **options)
+        return only(await job.run())
+
+    await run()
+    world.add_offers(-gone)
+    report = await run()
+    assert (report.status, report.deleted) == ("complete" if deleted else "incomplete", deleted)
+    assert ("of 100 rows were not seen, more than 20%" in str(report.error)) == (not deleted)
+    assert len(sink.live("offers")) == 100 - deleted
+    assert (await run(most_deleted=None)).complete
+    assert len(sink.live("offers")) == 100 - gone
 
 
 # --- walks that are not smooth
@@ -585,12 +593,17 @@ async def test_a_target_of_another_tenant_is_refused(
     assert len(sink.live("products")) == 40
 
 
-async def test_a_clock_that_was_moved_back_is_told(sink: MemorySink, run_job: RunJob) -> None:
+@pytest.mark.parametrize("noted", ["started", "ended"])
+async def test_a_clock_that_lies_five_minutes_before_a_run_is_told(
+    noted: str, sink: MemorySink, run_job: RunJob
+) -> None:
     await run_job("products")
-    for row in sink.tables[RUNS.name].values():
-        row["started"] = row["started"] + timedelta(days=3)
+    (row,) = sink.tables[RUNS.name].values()
+    row[noted] = now() + timedelta(minutes=5, seconds=30)
     with pytest.raises(errors.JobError, match="set the clock right; nothing was done"):
         await run_job("products")
+    row[noted] = now() + timedelta(minutes=4, seconds=59)
+    assert only(await run_job("products")).complete
 
 
 async def test_unknown_streams_are_named_with_those_that_are_near(run_job: RunJob) -> None:
