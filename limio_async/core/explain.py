@@ -54,7 +54,7 @@ class Explainer:
         headers: Mapping[str, str],
         offers: Collection[Scheme],
         *,
-        plain_item_paths: bool = False,
+        plain_item_paths: bool,
     ) -> None:
         self._origin = origin
         self._headers = headers

@@ -85,8 +85,8 @@ class StreamRun:
         watermark: datetime | None,
         reach: datetime | None,
         left: Callable[[str], StreamReport | None],
-        parent: StreamReport | None = None,
-        is_parent: bool = False,
+        parent: StreamReport | None,
+        is_parent: bool,
     ) -> None:
         self._shop = shop
         self._stream = stream

@@ -24,13 +24,13 @@ T = TypeVar("T")
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller of a job may choose; `Job` tells what each means."""
 
-    mode: Mode = "full"
-    hydrate: bool = False
-    since: datetime | None = None
-    overlap: timedelta = timedelta(hours=1)
-    concurrency: int = 8
-    page_size: int | None = None
-    most_deleted: float | None = 0.2
+    mode: Mode
+    hydrate: bool
+    since: datetime | None
+    overlap: timedelta
+    concurrency: int
+    page_size: int | None
+    most_deleted: float | None
 
 
 class Workshop:

@@ -112,7 +112,7 @@ def test_faults_come_from_a_file_and_from_programs_of_this_machine(limio: Run, t
         assert limio("offers", "list", env=env).exit_code == 0
 
 
-def test_what_was_exported_is_served(limio: Run, tmp_path: Path) -> None:
+def test_what_was_exported_is_served(limio: Run) -> None:
     with emulating() as env:
         assert limio("offers", "list", "--to", "offers.ndjson", env=env).exit_code == 0
     exported = Path("offers.ndjson").read_bytes()

@@ -202,7 +202,7 @@ def test_credentials_that_are_missing_are_not_a_complete_run(
 
 
 @pytest.mark.parametrize("loop", [[], ["--uvloop"]])
-def test_a_polite_end_saves_and_the_next_run_goes_on(loop: list[str], tmp_path: Path) -> None:
+def test_a_polite_end_saves_and_the_next_run_goes_on(loop: list[str]) -> None:
     world = World(offers=2_000, subscriptions=300)
     world.faults.on("listObjects", from_page=4).delay(0.2)
     with served(world) as url:
@@ -231,7 +231,7 @@ def test_a_polite_end_saves_and_the_next_run_goes_on(loop: list[str], tmp_path: 
     assert count("subscriptions") == 300
 
 
-def test_lists_that_the_credentials_do_not_open_are_told_to_people_and_programs(tmp_path: Path) -> None:
+def test_lists_that_the_credentials_do_not_open_are_told_to_people_and_programs() -> None:
     with served(World(offers=20, subscriptions=5)) as url:
         done = subprocess.run(
             command_line("sync", "--json", *TO),
@@ -248,7 +248,7 @@ def test_lists_that_the_credentials_do_not_open_are_told_to_people_and_programs(
     assert not report["left_out"].keys() & {one["stream"] for one in report["streams"]}
 
 
-def test_two_runs_refuse_each_other(tmp_path: Path) -> None:
+def test_two_runs_refuse_each_other() -> None:
     world = World(offers=200, subscriptions=0)
     world.faults.on("listOffers", page=2).delay(3)
     with served(world) as url:
@@ -267,7 +267,7 @@ def test_two_runs_refuse_each_other(tmp_path: Path) -> None:
     assert count("offers") == 200
 
 
-def test_it_runs_again_and_again_until_it_is_stopped(tmp_path: Path) -> None:
+def test_it_runs_again_and_again_until_it_is_stopped() -> None:
     world = World(offers=60, subscriptions=0)
     with served(world) as url:
         command = command_line("sync", "offers", "--every", "1s", "--json", *TO)
@@ -300,7 +300,7 @@ def test_somebody_elses_database_is_only_looked_at(limio: Run) -> None:
     assert [one.name for one in Path().iterdir()] == ["theirs.db"]
 
 
-def test_a_run_that_cannot_begin_does_not_end_those_that_follow(tmp_path: Path) -> None:
+def test_a_run_that_cannot_begin_does_not_end_those_that_follow() -> None:
     world = World(offers=60, subscriptions=0)
     with served(world) as url:
         command = command_line("sync", "products", "--every", "1s", *TO)

@@ -256,7 +256,7 @@ class _Walk:
         return str(name) if any(name == one.name for one in sent) else f"not as sent: {str(name)[:80]!r}"
 
 
-async def run_walk(seed: int, *, verbose: bool = False) -> tuple[list[Finding], ListTenant, list[Outcome]]:
+async def run_walk(seed: int) -> tuple[list[Finding], ListTenant, list[Outcome]]:
     """What is wrong with the walk of this seed; nothing, if all is well."""
     WALK.set(seed)
     scenario = draw(seed)

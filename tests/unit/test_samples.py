@@ -628,9 +628,9 @@ def test_a_cursor_of_another_shape_is_reported_and_not_taken_for_the_end(sent: A
 Place = tuple[str | int, ...]
 
 
-def keys(value: Any, at: Place = ()) -> Iterator[Place]:
+def keys(value: Any) -> Iterator[Place]:
     """The place of every value that has a name."""
-    return (place for place in places(value, at) if isinstance(place[-1], str))
+    return (place for place in places(value) if isinstance(place[-1], str))
 
 
 def elements(value: Any, operation: str) -> Iterator[Place]:

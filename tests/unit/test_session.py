@@ -233,8 +233,8 @@ async def test_a_job_in_the_background_does_not_starve_interactive_calls(virtual
 # ------------------------------------------------------------------ the quota
 
 
-def _flaky(share: float, seed: int = 1) -> Any:
-    chance = random.Random(seed)
+def _flaky(share: float) -> Any:
+    chance = random.Random(1)
     return lambda request: answer({}, 503) if chance.random() < share else OK
 
 

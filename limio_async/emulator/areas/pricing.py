@@ -79,7 +79,7 @@ def price(lines: Iterable[Line]) -> Data:
     return {"currency": currency, "amount": float(amount), "summary": {"headline": headline}}
 
 
-def payments(lines: Iterable[Line], today: date, discount: Mapping[str, Any] | None = None) -> list[Data]:
+def payments(lines: Iterable[Line], today: date, discount: Mapping[str, Any] | None) -> list[Data]:
     """The payments for *lines*, the first of them due *today* even if it comes to nothing."""
     due: dict[tuple[date, str], list[Data]] = {}
     for line in lines:

@@ -63,12 +63,12 @@ class Relations:
         pointing = list(self._store.linked(record["id"]))
         pointed = [found for end in sorted(links(record)) if (found := self._store.get(end)) is not None]
         for other in (*pointed, *pointing, *self._of_customer(record), *self._events_of_orders(record)):
-            end = self._other_end(record, other) if other["record_type"] == "rel" else other
+            end = self._other_end(other) if other["record_type"] == "rel" else other
             if end["id"] not in seen:
                 seen.add(end["id"])
                 yield end
 
-    def _other_end(self, record: Data, relation: Data) -> Data:
+    def _other_end(self, relation: Data) -> Data:
         to: Data = relation["data"]["to"]
         found = self._store.get(to["id"])
         return {**(found or to), "relationship_id": relation["id"], "created": relation["created"]}

@@ -72,7 +72,7 @@ class Shelf:
         names: Sequence[str],
         templates: Sequence[Mapping[str, Any]],
         products: Sequence[tuple[str, str]] = (("/products", "Digital"),),
-        envelope: Literal["live", "documented"] = "live",
+        envelope: Literal["live", "documented"],
     ) -> None:
         self._salt = f"{seed}/{kind}"
         self._size = size

@@ -31,7 +31,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
     """The fault that did this, in words."""
 
-    def received(self, operation: str = "") -> Response:
+    def received(self, operation: str) -> Response:
         """What a client makes of it. Raises `NeverSent`, `AnswerLost` or `Unreadable` where no answer arrives."""
         match self.way:
             case "whole" | "slow":

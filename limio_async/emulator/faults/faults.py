@@ -35,7 +35,7 @@ __all__ = ["Armed", "Fault", "Faults", "On"]
 class Armed:
     """A fault that waits for its call."""
 
-    def __init__(self, fault: Fault, faults: Faults, after: Armed | None = None) -> None:
+    def __init__(self, fault: Fault, faults: Faults, after: Armed | None) -> None:
         self.fault = fault
         self.fired = 0
         """How often it happened."""

@@ -95,7 +95,7 @@ class Window:
                 raise Refused(404, "Not Found")
 
 
-def state_of(world: World, *, running: bool = False) -> dict[str, object]:
+def state_of(world: World, *, running: bool) -> dict[str, object]:
     """All that the page shows. *running* tells whether the clock runs by itself."""
     now = world.now()
     return {
