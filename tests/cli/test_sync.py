@@ -257,9 +257,11 @@ def test_two_runs_refuse_each_other() -> None:
         with first:
             assert first.stdout is not None
             first.stdout.readline()
+            first.send_signal(signal.SIGSTOP)  # it has not ended, however long the second takes to start
             second = subprocess.run(
                 command, capture_output=True, text=True, env=environ(world, url), check=False
             )
+            first.send_signal(signal.SIGCONT)
             assert second.returncode == 1
             assert "another run is writing to the target" in second.stderr
             first.stdout.read()
