@@ -12,6 +12,7 @@ LEG = .cache/legs/$@/bin/python -m pytest -m 'not judge'
 BOTH := tests/wire/test_transport.py $(patsubst %,tests/unit/test_%.py,body codec) tests/sync_jobs/test_hydrate.py
 BARE := tests/legs/test_bare.py $(BOTH) $(patsubst %,tests/unit/test_%.py,outcome retry session) tests/flows/test_readme.py
 LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,models page_reader) tests/sync_jobs/sinks/test_promises.py \
+	tests/sync_jobs/test_job.py::test_nobody_who_comes_as_one_leaves_is_let_in_beside_the_next \
 	tests/cli/test_output.py tests/cli/test_sync.py::test_the_table_is_on_stdout_and_the_news_on_stderr \
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 

@@ -45,16 +45,21 @@ class Workshop:
         self.stopping = anyio.Event()
         """Set when the job shall come to an end early."""
         self._tell = tell
-        self._sink_turn = anyio.CapacityLimiter(1)
-        self._spool_turn = anyio.CapacityLimiter(1)
+        self._sink_turn = (
+            anyio.Lock()
+        )  # a limiter of one lets in two at times: below anyio 4.15 one may overtake
+        self._spool_turn = anyio.Lock()
+        self._threads = anyio.CapacityLimiter(2)  # none of those that a service has for itself
 
     async def in_sink(self, work: Callable[[], T]) -> T:
-        """Do what concerns the target, in a worker thread, one after another."""
-        return await anyio.to_thread.run_sync(work, limiter=self._sink_turn)
+        """Run *work* on the target, in a thread, one call at a time."""
+        async with self._sink_turn:
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
     async def in_spool(self, work: Callable[[], T]) -> T:
-        """Do what concerns the spool, likewise."""
-        return await anyio.to_thread.run_sync(work, limiter=self._spool_turn)
+        """Run *work* on the spool, in a thread, one call at a time."""
+        async with self._spool_turn:
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
     def tell(
         self,

@@ -6,8 +6,11 @@ import asyncio
 import itertools
 import re
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, in_quarantine
-from limio_async.sync_jobs.workshop import now
+from limio_async.sync_jobs.workshop import Workshop, now
 from tests.flows.conftest import BOTH, all_credentials
 from tests.sync_jobs.conftest import RunJob, names_in, only
 from tests.sync_jobs.memory_sink import MemorySink
@@ -126,6 +129,39 @@ async def test_up_to_a_fifth_is_deleted_and_more_only_where_it_is_allowed(
     assert len(sink.live("offers")) == 100 - deleted
     assert (await run(most_deleted=None)).complete
     assert len(sink.live("offers")) == 100 - gone
+
+
+# --- one at a time
+
+
+@pytest.mark.parametrize("place", ["in_sink", "in_spool"])
+async def test_nobody_who_comes_as_one_leaves_is_let_in_beside_the_next(place: str) -> None:
+    nothing: Any = None
+    turn = getattr(Workshop(nothing, nothing, nothing, None), place)
+    loop = asyncio.get_running_loop()
+    inside = 0
+    seen: list[int] = []
+
+    def work() -> None:
+        nonlocal inside
+        inside += 1
+        seen.append(inside)
+        time.sleep(0.001)
+        inside -= 1
+
+    async def late(steps: int) -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await turn(work)
+
+    def calling(steps: int) -> Future[None]:
+        work()
+        return asyncio.run_coroutine_threadsafe(late(steps), loop)
+
+    for steps in [*range(6)] * 8:  # so many turns of the loop later comes the third
+        third, _ = await asyncio.gather(turn(partial(calling, steps)), turn(work))
+        await asyncio.wrap_future(third)
+    assert seen == [1] * 3 * 6 * 8
 
 
 # --- walks that are not smooth
