@@ -157,11 +157,14 @@ async def test_items_that_are_no_objects(item: bytes, place: Any) -> None:
     assert await all_of(served.server.listing().raw()) == served.raw
 
 
+RESUMED = [
+    *((rest, at) for rest in (MENDED["high half"][0], BAD["NaN"], BAD["no UTF-8"]) for at in range(7)),
+    (BAD["20,000 brackets"], 4),  # takes a second
+]
+
+
 @every_kind
-@pytest.mark.parametrize(
-    "rest", [MENDED["high half"][0], BAD["NaN"], BAD["20,000 brackets"], BAD["no UTF-8"]]
-)
-@pytest.mark.parametrize("at", range(7))
+@pytest.mark.parametrize(("rest", "at"), RESUMED)
 @pytest.mark.parametrize("how", ["raw", "yield"])
 async def test_resumed_in_mid_page_with_other_sizes(kind: str, rest: bytes, at: int, how: str) -> None:
     for stop in range(1, 8):
