@@ -683,7 +683,7 @@ async def test_a_callable_is_asked_again_after_a_401_and_the_request_resent_only
     assert tenant.seen == ["Bearer old", "Bearer new", "Bearer new"]
 
 
-@pytest.mark.parametrize("secret", ["", "  ", "a\r\nx: y", "two words", "naïve"])
+@pytest.mark.parametrize("secret", ["", "  ", "a\r\nx: y", "two words", "naïve", "a\tb", "a\x7f", "\0"])
 def test_a_secret_that_no_header_can_carry_is_refused_when_it_is_given(secret: str) -> None:
     for strategy in (ApiKey, BearerToken, SessionToken):
         with pytest.raises(errors.ConfigurationError) as caught:

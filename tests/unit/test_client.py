@@ -120,6 +120,15 @@ def test_only_a_method_of_a_resource_can_be_explained() -> None:
     limio, _ = client(LOST)
     with pytest.raises(TypeError, match="method of a resource"):
         limio.explain(print)
+    with pytest.raises(TypeError, match="warmup sends nothing"):
+        limio.explain(limio.warmup)
+
+
+def test_a_call_of_an_endpoint_of_one_s_own_is_explained() -> None:
+    limio, transport = client(LOST)
+    assert limio.explain(limio.request, endpoint(), {"id": "1"}).method == "GET"
+    assert "queryMore" not in limio.explain(limio.listing, listing_of(KEY), {}).url
+    assert transport.requests == []
 
 
 # ------------------------------------------------------------------ reading back

@@ -101,7 +101,7 @@ async def test_a_page_read_as_what_it_is_not_tells_the_status_it_came_with() -> 
     assert caught.value.status == 206
     with pytest.raises(errors.Unreadable) as caught:
         Page[Item](items=[], number=1, hits=None, body=b"{}").read(int)
-    assert caught.value.status is None
+    assert (caught.value.status, caught.value.operation) == (None, "page")
 
 
 @pytest.mark.parametrize("status", [201, 202, 206])

@@ -42,6 +42,14 @@ async def test_what_is_saved_last_is_loaded(kind: str, file: Path) -> None:
         assert await store.load() == token
 
 
+@pytest.mark.parametrize("token", [TOKEN, IssuedToken(access_token=SECRET, lifetime=60)])
+def test_a_token_stays_as_it_was_given(token: Any) -> None:
+    with pytest.raises(AttributeError):
+        token.access_token = "other"
+    with pytest.raises(TypeError):
+        type(token)(*(getattr(token, name) for name in token.__struct_fields__))
+
+
 async def test_the_file_and_its_directory_are_for_their_owner_only(file: Path) -> None:
     before = os.umask(0)
     try:

@@ -739,8 +739,9 @@ async def test_an_error_in_the_place_of_items_is_no_end(body: dict[str, Any], ki
 )
 async def test_blanks_do_not_hide_an_error(body: bytes) -> None:
     listing, _ = walk(KEY, answer(body))
-    with pytest.raises(errors.Unreadable, match="tells of an error"):
+    with pytest.raises(errors.Unreadable, match="tells of an error") as caught:
         await ids(listing)
+    assert (caught.value.operation, caught.value.body) == ("listThings", body)
 
 
 @pytest.mark.parametrize(

@@ -393,6 +393,14 @@ async def test_an_answer_cut_anywhere_is_lost_and_not_misread(sample: str) -> No
     assert not is_cut_short(Response(status=200, headers={}, body=body))
 
 
+@pytest.mark.parametrize("odd", [b"NaN", b'"\xff"', b"nil", b"[" * 20_000 + b"]" * 20_000])
+def test_an_answer_that_is_odd_is_cut_only_where_its_end_is_missing(odd: bytes) -> None:
+    whole = b'{"a":%b,"b":[{}]}' % odd
+    assert not is_cut_short(Response(status=200, headers={}, body=whole))
+    if not odd.startswith(b"["):  # which nobody can tell
+        assert is_cut_short(Response(status=200, headers={}, body=whole[:-1]))
+
+
 # ------------------------------------------------------------------ kept connections
 
 
