@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shlex
 import subprocess
 import sys
+from contextlib import aclosing
 from itertools import permutations
+from types import FunctionType, ModuleType
 from typing import Any
 
 import msgspec
@@ -17,7 +20,8 @@ from limio_async.api import Resources
 from limio_async.auth import ChainedAuth
 from limio_async.core.wire import Request, Response, Scheme
 from tests.conftest import ScriptedTransport
-from tests.unit.helpers import KEY, answer, endpoint, listing_of
+from tests.unit.helpers import KEY, answer, endpoint, listing_of, page
+from tests.virtual_time import VirtualTime
 
 SECRET = "canary-secret"
 LOST = errors.AnswerLost("hung up")
@@ -260,3 +264,54 @@ async def test_the_longer_deadline_of_a_call_covers_getting_its_token(virtual_ti
     with pytest.raises(errors.DeadlineExceeded):
         await limio.subscriptions.get("sub-1")
     assert (await limio.subscriptions.get("sub-1", timeout=5)).id == "sub-1"
+
+
+# ------------------------------------------------------------------ memory
+
+
+def held_by(client: Limio) -> int:
+    """How many objects a client leads to, but for what is the process's: modules, classes, functions, loops, tasks."""
+    others = (ModuleType, type, FunctionType, asyncio.AbstractEventLoop, ScriptedTransport)
+    seen: dict[int, object] = {}
+    waiting: list[object] = [client]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen and not isinstance(one, others):
+            seen[id(one)] = one
+            waiting += gc.get_referents(one)
+    return len(seen)
+
+
+async def test_a_client_holds_no_more_after_many_calls_and_walks(virtual_time: VirtualTime) -> None:
+    pages = [page("1", cursor="a", hits=None), page("2", cursor="b", hits=None), page("3", hits=None)]
+    token = answer({"access_token": "t", "expires_in": 3600})
+
+    async def never() -> Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    def served(request: Request) -> Any:
+        if request.target == "/oauth2/token":
+            return token
+        if request.target.endswith("late"):
+            return never()
+        if "queryMore" in request.target:
+            return pages[1 if "=a" in request.target else 2]
+        return pages[0] if request.operation == "listThings" else answer({"id": "1"})
+
+    transport = ScriptedTransport(served)
+    limio = Limio("limio.test", auth=ClientCredentials("id", "secret"), transport=transport)
+    held: list[int] = []
+    for rounds in (5, 50):
+        for _ in range(rounds):
+            await limio.request(endpoint(auth=("bearer",)), {"id": "1"})
+            assert len([one async for one in limio.listing(listing_of(KEY, auth=("bearer",)), {})]) == 3
+            async with aclosing(limio.listing(listing_of(KEY, auth=("bearer",)), {}).pages()) as walk:
+                async for _page in walk:
+                    break
+            with pytest.raises(errors.DeadlineExceeded):
+                await limio.request(endpoint(auth=("bearer",)), {"id": "late"}, timeout=1)
+        held.append(held_by(limio))
+        await asyncio.sleep(4000)  # so that the token is renewed
+    assert held[1] < held[0] + 10
+    await limio.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -35,6 +36,23 @@ def test_an_error_survives_the_way_to_another_process(error: errors.LimioError, 
     assert type(there) is type(error)
     assert str(there) == str(error)
     assert vars(there) == vars(error)
+
+
+FACTS: dict[str, Any] = {
+    "operation": "getObject", "status": 418, "body": b"tea", "headers": {"date": "x"}, "retry_after": 2.5, "spot": "$.a",
+    "too_large": True, "checkpoint": "there", "expected": 9, "seen": 7, "attempts": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [getattr(errors, name) for name in errors.__all__], ids=str)
+def test_an_error_keeps_each_fact_it_is_given(kind: type[errors.LimioError]) -> None:
+    takes = inspect.signature(kind).parameters
+    given = {name: FACTS[name] for name, one in takes.items() if one.kind is one.KEYWORD_ONLY}
+    error = kind("why", **given)
+    assert {name: getattr(error, name) for name in given} == given
+    said = "418 why" if "retry_after" in given else "why"
+    assert str(error) == error.message == f"getObject: {said}"
+    assert error.said == said
 
 
 def test_what_reads_back_stays_behind() -> None:
