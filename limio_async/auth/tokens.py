@@ -205,12 +205,18 @@ def read_token(response: Response, form: Mapping[str, str] | None = None) -> Iss
     if (refused := _refusal(response.body)) is not None:
         words = words_of(response.body, hide=[*secrets_of, *refused], of_text=False)
         raise Unauthorized(words or "no token", operation=_OPERATION, status=response.status)
-    answer = decode_as(_OPERATION, _NO_NUMBER.sub(rb"\1null", response.body), _Answer)
     try:
+        answer = decode_as(_OPERATION, _NO_NUMBER.sub(rb"\1null", response.body), _Answer)
         token = header_value(answer.access_token, "the token")
+    except Unreadable as error:
+        error.status = response.status
+        raise
     except ConfigurationError as error:
         raise Unreadable(
-            f"{error} - at $.access_token", operation=_OPERATION, spot="$.access_token"
+            f"{error} - at $.access_token",
+            operation=_OPERATION,
+            spot="$.access_token",
+            status=response.status,
         ) from None
     return IssuedToken(access_token=token, lifetime=_lifetime(answer.expires_in))
 

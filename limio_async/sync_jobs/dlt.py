@@ -74,8 +74,8 @@ def limio(
 ) -> DltSource:
     """One resource for each of *streams* (`limio sync --help` tells their names), merged by id; none means all.
 
-    *client* makes the client, in the event loop of the walks, which is not dlt's; all walks of a run share one. The
-    other arguments mean what they mean to `sync_jobs.Job`: `full` asks for everything each time, `incremental` for
+    *client* makes the client, in the event loop of the walks, which is not dlt's; walks that run side by side share
+    one. The other arguments mean what they mean to `sync_jobs.Job`: `full` asks for everything each time, `incremental` for
     what has changed since the last load, `append` adds every version of an item, once, to a table `…_history`. Where the
     tenant's filter hides items, both ask for everything, and the log says so.
 

@@ -244,6 +244,20 @@ async def test_an_item_that_tells_of_nothing_is_a_bad_item_and_its_neighbours_co
     assert [json.loads(each) for each in raw] == [good[0], bad, good[1]]
 
 
+@pytest.mark.parametrize("size", [1, 400_000])
+@pytest.mark.parametrize(
+    ("odd", "fine"), [(b"NaN", False), (b'"\xff"', False), (rb'"\ud800"', True), (b"7", True), (b"{}", True)]
+)
+async def test_an_identity_that_cannot_be_read_is_none_also_where_the_type_lacks_it(
+    odd: bytes, fine: bool, size: int
+) -> None:
+    body = b'{"items":[{"id":"a","name":"%b"},{"id":%b,"name":"b"}]}' % (b"a" * size, odd)
+    session = Session(ScriptedTransport(answer(body)), NoCredentials())
+    listing = session.list(listing_of(KEY, identity=("id",)), {}, on_bad_item="yield").into(Named)
+    _, second = await listing.collect(limit=9)
+    assert isinstance(second, Named if fine else BadItem)
+
+
 class Both(msgspec.Struct):
     id: str | None = None
     path: str | None = None
