@@ -125,7 +125,8 @@ kills: $(STAMP) ## kill `limio sync` 25 times and look for what is lost; needs P
 kill: $(STAMP) ## the same with 200 kills and 51,000 items, in about six minutes
 	$(BIN)/python -m tests.judges.killing
 
-nightly: $(STAMP) ## the walks with 20,000 new seeds, of which none may fail
+nightly: $(STAMP) ## plant the faults that tests once passed over; the walks with 20,000 new seeds, of which none may fail
+	$(BIN)/python -m tests.judges.noticed
 	$(BIN)/python -m tests.judges.walks --fresh 20000 --strict
 
 generate: $(STAMP) ## write limio_async/api from openapi/
