@@ -18,6 +18,7 @@ import pytest
 from limio_async import ApiKey, Auth, BearerToken, ClientCredentials, Limio, SessionToken, errors, models
 from limio_async.api import Resources
 from limio_async.auth import ChainedAuth
+from limio_async.core.codec import build_request
 from limio_async.core.wire import Request, Response, Scheme
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, answer, endpoint, listing_of, page
@@ -118,6 +119,17 @@ async def test_the_credential_that_is_explained_is_the_one_that_is_sent(accepts:
                 first = prefers if prefers in order else next(one for one in order if one in accepts)
                 wanted = "***" if first == "key" else "Bearer ***"
                 assert (said.headers["authorization"], sent) == (wanted, wanted), (order, prefers)
+
+
+def test_what_is_explained_or_reported_stays_as_it_was() -> None:
+    limio, _ = client(LOST)
+    said = limio.explain(limio.offers.list)
+    assert str(said).startswith("curl")
+    report = limio.offers.list().report
+    assert not report.complete
+    for one in (said, report, endpoint(), build_request(endpoint(), {"id": "1"})):
+        with pytest.raises(AttributeError):
+            setattr(one, type(one).__struct_fields__[0], "other")
 
 
 def test_only_a_method_of_a_resource_can_be_explained() -> None:

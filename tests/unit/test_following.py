@@ -18,7 +18,7 @@ from limio_async import errors
 from limio_async.auth import NoAuth
 from limio_async.core.listing import Listing
 from limio_async.core.listing import trail as trails
-from limio_async.core.listing.rows import instant
+from limio_async.core.listing.rows import Row, instant, name_of
 from limio_async.core.session import Session
 from limio_async.core.wire import Request, Response
 from tests.conftest import ScriptedTransport
@@ -566,3 +566,9 @@ async def _followed(direction: str, first: int, history: Any) -> None:
     seen += await ids(listing)
     assert len(seen) == len(set(seen))
     assert set(seen) == everything
+
+
+def test_any_text_is_a_name_also_one_that_is_no_unicode() -> None:
+    names: list[str | int] = ["", "a", "\ud800", "\udfff", "é", 7]
+    assert len({name_of(Row(name, None)) for name in names}) == len(names)
+    assert name_of(Row(7, None)) == 7

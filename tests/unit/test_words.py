@@ -128,3 +128,9 @@ def test_words_are_found_under_each_name_and_in_each_wrapping(
 )
 def test_of_the_token_endpoint_only_words_by_name_are_shown(body: bytes) -> None:
     assert str(error_for("createToken", answer(body, 500))) == "createToken: 500"
+
+
+@pytest.mark.parametrize(("before", "words"), [(19, "the last"), (20, "")])
+def test_the_first_twenty_of_a_list_are_looked_at(before: int, words: str) -> None:
+    body = json.dumps({"errors": [*({"code": None} for _ in range(before)), "the last"]}).encode()
+    assert words_of(body, of_text=False) == words

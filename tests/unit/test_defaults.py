@@ -38,7 +38,7 @@ from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
 from tests.virtual_time import VirtualTime
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KIB, MIB = 1024, 1024 * 1024
 TIMES: dict[Any, str] = {1: "once", 2: "twice", 3: "three times", 4: "four times"}
 
