@@ -13,10 +13,16 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-import dlt
 import msgspec
 from anyio import CancelScope
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
+
+try:
+    import dlt
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"limio_async.sync_jobs.dlt needs {error.name}: pip install 'limio_async[dlt]'", name=error.name
+    ) from None
 from dlt.common.data_types.typing import TDataType
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource, DltSource

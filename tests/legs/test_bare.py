@@ -63,6 +63,11 @@ def test_every_module_is_imported_but_those_that_are_an_extra() -> None:
     }
 
 
+def test_the_source_of_dlt_names_its_extra() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"needs dlt: pip install 'limio_async\[dlt\]'"):
+        import_module("limio_async.sync_jobs.dlt")
+
+
 def test_gzip_is_inflated_by_the_standard_library() -> None:
     assert body.BACKEND is zlib
 
