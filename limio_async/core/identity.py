@@ -56,7 +56,8 @@ def says_yes(identity: tuple[str, ...], value: object) -> bool:
         except UNDECODABLE:
             return True  # its bytes are for whoever asked for them
     if isinstance(value, list):
-        return all(one is None or says_yes(identity, one) for one in cast("list[object]", value))
+        each = cast("list[object]", value)
+        return all(one is None or (not isinstance(one, list) and says_yes(identity, one)) for one in each)
     fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
     return any(_is_told(fields.get(name)) for name in identity)
 

@@ -328,6 +328,14 @@ def test_an_answer_says_yes_if_one_of_the_fields_at_its_top_tells_something(valu
         assert says_yes(("id",), value) == says_yes(("id",), msgspec.Raw(body)) == yes
 
 
+@pytest.mark.parametrize("deep", [2, 300, 900, 2_000, 20_000])
+def test_a_list_in_a_list_has_no_identity_however_deep_it_is(deep: int) -> None:
+    body = b"[" * deep + b'{"id":"1"}' + b"]" * deep
+    for operation in ("getObject", "submitOrder", "publishPages", "createJourneyV2"):
+        with pytest.raises(errors.Unreadable):
+            read_response(ENDPOINTS[operation], Response(status=200, headers={}, body=body))
+
+
 @given(JSON)
 def test_only_what_stands_at_the_top_tells_of_an_error(value: Any) -> None:
     body = json.dumps(value, ensure_ascii=False).encode()
