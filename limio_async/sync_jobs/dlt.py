@@ -7,7 +7,7 @@ pipeline.run(limio(["offers", "subscriptions"]))
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
@@ -151,7 +151,7 @@ def _resource(of: Stream, tenant: _Tenant, choices: _Choices) -> DltResource:
     )
 
 
-def _stepped(portal: BlockingPortal, rows: AsyncGenerator[Any]) -> Iterator[Any]:
+def _stepped(portal: BlockingPortal, rows: AsyncGenerator[Any]) -> Generator[Any]:
     """Yield what a walk in the portal's loop does; None while it is under way, so that others have their turn.
 
     dlt leaves its own loop without waiting for what is closed there. So the walk has another, and is closed when
@@ -164,6 +164,10 @@ def _stepped(portal: BlockingPortal, rows: AsyncGenerator[Any]) -> Iterator[Any]
         with CancelScope() as scope:
             return await anext(rows, None)
 
+    def end() -> None:  # called in the loop: a step that was just asked for has begun by then
+        if scope is not None:
+            scope.cancel()
+
     coming: Future[Any] | None = None
     try:
         while True:
@@ -174,8 +178,7 @@ def _stepped(portal: BlockingPortal, rows: AsyncGenerator[Any]) -> Iterator[Any]
                 return
             yield found
     finally:
-        if scope is not None:
-            portal.call(scope.cancel)
+        portal.call(end)
         if coming is not None:
             wait([coming])
         portal.call(rows.aclose)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dlt
 import pytest
+from anyio.from_thread import BlockingPortalProvider
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from limio_async import Limio, errors
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
-from limio_async.sync_jobs.dlt import limio
+from limio_async.sync_jobs.dlt import _stepped, limio
 from limio_async.testing import served
 from tests.flows.conftest import all_credentials
 
@@ -196,6 +197,22 @@ def test_a_walk_that_breaks_ends_those_that_wait(world: World, pipeline: dlt.Pip
     with pytest.raises(PipelineStepFailed, match="listOffers"):
         pipeline.run(limio(["products", "offers"], client=make, page_size=20))
     assert (transport.cancelled, transport.closed) == (True, True)
+
+
+def test_a_walk_that_is_ended_as_it_asks_waits_for_no_answer() -> None:
+    answered: list[int] = []
+
+    async def pages(number: int) -> AsyncGenerator[Any]:
+        await asyncio.sleep(0.1)
+        answered.append(number)
+        yield []
+
+    with BlockingPortalProvider() as portal:
+        for number in range(20):  # whether its loop has begun with it is a matter of luck
+            walk = _stepped(portal, pages(number))
+            assert next(walk) is None
+            walk.close()
+    assert answered == []
 
 
 def test_append_adds_every_version_once(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
