@@ -25,19 +25,15 @@ _NO = re.compile(rb"false|\"\s*false\s*\"", re.IGNORECASE)
 _FAILED = re.compile(rb"\"?\s*[45][0-9]{2}\s*\"?")
 _ERRORS = ("error", "fault", "exception")  # what names begin with that tell of one
 _STATUS = frozenset({"status", "statuscode", "httpstatuscode"})
+_MAY_SAY_NO = re.compile(
+    rf"(?:{'|'.join(_ERRORS)}|(?:ok|success|{'|'.join(sorted(_STATUS))})\Z)", re.IGNORECASE
+)
 _WORDS = frozenset({"message", "detail"})
 _BESIDE_WORDS = frozenset({
     *_WORDS, *_STATUS, "body", "code", "headers", "instance", "path", "request_id", "requestid", "timestamp", "title",
     "type",
 })  # fmt: skip
 """What stands beside the words of an error that has no other sign: where there is more, it is an answer."""
-_MAY_TELL = (
-    *(f'"{name}'.encode() for name in _ERRORS),
-    b'"httpstatuscode"',
-    b'"ok"',
-    b'"status',
-    b'"success"',
-)
 _LONGEST_LINE = 200
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -113,7 +109,7 @@ class Judge:
 
 def signs_of_no(fields: Mapping[str, msgspec.Raw]) -> list[str]:
     """Return the keys, in whatever case, of fields that tell of an error, of a status of one, or of no success."""
-    return [name for name, value in fields.items() if _says_no(name.lower(), value)]
+    return [name for name in filter(_MAY_SAY_NO.match, fields) if _says_no(name.lower(), fields[name])]
 
 
 def _says_no(name: str, value: msgspec.Raw) -> bool:
@@ -147,10 +143,8 @@ def tells_of_error(body: bytes) -> bool:
 
 def told_beside(answer: bytes | Mapping[str, msgspec.Raw]) -> str:
     """Return what of a success says no, as one short line of JSON; empty where nothing does."""
-    if isinstance(answer, bytes):
-        low = answer.lower()
-        answer = fields_of(answer) if any(one in low for one in _MAY_TELL) else {}
-    told = {name: answer[name] for name in signs_of_no(answer)}
+    fields = fields_of(answer) if isinstance(answer, bytes) else answer
+    told = {name: fields[name] for name in signs_of_no(fields)}
     line = " ".join(msgspec.json.encode(told).decode(errors="replace").split()) if told else ""
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
 

@@ -155,6 +155,13 @@ async def test_what_a_success_says_of_errors_is_logged(body: Any, caplog: pytest
     assert ("slow" if "words" not in body else '"success"') in caplog.text
 
 
+async def test_a_name_that_is_escaped_tells_of_errors_too(caplog: pytest.LogCaptureFixture) -> None:
+    session = Session(ScriptedTransport(answer(rb'{"id":"a","\u0045rror":"slow"}')), NoCredentials())
+    with caplog.at_level(logging.WARNING, "limio_async"):
+        await session.call(endpoint(identity=("id",)), {"id": "1"})
+    assert 'the answer also says {"Error":"slow"}' in caplog.text
+
+
 @pytest.mark.parametrize(
     "body",
     [{"id": "a"}, {"id": "a", "error": None}, {"id": "a", "errors": []}, {"id": "a", "error": False}, {"id": "a", "data": {"error": "old"}},
