@@ -22,6 +22,7 @@ from codegen.shapes import (
     Plain,
     Record,
     Type,
+    may_be_list,
 )
 from codegen.spec import Cursor
 from limio_async.core.wire import SPECIES
@@ -297,6 +298,8 @@ def _endpoint(one: Operation) -> str:
         facts.append(f'prefers="{one.prefers}"')
     if one.identity:
         facts.append(f"identity={one.identity!r}")
+    if may_be_list(one.returns):
+        facts.append("several=True")
     if one.says:
         facts.append(f"says={one.says!r}")
     if found := one.reads_back:

@@ -26,6 +26,7 @@ __all__ = [
     "Record",
     "Type",
     "either",
+    "may_be_list",
     "models_in",
     "python_name",
     "type_of",
@@ -160,6 +161,11 @@ def models_in(kind: Type) -> set[str]:
             return {name for member in members for name in models_in(member)}
         case _:
             return set()
+
+
+def may_be_list(kind: Type) -> bool:
+    """Whether a value of a type may be a list."""
+    return any(isinstance(one, Many) for one in (kind.members if isinstance(kind, Either) else (kind,)))
 
 
 def type_of(schema: Node) -> Type:

@@ -18,12 +18,14 @@ _CANNOT = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP}
 def replacing(file: Path, *, part: Path, private: bool = False) -> Generator[BinaryIO]:
     """Yield *part* to write to, and move it into the place of *file* when the block ends.
 
-    A power failure at any moment leaves the old file or the new one, whole; afterwards the new one. Where anything
-    fails, the old one stays and *part* is removed. A *private* file is for its owner only, and *part* is a new one.
+    A power failure at any moment leaves the old file or the new one, whole; afterwards the new one. Where writing
+    fails, the old one stays and *part* is removed; where only the directory cannot be synced, the new one is there, and
+    the error is raised. A *private* file is for its owner only, and *part* is a new one.
     """
     flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if private else os.O_TRUNC) | getattr(os, "O_BINARY", 0)
+    opened = os.open(part, flags, 0o600 if private else 0o666)
     try:
-        with os.fdopen(os.open(part, flags, 0o600 if private else 0o666), "wb") as stream:
+        with os.fdopen(opened, "wb") as stream:
             yield stream
             synced(stream)
         moved(part, file)

@@ -30,6 +30,7 @@ GET_COMPONENT_BUILDS: Endpoint[ComponentBuild | list[ComponentBuild | None]] = E
     summary="Get the latest component build, or those of a commit",
     source="seed",
     identity=("id",),
+    several=True,
     errata=(
         "Answers one object or a list.",
         "logErrors may hold errors of a build that succeeded.",

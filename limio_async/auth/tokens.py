@@ -202,11 +202,12 @@ def read_token(response: Response, form: Mapping[str, str] | None = None) -> Iss
         if isinstance(error, BadRequest):  # it is the client or the code that is refused (RFC 6749, 5.2)
             raise Unauthorized(error.words, operation=_OPERATION, status=error.status)
         raise error
-    if (refused := _refusal(response.body)) is not None:
-        words = words_of(response.body, hide=[*secrets_of, *refused], of_text=False)
+    body = _NO_NUMBER.sub(rb"\1null", response.body)
+    if (refused := _refusal(body)) is not None:
+        words = words_of(body, hide=[*secrets_of, *refused], of_text=False)
         raise Unauthorized(words or "no token", operation=_OPERATION, status=response.status)
     try:
-        answer = decode_as(_OPERATION, _NO_NUMBER.sub(rb"\1null", response.body), _Answer)
+        answer = decode_as(_OPERATION, body, _Answer)
         token = header_value(answer.access_token, "the token")
     except Unreadable as error:
         error.status = response.status

@@ -121,12 +121,15 @@ def read_response(endpoint: Endpoint[T], response: Response) -> T:
     try:
         value = decode(operation, response.body, decoder_for(endpoint.returns))
     except errors.Unreadable as error:
-        if identity and not says_yes(identity, msgspec.Raw(response.body)):
+        if identity and not says_yes(identity, msgspec.Raw(response.body), several=endpoint.several):
             raise refused(operation, response.body, identity, status=response.status) from None
         error.status = response.status
         raise
-    yes = says_yes(identity, value) if identity else not tells_of_error(response.body)
-    if not yes or (endpoint.says and endpoint.says not in words_of(response.body).lower()):
+    if identity:
+        yes = says_yes(identity, value, several=endpoint.several)
+    else:
+        yes = not tells_of_error(response.body)
+    if not yes or (endpoint.says and not re.search(rf"\b{endpoint.says}", words_of(response.body).lower())):
         raise refused(operation, response.body, identity, says=endpoint.says, status=response.status)
     return cast("T", value)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, cast
@@ -22,9 +23,9 @@ __all__ = ["Judge", "fields_of", "no_in", "says_yes", "signs_of_no", "tells_of_e
 
 _NOTHING = re.compile(rb"null|false|\"\s*\"|\[\s*\]|\{\s*\}")
 _NO = re.compile(rb"false|\"\s*false\s*\"", re.IGNORECASE)
-_FAILED = re.compile(rb"\"?\s*[45][0-9]{2}\s*\"?")
+_FAILED = re.compile(rb"\"?\s*[45][0-9]{2}(?:\.0+)?\s*\"?")
 _ERRORS = ("error", "fault", "exception")  # what names begin with that tell of one
-_STATUS = frozenset({"status", "statuscode", "httpstatuscode"})
+_STATUS = frozenset({"status", "statuscode", "httpstatus", "httpstatuscode"})
 _MAY_SAY_NO = re.compile(
     rf"(?:{'|'.join(_ERRORS)}|(?:ok|success|{'|'.join(sorted(_STATUS))})\Z)", re.IGNORECASE
 )
@@ -38,8 +39,8 @@ _LONGEST_LINE = 200
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def says_yes(identity: tuple[str, ...], value: object) -> bool:
-    """Return whether *value*, decoded or raw, has one of the fields in *identity*; of a list, whether each has.
+def says_yes(identity: tuple[str, ...], value: object, *, several: bool = False) -> bool:
+    """Return whether *value*, decoded or raw, has one of the fields in *identity*; of *several* in a list, whether each has.
 
     A field that is null, false or empty text is none.
     """
@@ -47,20 +48,24 @@ def says_yes(identity: tuple[str, ...], value: object) -> bool:
         first, others = _getters(type(value), identity)
         return _is_told(first(value)) or any(_is_told(get(value)) for get in others)
     if isinstance(value, msgspec.Raw):
+        raw = bytes(value)
         try:
-            value = msgspec.json.decode(mended(bytes(value)))
-        except UNDECODABLE:
-            return True  # its bytes are for whoever asked for them
+            value = msgspec.json.decode(mended(raw))
+        except UNDECODABLE:  # such as text in Latin-1
+            found = fields_of(raw)
+            return not found or any(
+                name in found and not _NOTHING.fullmatch(found[name]) for name in identity
+            )
     if isinstance(value, list):
         each = cast("list[object]", value)
-        return all(one is None or (not isinstance(one, list) and says_yes(identity, one)) for one in each)
+        return several and all(one is None or says_yes(identity, one) for one in each)
     fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
     return any(_is_told(fields.get(name)) for name in identity)
 
 
 def _is_told(value: object) -> bool:
     if isinstance(value, str):
-        return value != "" and value != "false"
+        return value.strip().lower() not in {"", "false"}
     return value is not None and value is not False and value is not msgspec.UNSET
 
 
@@ -138,7 +143,9 @@ def tells_of_error(body: bytes) -> bool:
     """Return whether an answer that nothing vouches for is the text of an error."""
     fields = fields_of(body)
     found = no_in(fields, some=False)
-    return found != "" and (found.lower() not in _WORDS or {name.lower() for name in fields} <= _BESIDE_WORDS)
+    if found.lower() not in _WORDS:
+        return found != ""
+    return _BESIDE_WORDS.issuperset(n.lower() for n, value in fields.items() if not _NOTHING.fullmatch(value))
 
 
 def told_beside(answer: bytes | Mapping[str, msgspec.Raw]) -> str:
@@ -151,10 +158,11 @@ def told_beside(answer: bytes | Mapping[str, msgspec.Raw]) -> str:
 
 def fields_of(body: bytes) -> Mapping[str, msgspec.Raw]:
     """Return the fields at the top of an answer, each as its bytes; none of what is no object of JSON."""
-    try:
+    with suppress(*UNDECODABLE):
+        return _FIELDS.decode(body)
+    with suppress(*UNDECODABLE):
         return _FIELDS.decode(mended(body.removeprefix(BOM)))
-    except UNDECODABLE:
-        return {}
+    return {}
 
 
 @lru_cache(maxsize=512)

@@ -53,6 +53,8 @@ class Sending:
             attempt = _answered(outcome.status)
         else:
             attempt = _failed(type(outcome).__name__)
+            if isinstance(outcome, Unreadable):  # of its encoding or size, before anything was read
+                attempt = msgspec.structs.replace(attempt, status=outcome.status)
         self._left = self._left or left_open(outcome)
         self.attempts.append(attempt)
         _log.debug("%s: %s %s", self.request.operation, self.request.method, attempt.reason)

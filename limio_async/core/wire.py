@@ -252,6 +252,8 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """How the operation is known."""
     identity: tuple[str, ...] = ()
     """Fields of which a success, of a list each item, has at least one that is not null; empty where none is sure."""
+    several: bool = False
+    """Whether the answer may be a list of what has that identity."""
     says: str = ""
     """A word of its first identity in every success, in lower case, where an error could have that field too."""
     reads_back: ReadsBack | None = None

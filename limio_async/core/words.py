@@ -66,12 +66,12 @@ def _named(value: Any, *, loose: bool, deep: int = 0) -> str:
     if not isinstance(value, dict):
         return ""
     fields = cast("dict[str, Any]", value)
-    known = {name.lower(): one for name, one in reversed(fields.items())}
+    known = {key: one for name, one in reversed(fields.items()) if (key := name.lower()) in _NAMES}
     for name in _NAMES:
         if name in known and (said := _named(known[name], loose=loose, deep=deep + 1)):
             return said
     if loose and deep:
         for name, one in list(fields.items())[:_MOST]:
-            if said := _named(one, loose=loose, deep=deep + 1):
+            if one is not known.get(name.lower()) and (said := _named(one, loose=loose, deep=deep + 1)):
                 return f"{name}: {said}"
     return ""

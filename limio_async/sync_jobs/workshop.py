@@ -45,9 +45,8 @@ class Workshop:
         self.stopping = anyio.Event()
         """Set when the job shall come to an end early."""
         self._tell = tell
-        self._sink_turn = (
-            anyio.Lock()
-        )  # a limiter of one lets in two at times: below anyio 4.15 one may overtake
+        # Locks, not limiters of one: below anyio 4.15 a limiter lets in a second now and then.
+        self._sink_turn = anyio.Lock()
         self._spool_turn = anyio.Lock()
         self._threads = anyio.CapacityLimiter(2)  # none of those that a service has for itself
 

@@ -52,8 +52,8 @@ def passes(root: Path, tests: list[str]) -> bool:
         )
     except subprocess.TimeoutExpired:
         return False
-    if done.returncode not in {0, 1, 2} or (done.returncode == 0 and " passed" not in done.stdout):
-        raise LookupError(f"{tests} did not run: {done.stdout[-300:]}{done.stderr[-300:]}")
+    if done.returncode not in {0, 1} or (done.returncode == 0 and " passed" not in done.stdout):
+        raise LookupError(f"{', '.join(tests)} did not run: {done.stdout[-300:]}{done.stderr[-300:]}")
     return done.returncode == 0
 
 
@@ -68,7 +68,12 @@ def main() -> int:
             return 1
         for fault in FAULTS:
             text = planted(root, fault)
-            rows.append(Row(fault.says, not passes(root, [fault.test]), fault.test.rpartition("::")[2]))
+            try:
+                noticed = not passes(root, [fault.test])
+            except LookupError as error:  # such as one that is skipped without PostgreSQL
+                print(error, file=sys.stderr)  # noqa: T201
+                noticed = False
+            rows.append(Row(fault.says, noticed, fault.test.rpartition("::")[2]))
             (root / fault.file).write_text(text, encoding="utf-8")
     missed = sum(not row.noticed for row in rows)
     lines = [f"| {row.says} | {'yes' if row.noticed else '**no**'} | `{row.by}` |" for row in rows]

@@ -41,6 +41,9 @@ REFUSALS: dict[str, Any] = {
     },
     "a problem": {"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "upstream"},
     "unmapped": {"statusCode": 500, "body": "{}"},
+    "a status with a point": {"statusCode": 500.0},
+    "a status of HTTP": {"httpStatus": "503"},
+    "a message beside no error": {"error": False, "message": "Forbidden"},
     "upper case": {"Error": {"Code": "AccessDenied", "Message": "no"}},
     "no success": {"success": False, "message": "boom"},
     "no success in text": {"success": "false"},
@@ -109,12 +112,34 @@ def test_the_error_says_what_is_missing_and_what_the_answer_says(
         read(operation, body)
 
 
+@pytest.mark.parametrize("body", [b"[]", b"[null]", b'[{"id":"1"}]', b" [ ] "])
+@pytest.mark.parametrize("operation", sorted(name for name, one in ONE.items() if one.identity))
+def test_a_list_is_a_success_only_where_one_may_be_answered_whatever_it_is_read_as(
+    operation: str, body: bytes
+) -> None:
+    for kind in (msgspec.Raw, Any):
+        as_it_is: Any = msgspec.structs.replace(ONE[operation], returns=kind)
+        response = Response(status=200, headers={}, body=body)
+        if operation == "getComponentBuilds":
+            read_response(as_it_is, response)
+            continue
+        with pytest.raises(errors.Unreadable):
+            read_response(as_it_is, response)
+
+
 @pytest.mark.parametrize("operation", ["deleteObject", "getTimeline", "recoverBasket", "getObject"])
 @pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b" \n", b"\xef\xbb\xbf\n"])
 def test_what_stands_before_an_error_does_not_make_it_a_success(operation: str, before: bytes) -> None:
     for body in (b'{"error":"no"}', b'{"errorMessage":"cut \\ud83d"}'):
         with pytest.raises(errors.Unreadable):
             read_response(ENDPOINTS[operation], Response(status=200, headers={}, body=before + body))
+
+
+@pytest.mark.parametrize("operation", ["createJourneyV2", "deleteJourneyV2"])
+def test_a_word_that_only_contains_success_is_none(operation: str) -> None:
+    with pytest.raises(errors.Unreadable, match="with the word success"):
+        read(operation, {"message": "The publication was unsuccessful"})
+    read(operation, {"message": "Successfully done"})
 
 
 def test_the_token_endpoint_s_answer_is_never_shown() -> None:
@@ -332,7 +357,9 @@ def test_an_answer_says_yes_if_one_of_the_fields_at_its_top_tells_something(valu
     judged = [one for one in value if one is not None] if isinstance(value, list) else [value]
     yes = all(isinstance(one, dict) and tells(one.get("id")) for one in judged)
     if not any(isinstance(one, list) for one in judged):
-        assert says_yes(("id",), value) == says_yes(("id",), msgspec.Raw(body)) == yes
+        both = (value, msgspec.Raw(body))
+        assert [says_yes(("id",), one, several=True) for one in both] == [yes, yes]
+        assert [says_yes(("id",), one) for one in both] == [yes and not isinstance(value, list)] * 2
 
 
 @pytest.mark.parametrize("deep", [2, 300, 900, 2_000, 20_000])
@@ -359,7 +386,8 @@ def test_only_what_stands_at_the_top_tells_of_an_error(value: Any) -> None:
     top = isinstance(value, dict)
     some = top and any(told(name) for name in ("error", "errors", "errorMessage"))
     no = top and value.get("success") is False
-    assert tells_of_error(body) == (some or no or (top and set(value) == {"message"} and told("message")))
+    alone = top and {name for name in value if told(name)} == {"message"}
+    assert tells_of_error(body) == (some or no or alone)
     assert bool(told_beside(body)) == (some or (top and value.get("success") is False))
 
 
@@ -371,3 +399,32 @@ class NoCredentials:
 
     async def renew(self, refused: Any, exchange: Any) -> bool:
         return False
+
+
+# ------------------------------------------------------------------ spellings and bytes
+
+
+@pytest.mark.parametrize("value", [" ", "False", " FALSE "])
+async def test_a_no_in_another_spelling_is_none_of_what_a_success_has(value: str) -> None:
+    session = Session(ScriptedTransport(answer({"success": value})), NoCredentials())
+    with pytest.raises(errors.Unreadable, match="has no success"):
+        await session.call(endpoint(identity=("success",)), {"id": "1"})
+
+
+@pytest.mark.parametrize(
+    ("body", "fine"),
+    [
+        (b'{"errorMessage":"d\xe9lai"}', False),
+        (b'{"id":null,"error":"d\xe9lai"}', False),
+        (b'{"id":"a","name":"d\xe9lai"}', True),
+        (b'[{"id":"a","name":"d\xe9lai"}]', True),
+    ],
+)
+async def test_bytes_that_are_no_utf8_are_judged_by_what_they_hold(body: bytes, fine: bool) -> None:
+    asked = endpoint(returns=msgspec.Raw, identity=("id",))
+    response = Response(status=200, headers={}, body=body)
+    if fine:
+        assert bytes(read_response(asked, response)) == body
+        return
+    with pytest.raises(errors.Unreadable, match="has no id"):
+        read_response(asked, response)

@@ -297,6 +297,13 @@ def test_an_answer_that_tells_of_an_error_is_a_refusal_in_its_words_and_shows_no
     assert SECRET not in f"{caught.value!r} {vars(caught.value)}"
 
 
+@pytest.mark.parametrize("odd", [b"NaN", b"-Infinity", b"Infinity"])
+@pytest.mark.parametrize("token", [b"", b'"access_token":"t",'])
+def test_an_odd_lifetime_hides_no_error(odd: bytes, token: bytes) -> None:
+    with pytest.raises(errors.Unauthorized, match="locked"):
+        read_token(answer(b'{%b"error":"locked","expires_in":%b}' % (token, odd)))
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
 def test_no_status_shows_a_secret_that_was_sent(status: int) -> None:
     with pytest.raises(errors.ApiError, match=f"createToken: {status} \\*\\*\\* is wrong") as caught:

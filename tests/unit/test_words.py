@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limio_async import errors
+from limio_async.core import words
 from limio_async.core.outcome import error_for
 from limio_async.core.words import words_of
 from tests.unit.helpers import answer
@@ -134,3 +135,22 @@ def test_of_the_token_endpoint_only_words_by_name_are_shown(body: bytes) -> None
 def test_the_first_twenty_of_a_list_are_looked_at(before: int, words: str) -> None:
     body = json.dumps({"errors": [*({"code": None} for _ in range(before)), "the last"]}).encode()
     assert words_of(body, of_text=False) == words
+
+
+def test_a_large_body_of_nothing_but_known_names_is_looked_at_once_or_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = 0
+    named = words._named
+
+    def counted(value: Any, **options: Any) -> str:
+        nonlocal looked
+        looked += 1
+        return named(value, **options)
+
+    monkeypatch.setattr(words, "_named", counted)
+    value: Any = {}
+    for _ in range(7):
+        value = {"message": value, "error": value}
+    assert words_of(json.dumps(value).encode(), of_text=False) == ""
+    assert looked <= 2 * 2**8

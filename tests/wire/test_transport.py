@@ -426,6 +426,15 @@ async def test_an_answer_that_is_refused_unread_tells_its_status() -> None:
             assert caught.value.status == status
 
 
+async def test_the_attempt_that_came_to_it_tells_the_same_status() -> None:
+    async with raw_server(http(b"\x1b", "201 Created", "content-encoding: br")) as server:
+        limio = Limio(server.url, auth=BearerToken("t"))
+        with pytest.raises(errors.Unreadable) as caught:
+            await limio.subscriptions.get("sub-1")
+        await limio.aclose()
+    assert (caught.value.status, [one.status for one in caught.value.attempts]) == (201, [201])
+
+
 async def test_gzip_is_asked_for_and_nothing_else_understood() -> None:
     zipped = http(gzip.compress(b'{"ok":true}'), "200 OK", "content-encoding: GZIP")
     other = http(b"\x1b\x0a", "200 OK", "content-encoding: br")
