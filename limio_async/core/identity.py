@@ -36,6 +36,7 @@ _BESIDE_WORDS = frozenset({
 })  # fmt: skip
 """What stands beside the words of an error that has no other sign: where there is more, it is an answer."""
 _LONGEST_LINE = 200
+_LONGEST_NO = 64  # characters, blanks and all: what is longer is no `false`
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -65,7 +66,7 @@ def says_yes(identity: tuple[str, ...], value: object, *, several: bool = False)
 
 def _is_told(value: object) -> bool:
     if isinstance(value, str):
-        return value.strip().lower() not in {"", "false"}
+        return len(value) > _LONGEST_NO or value.strip().lower() not in {"", "false"}
     return value is not None and value is not False and value is not msgspec.UNSET
 
 
@@ -93,9 +94,10 @@ class Judge:
         if self._probe is None:
             return all(map(self._tells, items))
         try:
-            return all(says_yes(self._identity, one) for one in decoded(self._probe))
+            probes = decoded(self._probe)
         except UNDECODABLE:
             return False
+        return all(map(_FIRST, probes)) or all(says_yes(self._identity, one) for one in probes)
 
     def says_yes(self, item: Any, raw: msgspec.Raw) -> bool:
         """Return whether an item does, which was decoded from *raw*."""
@@ -173,6 +175,9 @@ def _getters(
     names = {one.encode_name: one.name for one in _fields(kind)}
     first, *others = (attrgetter(names[wire]) for wire in identity if wire in names)
     return first, tuple(others)
+
+
+_FIRST = attrgetter("field_0")  # of a probe
 
 
 @lru_cache(maxsize=64)
