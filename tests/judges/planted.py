@@ -137,7 +137,7 @@ def _raw_bytes_are_mended(finished: Any) -> Any:
 
 
 def _anything_is_a_success(_: Any) -> Any:
-    return lambda identity, value: True
+    return lambda identity, value, **options: True
 
 
 def _any_item_is_one(_: Any) -> Any:
