@@ -26,7 +26,6 @@ __all__ = ["GOALS", "OUT_OF_REACH", "Goal", "goals", "held_to", "is_broken", "is
 
 MARGIN = 1.5
 SLOWER = 1.08  # than before; less is not told from nothing
-WANDERING = 1.10  # by so much two runs of the same code differ on a machine whose clock wanders
 AT_ONCE = (1, 64)  # calls that are compared with those of before
 DELAY, BUSY = 0.020, 0.010  # seconds for each page
 SHORT_WALK = 10_000
@@ -222,11 +221,11 @@ def import_memory(stage: Stage) -> Figure:
 
 GOALS: Sequence[Goal] = (
     *(
-        Goal(what=f"{how} walk / before", unit="µs an item", bound=SLOWER, margin=WANDERING, measure=walk_beside("before", how))
+        Goal(what=f"{how} walk / before", unit="µs an item", bound=SLOWER, margin=1, measure=walk_beside("before", how))
         for how in ("typed", "slim", "raw")
     ),
     *(
-        Goal(what=f"call / before, {at_once} at once", unit="µs a call", bound=SLOWER, margin=WANDERING, measure=calls_beside("before", at_once))
+        Goal(what=f"call / before, {at_once} at once", unit="µs a call", bound=SLOWER, margin=1, measure=calls_beside("before", at_once))
         for at_once in AT_ONCE
     ),
     Goal(what="typed walk / by hand", unit="µs an item", bound=1.10, measure=walk_beside("by_hand", "typed")),
