@@ -45,8 +45,10 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """Items of the walk whose memory is compared with that of a short one."""
     runs: int
     slow_runs: int
+    starts: int
+    """How often ours, before and by hand are started anew: two processes of the same code differ by a tenth."""
     rounds: int
-    """In which ours, before and by hand are measured: few hundredths are to be told apart."""
+    """In which they are measured after each start: few hundredths are to be told apart."""
 
 
 SHORT = Scale(
@@ -58,7 +60,8 @@ SHORT = Scale(
     longest=100_000,
     runs=4,
     slow_runs=2,
-    rounds=11,
+    starts=4,
+    rounds=3,
 )
 FULL = Scale(
     items=20_000,
@@ -69,7 +72,8 @@ FULL = Scale(
     longest=1_000_000,
     runs=5,
     slow_runs=3,
-    rounds=15,
+    starts=5,
+    rounds=3,
 )
 
 
@@ -86,8 +90,10 @@ class Stage:
     def __init__(self, scale: Scale, held: ExitStack) -> None:
         self.scale = scale
         self._held = held
+        self._processes = held.enter_context(ExitStack())
         self._urls: dict[tuple[int, float, bool], str] = {}
         self._contenders: dict[str, Contender] = {}
+        self._asked: dict[str, None] = {}
         self._peaks: dict[tuple[str, int], float] = {}
         self._rounds: dict[str, Rounds] = {}
 
@@ -100,8 +106,9 @@ class Stage:
 
     def ask(self, name: str, measure: str, **args: Any) -> Cost:
         """What it costs contender *name* to do *measure*."""
+        self._asked[name] = None
         if name not in self._contenders:
-            self._contenders[name] = self._held.enter_context(started(name))
+            self._contenders[name] = self._processes.enter_context(started(name))
         return self._contenders[name].ask(measure, **args)
 
     def walk(
@@ -130,11 +137,20 @@ class Stage:
         return self._peaks[name, offers]
 
     def rounds(self, what: str, sides: Mapping[str, Callable[[], float]]) -> Rounds:
-        """What each of *sides* costs, in turns; measured once. Who is `lacking` takes no part."""
+        """What each of *sides* costs, in turns, in several processes each; measured once. Who is `lacking` takes no part."""
         if what not in self._rounds:
             there = {name: cost for name, cost in sides.items() if not self.lacking(name)}
-            self._rounds[what] = in_rounds(there, self.scale.rounds)
+            rounds: list[Mapping[str, float]] = []
+            for _ in range(self.scale.starts):
+                self._end()
+                rounds += in_rounds(there, self.scale.rounds)
+            self._rounds[what] = rounds
         return self._rounds[what]
+
+    def _end(self) -> None:
+        """End the contenders; who is asked next is started anew."""
+        self._contenders.clear()
+        self._processes.close()
 
     def lacking(self, name: str) -> str:
         """Why contender *name* cannot take part on this machine; empty where it can."""
@@ -166,4 +182,4 @@ class Stage:
 
     def versions(self) -> dict[str, dict[str, str]]:
         """By contender: its packages."""
-        return {name: self.ask(name, "versions", packages=PACKAGES[name]).came for name in self._contenders}
+        return {name: self.ask(name, "versions", packages=PACKAGES[name]).came for name in self._asked}

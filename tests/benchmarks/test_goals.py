@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import types
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from benchmarks import goals as module
 from benchmarks import speed
 from benchmarks import stage as stage_module
-from benchmarks.contenders import contending, in_rounds, paired
+from benchmarks.contenders import Cost, contending, in_rounds, paired
 from benchmarks.goals import GOALS, OUT_OF_REACH, Figure, Goal, goals, held_to, is_broken, is_met
 from benchmarks.peers.environments import NotInHistory
 from benchmarks.stage import SHORT, Stage
@@ -142,10 +143,32 @@ def test_what_is_lacking_takes_no_part_in_the_rounds(monkeypatch: pytest.MonkeyP
         stage = Stage(SHORT, held)
         assert stage.lacking("before") == "commit 12e0a19 is not in the history of this clone"
         rounds = stage.rounds("walk", {"ours": lambda: 1.0, "before": lambda: pytest.fail("asked")})
-        assert rounds == [{"ours": 1.0}] * SHORT.rounds
+        assert rounds == [{"ours": 1.0}] * (SHORT.starts * SHORT.rounds)
         assert stage.rounds("walk", {}) is rounds
         stage.forget()
-        assert stage.rounds("walk", {"ours": lambda: 2.0}) == [{"ours": 2.0}] * SHORT.rounds
+        assert stage.rounds("walk", {"ours": lambda: 2.0}) == [{"ours": 2.0}] * (SHORT.starts * SHORT.rounds)
+
+
+def test_those_that_are_measured_in_rounds_are_started_anew_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+
+    class Process:
+        def ask(self, measure: str, **args: object) -> Cost:
+            return Cost(came=None, cpu=len(started), wall=0, peak_kib=0)
+
+    @contextmanager
+    def starting(name: str) -> Iterator[Process]:
+        started.append(name)
+        yield Process()
+        started.append(f"{name} ended")
+
+    monkeypatch.setattr(stage_module, "started", starting)
+    with ExitStack() as held:
+        stage = Stage(SHORT, held)
+        stage.rounds("walk", {"ours": lambda: stage.ask("ours", "walk").cpu})
+    assert started == ["ours", "ours ended"] * SHORT.starts
 
 
 def test_those_that_are_measured_in_rounds_take_turns_in_beginning() -> None:
