@@ -60,8 +60,8 @@ SHORT = Scale(
     longest=100_000,
     runs=4,
     slow_runs=2,
-    starts=4,
-    rounds=3,
+    starts=6,
+    rounds=2,
 )
 FULL = Scale(
     items=20_000,

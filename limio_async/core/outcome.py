@@ -15,6 +15,7 @@ from limio_async.core.words import words_of
 
 __all__ = [
     "error_for",
+    "is_unclear",
     "kept",
     "left_open",
     "note_answer",
@@ -46,7 +47,7 @@ def error_for(
     """Return the error of an answer that is not a success; its text has nothing of what to *hide*."""
     status = response.status
     words = words_of(response.body, hide=hide, of_text=operation not in _NEVER_KEPT)
-    if retry == "once" and _is_unclear(status):
+    if retry == "once" and is_unclear(status):
         said = f"{status} {words or 'without a reason'}"
         return _unknown(operation, said, status, _body(operation, response.body), "or the payload is wrong; ")
     if 300 <= status < 400:
@@ -112,11 +113,14 @@ def note_answer(error: errors.LimioError, answer: Response, attempts: Sequence[A
             one.status = answer.status
 
 
-def left_open(outcome: Response | errors.TransportError | errors.Unreadable) -> bool:
-    """Whether an attempt that came to *outcome* may have taken effect without a clear answer."""
-    if isinstance(outcome, Response):
-        return _is_unclear(outcome.status)
-    return not isinstance(outcome, errors.NeverSent)
+def left_open(error: errors.TransportError | errors.Unreadable) -> bool:
+    """Whether an attempt that ended with *error* may have taken effect without a clear answer."""
+    return not isinstance(error, errors.NeverSent)
+
+
+def is_unclear(status: int) -> bool:
+    """Whether an attempt that was answered with *status* may have taken effect nevertheless."""
+    return status >= 500 and status != _NOT_IMPLEMENTED
 
 
 def settled(error: errors.LimioError, request: Request, *, left: bool) -> errors.LimioError:
@@ -158,10 +162,6 @@ def without_credentials(error: errors.LimioError, request: Request, *, again: bo
 def kept(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of an answer that may be shown: an allow-list."""
     return {name: value for name, value in headers.items() if name in _KEPT_HEADERS}
-
-
-def _is_unclear(status: int) -> bool:
-    return status >= 500 and status != _NOT_IMPLEMENTED
 
 
 def _unknown(

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import msgspec
 
-from limio_async.core.outcome import left_open
+from limio_async.core.outcome import is_unclear, left_open
 from limio_async.core.wire import Attempt, Request, Response
 from limio_async.errors import TransportError, Unreadable
 
@@ -50,12 +50,12 @@ class Sending:
         """Note what came of the attempt."""
         self._in_flight = False
         if isinstance(outcome, Response):
-            attempt = _answered(outcome.status)
+            attempt, left = _answered(outcome.status)
         else:
-            attempt = _failed(type(outcome).__name__)
+            attempt, left = _failed(type(outcome).__name__), left_open(outcome)
             if isinstance(outcome, Unreadable):  # of its encoding or size, before anything was read
                 attempt = msgspec.structs.replace(attempt, status=outcome.status)
-        self._left = self._left or left_open(outcome)
+        self._left = self._left or left
         self.attempts.append(attempt)
         _log.debug("%s: %s %s", self.request.operation, self.request.method, attempt.reason)
 
@@ -71,8 +71,9 @@ class Sending:
 
 
 @lru_cache(maxsize=64)
-def _answered(status: int) -> Attempt:
-    return Attempt(status=status, reason=f"status {status}")
+def _answered(status: int) -> tuple[Attempt, bool]:
+    """Return what an attempt with an answer is in the list of them, and whether it is left open."""
+    return Attempt(status=status, reason=f"status {status}"), is_unclear(status)
 
 
 @lru_cache(maxsize=64)

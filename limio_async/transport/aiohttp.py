@@ -57,7 +57,7 @@ class AiohttpTransport:
         session: aiohttp.ClientSession | None = None,
     ) -> None:
         self._origin = origin
-        self._user_agent = user_agent
+        self._headers = {"user-agent": user_agent, "accept-encoding": "gzip"}
         self._largest_body = largest_body
         self._borrowed = session
         self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
@@ -74,7 +74,7 @@ class AiohttpTransport:
             async with self._opened(request.retry).request(
                 request.method,
                 URL(self._origin + request.target, encoded=True),
-                headers={"user-agent": self._user_agent, "accept-encoding": "gzip", **request.headers},
+                headers=request.headers if self._borrowed is None else {**self._headers, **request.headers},
                 data=_data(request.body),
                 allow_redirects=False,
                 timeout=_connecting_within(timeout),
@@ -136,6 +136,7 @@ class AiohttpTransport:
         idle = _LONGEST_IDLE[retry]
         if idle not in self._sessions:
             self._sessions[idle] = aiohttp.ClientSession(
+                headers=self._headers,
                 connector=_connector(idle),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -391,6 +391,18 @@ def test_only_what_stands_at_the_top_tells_of_an_error(value: Any) -> None:
     assert bool(told_beside(body)) == (some or (top and value.get("success") is False))
 
 
+@pytest.mark.parametrize("more", [0, 63, 64, 5_000])
+def test_a_no_is_found_among_however_many_fields(more: int) -> None:
+    body = msgspec.json.encode({**{f"errand {n}": None for n in range(more)}, "Errors": ["no"], "id": "1"})
+    assert told_beside(body) == '{"Errors":["no"]}'
+    assert told_beside(body.replace(b"no", b"so")) == '{"Errors":["so"]}'
+
+
+def test_a_key_that_is_cased_oddly_does_not_hide_another_answers_fields() -> None:
+    first, second = b'{"STATUS":"active","id":"1"}', b'{"STATUS":500,"id":"1"}'
+    assert [told_beside(first), told_beside(second), told_beside(first)] == ["", '{"STATUS":500}', ""]
+
+
 class NoCredentials:
     offers = ()
 

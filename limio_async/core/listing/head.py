@@ -19,6 +19,7 @@ from limio_async.errors import Unreadable
 
 __all__ = [
     "Head",
+    "cursor_of",
     "head_of",
     "page_query",
     "raw_items",
@@ -125,9 +126,9 @@ def head_of(
     alone: bool = False,
 ) -> Head:
     """Return what the fields of a page say. Raises `Unreadable`."""
-    raw, more = page.get(paging.hits or "", _NULL), page.get(paging.cursor or "", _NULL)
-    stuck = bytes(more)[:1] == b"{" and not paging.species.durable and list(paging.sends) == [""]
+    raw = page.get(paging.hits or "", _NULL)
     hits, exact = _hits(raw)
+    cursor, stuck = cursor_of(operation, paging, page.get(paging.cursor or "", _NULL))
     return Head(
         items=items,
         hits=hits,
@@ -135,8 +136,8 @@ def head_of(
         odd_hits=hits is None and bytes(raw) != b"null",
         alone=alone,
         told=told_beside(page),
-        stuck=f"{paging.cursor} {_STUCK}" if stuck else "",
-        cursor=None if stuck else _cursor(operation, paging, more),
+        stuck=stuck,
+        cursor=cursor,
         commit_id=_first_found(operation, paging.commit_id, page),
     )
 
@@ -183,6 +184,13 @@ def _whole(found: object) -> int | None:
             return int(found)
         case _:
             return None
+
+
+def cursor_of(operation: str, paging: Paging, raw: msgspec.Raw) -> tuple[Cursor | None, str]:
+    """Return the cursor of a page, and why no page after it can be asked for. Raises `Unreadable`."""
+    if bytes(raw)[:1] == b"{" and not paging.species.durable and list(paging.sends) == [""]:
+        return None, f"{paging.cursor} {_STUCK}"
+    return _cursor(operation, paging, raw), ""
 
 
 def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:

@@ -12,7 +12,7 @@ import msgspec
 from limio_async.core.codec import decode, decoder_for
 from limio_async.core.identity import Judge, no_in
 from limio_async.core.listing.checkpoint import Cursor
-from limio_async.core.listing.head import Head, head_of, raw_items, read_head
+from limio_async.core.listing.head import Head, cursor_of, head_of, raw_items, read_head
 from limio_async.core.listing.page import BadItem
 from limio_async.core.listing.repeats import page_print
 from limio_async.core.outcome import refused
@@ -79,7 +79,7 @@ class PageReader(Generic[T]):
                 if not self._learns_keys(body):
                     return None
                 page = _page_decoder(items, self._names, kind).decode(body)
-            others = {name: getattr(page, f"other_{number}") for number, name in enumerate(self._names)}
+            others = dict(zip(self._names, _others_of(page), strict=True))
             if not page.items and no_in(others, some=page.items is not None):
                 return None
             alone = self._alone(body, others)
@@ -212,7 +212,7 @@ def cursor_in_tail(operation: str, paging: Paging, body: bytes) -> Cursor | None
         return None
     try:
         rest = decoder_for(dict[str, msgspec.Raw]).decode(b"{" + body[at:])
-        return head_of(operation, paging, None, {paging.cursor: rest.get(paging.cursor, _NULL)}).cursor
+        return cursor_of(operation, paging, rest.get(paging.cursor, _NULL))[0]
     except (*UNDECODABLE, LimioError):
         return None
 
@@ -228,6 +228,10 @@ def _page_decoder(items: str, others: tuple[str, ...], kind: Any) -> msgspec.jso
         ),
     ]
     return msgspec.json.Decoder(msgspec.defstruct("Page", fields, forbid_unknown_fields=True))
+
+
+def _others_of(page: Any) -> tuple[msgspec.Raw, ...]:
+    return msgspec.structs.astuple(page)[1:]
 
 
 @lru_cache(maxsize=64)
