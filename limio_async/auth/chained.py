@@ -15,7 +15,7 @@ class ChainedAuth:
 
     def __init__(self, *strategies: Auth) -> None:
         self._strategies = strategies
-        self._gave: dict[Scheme, Auth] = {}  # who gave the last one: who stands before it may have had none
+        self._gave: dict[Scheme, Auth] = {}  # the strategy of the last one: an earlier one may have had none
 
     @property
     def offers(self) -> Collection[Scheme]:

@@ -29,7 +29,7 @@ class InMemoryTransport:
     async def send(self, request: Request, *, timeout: float) -> Response:
         """The world's answer. Raises what a client would meet where the world's faults say so."""
         delivery = self._world.deliver(request)
-        await asyncio.sleep(delivery.delay)  # who is cancelled from here on has asked
+        await asyncio.sleep(delivery.delay)  # the world has acted by now, whoever is cancelled
         return delivery.received(request.operation)
 
     async def aclose(self) -> None:

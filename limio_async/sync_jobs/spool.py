@@ -124,7 +124,7 @@ class Spool:
             self._bind(target, origin)
 
     def close(self) -> None:
-        """Let go of the target, also where that raises; may be called more than once.
+        """Close the state and free the target, also where that raises; may be called more than once.
 
         A file in which nothing is left is removed.
         """

@@ -180,7 +180,7 @@ TABLE = [
         stream_run._HYDRATED_AT_ONCE,
     ),
     told(SYNC, "Other lists wait for the target at {} MiB.", stream_run._SPOOLED_AT_MOST // MIB),
-    told(SYNC, "A walk that was left is gone on with for {},", in_words({timedelta(days=1): "a day"}, spool._LONGEST_PAUSE)),
+    told(SYNC, "For {}, a run with the same mode", in_words({timedelta(days=1): "a day"}, spool._LONGEST_PAUSE)),
     told(SYNC, "more than {} minutes before a run that the target knows", in_words({timedelta(minutes=5): "five"}, job._CLOCKS_DIFFER)),
     told(SYNC, '`mode="{}"`, the default', default(source, "mode")),
     told(
