@@ -36,7 +36,7 @@ def locked(file: Path) -> Lock:
             connection.execute("BEGIN EXCLUSIVE")
             if _identity(file) == opened:  # asked while it is open: no other file can have its number
                 return Lock(file, connection)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if "locked" in str(error):
                 connection.close()
                 raise TargetBusy(

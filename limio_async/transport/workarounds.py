@@ -34,7 +34,7 @@ async def no_hidden_resend(
     """Turn a broken connection into our error before aiohttp sees it and sends again by itself."""
     try:
         return await handler(request)
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except aiohttp.ClientError as error:
         ours = translated(error, "")
     raise ours
 

@@ -645,8 +645,10 @@ async def test_a_clock_that_lies_five_minutes_before_a_run_is_told(
 async def test_unknown_streams_are_named_with_those_that_are_near(run_job: RunJob) -> None:
     with pytest.raises(errors.ConfigurationError, match="there is no stream ofers; did you mean offers"):
         await run_job("ofers")
-    with pytest.raises(errors.ConfigurationError, match="no such children of offers"):
+    with pytest.raises(errors.ConfigurationError, match="no such children of offers; it has none"):
         await run_job("offers.events")
+    with pytest.raises(errors.ConfigurationError, match="it has children, events, related$"):
+        await run_job("subscriptions.owner")
     with pytest.raises(errors.ConfigurationError, match="offers is not kept by several services"):
         await run_job("offers@zuora")
 

@@ -66,3 +66,27 @@ def test_a_file_that_its_last_holder_removed_is_no_lock(
         locked(file)
     second.close()
     locked(file).close()
+
+
+@pytest.mark.parametrize(
+    "error", [sqlite3.OperationalError("disk I/O error"), sqlite3.DatabaseError("file is not a database")]
+)
+def test_a_file_that_cannot_be_a_lock_raises_and_stays_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: sqlite3.Error
+) -> None:
+    opened: list[sqlite3.Connection] = []
+
+    class Broken(sqlite3.Connection):
+        def execute(self, *_: Any) -> Any:
+            raise error
+
+    def connect(*args: Any, **named: Any) -> sqlite3.Connection:
+        opened.append(Broken(*args, **named))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(type(error), match=str(error)):
+        locked(tmp_path / "lock")
+    (one,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        one.cursor()

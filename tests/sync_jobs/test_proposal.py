@@ -177,3 +177,10 @@ def test_without_a_spec_a_fragment_is_told(spec: str) -> None:
     assert fragments["Charge"]["properties"]["vat"] == {"type": "number"}
     assert "# - paused  # seen 12 times" in told
     assert "# - type: integer  # seen 7 times" in told
+
+
+@pytest.mark.parametrize("path", ["$", "$.{}", "$.prices.{}"])
+def test_a_finding_without_a_name_of_its_own_is_a_sentence_in_a_fragment(path: str) -> None:
+    told = fragment([finding("Offer", path, "field", "string")])
+    assert told.startswith("# ")
+    assert yaml.safe_load(told) is None

@@ -92,6 +92,32 @@ async def test_missing_credentials_are_an_error_before_anything_is_sent(auth: An
     assert transport.requests == []
 
 
+FIXED: dict[str, tuple[Any, str]] = {
+    "key": (ApiKey, "the API key"),
+    "bearer": (BearerToken, "the token"),
+    "session": (SessionToken, "the session token"),
+}
+
+
+@pytest.mark.parametrize("scheme", FIXED)
+async def test_a_credential_that_never_changes_is_not_sent_again_after_a_refusal(scheme: Scheme) -> None:
+    session, transport = session_on(answer({"message": "no"}, 401), FIXED[scheme][0](SECRET))
+    with pytest.raises(errors.Unauthorized):
+        await session.call(endpoint(auth=(scheme,)), {"id": "1"})
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("scheme", FIXED)
+@pytest.mark.parametrize("given", ["", " ", "a b", "ä", "a\n", "a\x00b"])
+def test_a_credential_that_no_header_can_carry_is_named(scheme: Scheme, given: str) -> None:
+    kind, name = FIXED[scheme]
+    if given.strip() == "a":
+        assert SECRET not in repr(kind(given))
+        return
+    with pytest.raises(errors.ConfigurationError, match=f"^{name} is empty or holds"):
+        kind(given)
+
+
 async def test_a_chain_picks_what_each_operation_accepts() -> None:
     chain = ChainedAuth(ApiKey("the-key"), BearerToken("the-token"))
     session, transport = session_on(answer({}), chain)
@@ -709,3 +735,20 @@ def test_nothing_shows_a_secret() -> None:
     shown = file.getvalue()
     assert "Request" in shown
     assert SECRET not in shown
+
+
+async def test_no_credentials_are_none_and_cannot_be_renewed() -> None:
+    strategy = NoAuth()
+    refused = Credential(scheme="bearer", authorization="Bearer other")
+    assert await strategy.credential(ACCEPTS, never) is None
+    assert await strategy.renew(refused, never) is False
+    assert tuple(strategy.offers) == ()
+
+
+async def test_a_token_that_never_changes_is_not_renewed_whoever_was_refused() -> None:
+    refused = Credential(scheme="bearer", authorization="Bearer other")
+    assert await BearerToken(SECRET).renew(refused, never) is False
+
+
+async def never(request: Request) -> Response:
+    raise AssertionError(request)

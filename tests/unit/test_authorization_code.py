@@ -378,3 +378,12 @@ async def test_nothing_shows_a_secret(auth: AuthorizationCode) -> None:
             assert SECRET not in shown
             assert sign_in.verifier not in shown
             assert sign_in.state not in shown
+
+
+@pytest.mark.parametrize(("length", "shown"), [(1, 1), (200, 200), (201, 200), (5_000, 200)])
+def test_of_a_long_refusal_the_beginning_is_shown(length: int, shown: int) -> None:
+    with pytest.raises(errors.MissingCredentials) as caught:
+        read_callback({"error": "x" * length, "state": "s"}, state="s")
+    said = str(caught.value)
+    assert said.count("x") == shown - (length > shown)
+    assert ("…" in said) is (length > shown)

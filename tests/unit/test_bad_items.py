@@ -18,7 +18,7 @@ from limio_async.core.listing import BadItem
 from limio_async.core.listing.repeats import id_of, last_id
 from limio_async.core.outcome import error_for
 from limio_async.core.readback import read_back_args
-from limio_async.core.splitter import elements, member
+from limio_async.core.splitter import container, elements, member
 from limio_async.core.tolerant import mended, readable
 from limio_async.core.wire import ReadsBack, Response
 from limio_async.transport.workarounds import is_cut_short
@@ -308,6 +308,13 @@ def test_what_an_answer_says_survives_half_surrogates() -> None:
     ) == {"id": "1"}
 
 
+@pytest.mark.parametrize("value", ["", None, 7, ["1"], False])
+def test_a_write_is_read_back_by_a_name_that_is_known_and_by_no_other(value: Any) -> None:
+    how = ReadsBack(operation="x", args={"id": "body:y"})
+    assert read_back_args(how, {}, {"y": value}, b"") is None
+    assert read_back_args(how, {}, {"y": "1"}, b"") == {"id": "1"}
+
+
 # ------------------------------------------------------------------ the splitter
 
 values: st.SearchStrategy[Any] = st.recursive(
@@ -352,3 +359,11 @@ def test_mending_is_what_a_lenient_reader_would_do(parts: list[str]) -> None:
     lenient = json.loads(text)
     expected = "".join("�" if "\ud800" <= one <= "\udfff" else one for one in lenient)
     assert msgspec.json.decode(mended(text.encode())) == expected
+
+
+@pytest.mark.parametrize(
+    "text", [b'[1,"2]', b'{"a":"}', b'["]', b"[1,[2]", b"[1}", b'[[1],"2]]', b'[1,"\\"]', b"["]
+)
+def test_what_is_not_closed_has_no_parts(text: bytes) -> None:
+    assert container(text, 0) is None
+    assert elements(text, text[:1]) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import shlex
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from limio_async import ApiKey, Auth, BearerToken, ClientCredentials, Limio, Ses
 from limio_async.api import Resources
 from limio_async.auth import ChainedAuth
 from limio_async.core.codec import build_request
+from limio_async.core.session import Session
 from limio_async.core.wire import Request, Response, Scheme
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, answer, endpoint, listing_of, page
@@ -327,3 +329,13 @@ async def test_a_client_holds_no_more_after_many_calls_and_walks(virtual_time: V
         await asyncio.sleep(4000)  # so that the token is renewed
     assert held[1] < held[0] + 10
     await limio.aclose()
+
+
+def test_a_session_has_the_defaults_of_the_client_that_makes_it() -> None:
+    ours = {name: one.default for name, one in inspect.signature(Limio.__init__).parameters.items()}
+    inner = {name: one.default for name, one in inspect.signature(Session.__init__).parameters.items()}
+    shared = ours.keys() & inner.keys() - {"self", "auth", "transport"}
+    assert shared == {
+        "timeout", "attempts", "max_concurrency", "requests_per_second", "plain_item_paths"
+    }  # fmt: skip
+    assert {name: ours[name] for name in shared} == {name: inner[name] for name in shared}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +19,8 @@ from limio_async import errors
 from limio_async.auth import NoAuth
 from limio_async.core.listing import Listing
 from limio_async.core.listing import trail as trails
-from limio_async.core.listing.rows import Row, instant, name_of
+from limio_async.core.listing.checkpoint import Checkpoint, Trail
+from limio_async.core.listing.rows import Row, Rows, instant, name_of, rows_of
 from limio_async.core.session import Session
 from limio_async.core.wire import Request, Response
 from tests.conftest import ScriptedTransport
@@ -310,6 +312,20 @@ def test_a_time_is_an_instant_or_none(text: str, same: str | None) -> None:
     assert (instant(text) is None) is (same is None)
 
 
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process cannot be changed here")
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "JST-9", "UTC+11"])
+def test_a_time_without_zone_is_the_same_instant_wherever_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert instant("1970-01-01T00:00:01") == instant("1970-01-01T00:00:01Z") == 1_000_000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 class Odd(Store):
     """Rows without id, without `created`, or with values of other types."""
 
@@ -572,3 +588,42 @@ def test_any_text_is_a_name_also_one_that_is_no_unicode() -> None:
     names: list[str | int] = ["", "a", "\ud800", "\udfff", "é", 7]
     assert len({name_of(Row(name, None)) for name in names}) == len(names)
     assert name_of(Row(7, None)) == 7
+
+
+class Made(msgspec.Struct):
+    id: str
+    created: str | None = None
+
+
+@pytest.mark.parametrize("odd", ["2026-13-01T00:00:00Z", "2026-01-41T00:00:00Z"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_time_that_is_none_says_nothing_of_the_order_wherever_it_stands(odd: str, place: int) -> None:
+    times = [f"2026-0{month}-01T00:00:00Z" for month in (1, 2, 3)]
+    times[place] = odd
+    rows = rows_of([Made(str(n), time) for n, time in enumerate(times)], list, None)
+    assert len(rows) == 3
+    assert rows.steps(None) == (True, False)
+    assert rows.newest == max(instant(time) or 0 for time in times)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("apart", [0, 1, 59])
+async def test_what_is_known_is_no_older_than_it_was(direction: str, apart: int) -> None:
+    store = Store(direction, 5)
+    store.add(100, 100 + apart)
+    trail = msgspec.json.decode(await walked(store.listing()), type=Checkpoint).trail
+    assert trail is not None
+    assert trail.newest is not None
+    ages = sorted((trail.newest - (row.created or 0)) / 1_000_000 for row in trails.known_ids(trail))
+    assert ages == [0, apart]
+
+
+def test_an_item_older_than_can_be_told_in_seconds_keeps_a_time() -> None:
+    newest, oldest = instant("2026-01-01T00:00:00Z"), instant("1850-01-01T00:00:00Z")
+    window = trails.Window(Trail(overlap=2**62), followed=[], again=False)
+    window.add(None, Rows(["old", "new"], ["1850-01-01T00:00:00Z", "2026-01-01T00:00:00Z"], None))
+    told = sorted(row.created or 0 for row in trails.known_ids(window.trail()))
+    assert newest is not None
+    assert oldest is not None
+    assert told == [newest - (2**32 - 2) * 1_000_000, newest]
+    assert told[0] > oldest

@@ -154,3 +154,36 @@ async def test_two_walkers_of_a_large_page_are_told_apart() -> None:
     assert sorted(type(one).__name__ for one in results) == ["Page", "RuntimeError"]
     await first.aclose()
     await second.aclose()
+
+
+@kinds
+async def test_who_turns_the_page_of_another_iteration_is_told_and_nothing_comes_twice(kind: str) -> None:
+    """The items of a page of hundreds are let go a few at a time, and others may run meanwhile."""
+
+    def answered(request: Request) -> Response:
+        at = int(request.target.rpartition("=p")[2].partition("&")[0] or 0) if "=p" in request.target else 0
+        items = [{"id": f"{at}-{n}"} for n in range(600 if at < 3 else 0)]
+        more = {"from": f"p{at + 1}", "alias": "a"} if kind == "scroll" else f"p{at + 1}" if at < 2 else None
+        return answer({"items": items, "hits": 1_800, "queryMore": more})
+
+    session = Session(ScriptedTransport(answered), NoAuth(), attempts=1)
+    listing = session.list(listing_of(SCROLL if kind == "scroll" else KEY, returns=Item), {}, read_ahead=0)
+    came: list[str] = []
+    told: list[str] = []
+
+    async def walked() -> None:
+        try:
+            async for item in listing:
+                came.append(item.id)
+        except RuntimeError as error:
+            told.append(str(error))
+
+    async def hastily() -> None:
+        while listing.report.pages < 2:  # noqa: ASYNC110  # a page has no event
+            await asyncio.sleep(0)
+        async for item in listing:
+            came.append(item.id)
+
+    await asyncio.gather(walked(), hastily())
+    assert len(told) == 1
+    assert sorted(came) == sorted(f"{at}-{n}" for at in range(3) for n in range(600))

@@ -115,6 +115,20 @@ async def test_a_key_that_comes_back_is_a_loop() -> None:
     assert caught.value.checkpoint.items == 2
 
 
+async def test_a_key_that_was_resumed_with_and_comes_back_is_a_loop_at_once() -> None:
+    begun, _ = walk(KEY, page("1", cursor="a"), page("2", cursor="b"), read_ahead=0)
+    await begun.take(1)
+    await anext(aiter(begun.pages()))
+    saved = begun.checkpoint()
+    assert saved.cursor is not None
+    listing, transport = walk(
+        KEY, page("3", cursor=saved.cursor.query["queryMore"]), resume=saved, read_ahead=0
+    )
+    with pytest.raises(errors.CursorLoop):
+        await ids(listing)
+    assert len(transport.requests) == 1
+
+
 @pytest.mark.parametrize("period", [1, 2, 5])
 async def test_a_scroll_that_sends_the_same_pages_for_ever_is_a_loop(period: int) -> None:
     asked = 0
@@ -808,9 +822,11 @@ async def test_a_key_walk_resumes_in_the_middle(stop_after: int) -> None:
     listing, _ = walk(KEY, by_cursor)
     before = [item.id for item in await listing.take(stop_after)]
     saved = listing.checkpoint().to_json()
+    assert listing.checkpoint().resumes_in_the_middle == (stop_after >= 2)
     resumed, transport = walk(KEY, by_cursor, resume=saved)
     assert resumed.checkpoint().to_json() == saved
     assert before + await ids(resumed) == ["1", "2", "3", "4", "5"]
+    assert resumed.checkpoint().resumes_in_the_middle  # there is nothing left to ask for
     assert resumed.report.items == 5
     assert len(transport.requests) <= 3 - stop_after // 2
     assert resumed.report.complete

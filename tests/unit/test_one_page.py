@@ -240,3 +240,12 @@ async def test_the_commit_of_the_catalog_fails_as_calls_do() -> None:
                 await limio.catalog.commit_id()
         with pytest.raises(TypeError, match="is no operation"):
             limio.explain(limio.catalog.commit_id)
+
+
+async def test_few_items_are_all_there_are_only_where_their_number_is_exact() -> None:
+    at_least = {"value": 2, "relation": "gte"}
+    listing, transport = walk(
+        SCROLL, page("1", "2", hits=at_least), scroll_page("1", "2"), scroll_page("3"), scroll_page()
+    )
+    assert [item.id for item in await listing.take(3)] == ["1", "2", "3"]
+    assert scrolls(transport)[:2] == [False, True]

@@ -11,12 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import limio_async.core.listing.walk as walking
+from limio_async import errors
 from limio_async.api._cursors import CATALOG, OBJECTS
 from limio_async.api.offers import LIST_OFFERS
+from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import read_head
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.wire import Paging
 from limio_async.errors import Unreadable
+from tests.unit.helpers import SCROLL, scroll_page
+from tests.unit.test_listing import ids, walk
 
 OFFERS = msgspec.structs.replace(LIST_OFFERS, identity=())
 
@@ -140,3 +145,26 @@ def test_what_is_odd_is_left_to_the_careful_way(body: bytes) -> None:
         id: str
 
     assert PageReader[Thing](OFFERS, Thing).read(body) is None
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_page_that_was_asked_for_with_another_cursor_than_the_page_has_is_lost(
+    monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Only what was found at the end of a page could differ from what is read in it; then a page would be skipped."""
+    listing, _ = walk(
+        SCROLL, scroll_page("1"), scroll_page("2"), scroll_page() if ends else scroll_page("3"), scroll_page()
+    )
+    wrong = Cursor({"opt.queryMoreFrom": "elsewhere", "opt.queryMoreAlias": "a"})
+    asked: list[int] = []
+
+    def in_tail(*_: Any) -> Cursor | None:
+        asked.append(1)
+        return wrong if len(asked) == 2 or not ends else None
+
+    monkeypatch.setattr(walking, "cursor_in_tail", in_tail)
+    if ends:
+        assert await ids(listing) == ["1", "2"]
+    else:
+        with pytest.raises(errors.IncompleteListing, match="two cursors"):
+            await ids(listing)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limio_async.core.retry import may_resend, retry_after, wait_before_resend
+from limio_async.core.retry import RetryQuota, may_resend, retry_after, wait_before_resend
 from limio_async.core.wire import Response, Retry
 from limio_async.errors import AnswerLost, DeadlineExceeded, NeverSent, TransportError
 from tests.unit.helpers import answer
@@ -104,3 +104,12 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 def test_no_header_breaks_the_parser(value: str, date: str) -> None:
     seconds: Any = retry_after(answer(status=429, headers={"retry-after": value, "date": date}))
     assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize(("outcome", "resends"), [(answer(status=429), 100), (LOST, 35), (NEVER, 35)])
+def test_the_quota_is_spent_to_the_last(outcome: Response | TransportError, resends: int) -> None:
+    quota = RetryQuota()
+    assert all(quota.spend(outcome) for _ in range(resends))
+    assert quota.spend(outcome) == 0
+    quota.repay(14)
+    assert quota.spend(outcome) > 0

@@ -17,6 +17,7 @@ import pytest
 from rich.pretty import pretty_repr
 
 from limio_async import errors
+from limio_async._durable import replacing
 from limio_async.auth import FileTokenStore, MemoryTokenStore, StoredToken, TokenStore
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
 from limio_async.core.wire import Response
@@ -339,3 +340,27 @@ def test_a_message_in_the_place_of_a_token_is_a_refusal(token: str) -> None:
         read_token(Response(status=200, headers={}, body=body))
     greeted = b'{"message":"Welcome","access_token":"t"}'
     assert read_token(Response(status=200, headers={}, body=greeted)).access_token == "t"
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_empty_secret_hides_nothing_of_what_is_said(status: int) -> None:
+    body = {"error": "invalid_client", "error_description": "no secret was sent"}
+    with pytest.raises(errors.Unauthorized) as caught:
+        read_token(answer(body, status), {"client_id": "id", "client_secret": "", "code": ""})
+    assert caught.value.words == "no secret was sent"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_a_file_has_the_rights_that_the_user_wants_and_a_private_one_is_the_owner_s(
+    tmp_path: Path, mask: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        for name, private in (("open", False), ("private", True)):
+            with replacing(tmp_path / name, part=tmp_path / f"{name}.part", private=private) as file:
+                file.write(b"x")
+    finally:
+        os.umask(before)
+    rights = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
+    assert rights == {"open": 0o666 & ~mask, "private": 0o600 & ~mask}

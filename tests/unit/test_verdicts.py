@@ -862,6 +862,14 @@ async def test_a_checkpoint_of_version_1_is_taken_over(name: str, kind: str, lef
         assert listing.checkpoint().version == 2
 
 
+async def test_a_checkpoint_of_version_1_counts_what_was_sent_since_its_cursor() -> None:
+    saved = msgspec.json.decode((SAVED / "key_in_the_middle.json").read_text(), type=Checkpoint)
+    saved = msgspec.structs.replace(saved, items=1, skip=1)
+    listing, _ = walk(KEY, page("3", "4", "5", hits={"value": 3, "relation": "eq"}), resume=saved)
+    assert await ids(listing) == ["4", "5"]
+    assert listing.report.complete
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "said"),
     [

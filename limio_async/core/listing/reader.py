@@ -237,7 +237,7 @@ def _others_of(page: Any) -> tuple[msgspec.Raw, ...]:
 @lru_cache(maxsize=64)
 def _only_items(items: str, kind: Any) -> msgspec.json.Decoder[Any]:
     """Return a decoder that finds the items of a page, as one value of a type."""
-    field = msgspec.field(name=items, default=_NULL)
+    field = msgspec.field(name=items)
     return msgspec.json.Decoder(msgspec.defstruct("Items", [("items", kind, field)]))
 
 

@@ -394,3 +394,12 @@ def test_looking_at_a_target_that_is_not_there_makes_none(url: str, kind: str, t
         with psycopg.connect(POSTGRES) as admin:
             schemas = admin.execute("SELECT nspname FROM pg_namespace").fetchall()
         assert (url.rpartition("=")[2],) not in schemas
+
+
+def test_nothing_of_a_batch_stays_in_a_duckdb_target(tmp_path: Path) -> None:
+    with opened(f"duckdb:///{tmp_path}/limio.duckdb", OFFERS) as sink:
+        write(sink, [offer(1), offer(2)])
+        sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None)
+        looked: Any = sink
+        views = looked._db.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+    assert views == []
