@@ -200,7 +200,7 @@ def _segment(endpoint: Endpoint[Any], param: Param, value: Any, *, plain: bool) 
 
 def _query(endpoint: Endpoint[Any], pairs: list[tuple[str, str]]) -> str:
     try:
-        return urlencode(pairs, quote_via=quote, safe="")
+        return urlencode(pairs, quote_via=quote)
     except UnicodeEncodeError:
         raise errors.InvalidArgument(
             "a query parameter is not valid text", operation=endpoint.operation

@@ -14,7 +14,7 @@ from limio_async import Limio
 from limio_async.emulator import World
 from limio_async.errors import JobError, LimioError, NeverSent
 from limio_async.sync_jobs import Job, StreamReport, SyncEvent
-from limio_async.sync_jobs.ledger import RUNS, report_of
+from limio_async.sync_jobs.ledger import QUARANTINE, QUARANTINED, RUNS, report_of
 from limio_async.sync_jobs.workshop import main_error, now
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
@@ -92,3 +92,7 @@ def test_a_bug_says_more_than_what_ended_the_job_and_that_more_than_what_ended_a
     assert str(main_error(ExceptionGroup("", [ExceptionGroup("", given[:1]), *given[1:]]))) == "a bug"
     known = [one for one in given if isinstance(one, LimioError)]
     assert isinstance(main_error(ExceptionGroup("", known)), JobError)
+
+
+def test_what_is_in_quarantine_is_read_without_its_bytes() -> None:
+    assert {one.name for one in QUARANTINE.columns} - {one.name for one in QUARANTINED.columns} == {"raw"}

@@ -22,8 +22,9 @@ from limio_async.core.splitter import container, elements, member
 from limio_async.core.tolerant import mended, readable
 from limio_async.core.wire import ReadsBack, Response
 from limio_async.transport.workarounds import is_cut_short
-from tests.unit.helpers import endpoint
+from tests.unit.helpers import KEY, answer, endpoint
 from tests.unit.served import KINDS, Served, names
+from tests.unit.test_listing import walk
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 MENDED = {  # by what is odd: the item's rest, and how a typed item reads it
@@ -367,3 +368,17 @@ def test_mending_is_what_a_lenient_reader_would_do(parts: list[str]) -> None:
 def test_what_is_not_closed_has_no_parts(text: bytes) -> None:
     assert container(text, 0) is None
     assert elements(text, text[:1]) is None
+
+
+@pytest.mark.parametrize("on_bad_item", ["skip", "yield"])
+async def test_an_error_beside_items_of_which_one_is_bad_is_no_error_of_the_page(on_bad_item: Any) -> None:
+    body = {"items": [{"id": "1"}, {"id": []}, {"id": "3"}], "error": "one shard failed"}
+    listing, _ = walk(KEY, answer(body), on_bad_item=on_bad_item)
+    good = [item.id async for item in listing if not isinstance(item, BadItem)]
+    assert good == ["1", "3"]
+
+
+async def test_an_error_beside_items_that_cannot_be_read_in_one_pass_is_no_error_of_the_page() -> None:
+    body = rb'{"items":[{"id":"1"},{"id":"2","x":"\ud800"}],"error":"one shard failed"}'
+    listing, _ = walk(KEY, answer(body))
+    assert [item.id async for item in listing] == ["1", "2"]

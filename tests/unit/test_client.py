@@ -339,3 +339,12 @@ def test_a_session_has_the_defaults_of_the_client_that_makes_it() -> None:
         "timeout", "attempts", "max_concurrency", "requests_per_second", "plain_item_paths"
     }  # fmt: skip
     assert {name: ours[name] for name in shared} == {name: inner[name] for name in shared}
+
+
+@pytest.mark.parametrize("lane", ["interactive", "background", None])
+async def test_a_view_takes_either_lane(lane: Any) -> None:
+    limio, transport = client(page("1"))
+    await limio.with_options(lane=lane).offers.list().first()
+    assert len(transport.requests) == 1
+    with pytest.raises(errors.ConfigurationError, match="no lane 'fast'"):
+        limio.with_options(lane="fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

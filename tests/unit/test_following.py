@@ -627,3 +627,14 @@ def test_an_item_older_than_can_be_told_in_seconds_keeps_a_time() -> None:
     assert oldest is not None
     assert told == [newest - (2**32 - 2) * 1_000_000, newest]
     assert told[0] > oldest
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_a_checkpoint_that_is_followed_for_ever_stays_small(direction: str) -> None:
+    store = Store(direction, 5)
+    store.add(*range(0, 100, 10))
+    saved = await walked(store.listing())
+    for night in range(1, 31):
+        store.add(night * 10_000, night * 10_000 + 1)
+        saved = await walked(store.listing(follow=saved))
+    assert len(saved) < 1_500

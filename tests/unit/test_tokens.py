@@ -204,6 +204,8 @@ async def test_who_reads_while_others_write_sees_whole_tokens(file: Path) -> Non
         ('" 1800 "', 1800),
         ('["3600"]', 3600),
         ('{"seconds": 60}', 3600),
+        ("1", 1),
+        ("0.5", 0.5),
         ("172800", 86_400),  # no longer than a day without asking
         ("1e18", 3600),
         ("1764300000", 3600),  # a time of the clock

@@ -867,7 +867,7 @@ async def test_a_checkpoint_of_version_1_counts_what_was_sent_since_its_cursor()
     saved = msgspec.structs.replace(saved, items=1, skip=1)
     listing, _ = walk(KEY, page("3", "4", "5", hits={"value": 3, "relation": "eq"}), resume=saved)
     assert await ids(listing) == ["4", "5"]
-    assert listing.report.complete
+    assert (listing.report.sent, listing.report.complete) == (3, True)
 
 
 @pytest.mark.parametrize(
