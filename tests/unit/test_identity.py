@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from limio_async import errors
 from limio_async.api.endpoints import ENDPOINTS
+from limio_async.auth import NoAuth
 from limio_async.core.codec import read_response
-from limio_async.core.identity import says_yes, tells_of_error, told_beside
+from limio_async.core.identity import Judge, says_yes, tells_of_error, told_beside
 from limio_async.core.listing import BadItem
 from limio_async.core.session import Session
 from limio_async.core.wire import Redirect, Response
@@ -230,6 +231,9 @@ def test_a_redirect_or_a_page_is_an_answer_where_a_browser_is_sent_on(
 # ------------------------------------------------------------------ lists
 
 
+SECRET = "canary-secret"
+
+
 class Named(msgspec.Struct):
     name: str | None = None
 
@@ -330,6 +334,19 @@ def test_every_operation_says_what_tells_a_success_and_names_a_sample_that_is_th
         assert (
             sample in {"none", "recorded", "described only", "a redirect"} or (SAMPLES / sample).exists()
         ), name
+
+
+class Form(msgspec.Struct):
+    a: str
+
+
+async def test_what_a_form_is_answered_with_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    transport = ScriptedTransport(answer({"id": "1", "error": SECRET}))
+    form = endpoint(method="POST", body=Form, body_format="form", params=(), path="/t", identity=("id",))
+    with caplog.at_level("WARNING"):
+        await Session(transport, NoAuth()).call(form, {}, Form("b"))
+    assert "the answer also says something that is not shown, as a form has secrets" in caplog.text
+    assert SECRET not in caplog.text
 
 
 # ------------------------------------------------------------------ any answer
@@ -440,3 +457,15 @@ async def test_bytes_that_are_no_utf8_are_judged_by_what_they_hold(body: bytes, 
         return
     with pytest.raises(errors.Unreadable, match="has no id"):
         read_response(asked, response)
+
+
+class Nameless(msgspec.Struct):
+    text: str = ""
+
+
+@pytest.mark.parametrize("given", [[b'{"id":"1"}'], [b'{"id":"1"}', b'{"id":""}'], [b'{"x":1}'], []])
+def test_a_page_says_yes_where_each_item_does(given: list[bytes]) -> None:
+    judge = Judge(Nameless, ("id",))
+    items = [msgspec.json.decode(one, type=Nameless) for one in given]
+    yes = judge.all_say_yes(items, lambda kind: [msgspec.json.decode(one, type=kind) for one in given])
+    assert yes is all(judge.says_yes(item, msgspec.Raw(one)) for item, one in zip(items, given, strict=True))

@@ -944,3 +944,17 @@ async def test_any_text_is_carried_back_as_it_came() -> None:
     listing, transport = walk(KEY, page("1", cursor=hostile), page("2"))
     assert await ids(listing) == ["1", "2"]
     assert transport.requests[1].target.endswith("?queryMore=a%0D%0AX%3A%20y%26limit%3D1%23%C3%A9%00")
+
+
+async def test_collecting_too_many_asks_for_no_page_beyond_what_shows_it() -> None:
+    script = {
+        "": page("1", cursor="a"),
+        "a": page("2", cursor="b"),
+        "b": page("3", cursor="c"),
+        "c": page("4"),
+    }
+    listing, transport = walk(KEY, lambda request: script[request.target.partition("queryMore=")[2]])
+    with pytest.raises(errors.IncompleteListing, match="more than 1 items"):
+        await listing.collect(limit=1)
+    await asyncio.sleep(0)
+    assert len(transport.requests) == 2

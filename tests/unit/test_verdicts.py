@@ -898,3 +898,13 @@ def test_what_a_kind_of_cursor_implies_stands_in_one_table() -> None:
     assert set(SPECIES) == {"scroll", "key", "opaque", "whole"}
     opaque = SPECIES["opaque"]
     assert (opaque.advances, opaque.durable, opaque.promises) == (True, False, False)
+
+
+async def test_a_walk_that_was_resumed_goes_on_into_another_catalog_where_that_is_allowed() -> None:
+    script = (scroll_page("1", "2"), scroll_page("3", commit="c2"), scroll_page(commit="c2"))
+    listing, _ = walk(SCROLL, *script)
+    await listing
+    assert len(await listing.take(1)) == 1
+    resumed, _ = walk(SCROLL, *script, resume=listing.checkpoint(), verify="warn")
+    assert await ids(resumed) == ["2", "3"]
+    assert (resumed.report.commit_ids, resumed.report.complete) == (("c1", "c2"), False)

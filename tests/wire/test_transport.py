@@ -500,3 +500,10 @@ async def test_an_answer_in_another_encoding_still_has_its_status(encoding: str)
     async with raw_server(refusal, empty) as server:
         answers = [await send(server), await send(server)]
     assert [(one.status, one.body) for one in answers] == [(503, b""), (200, b"")]
+
+
+@pytest.mark.parametrize("head", ["HTTP/1.1 204 No Content", "HTTP/1.1 204 No Content\r\nconnection: close"])
+async def test_an_answer_without_content_is_whole(head: str) -> None:
+    async with raw_server(f"{head}\r\n\r\n".encode()) as server:
+        answer = await send(server)
+    assert (answer.status, answer.body) == (204, b"")
