@@ -251,6 +251,9 @@ def test_what_cannot_be_decoded_is_quarantined_with_its_bytes(
     ((reason, raw),) = ask(pipeline, "SELECT reason, raw FROM _limio_quarantine")
     assert "$.name" in reason
     assert b'"name":["odd"]' in raw.replace(b" ", b"")
+    columns = {name for (name,) in ask(pipeline, "SELECT name FROM pragma_table_info('_limio_quarantine')")}
+    assert columns >= {"id", "stream", "item_id", "reason", "quarantined_at", "raw"}
+    assert not columns & {"run", "deleted_at"}
     assert len(kept(pipeline, "offers")) == 249
 
 

@@ -44,6 +44,7 @@ REFUSALS: dict[str, Any] = {
     "unmapped": {"statusCode": 500, "body": "{}"},
     "a status with a point": {"statusCode": 500.0},
     "a status of HTTP": {"httpStatus": "503"},
+    "a code of HTTP": {"httpStatusCode": 503},
     "a message beside no error": {"error": False, "message": "Forbidden"},
     "upper case": {"Error": {"Code": "AccessDenied", "Message": "no"}},
     "no success": {"success": False, "message": "boom"},

@@ -958,3 +958,22 @@ async def test_collecting_too_many_asks_for_no_page_beyond_what_shows_it() -> No
         await listing.collect(limit=1)
     await asyncio.sleep(0)
     assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("stop_after", range(6))
+async def test_what_was_sent_before_a_stop_in_mid_page_counts(stop_after: int) -> None:
+    hits = {"value": 5, "relation": "eq"}
+    script = {
+        "": page("1", "2", cursor="a", hits=hits),
+        "a": page("3", "4", cursor="b", hits=hits),
+        "b": page("5", hits=hits),
+    }
+
+    def by_cursor(request: Request) -> Response:
+        return script[request.target.partition("queryMore=")[2]]
+
+    listing, _ = walk(KEY, by_cursor)
+    await listing.take(stop_after)
+    resumed, _ = walk(KEY, by_cursor, resume=listing.checkpoint().to_json())
+    await ids(resumed)
+    assert (resumed.report.sent, resumed.report.complete) == (5, True)

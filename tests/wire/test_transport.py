@@ -507,3 +507,10 @@ async def test_an_answer_without_content_is_whole(head: str) -> None:
     async with raw_server(f"{head}\r\n\r\n".encode()) as server:
         answer = await send(server)
     assert (answer.status, answer.body) == (204, b"")
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 503])
+async def test_gzip_that_is_none_hides_no_error(status: int) -> None:
+    async with raw_server(http(b"no", f"{status} No", "content-encoding: gzip")) as server:
+        answer = await send(server)
+    assert (answer.status, answer.body) == (status, b"")
