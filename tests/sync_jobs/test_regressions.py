@@ -96,3 +96,4 @@ def test_a_bug_says_more_than_what_ended_the_job_and_that_more_than_what_ended_a
 
 def test_what_is_in_quarantine_is_read_without_its_bytes() -> None:
     assert {one.name for one in QUARANTINE.columns} - {one.name for one in QUARANTINED.columns} == {"raw"}
+    assert (QUARANTINE.published, QUARANTINED.published) == (False, False)  # no file of a target of files

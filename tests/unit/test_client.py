@@ -348,3 +348,22 @@ async def test_a_view_takes_either_lane(lane: Any) -> None:
     assert len(transport.requests) == 1
     with pytest.raises(errors.ConfigurationError, match="no lane 'fast'"):
         limio.with_options(lane="fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_a_client_that_is_closed_sends_nothing_whatever_its_transport_would_do() -> None:
+    """One's own transport may go on."""
+    transport = ScriptedTransport(answer({"id": "sub-1"}))
+    limio = Limio(auth=BearerToken(SECRET), transport=transport)
+    await limio.aclose()
+    transport.closed = 0
+    for call in (lambda: limio.subscriptions.get("sub-1"), lambda: limio.offers.list().first()):
+        with pytest.raises(errors.ClientClosed, match="was closed"):
+            await call()
+    assert transport.requests == []
+
+
+async def test_an_attempt_after_which_nothing_waited_says_so() -> None:
+    limio = Limio(auth=BearerToken(SECRET), transport=ScriptedTransport(answer({"id": "sub-1"})))
+    trace: list[Any] = []
+    await limio.subscriptions.get("sub-1", trace=trace)
+    assert [(one.status, one.reason, one.waited) for one in trace] == [(200, "status 200", 0.0)]
