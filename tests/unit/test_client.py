@@ -367,3 +367,11 @@ async def test_an_attempt_after_which_nothing_waited_says_so() -> None:
     trace: list[Any] = []
     await limio.subscriptions.get("sub-1", trace=trace)
     assert [(one.status, one.reason, one.waited) for one in trace] == [(200, "status 200", 0.0)]
+
+
+@pytest.mark.parametrize("auth", [ApiKey(SECRET), BearerToken(SECRET), ClientCredentials("id", SECRET)])
+async def test_a_client_that_is_closed_is_not_warmed_up(auth: Auth) -> None:
+    limio = Limio(auth=auth, transport=ScriptedTransport(answer({})))
+    await limio.aclose()
+    with pytest.raises(errors.ClientClosed):
+        await limio.warmup()

@@ -168,3 +168,19 @@ async def test_a_page_that_was_asked_for_with_another_cursor_than_the_page_has_i
     else:
         with pytest.raises(errors.IncompleteListing, match="two cursors"):
             await ids(listing)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_page_s_fingerprint_is_of_its_items_whatever_other_lists_it_has(place: int) -> None:
+    reader: PageReader[Any] = PageReader(LIST_OFFERS, msgspec.Raw)
+    items = [{"id": str(number), "path": "/offers/x", "text": "x" * 200} for number in range(200)]
+    prints = set[int]()
+    for other in (None, [1], ["x" * 5_000], [{"items": [1]}, {"items": [2] * 3_000}]):
+        fields: list[tuple[str, Any]] = [("items", items)]
+        if other is not None:
+            fields.insert(place, ("more", other))
+        body = msgspec.json.encode(dict(fields))
+        read = reader.read(body)
+        assert read is not None
+        prints.add(reader.fingerprint(read[0], body, len(items)))
+    assert len(prints) == 1
