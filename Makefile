@@ -84,8 +84,7 @@ peers: $(STAMP) ## make the environments of the clients that ours is compared wi
 speed: peers ## hold the client's speed against other clients' on this machine, in a minute and a half
 	$(BIN)/python -m benchmarks.speed --short
 
-judges: $(STAMP) ## programs of others on the client and the emulator, two at a time
-	@$(MAKE) --jobs 2 --output-sync=target walks wiremock prism schemathesis window report kills
+judges: walks wiremock prism schemathesis window report kills ## programs of others on the client and the emulator
 
 walks: $(STAMP) ## walk lists and submit orders at random against a server that shares no code with the client, in a minute or two
 	$(BIN)/python -m tests.judges.walks

@@ -108,12 +108,9 @@ async def test_a_credential_that_never_changes_is_not_sent_again_after_a_refusal
 
 
 @pytest.mark.parametrize("scheme", FIXED)
-@pytest.mark.parametrize("given", ["", " ", "a b", "ä", "a\n", "a\x00b"])
+@pytest.mark.parametrize("given", ["", " ", "a b", "ä", "a\nb", "a\x00b"])
 def test_a_credential_that_no_header_can_carry_is_named(scheme: Scheme, given: str) -> None:
     kind, name = FIXED[scheme]
-    if given.strip() == "a":
-        assert SECRET not in repr(kind(given))
-        return
     with pytest.raises(errors.ConfigurationError, match=f"^{name} is empty or holds"):
         kind(given)
 

@@ -353,7 +353,7 @@ async def test_a_view_takes_either_lane(lane: Any) -> None:
 async def test_a_client_that_is_closed_sends_nothing_whatever_its_transport_would_do() -> None:
     """One's own transport may go on."""
     transport = ScriptedTransport(answer({"id": "sub-1"}))
-    limio = Limio(auth=BearerToken(SECRET), transport=transport)
+    limio = Limio("limio.test", auth=BearerToken(SECRET), transport=transport)
     await limio.aclose()
     transport.closed = 0
     for call in (lambda: limio.subscriptions.get("sub-1"), lambda: limio.offers.list().first()):
@@ -363,7 +363,9 @@ async def test_a_client_that_is_closed_sends_nothing_whatever_its_transport_woul
 
 
 async def test_an_attempt_after_which_nothing_waited_says_so() -> None:
-    limio = Limio(auth=BearerToken(SECRET), transport=ScriptedTransport(answer({"id": "sub-1"})))
+    limio = Limio(
+        "limio.test", auth=BearerToken(SECRET), transport=ScriptedTransport(answer({"id": "sub-1"}))
+    )
     trace: list[Any] = []
     await limio.subscriptions.get("sub-1", trace=trace)
     assert [(one.status, one.reason, one.waited) for one in trace] == [(200, "status 200", 0.0)]
@@ -371,7 +373,7 @@ async def test_an_attempt_after_which_nothing_waited_says_so() -> None:
 
 @pytest.mark.parametrize("auth", [ApiKey(SECRET), BearerToken(SECRET), ClientCredentials("id", SECRET)])
 async def test_a_client_that_is_closed_is_not_warmed_up(auth: Auth) -> None:
-    limio = Limio(auth=auth, transport=ScriptedTransport(answer({})))
+    limio = Limio("limio.test", auth=auth, transport=ScriptedTransport(answer({})))
     await limio.aclose()
     with pytest.raises(errors.ClientClosed):
         await limio.warmup()

@@ -514,3 +514,9 @@ async def test_gzip_that_is_none_hides_no_error(status: int) -> None:
     async with raw_server(http(b"no", f"{status} No", "content-encoding: gzip")) as server:
         answer = await send(server)
     assert (answer.status, answer.body) == (status, b"")
+
+
+@pytest.mark.parametrize("beside", ["user@", ":pw@", "user:pw@"])
+def test_credentials_in_a_host_are_refused(beside: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match="give the host name only"):
+        origin_of(f"https://{beside}acme.prod.limio.com")

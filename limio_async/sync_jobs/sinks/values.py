@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -112,6 +113,10 @@ def _numbers(values: Sequence[float | None]) -> Sequence[float | None]:
     ]  # NaN is not itself
 
 
+def _times(values: Sequence[datetime | None]) -> Sequence[datetime | None]:
+    return [value and value.astimezone(UTC) for value in values]
+
+
 def _json(values: Sequence[bytes | None]) -> Sequence[str | None]:
     return [None if value is None else value.decode("utf-8", "backslashreplace") for value in values]
 
@@ -119,6 +124,7 @@ def _json(values: Sequence[bytes | None]) -> Sequence[str | None]:
 _STORED: Mapping[Kind, Callable[[Sequence[Any]], Sequence[Any]]] = {
     "text": _texts,
     "number": _numbers,
+    "time": _times,
     "json": _json,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from limio_async.sync_jobs.ledger import (
     stream_row,
 )
 from limio_async.sync_jobs.sinks import open_sink
-from limio_async.sync_jobs.tables import Change, Row, Unseen, Written
+from limio_async.sync_jobs.tables import Change, Column, Row, Table, Unseen, Written
 from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
 
 
@@ -403,3 +403,12 @@ def test_nothing_of_a_batch_stays_in_a_duckdb_target(tmp_path: Path) -> None:
         looked: Any = sink
         views = looked._db.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
     assert views == []
+
+
+def test_a_time_is_the_same_instant_whatever_its_zone(url: str) -> None:
+    table = Table(name="moments", columns=(Column("id"), Column("at", "time")))
+    zones = [timezone(timedelta(hours=hours)) for hours in (-11, 0, 2, 14)]
+    with opened(url, table) as sink:
+        write(sink, [(f"m-{n}", AT.astimezone(zone)) for n, zone in enumerate(zones)], table)
+        rows = list(sink.rows(table))
+    assert [row["at"] for row in rows] == [AT] * len(zones)
