@@ -26,6 +26,12 @@ _FAILED = re.compile(rb"\"?\s*[45][0-9]{2}(?:\.0+)?\s*\"?")
 _ERRORS = ("error", "fault", "exception")  # what names begin with that tell of one
 _STATUS = frozenset({"status", "statuscode", "httpstatus", "httpstatuscode"})
 _SUCCESS = frozenset({"ok", "success"})
+_MAY_SAY_NO = re.compile(
+    rb'"(?:error|fault|exception|(?:ok|success)"\s*:\s*"?\s*f|(?:http)?status(?:code)?"\s*:\s*"?\s*[45])',
+    re.IGNORECASE,
+)
+"""Found in each answer whose keys may say no, and in some others: a look at a short one before it is read."""
+_SHORT = 1024
 _WORDS = frozenset({"message", "detail"})
 _BESIDE_WORDS = frozenset({
     *_WORDS, *_STATUS, "body", "code", "headers", "instance", "path", "request_id", "requestid", "timestamp", "title",
@@ -158,7 +164,13 @@ def tells_of_error(body: bytes) -> bool:
 
 def told_beside(answer: bytes | Mapping[str, msgspec.Raw]) -> str:
     """Return what of a success says no, as one short line of JSON; empty where nothing does."""
-    fields = fields_of(answer) if isinstance(answer, bytes) else answer
+    if isinstance(answer, bytes):
+        plain = len(answer) <= _SHORT and answer.isascii() and b"\\" not in answer
+        if plain and not _MAY_SAY_NO.search(answer):
+            return ""
+        fields = fields_of(answer)
+    else:
+        fields = answer
     if not (signs := signs_of_no(fields)):
         return ""
     told = msgspec.json.encode({name: fields[name] for name in signs})

@@ -470,3 +470,23 @@ def test_a_page_says_yes_where_each_item_does(given: list[bytes]) -> None:
     items = [msgspec.json.decode(one, type=Nameless) for one in given]
     yes = judge.all_say_yes(items, lambda kind: [msgspec.json.decode(one, type=kind) for one in given])
     assert yes is all(judge.says_yes(item, msgspec.Raw(one)) for item, one in zip(items, given, strict=True))
+
+
+SAYS_NO = ["error", "ERRORS", "errorMessage", "fault", "Exception", "faultstring"]
+
+
+@given(
+    st.sampled_from(
+        [*SAYS_NO, "ok", "Success", "status", "statusCode", "httpStatus", "HTTPSTATUSCODE", "oth\u00e9r"]
+    ),
+    st.sampled_from(["no", False, "false", " False ", 404, "503", 500.0, True, 200, None, "", [], ["x"]]),
+    st.sampled_from(["", "x" * 2_000, "\u00e9", "a\\b"]),
+    st.sampled_from([None, 1]),
+)
+def test_a_short_answer_says_what_a_long_one_says(
+    key: str, value: Any, beside: str, indent: int | None
+) -> None:
+    fields = {"id": "1", key: value, "text": beside}
+    body = json.dumps(fields, indent=indent, ensure_ascii=not beside.startswith("\u00e9")).encode()
+    long = json.dumps({**fields, "more": "y" * 2_000}, indent=indent).encode()
+    assert told_beside(body) == told_beside(long)
