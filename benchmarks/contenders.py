@@ -18,8 +18,8 @@ __all__ = ["ROOT", "Contender", "Cost", "Pair", "Rounds", "contending", "in_roun
 
 ROOT = Path(__file__).parent.parent
 HEAP = {"MALLOC_TRIM_THRESHOLD_": str(64 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20)}
-"""Lets glibc keep what asyncio frees after each read (256 KiB): whether it gives that back each time is a matter of luck, of the
-addresses of a process, and costs a call 25 to 35 µs."""
+"""Lets glibc keep what asyncio frees after each read (256 KiB). Else one process gives it back each time and another of the same
+code does not, by the addresses it happens to have, which shows as twice the page faults."""
 
 
 class Cost(msgspec.Struct, frozen=True):

@@ -27,11 +27,12 @@ _ERRORS = ("error", "fault", "exception")  # what names begin with that tell of 
 _STATUS = frozenset({"status", "statuscode", "httpstatus", "httpstatuscode"})
 _SUCCESS = frozenset({"ok", "success"})
 _MAY_SAY_NO = re.compile(
-    rb'"(?:error|fault|exception|(?:ok|success)"\s*:\s*"?\s*f|(?:http)?status(?:code)?"\s*:\s*"?\s*[45])',
+    rb'"(?:%b|(?:%b)"\s*:\s*"?\s*f|(?:%b)"\s*:\s*"?\s*[45])'
+    % tuple("|".join(sorted(names)).encode() for names in (_ERRORS, _SUCCESS, _STATUS)),
     re.IGNORECASE,
 )
-"""Found in each answer whose keys may say no, and in some others: a look at a short one before it is read."""
-_SHORT = 1024
+"""Matches wherever a key may say no, as `_says_no` decides; also where it stands deeper, or in a text."""
+_SHORT = 1024  # bytes of an answer that is looked at as a text before it is read
 _WORDS = frozenset({"message", "detail"})
 _BESIDE_WORDS = frozenset({
     *_WORDS, *_STATUS, "body", "code", "headers", "instance", "path", "request_id", "requestid", "timestamp", "title",

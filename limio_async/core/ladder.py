@@ -146,7 +146,7 @@ class Ladder:
             return await self._transmit(sending, request)
         credential = await self._credential(sending)
         response = await self._transmit(sending, with_credential(credential, request))
-        if response.status >= 400 and refuses_token(response) and await self._renewed(credential, sending):
+        if refuses_token(response) and await self._renewed(credential, sending):
             credential = await self._credential(sending)
             response = await self._transmit(sending, with_credential(credential, request))
         return response

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from limio_async.errors import TargetBusy
+from limio_async.errors import SinkError, TargetBusy
 
 __all__ = ["Lock", "locked"]
 
@@ -26,7 +26,7 @@ class Lock:
 
 
 def locked(file: Path) -> Lock:
-    """Hold *file*, an empty one made for it. Raises `TargetBusy` where another run does."""
+    """Hold *file*, an empty one made for it. Raises `TargetBusy` where another run does, and `SinkError` if it is no lock."""
     while True:
         file.touch()
         if (opened := _identity(file)) is None:
@@ -44,7 +44,12 @@ def locked(file: Path) -> Lock:
                 ) from None
             if _identity(file) == opened:
                 connection.close()
-                raise
+                hint = (
+                    ""
+                    if isinstance(error, sqlite3.OperationalError)
+                    else "; limio did not make it: remove it"
+                )
+                raise SinkError(f"the lock of the target, {file}: {error}{hint}") from None
         connection.close()  # its last holder has removed it meanwhile
 
 

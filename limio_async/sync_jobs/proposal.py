@@ -343,9 +343,8 @@ def _enums(node: Any) -> Iterator[Any]:
 
 def _last_line(node: Any) -> int:
     """The last line of a value; the end of a block is told as the beginning of what comes after it."""
-    if (
-        isinstance(node, yaml.MappingNode) and not node.flow_style
-    ):  # only what is written in braces may be empty
+    # Only what is written in braces or brackets may be empty.
+    if isinstance(node, yaml.MappingNode) and not node.flow_style:
         return _last_line(node.value[-1][1])
     if isinstance(node, yaml.SequenceNode) and not node.flow_style:
         return _last_line(node.value[-1])

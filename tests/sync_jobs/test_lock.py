@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from limio_async.errors import TargetBusy
+from limio_async.errors import SinkError, TargetBusy
 from limio_async.sync_jobs.lock import locked
 
 TURNS = 60
@@ -85,8 +85,9 @@ def test_a_file_that_cannot_be_a_lock_raises_and_stays_closed(
         return opened[-1]
 
     monkeypatch.setattr(sqlite3, "connect", connect)
-    with pytest.raises(type(error), match=str(error)):
+    with pytest.raises(SinkError, match=f"{tmp_path / 'lock'}: {error}") as caught:
         locked(tmp_path / "lock")
+    assert ("remove it" in str(caught.value)) is not isinstance(error, sqlite3.OperationalError)
     (one,) = opened
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         one.cursor()

@@ -25,7 +25,7 @@ __all__ = ["Listing"]
 T = TypeVar("T")
 S = TypeVar("S")
 
-_AT_ONCE = 256  # freeing as many takes a fraction of what decoding a page below `reader._LARGE` does
+_AT_ONCE = 256  # pages of the usual sizes are decoded in one go too, which takes longer
 
 
 class Listing(Generic[T]):
