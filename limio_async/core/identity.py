@@ -40,7 +40,6 @@ _BESIDE_WORDS = frozenset({
 })  # fmt: skip
 """What stands beside the words of an error that has no other sign: where there is more, it is an answer."""
 _LONGEST_LINE = 200
-_LONGEST_NO = 64  # characters, blanks and all: what is longer is no `false`
 _MOST_KEYS = 64  # of an object whose keys are remembered
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -71,7 +70,7 @@ def says_yes(identity: tuple[str, ...], value: object, *, several: bool = False)
 
 def _is_told(value: object) -> bool:
     if isinstance(value, str):
-        return len(value) > _LONGEST_NO or value.strip().lower() not in {"", "false"}
+        return value.strip().lower() not in {"", "false"}
     return value is not None and value is not False and value is not msgspec.UNSET
 
 

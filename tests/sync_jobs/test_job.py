@@ -171,8 +171,15 @@ async def test_a_catalog_that_is_rebuilt_meanwhile_is_walked_again(
     world: World, client: Limio, sink: MemorySink, run_job: RunJob
 ) -> None:
     world.faults.on("listOffers", page=3).change_commit_id()
-    report = only(await run_job("offers"))
+    told: list[tuple[int, int]] = []
+
+    def watch(event: SyncEvent) -> None:
+        if event.kind == "restarted":
+            told.append((event.report.restarts, event.report.seen))
+
+    report = only(await run_job("offers", on_event=watch))
     assert (report.status, report.restarts, report.seen) == ("complete", 1, 250)
+    assert told == [(1, 0)]
     assert sink.live("offers") == await everything(client, "offers")
 
 
@@ -349,6 +356,8 @@ async def test_events_and_related_records_of_every_object(
     kept = [row["raw"] for row in sink.tables["subscriptions_events"].values() if row["parent_id"] == some]
     assert sorted(kept) == sorted(events)
     assert len(sink.tables["subscriptions_related"]) > 120
+    for one in report.streams[1:]:
+        assert one.listed == len(sink.tables[one.stream.replace(".", "_")])
 
 
 async def test_an_incremental_run_asks_only_for_children_of_what_has_changed(

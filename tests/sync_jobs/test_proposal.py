@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,17 @@ def test_what_the_spec_has_already_is_not_proposed(spec: str) -> None:
 
 
 def test_a_proposal_that_was_applied_is_not_made_again(spec: str) -> None:
-    once = propose(FINDINGS, spec).text
-    assert propose(FINDINGS, once).text == once
+    once = propose(FINDINGS, spec)
+    again = propose(FINDINGS, once.text)
+    assert again.text == once.text
+    assert set(again.left_out) <= set(once.left_out)
+
+
+def test_a_union_of_nothing_is_as_none(spec: str) -> None:
+    odd = spec.replace("        delay_interval:\n", "        delay_interval:\n          anyOf:\n", 1)
+    drifted = finding("Charge", "$.data.price[].delay_interval", "type", "array")
+    added = Counter(propose([drifted], odd).text.splitlines()) - Counter(odd.splitlines())
+    assert sorted(added) == ["          - array  # seen 3 times", "          items: {}"]
 
 
 def test_a_file_that_is_no_spec_is_refused() -> None:

@@ -559,6 +559,18 @@ async def test_when_nobody_waits_long_enough_for_a_token_it_is_still_asked_for_a
     assert endpoint.asked <= 14
 
 
+async def test_who_waits_longer_than_those_before_gets_the_token_after_a_second_s_pause(
+    virtual_time: Any,
+) -> None:
+    auth, endpoint = ClientCredentials("id", SECRET), Endpoint(takes=2)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.25):
+                await token(auth, endpoint)
+    assert await token(auth, endpoint) == "token-3"
+    assert virtual_time.elapsed == 0.25 + 1 + 2  # a second after the one before was asked, and its answer
+
+
 @pytest.mark.parametrize("renewing", ["cold", "due", "refused"])
 async def test_a_renewing_call_may_be_cancelled_at_any_step_and_fails_nobody(
     virtual_time: Any, renewing: str

@@ -118,3 +118,22 @@ def test_many_short_deadlines_on_uvloop() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert set(runner.run(many())) == {"late", "in time"}
+
+
+async def test_a_deadline_in_what_a_cancelled_task_does_last_is_told_as_one(
+    virtual_time: VirtualTime,
+) -> None:
+    deadlines = Deadlines()
+
+    async def tidying() -> str:
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            return await outlast(deadlines, 1, 5)
+        return "not cancelled"
+
+    task = asyncio.create_task(tidying())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == "late"
+    assert virtual_time.elapsed == 1

@@ -629,6 +629,14 @@ def test_an_item_older_than_can_be_told_in_seconds_keeps_a_time() -> None:
     assert told[0] > oldest
 
 
+def test_of_what_was_followed_only_what_lies_in_the_overlap_is_known_on() -> None:
+    begun = instant("2026-01-01T00:00:00Z") or 0
+    followed = [Row(name, begun + ago * 1_000_000) for name, ago in ((1, 0), (2, 95), (3, 100))]
+    window = trails.Window(Trail(overlap=10_000_000, falling=True), followed=followed, again=False)
+    window.add(None, Rows(["newer", "new"], ["2026-01-01T00:01:44Z", "2026-01-01T00:01:43Z"], None))
+    assert len(trails.known_ids(window.trail())) == 4
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 async def test_a_checkpoint_that_is_followed_for_ever_stays_small(direction: str) -> None:
     store = Store(direction, 5)

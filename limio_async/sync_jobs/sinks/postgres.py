@@ -177,7 +177,7 @@ class PostgresSink(SqlSink):
         return self._db.execute(statement.encode(), values or None).rowcount
 
     def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._db.execute(statement.encode(), values or None).fetchall()
+        return self._db.execute(statement.encode(), values).fetchall()
 
     def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
         with self._connected() as own, own.transaction(), own.cursor(name="limio_rows") as cursor:

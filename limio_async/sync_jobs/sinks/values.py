@@ -17,6 +17,7 @@ __all__ = ["by_column", "halved_pair", "refusal", "stored_keys"]
 
 _LONGEST_KEY = 600  # characters: the index of PostgreSQL holds 2,704 bytes
 _LARGEST = 2**63
+_BEYOND_DOUBLE = 2**1024 - 2**970  # what is less is rounded to a double
 _ODD = re.compile("[\0\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -39,7 +40,7 @@ def _refused(kind: Kind, value: Any, is_key: bool) -> str | None:
             return "is not UTF-8"
         case "integer" if not -_LARGEST <= value < _LARGEST:
             return "is beyond 64 bits"
-        case "number" if isinstance(value, int) and abs(value) >= 2**1023:
+        case "number" if isinstance(value, int) and abs(value) >= _BEYOND_DOUBLE:
             return "is beyond what a double holds"
         case _:
             return None

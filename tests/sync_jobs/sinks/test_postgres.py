@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -125,6 +126,26 @@ def test_a_server_that_is_away(postgres: str) -> None:
         open_sink("postgresql://me:secret@127.0.0.1:1/shop").open()
     assert "secret" not in repr((caught.value, caught.value.__cause__))
     assert "\n" not in str(caught.value)
+
+
+def test_who_is_stopped_while_connecting_leaves_no_connection(
+    postgres: str, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[psycopg.Connection] = []
+    connect = psycopg.connect
+
+    def connected(*args: Any, **named: Any) -> psycopg.Connection:
+        made.append(connect(*args, **named))
+        return made[-1]
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(psycopg, "connect", connected)
+    monkeypatch.setattr(psycopg.Connection, "execute", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        open_sink(postgres).open()
+    assert [one.closed for one in made] == [True]
 
 
 def test_a_name_that_is_no_host() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
@@ -88,6 +89,14 @@ def test_values_come_back_as_they_were(url: str) -> None:
         found = held(sink)
     assert [tuple(found[row[0]].values()) for row in rows] == rows
     assert [[*map(type, found[row[0]].values())] for row in rows] == [[*map(type, row)] for row in rows]
+
+
+def test_a_whole_number_that_a_double_holds_is_stored(url: str) -> None:
+    row = ("o-1", None, 2**1024 - 2**970 - 1, None, None, None, None, "1", b"{}")
+    with opened(url, OFFERS) as sink:
+        assert sink.refusal(OFFERS, row) is None
+        write(sink, [row])
+        assert held(sink)["o-1"]["price"] == sys.float_info.max
 
 
 def test_changes_and_what_is_remembered_of_them_are_one_transaction(url: str) -> None:
@@ -341,7 +350,7 @@ def test_odd_texts_fail_no_batch(url: str) -> None:
         (0, "a\0b", "id: holds a NUL"),
         (0, "a\ud800", "id: holds a NUL or half"),
         (0, "x" * 601, "id: 601 characters are too many"),
-        (2, 10**400, "price: is beyond what a double holds"),
+        (2, 2**1024 - 2**970, "price: is beyond what a double holds"),
         (3, 2**63, "count: is beyond 64 bits"),
         (3, -(2**63) - 1, "count: is beyond 64 bits"),
         (8, b'"\xff"', "raw: is not UTF-8"),
