@@ -29,8 +29,7 @@ def locked(file: Path) -> Lock:
     """Hold *file*, an empty one made for it. Raises `TargetBusy` where another run does, and `SinkError` if it is no lock."""
     while True:
         file.touch()
-        if (opened := _identity(file)) is None:
-            continue
+        opened = _identity(file)
         connection = sqlite3.connect(file, check_same_thread=False, timeout=0, isolation_level=None)
         try:
             connection.execute("BEGIN EXCLUSIVE")

@@ -135,9 +135,7 @@ class Reader:
             self._decoder.decode(item.raw)
         except UNDECODABLE as error:
             return f"{operation}: {error}"
-        if not isinstance(found, dict):
-            return f"{operation}: an item is an object, not {type(found).__name__}"
-        held = cast("dict[str, Any]", found)
+        held = cast("dict[str, Any]", found)  # as each list's items are objects
         if (identity := self._stream.endpoint.identity) and not says_yes(identity, held):
             return f"{operation}: the item has no {' or '.join(identity)}"
         heads = [_text(item.head.get(name)) for name in self._stream.heads]

@@ -243,6 +243,17 @@ def test_objects_are_fetched_whole_and_one_that_is_gone_is_quarantined(
     assert len(kept(pipeline, "promo_codes")) == 12
 
 
+def test_of_an_object_that_is_gone_there_are_no_children_and_any_other_error_is_one(
+    world: World, make: Make, pipeline: dlt.Pipeline
+) -> None:
+    world.script("listObjectEvents", reply({"message": "gone"}, 404))
+    pipeline.run(limio(["subscriptions.events"], client=make))
+    assert ask(pipeline, "SELECT count(DISTINCT parent_id) FROM subscriptions_events") == [(119,)]
+    world.script("listObjectEvents", reply({"message": "no"}, 403))
+    with pytest.raises(PipelineStepFailed, match="listObjectEvents: 403 no"):
+        pipeline.run(limio(["subscriptions.events"], client=make))
+
+
 def test_what_cannot_be_decoded_is_quarantined_with_its_bytes(
     world: World, make: Make, pipeline: dlt.Pipeline
 ) -> None:

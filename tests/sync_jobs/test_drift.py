@@ -293,6 +293,16 @@ def test_memory_is_bounded_and_nothing_goes_uncounted() -> None:
     assert counts["Subscription", "$.status", "value", "(other values)"] == len(names) - 50
 
 
+def test_a_thousand_findings_are_told_apart_and_what_comes_then_is_counted_together() -> None:
+    drift = Drift(Subscription)
+    row = {"model": "M", "kind": "field", "found": "string", "example": "", "count": 2}
+    drift.load({**row, "path": f"$.f{number}"} for number in range(1_000))
+    drift.see({"newOne": 1, "newTwo": 2})
+    counts = found(drift)
+    assert len(counts) == 1_001
+    assert counts["Subscription", "$", "field", "(other findings)"] == 2
+
+
 @pytest.mark.parametrize(
     ("value", "looks"),
     [("a", "a string of 1 character"), ("ab", "a string of 2 characters"), ({"a": 1}, "an object of 1 member"), ({}, "an object of 0 members")],

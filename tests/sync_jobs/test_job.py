@@ -651,6 +651,46 @@ async def test_a_clock_that_lies_five_minutes_before_a_run_is_told(
     assert only(await run_job("products")).complete
 
 
+async def test_a_target_that_fails_as_a_stream_begins_ends_the_job(
+    sink: MemorySink, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise errors.SinkError("the disk is gone")
+
+    monkeypatch.setattr(sink, "apply", fails)
+    with pytest.raises(errors.SinkError, match="the disk is gone"):
+        await run_job("offers")
+
+
+async def test_a_catalog_that_is_rebuilt_all_the_time_fails_its_stream(world: World, run_job: RunJob) -> None:
+    world.faults.on("listOffers", from_page=2).change_commit_id()
+    report = only(await run_job("offers"))
+    assert (report.status, report.restarts) == ("failed", 3)
+    assert "the catalog was rebuilt" in (report.error or "")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"state": None}, "a sink of your own needs state="),
+        ({"since": datetime(2026, 1, 1, tzinfo=UTC)}, "a full run has no beginning in time"),
+        ({"concurrency": 0}, "at least 1"),
+        ({"streams_at_once": 0}, "at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    client: Limio, sink: MemorySink, tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((errors.JobError, errors.ConfigurationError), match=said):
+        Job(client, **{"to": sink, "state": tmp_path / "state", **options})
+
+
+async def test_a_stream_of_a_service_is_a_list_of_that_service(world: World, run_job: RunJob) -> None:
+    await run_job("promo_codes@magento")
+    asked = [one for one in world.requests() if one.operation == "listObjects"]
+    assert {one.target.partition("?")[0] for one in asked} == {"/api/objects/magento/promo_codes_v2"}
+
+
 async def test_unknown_streams_are_named_with_those_that_are_near(run_job: RunJob) -> None:
     with pytest.raises(errors.ConfigurationError, match="there is no stream ofers; did you mean offers"):
         await run_job("ofers")

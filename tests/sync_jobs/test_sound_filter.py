@@ -295,6 +295,21 @@ async def test_a_filter_that_is_refused_is_not_used(
     assert ("no such option" if status != 200 else "has no items") in report.unfiltered
 
 
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_filter_is_not_said_to_be_refused_where_nothing_was_said_of_it(
+    tenant: RawTenant, sink: MemorySink, tmp_path: Path, status: int
+) -> None:
+    await sync(tenant, sink, tmp_path / "state")
+    tenant.before_answer = lambda request: (
+        web.json_response({"message": "not now"}, status=status)
+        if "opt.modifiedAfter" in request.query
+        else None
+    )
+    report = await sync(tenant, sink, tmp_path / "state")
+    assert (report.status, report.unfiltered, report.watermark) == ("failed", None, None)
+    assert f"{status} not now" in (report.error or "")
+
+
 async def test_a_tenant_that_is_down_while_it_is_asked_fails_the_stream_and_every_request_counts(
     tenant: RawTenant, sink: MemorySink, tmp_path: Path
 ) -> None:

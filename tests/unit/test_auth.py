@@ -559,6 +559,24 @@ async def test_when_nobody_waits_long_enough_for_a_token_it_is_still_asked_for_a
     assert endpoint.asked <= 14
 
 
+@pytest.mark.parametrize("given", [("", SECRET), (" ", SECRET), ("id", ""), ("id", "\t")])
+def test_client_credentials_are_two(given: tuple[str, str]) -> None:
+    with pytest.raises(errors.ConfigurationError, match="a client id and a client secret are needed"):
+        ClientCredentials(*given)
+
+
+@pytest.mark.parametrize("door", ["call", "warm_up"])
+async def test_a_timeout_of_the_caller_s_own_strategy_is_not_taken_for_the_deadline(door: str) -> None:
+    class Impatient(NoAuth):
+        async def credential(self, accepts: Any, exchange: Any) -> Any:
+            raise TimeoutError("the vault does not answer")
+
+    session, transport = session_on(Tenant(), Impatient())
+    with pytest.raises(TimeoutError, match="the vault"):
+        await (session.call(BEARER, {"id": "1"}) if door == "call" else session.warm_up())
+    assert transport.requests == []
+
+
 async def test_who_waits_longer_than_those_before_gets_the_token_after_a_second_s_pause(
     virtual_time: Any,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
@@ -203,6 +203,7 @@ pairs = st.lists(st.tuples(st.sampled_from(["code", "state", "error", "x"]) | te
 
 
 @given(texts | st.builds(lambda rest: f"{REDIRECT}?{rest}", texts))
+@example("https://[")
 def test_no_text_is_taken_for_an_answer(text: str) -> None:
     assert read(text) is None
 

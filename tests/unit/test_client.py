@@ -226,6 +226,12 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
         Limio("limio.test", **settings)
 
 
+@pytest.mark.parametrize("auth", ["key", b"key", ApiKey])
+def test_a_credential_that_is_no_strategy_is_refused(auth: Any) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"auth= takes a strategy, such as ApiKey\(…\)"):
+        Limio("limio.test", auth=auth)
+
+
 def loaded_after(statements: str) -> set[str]:
     show = "import sys; print(*(name for name in sys.modules if name.startswith('limio_async.')))"
     done = subprocess.run(

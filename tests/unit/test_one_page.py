@@ -191,7 +191,8 @@ async def test_collect_walks_at_once(there: int) -> None:
 
 async def test_a_list_that_was_begun_is_walked_on() -> None:
     listing, transport = walk(SCROLL, scroll_page("1", "2"), scroll_page("3"), scroll_page())
-    await listing
+    assert [item.id for item in (await listing).items] == ["1", "2"]
+    assert [item.id for item in (await listing).items] == ["1", "2"]  # the page in hand, not the next
     assert [item.id for item in await listing.take(2)] == ["1", "2"]
     assert scrolls(transport) == [True]
     resumed, transport = walk(SCROLL, scroll_page("1", "2"), scroll_page("3"), resume=listing.checkpoint())

@@ -147,6 +147,20 @@ def test_what_is_odd_is_left_to_the_careful_way(body: bytes) -> None:
     assert PageReader[Thing](OFFERS, Thing).read(body) is None
 
 
+@pytest.mark.parametrize("hits", [b"1e999", b"[1, 2]", b"true", b'{"value": []}'])
+def test_hits_that_are_no_number_are_odd(hits: bytes) -> None:
+    head = read_head("listOffers", CATALOG, b'{"hits": %b, "items": []}' % hits)
+    assert (head.hits, head.exact, head.odd_hits) == (None, False, True)
+
+
+def test_of_a_key_that_comes_twice_the_last_counts() -> None:
+    body = b'{"items": [{"id": "1"}], "items": [{"id": "2"}]}'
+    reader: PageReader[Any] = PageReader(LIST_OFFERS, msgspec.Raw)
+    assert [*map(bytes, reader.split(body))] == [b'{"id": "2"}']
+    with pytest.raises(Unreadable):
+        reader.split(b'{"items": [{"id": "\\ud800"}], "items": [{"id": "2"}]}')
+
+
 @pytest.mark.parametrize("ends", [False, True])
 async def test_a_page_that_was_asked_for_with_another_cursor_than_the_page_has_is_lost(
     monkeypatch: pytest.MonkeyPatch, ends: bool
@@ -168,6 +182,29 @@ async def test_a_page_that_was_asked_for_with_another_cursor_than_the_page_has_i
     else:
         with pytest.raises(errors.IncompleteListing, match="two cursors"):
             await ids(listing)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b'{"items":%b}',
+        b'{"hits":200,"items": %b ,"more":"]"}',
+        b'{"items":%b,"more":{"text":"' + b"x" * 40_000 + b'"}}',
+        b'{"\\u0069tems":%b,"more":1}',
+        b'{"items":%b,"more":"[ ] [ ]"}',
+        b'{"items":%b,"more":"],x"}',
+    ],
+)
+def test_a_page_s_fingerprint_is_that_of_its_items_however_it_is_written(page: bytes) -> None:
+    reader: PageReader[Any] = PageReader(LIST_OFFERS, msgspec.Raw)
+    items = json.dumps([{"id": str(number), "text": "x" * 200} for number in range(200)]).encode()
+    prints = set[int]()
+    for wrapped in (b'{"items":%b}', page):
+        body = wrapped % items
+        read = reader.read(body)
+        assert read is not None
+        prints.add(reader.fingerprint(read[0], body, 200))
+    assert len(prints) == 1
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -100,15 +100,10 @@ class PageReader(Generic[T]):
         return page_print(length, memoryview(_only_items(self._paging.items, msgspec.Raw).decode(body).items))
 
     def items_as(self, head: Head, body: bytes, kind: Any) -> list[Any]:
-        """Return the items of a page decoded to another type. Raises what msgspec does, but for their bytes."""
+        """Return the items of a page decoded to another type. Raises what msgspec does."""
         if head.parts is not None and kind is msgspec.Raw:
             return list(head.parts)
-        try:
-            return _only_items(self._paging.items, list[kind] | None).decode(body).items or []
-        except UNDECODABLE:
-            if kind is not msgspec.Raw:
-                raise
-            return list(self.split(body))
+        return _only_items(self._paging.items, list[kind] | None).decode(body).items or []
 
     def _learns_keys(self, body: bytes) -> bool:
         """Return whether the page has keys that were not known; now they are."""

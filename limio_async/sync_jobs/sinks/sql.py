@@ -285,8 +285,6 @@ def _on_conflict(table: Table, differs: str) -> str:
         return "NOTHING"
     names = [column.name for column in table.columns]
     sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name not in table.key)
-    if not sets:
-        return "NOTHING"
     if table.compared is None:
         return f"UPDATE SET {sets}"
     own, compared = quoted(table.name), quoted(table.compared)
