@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import dlt
 import pytest
 from anyio.from_thread import BlockingPortalProvider
@@ -213,6 +214,26 @@ def test_a_walk_that_is_ended_as_it_asks_waits_for_no_answer() -> None:
             assert next(walk) is None
             walk.close()
     assert answered == []
+
+
+def test_a_walk_that_takes_its_time_to_end_is_waited_for() -> None:
+    ended: list[int] = []
+
+    async def pages() -> AsyncGenerator[Any]:
+        try:
+            await asyncio.sleep(10)
+            yield []
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.1)
+            ended.append(1)
+
+    with BlockingPortalProvider() as portal:
+        walk = _stepped(portal, pages())
+        next(walk)
+        portal.call(anyio.sleep, 0.01)
+        walk.close()
+        assert ended == [1]
 
 
 def test_append_adds_every_version_once(world: World, make: Make, pipeline: dlt.Pipeline) -> None:

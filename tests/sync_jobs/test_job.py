@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import msgspec
 import pytest
 
@@ -578,6 +579,21 @@ async def test_a_slow_target_does_not_hold_a_scroll_open(
     assert (await make_job("offers", page_size=10, on_event=watch).run()).complete
 
 
+async def test_a_job_needs_no_thread_of_those_that_its_process_has_for_itself(
+    make_job: Callable[..., Job],
+) -> None:
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    taken = [object() for _ in range(int(limiter.total_tokens))]
+    for one in taken:
+        limiter.acquire_on_behalf_of_nowait(one)
+    try:
+        with anyio.fail_after(20):
+            assert (await make_job("offers").run()).complete
+    finally:
+        for one in taken:
+            limiter.release_on_behalf_of(one)
+
+
 async def test_streams_take_turns(world: World, client: Limio, sink: MemorySink, tmp_path: Path) -> None:
     narrow = Limio(
         "limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world), max_concurrency=1
@@ -709,6 +725,7 @@ async def test_what_the_credentials_cannot_ask_for_is_left_out_of_the_whole_tena
     job = Job(client, to=sink, state=tmp_path / "state")
     assert "subscriptions" in job.left_out
     report = await job.run()
+    assert report.left_out == job.left_out
     assert report.complete
     assert {one.stream for one in report.streams} >= {"offers", "campaigns"}
     named = await Job(client, to=sink, state=tmp_path / "state", streams=["subscriptions"]).run()

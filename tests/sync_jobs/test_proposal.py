@@ -167,6 +167,18 @@ def test_a_proposal_that_was_applied_is_not_made_again(spec: str) -> None:
     assert set(again.left_out) <= set(once.left_out)
 
 
+def test_a_union_in_one_line_is_left_to_a_person(spec: str) -> None:
+    types = "          type:\n          - string\n          - integer\n          - 'null'\n"
+    begin = "        delay_interval:\n"
+    odd = spec.replace(begin + types, f"{begin}          oneOf: [{{type: string}}, {{type: integer}}]\n", 1)
+    assert odd != spec
+    proposal = propose([finding("Charge", "$.data.price[].delay_interval", "type", "array")], odd)
+    assert proposal.text == odd
+    assert proposal.left_out == [
+        "Charge.delay_interval: array 3 times; it is written in a way that only a person can widen"
+    ]
+
+
 def test_a_union_of_nothing_is_as_none(spec: str) -> None:
     odd = spec.replace("        delay_interval:\n", "        delay_interval:\n          anyOf:\n", 1)
     drifted = finding("Charge", "$.data.price[].delay_interval", "type", "array")

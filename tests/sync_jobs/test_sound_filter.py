@@ -23,7 +23,7 @@ from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, StreamReport, SyncEvent
 from limio_async.sync_jobs.dlt import limio as source
-from limio_async.sync_jobs.ledger import RUNS
+from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, in_quarantine
 from limio_async.sync_jobs.rows import table_of
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.streams import stream
@@ -178,6 +178,26 @@ async def test_with_since_what_says_that_it_is_older_is_left_alone_and_what_says
     assert report.unfiltered == "the filter hides 17 of 24 items"
     assert (report.seen, report.passed, report.updated, report.unchanged) == (24, 21, 3, 0)
     assert stale(tenant, rows_of(sink)) == set()
+
+
+@hiding
+async def test_what_says_that_it_is_older_stays_in_quarantine_until_it_is_looked_at(
+    tenant: RawTenant, sink: MemorySink, tmp_path: Path
+) -> None:
+    def held() -> list[str]:
+        return [row["item_id"] for row in in_quarantine(sink.rows(QUARANTINE))]
+
+    name = tenant.items["o003"]["name"]
+    tenant.items["o003"]["name"] = ["odd"]
+    await sync(tenant, sink, tmp_path / "state")
+    (odd,) = held()
+    tenant.now += timedelta(days=1)
+    assert (await sync(tenant, sink, tmp_path / "state", since=tenant.now - timedelta(hours=1))).passed >= 21
+    assert held() == [odd]
+    tenant.items["o003"]["name"] = name
+    tenant.change("o003")
+    await sync(tenant, sink, tmp_path / "state", since=tenant.now - timedelta(hours=1))
+    assert held() == []
 
 
 async def test_a_full_run_and_one_without_a_watermark_ask_nothing_beside_the_list(

@@ -116,6 +116,17 @@ def test_what_is_too_deep_is_refused_by_where_it_begins() -> None:
         payload_of(UPDATE, body)
 
 
+def test_what_is_too_deep_for_the_place_of_the_call_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_deep(_: object) -> bytes:  # as msgspec does where the stack is nearly used up
+        raise RecursionError
+
+    monkeypatch.setattr(msgspec.json, "encode", too_deep)
+    with pytest.raises(errors.InvalidArgument, match="^updateObject: the body is nested too deeply$"):
+        payload_of(UPDATE, {"child": {}})
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

@@ -142,6 +142,12 @@ def test_only_a_method_of_a_resource_can_be_explained() -> None:
         limio.explain(limio.warmup)
 
 
+def test_a_client_without_credentials_explains_which_a_call_would_take() -> None:
+    limio = Limio("limio.test", transport=ScriptedTransport())
+    assert limio.explain(limio.subscriptions.get, "sub-1").headers["authorization"] == "Bearer ***"
+    assert limio.explain(limio.offers.list).headers["authorization"] == "***"
+
+
 def test_a_call_of_an_endpoint_of_one_s_own_is_explained() -> None:
     limio, transport = client(LOST)
     assert limio.explain(limio.request, endpoint(), {"id": "1"}).method == "GET"

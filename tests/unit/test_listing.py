@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ import pytest
 from limio_async import errors
 from limio_async.auth import BearerToken, NoAuth
 from limio_async.core.listing import BadItem, Checkpoint, Listing
+from limio_async.core.listing.options import Options, checked
+from limio_async.core.listing.place import Passing
 from limio_async.core.session import Session
 from limio_async.core.wire import Paging, Request, Response
 from tests.conftest import ScriptedTransport
@@ -977,3 +980,40 @@ async def test_what_was_sent_before_a_stop_in_mid_page_counts(stop_after: int) -
     resumed, _ = walk(KEY, by_cursor, resume=listing.checkpoint().to_json())
     await ids(resumed)
     assert (resumed.report.sent, resumed.report.complete) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("pages", "over"),
+    [
+        ([["a", "b", "x"], ["y", "c", "d"]], [3, 2]),
+        ([["a", "c", "x"]], [2]),
+    ],
+)
+def test_what_was_handed_out_ends_where_its_last_item_stands_now(
+    pages: list[list[str]], over: list[int]
+) -> None:
+    passing = Passing(3, "c")
+    assert [passing.over(page, ends=False, strict=False) for page in pages] == over
+    assert passing.left == passing.gone == 0
+
+
+def test_of_a_list_of_others_nothing_was_handed_out() -> None:
+    passing = Passing(3, "c")
+    assert passing.over(["x", "y"], ends=True, strict=False) == 0
+    assert (passing.left, passing.gone) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"read_ahead": 2}, "read_ahead is 0 or 1"),
+        ({"restarts": -1}, "restarts is at least 0"),
+        ({"page_size": 0}, "page_size is at least 1"),
+        ({"overlap": -1}, "overlap is at least 0 seconds"),
+        ({"overlap": math.inf}, "overlap is at least 0 seconds"),
+        ({"resume": b"x", "follow": b"x"}, "takes either resume or follow"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match=f"listThings: {said}$"):
+        checked(Options(**options), listing_of(KEY))

@@ -221,3 +221,13 @@ def test_a_page_s_fingerprint_is_of_its_items_whatever_other_lists_it_has(place:
         assert read is not None
         prints.add(reader.fingerprint(read[0], body, len(items)))
     assert len(prints) == 1
+
+
+def test_of_the_keys_that_pages_have_no_more_than_forty_are_learned() -> None:
+    reader: PageReader[Any] = PageReader(OFFERS, Any)
+    for page in range(100):
+        body = json.dumps({"items": [{"id": "1"}], f"key{page}": 1}).encode()
+        read = reader.read(body)
+        assert read is None or read[1] == [{"id": "1"}]
+        assert [*map(bytes, reader.split(body))] == [b'{"id": "1"}']
+    assert len(reader._names) <= 40

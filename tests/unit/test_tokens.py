@@ -62,7 +62,7 @@ async def test_the_file_and_its_directory_are_for_their_owner_only(file: Path) -
     assert msgspec.json.decode(file.read_bytes())["version"] == 1
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601])
 async def test_a_file_that_is_open_to_others_is_refused(file: Path, mode: int) -> None:
     store = FileTokenStore(file)
     await store.save(TOKEN)
@@ -359,10 +359,10 @@ def test_a_file_has_the_rights_that_the_user_wants_and_a_private_one_is_the_owne
 ) -> None:
     before = os.umask(mask)
     try:
-        for name, private in (("open", False), ("private", True)):
-            with replacing(tmp_path / name, part=tmp_path / f"{name}.part", private=private) as file:
+        for name, rights in (("open", {}), ("private", {"private": True})):
+            with replacing(tmp_path / name, part=tmp_path / f"{name}.part", **rights) as file:
                 file.write(b"x")
     finally:
         os.umask(before)
-    rights = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
-    assert rights == {"open": 0o666 & ~mask, "private": 0o600 & ~mask}
+    found = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
+    assert found == {"open": 0o666 & ~mask, "private": 0o600 & ~mask}

@@ -101,6 +101,13 @@ async def test_whoever_wants_no_error_is_told_by_the_report(
     assert resumed.report.hits == 5
 
 
+async def test_what_was_promised_once_is_not_taken_back_by_a_later_page() -> None:
+    listing, _ = walk(SCROLL, scroll_page("1", hits=3), scroll_page("2", hits=2), scroll_page(hits=2))
+    with pytest.raises(errors.IncompleteListing) as caught:
+        await listing.collect(limit=10)
+    assert (caught.value.expected, caught.value.seen) == (3, 2)
+
+
 async def test_hits_survive_a_resume_though_no_later_page_tells_them() -> None:
     for kind in ("scroll", "opaque"):
         server = Served(kind, names(6), 2, hits=9)

@@ -64,6 +64,8 @@ def test_a_home_directory_is_meant_by_its_sign(monkeypatch: pytest.MonkeyPatch, 
         ("sqlite:///x.db?mode=ro", "sqlite: takes no options"),
         ("parquet:", "parquet: names no directory: write parquet:DIR"),
         ("parquet:///x", "names no directory"),
+        ("ndjson:", "ndjson: names no directory: write ndjson:DIR, or ndjson:/var/lib/limio"),
+        ("csv:", "csv: names no directory: write csv:DIR"),
         (
             "ndjson:x?compres=gzip",
             "ndjson: has no option 'compres', did you mean compress?; its option is compress",
