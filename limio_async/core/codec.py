@@ -141,13 +141,10 @@ def decode(operation: str, body: Any, decoder: msgspec.json.Decoder[T], *, at: s
     """
     try:
         return decoder.decode(body)
-    except UNDECODABLE as error:
-        first = error
-    raw = bytes(body)
+    except UNDECODABLE:
+        raw = bytes(body)
     try:
-        if (text := mended(raw.removeprefix(BOM))) == raw:
-            raise first
-        value = decoder.decode(text)
+        value = decoder.decode(mended(raw.removeprefix(BOM)))
     except UNDECODABLE as error:
         raise unreadable(operation, raw, str(error), at) from None
     return cast("T", msgspec.Raw(raw.removeprefix(BOM).strip())) if isinstance(value, msgspec.Raw) else value

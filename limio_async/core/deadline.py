@@ -34,7 +34,7 @@ class Deadlines:
     def add(self, one: Deadline, loop: asyncio.AbstractEventLoop) -> None:
         """Watch a deadline."""
         alarm = self._alarm
-        if alarm is None or one.when < self._rings_at or alarm.cancelled():
+        if alarm is None or one.when < self._rings_at:
             if alarm is not None:
                 alarm.cancel()
             self._rings_at = one.when

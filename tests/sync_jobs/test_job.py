@@ -21,7 +21,7 @@ import pytest
 from limio_async import ApiKey, Limio, errors, models
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World
-from limio_async.sync_jobs import Job, StreamReport, SyncEvent
+from limio_async.sync_jobs import Job, JobReport, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, RUNS, STREAMS, in_quarantine
 from limio_async.sync_jobs.workshop import Workshop, now
 from tests.flows.conftest import BOTH, all_credentials
@@ -731,3 +731,23 @@ async def test_what_the_credentials_cannot_ask_for_is_left_out_of_the_whole_tena
     named = await Job(client, to=sink, state=tmp_path / "state", streams=["subscriptions"]).run()
     assert only(named).status == "failed"
     assert "bearer token" in str(only(named).error)
+
+
+async def test_of_its_own_tables_a_job_publishes_none(world: World, client: Limio, tmp_path: Path) -> None:
+    world.faults.on("listProducts", page=1).bad_item(field="name", value=["odd"])
+    report = await Job(client, to=f"csv:{tmp_path / 'out'}", streams=["products"]).run()
+    assert only(report).quarantined == 1
+    assert names_in(tmp_path / "out") == ["_limio", "products.csv"]
+
+
+async def test_a_state_file_that_cannot_be_made_is_named_with_the_system_s_reason(
+    client: Limio, sink: MemorySink, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.SinkError, match=r"the state of the job, .*: (File exists|Not a directory)$"):
+        await Job(client, to=sink, state=tmp_path / "file" / "state", streams=["products"]).run()
+
+
+def test_a_job_of_no_streams_was_not_refused() -> None:
+    report = JobReport(target="t", streams=())
+    assert (report.complete, report.refused, report.interrupted) == (True, False, False)

@@ -370,6 +370,12 @@ def test_what_is_not_closed_has_no_parts(text: bytes) -> None:
     assert elements(text, text[:1]) is None
 
 
+def test_an_array_with_something_behind_it_is_none() -> None:
+    assert elements(b" [1] \n") == [(2, 3)]
+    assert elements(b"[1] 2") is None
+    assert elements(b"[1],") is None
+
+
 @pytest.mark.parametrize("on_bad_item", ["skip", "yield"])
 async def test_an_error_beside_items_of_which_one_is_bad_is_no_error_of_the_page(on_bad_item: Any) -> None:
     body = {"items": [{"id": "1"}, {"id": []}, {"id": "3"}], "error": "one shard failed"}

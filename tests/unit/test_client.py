@@ -18,10 +18,11 @@ import pytest
 
 from limio_async import ApiKey, Auth, BearerToken, ClientCredentials, Limio, SessionToken, errors, models
 from limio_async.api import Resources
+from limio_async.api.endpoints import ENDPOINTS
 from limio_async.auth import ChainedAuth
-from limio_async.core.codec import build_request
+from limio_async.core.codec import build_request, decoder_for
 from limio_async.core.session import Session
-from limio_async.core.wire import Request, Response, Scheme
+from limio_async.core.wire import ListEndpoint, Request, Response, Scheme
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, answer, endpoint, listing_of, page
 from tests.virtual_time import VirtualTime
@@ -218,8 +219,14 @@ async def test_a_view_adds_headers_and_shares_the_token() -> None:
 
 async def test_warming_up_gets_the_token_so_that_the_first_call_need_not() -> None:
     limio, transport = client(by_operation(getObject=answer({"id": "sub-1"})))
+    decoder_for.cache_clear()
     await limio.warmup()
     assert [one.operation for one in transport.requests] == ["createToken"]
+    made = decoder_for.cache_info().misses
+    for one in ENDPOINTS.values():
+        if not isinstance(one, ListEndpoint):
+            decoder_for(one.returns)
+    assert decoder_for.cache_info().misses == made
     await limio.subscriptions.get("sub-1")
     assert [one.operation for one in transport.requests] == ["createToken", "getObject"]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limio_async import errors
-from limio_async.core.codec import build_request, read_response
+from limio_async.core.codec import build_request, checked_headers, read_response
 from limio_async.core.outcome import error_for
 from limio_async.core.wire import Param, Redirect
 from tests.unit.helpers import answer, endpoint
@@ -120,6 +120,15 @@ def test_a_header_value_cannot_smuggle_another(bad: str) -> None:
     params = (Param(name="cookie", wire="Cookie", place="header"),)
     with pytest.raises(errors.InvalidArgument, match="cookie"):
         build_request(endpoint(path="/t", params=params), {"cookie": bad})
+
+
+@pytest.mark.parametrize(
+    "ours",
+    ["Authorization", "connection", "Content-Length", "content-type", "cookie", "HOST", "transfer-encoding"],
+)
+def test_a_header_that_is_the_client_s_own_is_refused(ours: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match=f"(?i){ours}"):
+        checked_headers({ours: "x"})
 
 
 class Body(msgspec.Struct):
@@ -235,3 +244,10 @@ def test_a_redirect_is_a_value_where_the_operation_is_one_and_an_error_elsewhere
     )
     with pytest.raises(errors.ApiError, match="redirects are not followed"):
         read_response(endpoint(), moved)
+
+
+@pytest.mark.parametrize("body", [b'{"ok": tru', b'{"ok": "\\ud800" x}', b"<html>"])
+def test_an_answer_that_cannot_be_read_is_in_its_error(body: bytes) -> None:
+    with pytest.raises(errors.Unreadable) as caught:
+        read_response(endpoint(), answer(body))
+    assert caught.value.body == body

@@ -20,6 +20,7 @@ from limio_async.auth import NoAuth
 from limio_async.core.listing import Listing
 from limio_async.core.listing import trail as trails
 from limio_async.core.listing.checkpoint import Checkpoint, Trail
+from limio_async.core.listing.following import followed
 from limio_async.core.listing.rows import Row, Rows, instant, name_of, rows_of
 from limio_async.core.session import Session
 from limio_async.core.wire import Request, Response
@@ -595,6 +596,20 @@ class Made(msgspec.Struct):
     created: str | None = None
 
 
+class Remade(Made):
+    def __post_init__(self) -> None:
+        self.id, self.created = "another", "2001-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("kind", [dict, Remade, msgspec.Raw])
+def test_items_of_a_kind_that_does_not_tell_are_asked_as_they_came(kind: Any) -> None:
+    body = b'[{"id":"a","created":"2026-01-01T00:00:00Z"},{"id":"b","created":"2026-01-02T00:00:00Z"}]'
+    items = msgspec.json.decode(body, type=list[kind])
+    rows = rows_of(items, lambda other: msgspec.json.decode(body, type=list[other]), None)
+    assert [row.name for row in rows.listed] == ["a", "b"]
+    assert rows.newest == instant("2026-01-02T00:00:00Z")
+
+
 @pytest.mark.parametrize("odd", ["2026-13-01T00:00:00Z", "2026-01-41T00:00:00Z"])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_time_that_is_none_says_nothing_of_the_order_wherever_it_stands(odd: str, place: int) -> None:
@@ -646,3 +661,19 @@ async def test_a_checkpoint_that_is_followed_for_ever_stays_small(direction: str
         store.add(night * 10_000, night * 10_000 + 1)
         saved = await walked(store.listing(follow=saved))
     assert len(saved) < 1_500
+
+
+@pytest.mark.parametrize(("beyond", "kept"), [(0, False), (1, True)])
+async def test_what_was_forgotten_where_the_overlap_begins_may_come_again(beyond: int, kept: bool) -> None:
+    store = Store("falling", 5)
+    store.add(100, 101)
+    at = msgspec.json.decode(await walked(store.listing()), type=Checkpoint)
+    assert at.trail is not None
+    assert at.trail.newest is not None
+    lost = at.trail.newest - at.trail.overlap - beyond
+    at = msgspec.structs.replace(at, trail=msgspec.structs.replace(at.trail, lost=lost))
+    if kept:
+        assert followed(at, at.trail.overlap / 1e6).follows is not None
+    else:
+        with pytest.raises(errors.ForeignCheckpoint, match="give a shorter overlap="):
+            followed(at, at.trail.overlap / 1e6)

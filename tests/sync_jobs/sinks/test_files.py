@@ -166,6 +166,7 @@ def test_parquet_is_written_in_row_groups(tmp_path: Path, monkeypatch: pytest.Mo
         sink.publish(OFFERS)
     file = pyarrow.parquet.ParquetFile(tmp_path / "offers.parquet")
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [10, 10, 7, 2]
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
 @pytest.mark.parametrize("kind", ["ndjson", "csv", "parquet"])

@@ -188,6 +188,15 @@ def test_a_database_that_is_not_in_utf8(postgres: str, admin: psycopg.Connection
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
+def test_texts_are_utf_8_whatever_the_environment_says(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with opened(postgres, OFFERS) as sink:
+        write(sink, [offer(1, name="\N{SNOWMAN} ü")])
+        assert held(sink)["o-1"]["name"] == "\N{SNOWMAN} ü"
+
+
 def test_a_schema_of_any_name(postgres: str) -> None:
     url = f"{postgres}_%22A b; 100%25s"
     with opened(url, OFFERS) as sink:

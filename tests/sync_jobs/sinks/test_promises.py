@@ -308,6 +308,14 @@ def test_a_table_of_somebody_elses_is_not_touched(url: str) -> None:
         assert sink._shape(NOTES.name) is None, "all or nothing"
 
 
+@pytest.mark.parametrize("missing", ["raw", "hash"])
+def test_a_table_without_what_ours_have_is_somebody_elses(url: str, missing: str) -> None:
+    with opened(url, OFFERS) as sink:
+        sink._run(f'ALTER TABLE "offers" DROP COLUMN "{missing}"')
+        with pytest.raises(SinkError, match="has a table offers that limio did not make"):
+            sink.prepare([OFFERS])
+
+
 def test_a_target_that_has_such_a_table_already_is_not_touched(url: str) -> None:
     """It looks like ours, but nothing says that it is."""
     with opened(url, OFFERS) as sink:
