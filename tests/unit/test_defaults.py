@@ -33,7 +33,7 @@ from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
 from limio_async.sync_jobs import Job, drift, hydrated, job, spool, stream_run
 from limio_async.sync_jobs.dlt import limio as source
-from limio_async.sync_jobs.sinks import postgres, sqlite
+from limio_async.sync_jobs.sinks import parquet, postgres, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
@@ -183,6 +183,7 @@ TABLE = [
     told(SYNC, "Other lists wait for the target at {} MiB.", stream_run._SPOOLED_AT_MOST // MIB),
     told(SYNC, "For {}, a run with the same mode", in_words({timedelta(days=1): "a day"}, spool._LONGEST_PAUSE)),
     told(SYNC, "more than {} minutes before a run that the target knows", in_words({timedelta(minutes=5): "five"}, job._CLOCKS_DIFFER)),
+    told("limio_async/sync_jobs/sinks/parquet.py", "at most {:,} rows or {} MiB of items", parquet._ROWS, parquet._BYTES // MIB),
     told(SYNC, "a transaction in SQLite that lasted longer than {:g} seconds", sqlite._WAIT),
     told(SYNC, "(PostgreSQL is waited for {} seconds, since", postgres._PATIENCE.removesuffix("s")),
     told(SYNC, '`mode="{}"`, the default', default(source, "mode")),

@@ -70,3 +70,7 @@ def test_crash_reporters_find_the_whole_text_in_message(error: errors.LimioError
 def test_what_limio_said_is_in_words() -> None:
     error = errors.NotFound("gone", operation="getObject", status=404)
     assert (error.words, error.message) == ("gone", "getObject: 404 gone")
+
+
+def test_a_deadline_says_that_a_request_left_only_where_somebody_saw_it() -> None:
+    assert errors.DeadlineExceeded("late", operation="x").left is False

@@ -18,7 +18,10 @@ _BYTES = 32 * 1024 * 1024
 
 
 class ParquetSink(FileSink):
-    """DIR/TABLE.parquet: the table's columns, typed, and the raw item beside; zstd, row groups of 20,000 rows at most."""
+    """DIR/TABLE.parquet: the table's columns, typed, and the raw item beside; zstd.
+
+    Row groups have at most 20,000 rows or 32 MiB of items.
+    """
 
     def _file_name(self, table: Table) -> str:
         return f"{table.name}.parquet"
