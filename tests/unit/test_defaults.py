@@ -183,7 +183,7 @@ TABLE = [
     told(SYNC, "Other lists wait for the target at {} MiB.", stream_run._SPOOLED_AT_MOST // MIB),
     told(SYNC, "For {}, a run with the same mode", in_words({timedelta(days=1): "a day"}, spool._LONGEST_PAUSE)),
     told(SYNC, "more than {} minutes before a run that the target knows", in_words({timedelta(minutes=5): "five"}, job._CLOCKS_DIFFER)),
-    told("limio_async/sync_jobs/sinks/parquet.py", "at most {:,} rows or {} MiB of items", parquet._ROWS, parquet._BYTES // MIB),
+    told("limio_async/sync_jobs/sinks/parquet.py", "ends after {:,} rows or {} MiB.", parquet._ROWS, parquet._BYTES // MIB),
     told(SYNC, "a transaction in SQLite that lasted longer than {:g} seconds", sqlite._WAIT),
     told(SYNC, "(PostgreSQL is waited for {} seconds, since", postgres._PATIENCE.removesuffix("s")),
     told(SYNC, '`mode="{}"`, the default', default(source, "mode")),

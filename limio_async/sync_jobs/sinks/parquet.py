@@ -20,7 +20,7 @@ _BYTES = 32 * 1024 * 1024
 class ParquetSink(FileSink):
     """DIR/TABLE.parquet: the table's columns, typed, and the raw item beside; zstd.
 
-    Row groups have at most 20,000 rows or 32 MiB of items.
+    A row group ends after 20,000 rows or 32 MiB.
     """
 
     def _file_name(self, table: Table) -> str:
