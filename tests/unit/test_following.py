@@ -684,3 +684,9 @@ async def test_what_was_forgotten_where_the_overlap_begins_may_come_again(beyond
     else:
         with pytest.raises(errors.ForeignCheckpoint, match="give a shorter overlap="):
             followed(at, overlap / 1e6)
+
+
+def test_what_was_known_before_counts_like_what_came() -> None:
+    rows = Rows.of([Row("a", 10), Row("b", 30), Row("c", 20)])
+    assert (rows.newest, rows.final, rows.steps(5), rows.steps(15)) == (30, 20, (True, True), (True, True))
+    assert Rows.of([Row("a", 10), Row("b", 30)]).steps(5) == (True, False)

@@ -17,7 +17,7 @@ from limio_async import errors
 from limio_async.api.endpoints import ENDPOINTS
 from limio_async.auth import NoAuth
 from limio_async.core.codec import read_response
-from limio_async.core.identity import Judge, says_yes, tells_of_error, told_beside
+from limio_async.core.identity import Judge, no_in, says_yes, tells_of_error, told_beside
 from limio_async.core.listing import BadItem
 from limio_async.core.session import Session
 from limio_async.core.wire import Redirect, Response
@@ -498,3 +498,10 @@ def test_a_short_answer_says_what_a_long_one_says(
     body = json.dumps(fields, indent=indent, ensure_ascii=not beside.startswith("\u00e9")).encode()
     long = json.dumps({**fields, "more": "y" * 2_000}, indent=indent).encode()
     assert told_beside(body) == told_beside(long)
+
+
+def test_of_several_signs_of_a_no_the_first_is_named() -> None:
+    fields = {name: msgspec.Raw(b'"no"') for name in ("Fault", "error", "message")}
+    assert no_in(fields, some=False) == no_in(fields, some=True) == "Fault"
+    assert no_in({"message": msgspec.Raw(b'"no"')}, some=False) == "message"
+    assert no_in({"message": msgspec.Raw(b'"no"')}, some=True) == ""

@@ -83,3 +83,12 @@ def test_a_page_of_one_item_cannot_be_smaller_and_one_without_a_size_begins_at_t
     assert size.shrinks(too_large, again=True)
     assert size.now == SERVERS_OWN // 2
     assert not PageSize("listThings", WHOLE, None, {}).shrinks(too_large, again=True)
+
+
+def test_a_walk_whose_size_was_no_problem_leaves_what_another_has_learned() -> None:
+    known: dict[str, int] = {}
+    size = PageSize("listThings", KEY, 100, known)
+    other = PageSize("listThings", KEY, 100, known)
+    assert other.shrinks(GATEWAY, again=True)
+    assert sizes_of(size, 7) == [100] * 7
+    assert known == {"listThings": 50}

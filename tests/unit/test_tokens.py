@@ -366,3 +366,14 @@ def test_a_file_has_the_rights_that_the_user_wants_and_a_private_one_is_the_owne
         os.umask(before)
     found = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
     assert found == {"open": 0o666 & ~mask, "private": 0o600 & ~mask}
+
+
+def test_what_a_killed_process_left_half_written_is_in_the_way_of_a_private_file_only(tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(b"left by another process, and longer")
+    with pytest.raises(FileExistsError), replacing(tmp_path / "private", part=part, private=True):
+        pass
+    assert part.read_bytes().startswith(b"left")
+    with replacing(tmp_path / "open", part=part) as file:
+        file.write(b"new")
+    assert (tmp_path / "open").read_bytes() == b"new"

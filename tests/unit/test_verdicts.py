@@ -101,6 +101,16 @@ async def test_whoever_wants_no_error_is_told_by_the_report(
     assert resumed.report.hits == 5
 
 
+@pytest.mark.parametrize(("verify", "warnings"), [("raise", 1), ("warn", 1), ("off", 0)])
+async def test_where_nothing_is_promised_for_certain_a_fault_is_a_warning_at_most(
+    verify: Any, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    listing, _ = walk(msgspec.structs.replace(OPAQUE, hits="hits"), page("1", hits=3), verify=verify)
+    with caplog.at_level(logging.WARNING):
+        assert await ids(listing) == ["1"]
+    assert (len(caplog.records), listing.report.complete) == (warnings, False)
+
+
 async def test_what_was_promised_once_is_not_taken_back_by_a_later_page() -> None:
     listing, _ = walk(SCROLL, scroll_page("1", hits=3), scroll_page("2", hits=2), scroll_page(hits=2))
     with pytest.raises(errors.IncompleteListing) as caught:

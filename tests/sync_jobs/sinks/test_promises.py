@@ -28,6 +28,7 @@ from limio_async.sync_jobs.ledger import (
     stream_row,
 )
 from limio_async.sync_jobs.sinks import open_sink
+from limio_async.sync_jobs.sinks.values import halved_pair
 from limio_async.sync_jobs.tables import Change, Column, Row, Table, Unseen, Written
 from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
 
@@ -429,3 +430,11 @@ def test_a_time_is_the_same_instant_whatever_its_zone(url: str) -> None:
         write(sink, [(f"m-{n}", AT.astimezone(zone)) for n, zone in enumerate(zones)], table)
         rows = list(sink.rows(table))
     assert [row["at"] for row in rows] == [AT] * len(zones)
+
+
+@pytest.mark.parametrize(
+    ("raw", "half"),
+    [(rb'"\ud83d\ude00"', False), (rb'"\ud83d"', True), (rb'"\ude00\ud83d"', True), (rb'"\\ud83d"', False)],
+)
+def test_half_a_surrogate_pair_is_told_from_a_whole_one(raw: bytes, half: bool) -> None:
+    assert halved_pair(raw) is half
