@@ -143,6 +143,13 @@ def test_only_a_method_of_a_resource_can_be_explained() -> None:
         limio.explain(limio.warmup)
 
 
+def test_a_body_that_is_no_text_can_be_explained_too() -> None:
+    limio = Limio("limio.test", transport=ScriptedTransport())
+    said = limio.explain(limio.orders.submit, msgspec.Raw(b'{"a": "\xff"}'))
+    assert said.body == b'{"a": "\xff"}'
+    assert '--data-binary \'{"a": "�"}\'' in str(said)
+
+
 def test_a_client_without_credentials_explains_which_a_call_would_take() -> None:
     limio = Limio("limio.test", transport=ScriptedTransport())
     assert limio.explain(limio.subscriptions.get, "sub-1").headers["authorization"] == "Bearer ***"

@@ -6,7 +6,9 @@ import asyncio
 import gc
 import logging
 import math
-from typing import Any
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -596,6 +598,26 @@ async def test_no_read_ahead_where_none_is_wanted() -> None:
     async for item in listing:
         await asyncio.sleep(0.001)
         assert len(transport.requests) == int(item.id) + 1
+
+
+async def test_whoever_ends_a_walk_waits_for_the_request_that_was_ahead() -> None:
+    ended: list[str] = []
+
+    async def slow(request: Request) -> Response:
+        try:
+            await asyncio.sleep(100)
+        finally:  # a connection that takes its time to close
+            await asyncio.sleep(0.01)
+            ended.append(request.operation)
+        raise AssertionError
+
+    listing, _ = walk(KEY, page("1", cursor="a"), page("2", cursor="b"), slow)
+    async with aclosing(cast("AsyncGenerator[Item]", aiter(listing))) as items:
+        async for item in items:
+            await asyncio.sleep(0.001)
+            if item.id == "2":
+                break
+    assert ended == ["listThings"]
 
 
 async def test_breaking_out_leaves_no_task_behind_and_loses_nothing() -> None:

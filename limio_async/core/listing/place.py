@@ -192,7 +192,7 @@ class Place(Generic[T]):
         if seen is None or not self.by_id:
             return 0
         page = self.in_hand
-        if page is None or self.used_up:
+        if page is None:
             return seen.owed
         return seen.owed + page.length - self.behind - (len(page.places) - self.taken)
 
