@@ -305,7 +305,8 @@ def test_a_thousand_findings_are_told_apart_and_what_comes_then_is_counted_toget
 
 @pytest.mark.parametrize(
     ("value", "looks"),
-    [("2026-01-02", "a date"), ("2026-01-0x", "a string of 10 characters"), ("a", "a string of 1 character"), ("ab", "a string of 2 characters"), ({"a": 1}, "an object of 1 member"), ({}, "an object of 0 members")],
+    [(None, "null"), (True, "true or false"), (1, "a number"), (0.5, "a number"), ("", "an empty string"), ([1], "a list of 1"), ([], "a list of 0"),
+     ("123", "a string of 3 characters, all digits"), ("2026-01-02T03:04:05Z", "a date and time"), ("2026-01-02", "a date"), ("2026-01-0x", "a string of 10 characters"), ("a", "a string of 1 character"), ("ab", "a string of 2 characters"), ({"a": 1}, "an object of 1 member"), ({}, "an object of 0 members")],
 )  # fmt: skip
 def test_one_is_told_as_one(value: Any, looks: str) -> None:
     drift = Drift(Offer)

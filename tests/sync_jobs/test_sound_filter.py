@@ -524,6 +524,22 @@ def test_the_command_line_says_it_while_it_runs_at_the_end_and_in_the_status(
 # --- dlt
 
 
+def test_dlt_is_told_where_no_item_tells_when_it_was_changed(
+    tenant: RawTenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.chdir(tmp_path)
+    for item in tenant.items.values():
+        for field in ("modified", "version_date"):
+            item["data"].pop(field, None)
+    target = dlt.destinations.duckdb(str(tmp_path / "tenant.duckdb"))
+    pipeline = dlt.pipeline("limio", destination=target, dataset_name="limio")
+    pipeline.run(source(["offers"], client=lambda: Limio(tenant.url, auth=ApiKey("public_key"))))
+    said = [record.message for record in caplog.records if "listed in full" in record.message]
+    assert said == ["offers: listed in full: no item tells when it was changed"]
+
+
 @pytest.mark.parametrize(
     ("tenant", "since"),
     [("sees", None), ("hides", None), ("hides", timedelta(days=1, hours=1))],
