@@ -17,7 +17,7 @@ import pytest
 from rich.pretty import pretty_repr
 
 from limio_async import errors
-from limio_async._durable import replacing
+from limio_async._durable import removed, replacing
 from limio_async.auth import FileTokenStore, MemoryTokenStore, StoredToken, TokenStore
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
 from limio_async.core.wire import Response
@@ -377,3 +377,16 @@ def test_what_a_killed_process_left_half_written_is_in_the_way_of_a_private_file
     with replacing(tmp_path / "open", part=part) as file:
         file.write(b"new")
     assert (tmp_path / "open").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted where Linux lists them")
+def test_files_that_are_replaced_leave_nothing_open(tmp_path: Path) -> None:
+    def opened() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = opened()
+    for _ in range(20):
+        with replacing(tmp_path / "file", part=tmp_path / "part") as file:
+            file.write(b"x")
+        removed(tmp_path / "file")
+    assert opened() <= before + 2

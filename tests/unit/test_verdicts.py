@@ -111,6 +111,15 @@ async def test_where_nothing_is_promised_for_certain_a_fault_is_a_warning_at_mos
     assert (len(caplog.records), listing.report.complete) == (warnings, False)
 
 
+async def test_at_the_end_of_a_list_its_pages_are_remembered_no_longer() -> None:
+    listing, _ = walk(KEY, page("1", cursor="a"), page("2", cursor="b"), page("3"))
+    kept = []
+    async for _ in listing.pages():
+        kept.append(len(listing.checkpoint().pages))
+    assert kept == [1, 2, 0]
+    assert listing.checkpoint().pages == ()
+
+
 async def test_what_was_promised_once_is_not_taken_back_by_a_later_page() -> None:
     listing, _ = walk(SCROLL, scroll_page("1", hits=3), scroll_page("2", hits=2), scroll_page(hits=2))
     with pytest.raises(errors.IncompleteListing) as caught:
