@@ -767,6 +767,22 @@ def test_nothing_shows_a_secret() -> None:
     ]
 
 
+async def test_a_credential_says_of_which_scheme_it_is() -> None:
+    async def token() -> str:
+        return SECRET
+
+    given: list[Any] = [
+        ApiKey(SECRET),
+        BearerToken(SECRET),
+        BearerToken(token),
+        SessionToken(SECRET),
+        ClientCredentials("id", SECRET),
+    ]
+    found = [await one.credential(("key", "bearer", "session"), Endpoint()) for one in given]
+    schemes = [one and one.scheme for one in found]
+    assert schemes == ["key", "bearer", "bearer", "session", "bearer"]
+
+
 async def test_no_credentials_are_none_and_cannot_be_renewed() -> None:
     strategy = NoAuth()
     refused = Credential(scheme="bearer", authorization="Bearer other")

@@ -379,7 +379,9 @@ def test_what_a_killed_process_left_half_written_is_in_the_way_of_a_private_file
     assert (tmp_path / "open").read_bytes() == b"new"
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted where Linux lists them")
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="open files are counted where Linux lists them"
+)
 def test_files_that_are_replaced_leave_nothing_open(tmp_path: Path) -> None:
     def opened() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
