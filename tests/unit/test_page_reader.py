@@ -147,7 +147,7 @@ def test_what_is_odd_is_left_to_the_careful_way(body: bytes) -> None:
     assert PageReader[Thing](OFFERS, Thing).read(body) is None
 
 
-@pytest.mark.parametrize("hits", [b"1e999", b"[1, 2]", b"true", b'{"value": []}'])
+@pytest.mark.parametrize("hits", [b"1e999", b"-1.0", b"-1", b"0.5", b"[1, 2]", b"true", b'{"value": []}'])
 def test_hits_that_are_no_number_are_odd(hits: bytes) -> None:
     head = read_head("listOffers", CATALOG, b'{"hits": %b, "items": []}' % hits)
     assert (head.hits, head.exact, head.odd_hits) == (None, False, True)
