@@ -91,7 +91,6 @@ class Rungs:
         sending.has_time_until(self._limiter.opens_at)
         self._lifetime.check()
         sending.begins()
-        sending.time_left()
         sending.came_to(ANSWER)
         self._quota.repay(0)
 

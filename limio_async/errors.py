@@ -37,6 +37,7 @@ Errors carry facts, never request objects: no token can reach a crash report thr
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 __all__ = [
@@ -82,6 +83,8 @@ class LimioError(Exception):
 
     attempts: Sequence[Any] = ()
     """What was tried before giving up, oldest first: `limio_async.core.wire.Attempt` values."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """Those headers of the answer that help support: request ids, date, content type. Empty where none came."""
 
     def __init__(self, message: str, *, operation: str = "") -> None:
         super().__init__(f"{operation}: {message}" if operation else message)
@@ -91,9 +94,19 @@ class LimioError(Exception):
         """The operation's id in the API description, such as `getObject`."""
 
     @property
+    def request_id(self) -> str | None:
+        """The answer's `x-request-id`, `x-amzn-requestid` or `x-amz-cf-id`, the first that it has."""
+        return request_id_of(self.headers)
+
+    @property
     def message(self) -> str:
         """The whole text, as `str()`: crash reporters show this attribute where an exception has it."""
         return str(self)
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return what support asks for: the first of the *headers* that name a request."""
+    return headers.get("x-request-id") or headers.get("x-amzn-requestid") or headers.get("x-amz-cf-id")
 
 
 def _restored(kind: type[LimioError], args: tuple[Any, ...], state: Mapping[str, Any]) -> LimioError:
@@ -140,8 +153,7 @@ class ApiError(LimioError):
         """What the answer's body says, shortened to one line; empty if it says nothing."""
         self.body = body
         """The answer's body, at most its first 2 KiB."""
-        self.headers: Mapping[str, str] = headers or {}
-        """Those headers of the answer that help support: request ids, date, content type."""
+        self.headers = headers or {}
         self.retry_after = retry_after
         """Seconds the server asked to wait, where it said so."""
 

@@ -76,7 +76,7 @@ class Ladder:
         except TimeoutError:
             if not scope.expired:  # raised by a strategy of the caller's
                 raise
-            sending.cut()
+            sending.cut("cut by the deadline")
             error: LimioError = _past_deadline(request.operation, limit, left=sending.left)
         except LimioError as failed:
             late = scope.expired and isinstance(failed, AnswerLost)
@@ -177,10 +177,9 @@ class Ladder:
             await self._limiter.acquire(self._lane)
         try:  # a slot is held on the wire only, never while waiting to send again
             self.lifetime.check()
-            sending.begins()
             outcome: Response | TransportError
             try:
-                outcome = await self._transport.send(request, timeout=sending.time_left())
+                outcome = await self._transport.send(request, timeout=sending.begins())
             except TransportError as error:
                 outcome = error
             self._limiter.learn(outcome, _asked_to_wait(outcome))

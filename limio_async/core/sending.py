@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from functools import lru_cache
 
 import msgspec
 
 from limio_async.core.outcome import is_unclear, left_open
 from limio_async.core.wire import Attempt, Request, Response
-from limio_async.errors import TransportError, Unreadable
+from limio_async.errors import TransportError, Unreadable, request_id_of
 
 __all__ = ["Sending"]
 
@@ -28,6 +29,7 @@ class Sending:
         self.attempts: list[Attempt] = []
         self._in_flight = False
         self._left = False
+        self._start = self._began = 0.0
 
     @property
     def left(self) -> bool:
@@ -38,23 +40,22 @@ class Sending:
         """Whether *moment* (loop time) lies before the deadline: what cannot be in time is not begun."""
         return moment < self.deadline
 
-    def time_left(self) -> float:
-        """Seconds until the deadline."""
-        return max(0.001, self.deadline - asyncio.get_running_loop().time())
-
-    def begins(self) -> None:
-        """Note that the request leaves."""
+    def begins(self) -> float:
+        """Note that the request leaves; return the seconds until the deadline."""
         self._in_flight = True
+        self._start, self._began = time.time(), asyncio.get_running_loop().time()
+        return max(0.001, self.deadline - self._began)
 
     def came_to(self, outcome: Response | TransportError | Unreadable) -> None:
         """Note what came of the attempt."""
         self._in_flight = False
         if isinstance(outcome, Response):
-            attempt, left = _answered(outcome.status)
+            reason, left = _answered(outcome.status)
+            attempt = self._ended(outcome.status, reason, request_id_of(outcome.headers))
         else:
-            attempt, left = _failed(type(outcome).__name__), left_open(outcome)
-            if isinstance(outcome, Unreadable):  # of its encoding or size, before anything was read
-                attempt = msgspec.structs.replace(attempt, status=outcome.status)
+            left = left_open(outcome)  # unreadable for its encoding or size, before anything was read
+            status = outcome.status if isinstance(outcome, Unreadable) else None
+            attempt = self._ended(status, type(outcome).__name__, outcome.request_id)
         self._left = self._left or left
         self.attempts.append(attempt)
         _log.debug("%s: %s %s", self.request.operation, self.request.method, attempt.reason)
@@ -64,18 +65,22 @@ class Sending:
         last = self.attempts[-1] = msgspec.structs.replace(self.attempts[-1], waited=seconds)
         _log.info("%s: %s, sending again in %.2f s", self.request.operation, last.reason, seconds)
 
-    def cut(self) -> None:
-        """Note that the deadline struck, whatever the call was waiting for."""
+    def cut(self, reason: str) -> None:
+        """Note that the call ended for *reason*, whatever it was waiting for."""
         if self._in_flight:
-            self.attempts.append(Attempt(status=None, reason="cut by the deadline"))
+            self.attempts.append(self._ended(None, reason))
+
+    def _ended(self, status: int | None, reason: str, request_id: str | None = None) -> Attempt:
+        return Attempt(
+            status=status,
+            reason=reason,
+            start=self._start,
+            duration=asyncio.get_running_loop().time() - self._began,
+            request_id=request_id,
+        )
 
 
 @lru_cache(maxsize=64)
-def _answered(status: int) -> tuple[Attempt, bool]:
-    """Return what an attempt with an answer is in the list of them, and whether it is left open."""
-    return Attempt(status=status, reason=f"status {status}"), is_unclear(status)
-
-
-@lru_cache(maxsize=64)
-def _failed(reason: str) -> Attempt:
-    return Attempt(status=None, reason=reason)
+def _answered(status: int) -> tuple[str, bool]:
+    """Return the reason of an attempt with an answer, and whether it is left open."""
+    return f"status {status}", is_unclear(status)

@@ -107,14 +107,21 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
         return [("scheme", self.scheme)]
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One try of a call: what came of it and how long the call then waited."""
 
     status: int | None
     """None where no answer came."""
     reason: str
+    """`status 200`, the name of an error, `cut by the deadline`, or `cancelled`."""
     waited: float = 0.0
     """Seconds waited after this attempt."""
+    start: float = 0.0
+    """When it left, in seconds since 1970 on this machine's clock."""
+    duration: float = 0.0
+    """Seconds until its answer was whole, or until it ended without one."""
+    request_id: str | None = None
+    """What its answer is called in the logs of the other side."""
 
 
 class Redirect(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import Any
 
 import pytest
@@ -89,6 +90,30 @@ async def test_a_call_tells_its_attempts_whether_it_ends_well_or_badly(virtual_t
         await session.call(GET, {"id": "1"}, trace=trace)
     assert [one.reason for one in trace] == ["AnswerLost", "status 200", "status 404"]
     assert trace[0].waited > 0
+
+
+async def test_an_attempt_tells_when_it_left_how_long_it_took_and_what_support_asks_for(
+    virtual_time: Any,
+) -> None:
+    async def slowly(request: Request) -> Response:
+        await asyncio.sleep(2.5)
+        return answer({}, 404, headers={"x-amz-cf-id": "cf", "x-amzn-requestid": "gateway"})
+
+    begun = time.time()
+    with pytest.raises(errors.NotFound) as caught:
+        await call(ScriptedTransport(answer({}, 503, headers={"x-request-id": "first"}), slowly), GET)
+    refused, last = caught.value.attempts
+    assert (refused.status, refused.duration, refused.request_id) == (503, 0, "first")
+    assert (last.status, last.duration, last.request_id) == (404, pytest.approx(2.5), "gateway")
+    assert begun <= refused.start <= last.start <= time.time()
+
+
+async def test_an_attempt_without_an_answer_tells_how_long_that_took(virtual_time: Any) -> None:
+    with pytest.raises(errors.DeadlineExceeded) as caught:
+        await call(ScriptedTransport(lambda _: asyncio.sleep(60)), GET, timeout=4.0)
+    (only,) = caught.value.attempts
+    assert (only.status, only.reason, only.request_id) == (None, "cut by the deadline", None)
+    assert only.duration == pytest.approx(4.0)
 
 
 async def test_attempts_are_limited(virtual_time: Any) -> None:
