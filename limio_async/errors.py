@@ -12,7 +12,7 @@ LimioError
 │   ├── NotFound          404
 │   ├── Conflict          409: the name is taken
 │   ├── Locked            423: a pending change blocks this
-│   ├── TooManyRequests   429: wait (`retry_after`, seconds)
+│   ├── TooManyRequests   408, 425, 429: wait (`retry_after`, seconds)
 │   ├── BadGateway        502: an upstream fault, or the payload is wrong
 │   └── ServerError       any other 5xx
 ├── UnknownOutcome        a write that may or may not have happened: look before sending it again
@@ -183,7 +183,7 @@ class Locked(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """429: too many requests; `retry_after` tells how many seconds to wait, where the answer said so."""
+    """429, also 408 and 425: not now; `retry_after` tells how many seconds to wait, where the answer said so."""
 
 
 class BadGateway(ApiError):

@@ -127,7 +127,7 @@ class Ladder:
             await asyncio.sleep(wait)
         if isinstance(outcome, TransportError):
             raise outcome
-        if outcome.status < 500 and outcome.status != 429:
+        if outcome.status < 500 and outcome.status not in retry.THROTTLED:
             self._quota.repay(spent)
         return outcome
 
@@ -226,7 +226,7 @@ def _past_deadline(operation: str, limit: float, *, left: bool) -> DeadlineExcee
 
 def _asked_to_wait(outcome: Response | TransportError) -> float | None:
     """How long the server wants to be left in peace, within reason."""
-    if isinstance(outcome, Response) and outcome.status in {429, 503}:
+    if isinstance(outcome, Response) and (outcome.status == 503 or outcome.status in retry.THROTTLED):
         asked = retry.retry_after(outcome)
         return asked and min(asked, _LONGEST_CLOSURE)
     return None

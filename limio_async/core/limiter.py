@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Literal
 
+from limio_async.core.retry import THROTTLED
 from limio_async.core.wire import Response
 from limio_async.errors import AnswerLost, TransportError
 
@@ -21,7 +22,7 @@ _CALM = 1.0
 class Limiter:
     """A ceiling that gives way under load and grows back, a pace, and two lanes.
 
-    *ceiling* is the most requests on the wire at once. A 429, a 503 or a lost answer halves what is allowed
+    *ceiling* is the most requests on the wire at once. A 429 (or 408, 425), a 503 or a lost answer halves what is allowed
     (at most once a second), each success adds a little. *rate* is the most requests per second. Background
     calls leave a quarter of the slots, at least one where there are several, to interactive ones, which also
     go first when both wait. After a `Retry-After` nothing leaves before its time. Who waits holds no slot.
@@ -87,7 +88,7 @@ class Limiter:
         status = outcome.status if isinstance(outcome, Response) else None
         if asked_to_wait:
             self._opens_at = max(self._opens_at, asyncio.get_running_loop().time() + asked_to_wait)
-        if status in {429, 503} or isinstance(outcome, AnswerLost):
+        if status == 503 or status in THROTTLED or isinstance(outcome, AnswerLost):
             now = asyncio.get_running_loop().time()
             if now - self._shrunk_at >= _CALM:
                 self._shrunk_at = now

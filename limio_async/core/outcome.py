@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from limio_async import errors
-from limio_async.core.retry import retry_after
+from limio_async.core.retry import THROTTLED, retry_after
 from limio_async.core.wire import Attempt, Request, Response, Retry
 from limio_async.core.words import words_of
 
@@ -194,7 +194,7 @@ def _error_type(status: int) -> type[errors.ApiError]:
             return errors.Conflict
         case 423:
             return errors.Locked
-        case 429:
+        case _ if status in THROTTLED:
             return errors.TooManyRequests
         case 502:
             return errors.BadGateway

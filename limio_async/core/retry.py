@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from itertools import islice
@@ -13,12 +15,21 @@ import backoff
 from limio_async.core.wire import Response, Retry
 from limio_async.errors import AnswerLost, NeverSent, TransportError
 
-__all__ = ["RetryQuota", "may_resend", "retry_after", "wait_before_resend"]
+__all__ = ["LATE", "THROTTLED", "RetryQuota", "may_resend", "retry_after", "wait_before_resend"]
+
+THROTTLED = frozenset({408, 425, 429})
+"""Not executed, and may be later: it came too slowly, too early, or with too many others."""
+LATE = frozenset({504, 520, 521, 522, 523, 524, 529, 530})
+"""No answer from behind a gateway; from 520 on as Cloudflare and others say it."""
 
 _BASE = 0.25
 _BASE_THROTTLED = 1.0
 _LONGEST = 20.0
-_SECONDS = re.compile(r"[0-9]{1,10}")  # str.isdigit() would take "²" for a number
+_NUMBER = re.compile(r"[0-9]{1,13}(?:\.[0-9]*)?|\.[0-9]+")  # str.isdigit() would take "²" for one
+_ONE_OF_SEVERAL = re.compile(
+    r"(?:[A-Za-z]+,(?=\s*[0-9]+[\s-][A-Za-z]))?[^,]+"
+)  # a date may have a comma in it
+_LONGEST_CREDIBLE = 1e10
 
 
 def may_resend(outcome: Response | TransportError, retry: Retry) -> bool:
@@ -26,9 +37,11 @@ def may_resend(outcome: Response | TransportError, retry: Retry) -> bool:
     match outcome:
         case NeverSent():
             return True
-        case Response(status=429):
+        case Response(status=status) if status in THROTTLED:
             return retry != "once"  # an upstream may have passed it on after it began
-        case Response(status=500 | 502 | 503 | 504) | AnswerLost():
+        case Response(status=status) if status in LATE or status in {500, 502, 503}:
+            return retry in {"safe", "idempotent"}
+        case AnswerLost():
             return retry in {"safe", "idempotent"}
         case _:
             return False
@@ -41,7 +54,7 @@ def wait_before_resend(
 
     What the server asks for in `Retry-After` is a floor: jitter only adds to it.
     """
-    throttled = isinstance(outcome, Response) and outcome.status == 429
+    throttled = isinstance(outcome, Response) and outcome.status in THROTTLED
     ceilings = backoff.expo(base=2, factor=_BASE_THROTTLED if throttled else _BASE, max_value=_LONGEST)
     ceiling = next(islice(ceilings, resends, None))  # backoff's generators open with an empty yield
     wait = jitter(ceiling)
@@ -62,7 +75,7 @@ class RetryQuota:
 
     def spend(self, outcome: Response | TransportError) -> int:
         """The cost of one more resend, now spent; 0 if there is not enough left."""
-        throttled = isinstance(outcome, Response) and outcome.status == 429
+        throttled = isinstance(outcome, Response) and outcome.status in THROTTLED
         cost = 5 if throttled else 14
         if cost > self._left:
             return 0
@@ -75,16 +88,29 @@ class RetryQuota:
 
 
 def retry_after(response: Response) -> float | None:
-    """Seconds that `Retry-After` asks to wait; None if it is absent or garbage, 0 if its date is past.
+    """Seconds that `Retry-After` or `Retry-After-Ms` asks to wait; None if absent or garbage, 0 if its date is past.
 
-    A date is read against the answer's own `Date`, so that a wrong clock on either side does no harm
-    (RFC 9110, section 10.2.3).
+    A fraction is rounded up, and the longest of several counts. A date is read against the answer's own `Date`, so that
+    a wrong clock on either side does no harm (RFC 9110, section 10.2.3), without one against the clock of this machine.
     """
-    value = response.headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(value):
-        return float(value)
-    then, now = _moment(value), _moment(response.headers.get("date", ""))
-    return None if then is None or now is None else max(0.0, then - now)
+    return max(_asked(response), default=None)
+
+
+def _asked(response: Response) -> Iterator[float]:
+    for one in _ONE_OF_SEVERAL.findall(response.headers.get("retry-after", "")):
+        if (seconds := _number(one)) is not None:
+            yield float(math.ceil(seconds))
+        elif (then := _moment(one)) is not None:
+            now = _moment(response.headers.get("date", ""))
+            yield max(0.0, then - (time.time() if now is None else now))
+    for one in response.headers.get("retry-after-ms", "").split(","):
+        if (milliseconds := _number(one)) is not None:
+            yield milliseconds / 1000
+
+
+def _number(text: str) -> float | None:
+    number = float(text) if _NUMBER.fullmatch(text := text.strip()) else math.inf
+    return number if number < _LONGEST_CREDIBLE else None
 
 
 def _moment(text: str) -> float | None:

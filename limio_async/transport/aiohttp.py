@@ -35,6 +35,7 @@ _READ_AT_ONCE = 1024 * 1024
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity", "none", "binary", "8bit", "7bit", "utf-8", "utf8", "ascii", "us-ascii"})
 """What stands where the encoding should, on bodies that have none."""
+_WAITS = frozenset({"retry-after", "retry-after-ms"})
 _LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
 """Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
 request leaves; then nobody knows whether it was read, which costs a scroll its page and an order its answer."""
@@ -82,6 +83,9 @@ class AiohttpTransport:
             ) as answer:
                 body = await self._body(answer, request.operation)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
+                if answer.status >= 400:
+                    for name in _WAITS & headers.keys():
+                        headers[name] = ", ".join(answer.headers.getall(name))
         except (aiohttp.ClientError, TimeoutError, BrokenOff) as error:
             ours = translated(error, request.operation)
         except TransportError as error:  # from the middleware, which does not know the operation

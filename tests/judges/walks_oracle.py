@@ -180,8 +180,8 @@ def _had_to_ride_out(tenant: ListTenant, outcome: Outcome) -> bool:
     status, lost = entry.reply.status, entry.reply.fault in RESENT
     may_restart = options.get("restarts", 2) > 0
     if s.kind in {"key", "whole"} or "queryMore" not in entry.target:
-        return status in {429, 500, 502, 503, 504} or lost
-    if status == 429 or (s.kind == "scroll" and status in EXPIRED and may_restart):
+        return status in {408, 425, 429, 500, 502, 503, 504} or lost
+    if status in {408, 425, 429} or (s.kind == "scroll" and status in EXPIRED and may_restart):
         return True
     return lost and options.get("on_ambiguous") == "restart" and may_restart
 

@@ -318,11 +318,12 @@ async def test_an_object_that_is_gone_meanwhile_does_not_stop_the_job(
     assert only(await run_job("subscriptions", hydrate=True)).updated == 1
 
 
+@pytest.mark.parametrize("status", [408, 425, 429, 503, 522])
 async def test_what_cannot_be_fetched_now_is_asked_for_again_by_the_next_run(
-    world: World, sink: MemorySink, run_job: RunJob
+    world: World, sink: MemorySink, run_job: RunJob, status: int
 ) -> None:
     unlucky = list(world.ids("subscriptions"))[7]
-    world.faults.on("getObject", where={"id": unlucky}).status(503)
+    world.faults.on("getObject", where={"id": unlucky}).status(status)
     report = only(await run_job("subscriptions", hydrate=True, attempts=1))
     assert (report.status, report.missing, report.quarantined, report.deleted) == ("incomplete", 1, 1, 0)
     assert list(sink.rows(STREAMS)) == []

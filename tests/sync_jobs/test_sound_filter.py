@@ -341,6 +341,18 @@ async def test_a_tenant_that_is_down_while_it_is_asked_fails_the_stream_and_ever
     assert report.watermark is None
 
 
+@pytest.mark.parametrize("status", [408, 425, 429])
+async def test_a_filter_that_is_not_answered_for_now_is_not_a_refused_one(
+    tenant: RawTenant, sink: MemorySink, tmp_path: Path, status: int
+) -> None:
+    await sync(tenant, sink, tmp_path / "state")
+    tenant.before_answer = lambda request: (
+        web.json_response({}, status=status) if "opt.modifiedAfter" in request.query else None
+    )
+    report = await sync(tenant, sink, tmp_path / "state")
+    assert (report.status, report.unfiltered) == ("failed", None)
+
+
 @hiding
 async def test_a_stopped_run_goes_on_as_one_that_asks_for_everything(
     tenant: RawTenant, tmp_path: Path, sink: MemorySink

@@ -127,6 +127,12 @@ TABLE = [
         longest_wait(1, 429),
         longest_wait(60, 503),
     ),
+    told(RELIABILITY, "| {}, {}, {} | 500, 502, 503, {}, 520 to 524, 529, 530 |", *sorted(retry.THROTTLED), min(retry.LATE)),
+    told(
+        RELIABILITY,
+        "for a server that they cannot reach ({}) is treated as a 504.",
+        in_words({frozenset({*range(520, 525), 529, 530}): "520 to 524, 529, 530"}, retry.LATE - {504}),
+    ),
     told(RELIABILITY, "no other call of the client is sent either, for at most {}.", in_words({60: "a minute"}, ladder._LONGEST_CLOSURE)),
     told(
         RELIABILITY,

@@ -60,6 +60,17 @@ async def test_interactive_calls_go_first_when_both_wait() -> None:
     assert order == ["interactive", "interactive", "background", "background"]
 
 
+@pytest.mark.parametrize("status", [408, 425, 429, 503])
+def test_each_sign_of_overload_halves_what_is_allowed(status: int, virtual_time: Any) -> None:
+    limiter = Limiter(16)
+
+    async def learn() -> None:
+        limiter.learn(answer({}, status), None)
+
+    asyncio.run(learn())
+    assert limiter.allowed == 8
+
+
 async def test_overload_halves_what_is_allowed_and_success_adds_back(virtual_time: Any) -> None:
     limiter = Limiter(16)
     for outcome in (BUSY, answer({}, 429), AnswerLost("gone")):

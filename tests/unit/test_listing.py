@@ -317,9 +317,15 @@ async def test_a_walk_that_failed_goes_on_where_it_stood(virtual_time: Any) -> N
     assert seen + await ids(listing) == ["1", "2"]
 
 
-async def test_a_scroll_page_refused_for_its_credentials_can_be_asked_for_again() -> None:
-    listing, _ = walk(SCROLL, scroll_page("1"), answer({}, 401), scroll_page("2"), scroll_page())
-    with pytest.raises(errors.Unauthorized):
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, errors.Unauthorized), *((n, errors.TooManyRequests) for n in (408, 425, 429))]
+)
+async def test_a_scroll_page_that_was_not_executed_can_be_asked_for_again(
+    status: int, kind: type[errors.LimioError], virtual_time: Any
+) -> None:
+    refusal = [answer({}, status)] * (1 if status == 401 else 3)
+    listing, _ = walk(SCROLL, scroll_page("1"), *refusal, scroll_page("2"), scroll_page())
+    with pytest.raises(kind):
         await ids(listing)
     assert await ids(listing) == ["2"]
 

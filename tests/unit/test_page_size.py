@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from limio_async.core.listing.page_size import SERVERS_OWN, PageSize
-from limio_async.errors import BadGateway, Forbidden, LimioError, Unreadable
+from limio_async.errors import ApiError, BadGateway, Forbidden, LimioError, Unreadable
 from tests.unit.helpers import KEY, SCROLL, WHOLE
 
 GATEWAY = BadGateway("too large", operation="listThings", status=502)
@@ -28,6 +28,12 @@ def test_three_good_pages_make_it_twice_as_large_up_to_what_was_wanted() -> None
     assert known == {"listThings": 88}
     assert sizes_of(size, 3) == [90, 90, 90]
     assert known == {}
+
+
+@pytest.mark.parametrize("status", [413, 502, 504, 520, 521, 522, 523, 524, 529, 530])
+def test_what_may_come_of_a_page_that_is_too_large_halves_it(status: int) -> None:
+    error = ApiError("too large", operation="listThings", status=status)
+    assert PageSize("listThings", KEY, 90, {}).shrinks(error, again=True)
 
 
 def test_a_bad_page_begins_the_count_of_good_ones_anew() -> None:

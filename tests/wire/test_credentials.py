@@ -57,6 +57,7 @@ TROUBLES = {
     "502 with HTML": Trouble(http(HTML, "502 Bad Gateway")),
     "503 for 2 s": Trouble(http(b"{}", "503 Busy", "retry-after: 2")),
     "504": Trouble(http(b"", "504 Gateway Timeout")),
+    "522": Trouble(http(HTML, "522 Origin")),
     # --- no
     "200 with an error": Trouble(http(b'{"error":"invalid_client"}'), errors.Unauthorized),
     "200 with errors": Trouble(http(b'{"errors":[{"message":"no"}]}'), errors.Unauthorized),
@@ -70,6 +71,8 @@ TROUBLES = {
     "409": Trouble(http(b"{}", "409 Conflict")),
     "423": Trouble(http(b"{}", "423 Locked")),
     "429": Trouble(http(b"{}", "429 Too Many"), errors.TooManyRequests),
+    "408": Trouble(http(b"{}", "408 Request Timeout"), errors.TooManyRequests),
+    "425": Trouble(http(b"{}", "425 Too Early"), errors.TooManyRequests),
     "302": Trouble(http(b"", "302 Found", "location: https://evil.invalid/")),
     # --- time
     "silence": Trouble(silence, errors.DeadlineExceeded, SHORT),
@@ -107,6 +110,17 @@ async def test_a_request_refused_with_401_did_not_happen_when_no_new_token_comes
     assert type(error) is trouble.error
     assert [one.status for one in error.attempts] == [401] * len(refusals)
     assert refusals
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 504, 520, 524, 529, 530])
+@pytest.mark.parametrize("retry", CALLS)
+async def test_a_token_is_asked_for_again_where_it_was_not_issued_for_now(status: int, retry: Any) -> None:
+    call = CALLS[retry]
+    async with raw_server(*call.before, call.answer, *call.after) as server:
+        server.tokens = [http(b"{}", f"{status} Later"), GOOD]
+        async with Limio(server.url, auth=ClientCredentials("id", CANARY), timeout=LONG) as limio:
+            assert await call.run(limio) == call.value
+    assert len(server.sent("/oauth2/token")) == 2
 
 
 async def failed(server: RawServer, trouble: Trouble, retry: Any) -> errors.LimioError:

@@ -220,7 +220,34 @@ FAULTS: Mapping[str, Fault] = {
     "429 for too long": Fault(
         http(b"{}", "429 Too Many", f"retry-after: {10 * LONG:.0f}"), always(1, errors.TooManyRequests)
     ),
+    "429 for a fraction": Fault(http(b"{}", "429 Too Many", "retry-after: 1.5"), NOT_EXECUTED),
+    "429 with two waits, one too long": Fault(
+        http(b"{}", "429 Too Many", f"Retry-After: {10 * LONG:.0f}", "retry-after: 1"),
+        always(1, errors.TooManyRequests),
+    ),
+    "429 with merged waits, one too long": Fault(
+        http(b"{}", "429 Too Many", f"retry-after: 1, {10 * LONG:.0f}"), always(1, errors.TooManyRequests)
+    ),
+    "429 for too many milliseconds": Fault(
+        http(b"{}", "429 Too Many", f"Retry-After-Ms: {10_000 * LONG:.0f}", "retry-after: 1"),
+        always(1, errors.TooManyRequests),
+    ),
+    "429 until the end of time": Fault(
+        http(b"{}", "429 Too Many", "retry-after: Fri, 31 Dec 2999 10:00:00 GMT"),
+        always(1, errors.TooManyRequests),
+    ),
+    "408": Fault(http(b"", "408 Request Timeout", close=True), NOT_EXECUTED),
+    "408 for 2 s": Fault(http(b"{}", "408 Request Timeout", "retry-after: 2"), NOT_EXECUTED),
+    "425": Fault(http(b"{}", "425 Too Early"), NOT_EXECUTED),
+    "425 for too long": Fault(
+        http(b"{}", "425 Too Early", f"retry-after: {10 * LONG:.0f}"), always(1, errors.TooManyRequests)
+    ),
     "500": Fault(http(b'{"message":"no"}', "500 Internal"), AMBIGUOUS),
+    **{
+        f"{status}": Fault(http(HTML, f"{status} Origin"), AMBIGUOUS)
+        for status in (520, 521, 522, 523, 524, 529, 530)
+    },
+    "599": Fault(http(b"{}", "599 Own"), always(1, errors.ServerError, scroll=LOST_PAGE, once=UNKNOWN)),
     "502 with HTML": Fault(http(HTML, "502 Bad Gateway"), AMBIGUOUS),
     "503 for 2 s": Fault(http(b"{}", "503 Busy", "retry-after: 2"), AMBIGUOUS),
     "a storm of 503": Fault(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import MutableMapping
 
+from limio_async.core.retry import LATE
 from limio_async.core.wire import Paging
 from limio_async.errors import ApiError, LimioError, Unreadable
 
@@ -12,7 +13,7 @@ __all__ = ["SERVERS_OWN", "TOO_LARGE", "PageSize"]
 
 _log = logging.getLogger("limio_async")
 
-TOO_LARGE = {413, 502, 504}
+TOO_LARGE = {413, 502} | LATE
 """What a server answers that may have had too much to send."""
 
 SERVERS_OWN = 50

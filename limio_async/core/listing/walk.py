@@ -22,6 +22,7 @@ from limio_async.core.listing.place import InHand, Place, Rewound
 from limio_async.core.listing.reader import PageReader, cursor_in_tail
 from limio_async.core.listing.repeats import id_of, watched
 from limio_async.core.outcome import error_for, note_answer
+from limio_async.core.retry import THROTTLED
 from limio_async.core.wire import ListEndpoint, Response
 from limio_async.errors import (
     AnswerLost,
@@ -42,7 +43,7 @@ TWO_WALKERS = "another iteration is walking this listing; give each a listing of
 
 _log = logging.getLogger("limio_async")
 _GONE = {400, 404, 410}
-_NOT_EXECUTED = {401, 403, 429}
+_NOT_EXECUTED = {401, 403} | THROTTLED
 
 
 class Walk(Generic[T]):
