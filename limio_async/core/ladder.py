@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from collections.abc import Collection
 
 import msgspec
@@ -12,7 +13,7 @@ from limio_async.core import retry
 from limio_async.core.deadline import Deadlines
 from limio_async.core.lifetime import Lifetime
 from limio_async.core.limiter import Lane, Limiter
-from limio_async.core.outcome import refuses_token, settled, without_credentials
+from limio_async.core.outcome import in_doubt, refuses_token, settled, without_credentials
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.sending import Sending
 from limio_async.core.wire import SCHEMES, Attempt, Credential, Request, Response, Scheme
@@ -30,6 +31,7 @@ from limio_async.errors import (
 
 __all__ = ["Ladder", "accepted", "with_credential"]
 
+_log = logging.getLogger("limio_async")
 _LONGEST_CLOSURE = 60.0
 _LONGEST_EXCHANGE = 60.0  # the deadline of the call that needs it mostly ends it before
 _TOKEN: tuple[Scheme, ...] = ("bearer",)
@@ -60,32 +62,44 @@ class Ladder:
         return view
 
     async def send(
-        self, request: Request, *, timeout: float | None = None
+        self, request: Request, *, timeout: float | None = None, trace: list[Attempt] | None = None
     ) -> tuple[Response, tuple[Attempt, ...]]:
-        """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
+        """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none.
+
+        *trace* gets the attempts, however it ends.
+        """
         self.lifetime.check()
         limit = self._timeout if timeout is None else timeout
         if not limit > 0:
             raise InvalidArgument("timeout must be positive", operation=request.operation)
         scope = self._deadlines.within(limit)
         sending = Sending(request)
+        failed: BaseException
         try:
             with scope:
                 sending.deadline = scope.when
                 response = await self._retrying(sending)
-        except TimeoutError:
-            if not scope.expired:  # raised by a strategy of the caller's
-                raise
-            sending.cut("cut by the deadline")
-            error: LimioError = _past_deadline(request.operation, limit, left=sending.left)
-        except LimioError as failed:
-            late = scope.expired and isinstance(failed, AnswerLost)
-            error = _past_deadline(request.operation, limit, left=sending.left) if late else failed
+        except BaseException as error:
+            failed = error
+            if scope.expired and isinstance(error, TimeoutError | TransportError):
+                sending.cut("cut by the deadline")
+                failed = _past_deadline(request.operation, limit, left=sending.left)
         else:
+            if trace is not None:
+                trace += sending.attempts
             return response, tuple(sending.attempts)
-        error = settled(error, request, left=sending.left)
-        error.attempts = tuple(sending.attempts)
-        raise error from None
+        if isinstance(failed, LimioError):
+            failed = settled(failed, request, left=sending.left)
+            failed.attempts = tuple(sending.attempts)
+        else:  # the caller is cancelled, or a strategy or a transport of the caller's fails
+            sending.cut("cancelled" if isinstance(failed, asyncio.CancelledError) else type(failed).__name__)
+            if sending.left and (doubt := in_doubt(request, sending.attempts)):
+                _log.warning("%s", doubt)  # asyncio.timeout() and others hide what is raised here
+                failed.add_note(str(doubt))
+                failed.__cause__ = failed.__cause__ or doubt
+        if trace is not None:
+            trace += sending.attempts
+        raise failed
 
     async def warm_up(self) -> None:
         """Get a token, over a connection that stays open."""
@@ -186,8 +200,10 @@ class Ladder:
         except Unreadable as error:  # too large to be read
             sending.came_to(error)
             raise
-        except asyncio.CancelledError:
-            if not sending.has_time_until(asyncio.get_running_loop().time()):
+        except asyncio.CancelledError as error:
+            if isinstance(error.__cause__, NeverSent):
+                sending.never_left()
+            elif not sending.has_time_until(asyncio.get_running_loop().time()):
                 self._limiter.learn(AnswerLost("cut by the deadline"), None)
             raise
         finally:

@@ -15,6 +15,7 @@ from limio_async.core.words import words_of
 
 __all__ = [
     "error_for",
+    "in_doubt",
     "is_unclear",
     "kept",
     "left_open",
@@ -137,6 +138,18 @@ def settled(error: errors.LimioError, request: Request, *, left: bool) -> errors
             return errors.AnswerLost(said, operation=request.operation)
         case _:
             return error
+
+
+def in_doubt(request: Request, attempts: Sequence[Attempt]) -> errors.LimioError | None:
+    """Return what to say of *request*, which left and was cut off there; None where it writes nothing."""
+    if request.retry not in {"once", "idempotent"} or request.operation in _NEVER_KEPT:
+        return None
+    said = f"{attempts[-1].reason} after it had left"
+    lost: errors.LimioError = errors.AnswerLost(f"{said}: it may have happened", operation=request.operation)
+    if request.retry == "once":
+        lost = _unknown(request.operation, said)
+    lost.attempts = tuple(attempts)
+    return lost
 
 
 def without_credentials(error: errors.LimioError, request: Request, *, again: bool) -> errors.LimioError:

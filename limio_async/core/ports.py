@@ -26,7 +26,8 @@ class Transport(Protocol):
         sends twice, never follows a redirect.
 
         After *timeout* seconds the caller cancels this: what has to be known by then, such as that there is
-        no connection, has to be found out before.
+        no connection, has to be found out before. Where it is cancelled and nothing left yet, a `NeverSent` as
+        the `__cause__` of the `CancelledError` says so; else the request counts as one that left.
         """
         ...
 

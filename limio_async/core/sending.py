@@ -27,14 +27,13 @@ class Sending:
         self.deadline = math.inf
         """Loop time."""
         self.attempts: list[Attempt] = []
-        self._in_flight = False
-        self._left = False
+        self._in_flight = self._left = self._unsent = False
         self._start = self._began = 0.0
 
     @property
     def left(self) -> bool:
         """Whether an attempt left of which nobody knows what came: in flight, lost, unreadable, or a 5xx."""
-        return self._left or self._in_flight
+        return self._left or (self._in_flight and not self._unsent)
 
     def has_time_until(self, moment: float) -> bool:
         """Whether *moment* (loop time) lies before the deadline: what cannot be in time is not begun."""
@@ -64,6 +63,10 @@ class Sending:
         """Note that the last attempt is followed by a pause and another attempt."""
         last = self.attempts[-1] = msgspec.structs.replace(self.attempts[-1], waited=seconds)
         _log.info("%s: %s, sending again in %.2f s", self.request.operation, last.reason, seconds)
+
+    def never_left(self) -> None:
+        """Note that the attempt, which is being cancelled, has not left."""
+        self._unsent = True
 
     def cut(self, reason: str) -> None:
         """Note that the call ended for *reason*, whatever it was waiting for."""

@@ -103,11 +103,11 @@ class Session:
         response: Response | None = None
         attempts: Sequence[Attempt] = ()
         try:
-            response, attempts = await self._ladder.send(request, timeout=timeout)
+            response, attempts = await self._ladder.send(request, timeout=timeout, trace=trace)
             answer = read_response(endpoint, response)
         except LimioError as error:
             outcome = error if response is None else settled(error, request, left=True)
-            attempts = outcome.attempts = attempts or error.attempts
+            outcome.attempts = attempts or error.attempts
             if isinstance(outcome, UnknownOutcome):
                 outcome.read_back = reader(self.call, self._endpoints, endpoint, args, body, outcome.body)
             if outcome is error:
@@ -122,9 +122,6 @@ class Session:
                 )
                 _log.warning("%s: a success, but the answer also says %s", endpoint.operation, shown)
             return answer
-        finally:
-            if trace is not None:
-                trace.extend(attempts)
 
     def list(
         self, endpoint: ListEndpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
@@ -175,10 +172,10 @@ class Session:
         return self._page_sizes
 
     async def send(
-        self, request: Request, *, timeout: float | None = None
+        self, request: Request, *, timeout: float | None = None, trace: _Attempts | None = None
     ) -> tuple[Response, tuple[Attempt, ...]]:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
-        return await self._ladder.send(request, timeout=timeout)
+        return await self._ladder.send(request, timeout=timeout, trace=trace)
 
     def start(self, walk: asyncio.Task[Any]) -> None:
         """Take note of a task that fetches ahead, so that closing the client ends it."""

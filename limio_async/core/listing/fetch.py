@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol
 
 import msgspec
@@ -39,7 +39,7 @@ class Sender(Protocol):
         """By operation: the page size that worked where a larger one did not."""
         ...
 
-    async def send(self, request: Request, *, timeout: float | None) -> Answer:
+    async def send(self, request: Request, *, timeout: float | None, trace: list[Attempt] | None) -> Answer:
         """Send until an answer is final."""
         ...
 
@@ -125,10 +125,12 @@ class Fetcher:
 
     async def _ask(self, cursor: Cursor | None) -> Answer:
         self.lost = self._paging.species.advances and cursor is not None
+        trace: list[Attempt] = []
         try:
-            response, attempts = await self._sender.send(self._request(cursor), timeout=self._timeout)
+            response, attempts = await self._sender.send(
+                self._request(cursor), timeout=self._timeout, trace=trace
+            )
         except LimioError as error:
-            self._count(error.attempts)
             left = (
                 error.left
                 if isinstance(error, DeadlineExceeded)
@@ -136,10 +138,12 @@ class Fetcher:
             )
             self.lost = self.lost and left
             raise
-        except Exception:  # of a strategy of the caller's: nothing left
-            self.lost = False
+        except Exception:  # of a strategy or a transport of the caller's
+            self.lost = self.lost and bool(trace) and trace[-1].status is None
             raise
-        self._count(attempts)
+        finally:
+            self.requests += len(trace)
+            self.retries += max(0, len(trace) - 1)
         self.lost = False
         if response.body.startswith(BOM):
             response = msgspec.structs.replace(response, body=response.body.removeprefix(BOM))
@@ -151,10 +155,6 @@ class Fetcher:
         return build_request(
             self._endpoint, self._args, query=query, retry=retry, headers=self._sender.headers
         )
-
-    def _count(self, attempts: Sequence[Attempt]) -> None:
-        self.requests += len(attempts)
-        self.retries += max(0, len(attempts) - 1)
 
 
 def _succeeded(task: asyncio.Task[Answer]) -> bool:
