@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
 
@@ -17,7 +18,7 @@ from limio_async.core.ports import Auth, Transport
 from limio_async.core.session import CallOptions, Resource, Session
 from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
 from limio_async.errors import ConfigurationError
-from limio_async.transport import AiohttpTransport, origin_of
+from limio_async.transport import AiohttpTransport, ClientSession, agreed_origin
 
 __all__ = ["Limio", "auth_from"]
 
@@ -29,13 +30,17 @@ class Limio(Resources):
     """A client of one Limio tenant; one for a whole process, shared by all its tasks.
 
     *host* is the tenant's host name or a base URL (plain `http://` for this machine only, or with
-    *plain_http*, which sends credentials for anyone to read). *auth* is a
+    *plain_http*, which sends credentials for anyone to read, and logs a warning). *auth* is a
     strategy of `limio_async.auth`, or several, of which each operation gets the first that it accepts.
     *timeout* is the deadline of a call in seconds, all its attempts and waits included; *attempts* how often
     a request is sent at most; *max_concurrency* how many are on the wire at once, at most: fewer while the
     server is overloaded; *requests_per_second* how many leave. *plain_item_paths* sends the slashes in the path of a
-    catalog item as they are, for a tenant that does not find `%2F`. *transport* replaces the network, such as by
-    an emulator, or by an `AiohttpTransport` over an `aiohttp.ClientSession` of your own.
+    catalog item as they are, for a tenant that does not find `%2F`.
+
+    *session* is an `aiohttp.ClientSession` of your own, which is used and never closed. *proxy* is a URL such as
+    `http://user:password@proxy.internal:3128`; `HTTPS_PROXY` is not read. *ssl* says which certificates are
+    trusted, such as `ssl.create_default_context(cafile="ca.pem")`. *transport* replaces the network, such as by
+    an emulator; its origin is where requests go, so *host* can be left out, and must not be another.
 
     Making one does no I/O. Connections open with the first call and close with `aclose()` or the end of
     `async with`.
@@ -43,7 +48,7 @@ class Limio(Resources):
 
     def __init__(
         self,
-        host: str,
+        host: str | None = None,
         *,
         auth: Auth | Sequence[Auth] | None = None,
         timeout: float = 60.0,
@@ -52,15 +57,25 @@ class Limio(Resources):
         requests_per_second: float | None = None,
         plain_http: bool = False,
         plain_item_paths: bool = False,
+        session: ClientSession | None = None,
+        proxy: str | None = None,
+        ssl: SSLContext | None = None,
         transport: Transport | None = None,
     ) -> None:
         _check(timeout=timeout, attempts=attempts, max_concurrency=max_concurrency, rate=requests_per_second)
-        self._transport = transport or AiohttpTransport(
-            origin_of(host, plain_http=plain_http),
-        )
+        if transport is None:
+            if host is None:
+                raise ConfigurationError('which host? Limio("acme.prod.limio.com", …)')
+            transport = AiohttpTransport(host, session=session, proxy=proxy, ssl=ssl, plain_http=plain_http)
+        elif not (session is None and proxy is None and ssl is None):
+            raise ConfigurationError("session=, proxy= and ssl= go without transport=, which has its own way")
+        self._transport = transport
+        checked = plain_http or isinstance(transport, AiohttpTransport)
+        origin = agreed_origin(host, transport.origin, plain_http=checked)
         self._session = Session(
-            self._transport,
+            transport,
             _one(auth),
+            origin=origin,
             timeout=timeout,
             attempts=attempts,
             max_concurrency=max_concurrency,

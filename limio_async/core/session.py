@@ -50,7 +50,8 @@ class Session:
 
     *timeout* is the deadline of a call in seconds, *attempts* how often a call is sent at most,
     *max_concurrency* how many requests are on the wire at once, *requests_per_second* how many leave.
-    *plain_item_paths*: paths of catalog items are sent with their slashes as they are.
+    *plain_item_paths*: paths of catalog items are sent with their slashes as they are. *origin* is the transport's,
+    in the spelling that is shown and kept.
     *endpoints* gives those by which lost writes are read back.
     """
 
@@ -64,9 +65,10 @@ class Session:
         max_concurrency: int = 16,
         requests_per_second: float | None = None,
         plain_item_paths: bool = False,
+        origin: str | None = None,
         endpoints: Callable[[], Mapping[str, Endpoint[Any]]] = dict,
     ) -> None:
-        self._transport = transport
+        self._origin = transport.origin if origin is None else origin
         self._auth = auth
         self._endpoints = endpoints
         limiter = Limiter(max_concurrency, rate=requests_per_second)
@@ -154,7 +156,7 @@ class Session:
     @property
     def origin(self) -> str:
         """Scheme, host and port that all requests go to."""
-        return self._transport.origin
+        return self._origin
 
     @property
     def schemes(self) -> Collection[Scheme]:

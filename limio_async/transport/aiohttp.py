@@ -7,16 +7,21 @@ hosts), keep cookies, read proxies and passwords from the environment, inflate a
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Mapping
 from functools import lru_cache
+from ssl import SSLContext
 
 import aiohttp
+from aiohttp import ClientSession
 from yarl import URL
 
 from limio_async.core.wire import Request, Response, Retry
-from limio_async.errors import AnswerLost, ClientClosed, TransportError, Unreadable
+from limio_async.errors import AnswerLost, ClientClosed, NeverSent, TransportError, Unreadable
 from limio_async.transport.body import Body, BrokenOff, NotGzip, TooLarge
-from limio_async.transport.translation import translated
+from limio_async.transport.origin import is_this_machine, origin_of
+from limio_async.transport.translation import NO_CONNECTION, translated
+from limio_async.transport.way import proxy_header, unread_proxy, way_out
 from limio_async.transport.workarounds import (
     OnCleanConnections,
     ends_with_its_connection,
@@ -25,7 +30,9 @@ from limio_async.transport.workarounds import (
 )
 from limio_async.version import __version__
 
-__all__ = ["AiohttpTransport"]
+__all__ = ["AiohttpTransport", "ClientSession"]
+
+_log = logging.getLogger("limio_async")
 
 _LONGEST_CONNECT = 10.0
 _PATIENT = aiohttp.ClientTimeout(total=None, connect=_LONGEST_CONNECT)
@@ -44,9 +51,13 @@ request leaves; then nobody knows whether it was read, which costs a scroll its 
 class AiohttpTransport:
     """Sends requests to one origin over connections that are kept and shared, but those of a `once` request.
 
-    *largest_body* limits the bytes of an answer, after decompression. Connections open with the first
+    *origin* is a host name or a base URL, checked as that of `Limio` is: `http://` to another machine only with
+    *plain_http*. *largest_body* limits the bytes of an answer, after decompression. Connections open with the first
     request, in the loop that sends it. A *session* of the caller's is used for everything and never closed;
-    its cookies, its proxies and how long it keeps connections are the caller's business then.
+    its cookies and how long it keeps connections are the caller's business then.
+    *proxy*, such as `http://user:password@proxy.internal:3128`, is asked for every connection; *ssl* says
+    which certificates are trusted, such as `ssl.create_default_context(cafile="ca.pem")`.
+    Nothing of this is read from the environment.
     """
 
     def __init__(
@@ -56,9 +67,16 @@ class AiohttpTransport:
         user_agent: str = f"limio_async/{__version__}",
         largest_body: int = _LARGEST_BODY,
         session: aiohttp.ClientSession | None = None,
+        proxy: str | None = None,
+        ssl: SSLContext | None = None,
+        plain_http: bool = False,
     ) -> None:
-        self._origin = origin
+        self._origin = origin_of(origin, plain_http=plain_http)
+        self._way = way_out(self._origin, proxy, ssl, plain_http=plain_http)
+        if self._origin.startswith("http://") and not is_this_machine(self._origin):
+            _log.warning("%s is plain http: anyone on the way can read the credentials", self._origin)
         self._headers = {"user-agent": user_agent, "accept-encoding": "gzip"}
+        self._headers.update(proxy_header(self._way, self._origin))
         self._largest_body = largest_body
         self._borrowed = session
         self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
@@ -80,6 +98,7 @@ class AiohttpTransport:
                 allow_redirects=False,
                 timeout=_connecting_within(timeout),
                 middlewares=(no_hidden_resend,),
+                **self._way,
             ) as answer:
                 body = await self._body(answer, request.operation)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -95,6 +114,8 @@ class AiohttpTransport:
             if not is_cut_short(response):
                 return response
             ours = AnswerLost("the answer's body broke off", operation=request.operation)
+        if ours.said.startswith(NO_CONNECTION) and "proxy" not in self._way and self._borrowed is None:
+            ours = NeverSent(ours.said + unread_proxy(), operation=request.operation)
         raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
 
     async def aclose(self) -> None:

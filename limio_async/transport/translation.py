@@ -9,7 +9,9 @@ import aiohttp
 from limio_async.errors import AnswerLost, NeverSent, TransportError
 from limio_async.transport.body import BrokenOff
 
-__all__ = ["Unclean", "translated"]
+__all__ = ["NO_CONNECTION", "Unclean", "translated"]
+
+NO_CONNECTION = "could not connect"
 
 _BROKEN_OFF = "the answer's body broke off"
 
@@ -22,7 +24,7 @@ def translated(error: aiohttp.ClientError | TimeoutError | BrokenOff, operation:
     """Our error for one of aiohttp's; only what is certain never to have left counts as never sent."""
     match error:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.InvalidURL():
-            return NeverSent(f"could not connect: {_reason(error)}", operation=operation)
+            return NeverSent(f"{NO_CONNECTION}: {_reason(error)}", operation=operation)
         case Unclean():
             return NeverSent("a kept connection could not be used", operation=operation)
         case aiohttp.ServerDisconnectedError():

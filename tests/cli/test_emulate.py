@@ -179,6 +179,6 @@ async def test_a_recording_is_masked_and_can_be_served(tmp_path: Path) -> None:
     ]
     world = World()
     world.read_data(directory)
-    async with Limio("x", auth=auth_from(world.environ("x")), transport=InMemoryTransport(world)) as limio:
+    async with Limio(auth=auth_from(world.environ("x")), transport=InMemoryTransport(world)) as limio:
         assert len(await limio.offers.list().collect(limit=9)) == 3
         assert (await limio.customers.get(first.id or "")).id == first.id

@@ -28,7 +28,7 @@ async def ids(listing: Listing[Any]) -> list[str]:
 @pytest.mark.parametrize("hits_form", ["total", "number"])
 async def test_twenty_thousand_offers_come_once_each_and_in_order(scroll_ids: Any, hits_form: Any) -> None:
     world = World(offers=20_000, scroll_ids=scroll_ids, hits_form=hits_form)
-    async with Limio("x", auth=ApiKey(world.api_key), transport=InMemoryTransport(world)) as limio:
+    async with Limio(auth=ApiKey(world.api_key), transport=InMemoryTransport(world)) as limio:
         by_thousands = await ids(limio.offers.list(page_size=1000))
         listing = limio.offers.list(page_size=333).into(Id)
         by_other_pages = [offer.id async for offer in listing]
@@ -113,9 +113,7 @@ async def test_a_scroll_that_expires_is_walked_again_by_itself(limio: Limio, wor
 
 async def test_a_page_over_six_megabytes_is_asked_for_in_smaller_ones(world: World) -> None:
     world.page_bytes_limit = 50_000
-    async with Limio(
-        "x", auth=ApiKey(world.api_key), transport=InMemoryTransport(world), attempts=1
-    ) as limio:
+    async with Limio(auth=ApiKey(world.api_key), transport=InMemoryTransport(world), attempts=1) as limio:
         listing = limio.offers.list(page_size=40)
         assert len(await listing.collect(limit=250)) == 250
     assert world.requests("listOffers")[0].query["opt.pageSize"] == "40"

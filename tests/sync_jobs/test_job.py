@@ -649,7 +649,7 @@ async def test_a_target_of_another_tenant_is_refused(
 ) -> None:
     await run_job("products")
     elsewhere = InMemoryTransport(world, origin="https://other.limio.emulated")
-    client = Limio("limio.emulated", transport=elsewhere)
+    client = Limio(transport=elsewhere)
     with pytest.raises(
         errors.JobError, match=r"holds https://limio\.emulated, this client asks https://other"
     ):

@@ -65,7 +65,7 @@ async def test_a_number_that_json_cannot_hold_is_refused_by_its_field_and_nothin
     body: Any, said: str
 ) -> None:
     transport = ScriptedTransport(answer({"id": "sub-1"}))
-    limio = Limio("acme.test", auth=BearerToken("t"), transport=transport)
+    limio = Limio(auth=BearerToken("t"), transport=transport)
     with pytest.raises(errors.InvalidArgument) as caught:
         await limio.subscriptions.update("sub-1", body)
     assert str(caught.value) == f"updateObject: {said}, which JSON cannot hold"
@@ -74,7 +74,7 @@ async def test_a_number_that_json_cannot_hold_is_refused_by_its_field_and_nothin
 
 async def test_an_order_of_no_quantity_is_not_sent() -> None:
     transport = ScriptedTransport(answer({"id": "order-1"}))
-    limio = Limio("acme.test", auth=BearerToken("t"), transport=transport)
+    limio = Limio(auth=BearerToken("t"), transport=transport)
     with pytest.raises(errors.InvalidArgument, match="submitOrder: quantity is nan"):
         await limio.orders.submit(models.AddOfferOrder(quantity=NAN))
     with pytest.raises(errors.InvalidArgument, match="submitOrder: quantity is nan"):
@@ -229,7 +229,7 @@ async def test_the_documents_way_to_change_one_field_keeps_what_no_model_knows()
         "data": {"quantity": 1, "giftMessage": "hi", "price": {"amount": 5, "taxCode": "T"}},
     }
     transport = ScriptedTransport(answer(stored))
-    limio = Limio("acme.test", auth=BearerToken("t"), transport=transport)
+    limio = Limio(auth=BearerToken("t"), transport=transport)
     page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
     section = page.partition("### Changing one field")[2].partition("\n## ")[0]
     names = {

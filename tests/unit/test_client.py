@@ -270,7 +270,7 @@ def test_a_resource_is_loaded_when_it_is_first_used_with_the_models_that_it_need
 
 def test_warming_up_loads_every_resource() -> None:
     make = "from limio_async import Limio\nfrom limio_async.emulator import World, InMemoryTransport\nimport asyncio"
-    warm = "asyncio.run(Limio('x.example', transport=InMemoryTransport(World())).warmup())"
+    warm = "asyncio.run(Limio(transport=InMemoryTransport(World())).warmup())"
     assert {f"limio_async.api.{name}" for name in Resources.__annotations__} <= loaded_after(
         f"{make}\n{warm}"
     )

@@ -30,7 +30,7 @@ async def test_slashes_of_an_item_s_path_are_escaped_or_plain(
     path: str, one: str, several: str, plain: bool
 ) -> None:
     transport = ScriptedTransport(answer({"item": {}}))
-    limio = Limio("acme.test", auth=BearerToken("t"), transport=transport, plain_item_paths=plain)
+    limio = Limio(auth=BearerToken("t"), transport=transport, plain_item_paths=plain)
     await limio.catalog_items.get(path)
     target = f"/limio/catalogs/1/items/{several if plain else one}"
     assert transport.requests[0].target == target
@@ -43,7 +43,7 @@ async def test_slashes_of_an_item_s_path_are_escaped_or_plain(
 @pytest.mark.parametrize("path", ["../secrets", "/a/../b", "/", "", "a\nb", ".."])
 async def test_a_plain_path_climbs_nowhere(path: str) -> None:
     transport = ScriptedTransport(answer({"item": {}}))
-    limio = Limio("acme.test", auth=BearerToken("t"), transport=transport, plain_item_paths=True)
+    limio = Limio(auth=BearerToken("t"), transport=transport, plain_item_paths=True)
     with pytest.raises(errors.InvalidArgument):
         await limio.catalog_items.get(path)
     assert transport.requests == []
@@ -51,7 +51,7 @@ async def test_a_plain_path_climbs_nowhere(path: str) -> None:
 
 async def test_other_arguments_keep_their_slashes_escaped() -> None:
     transport = ScriptedTransport(answer({"id": "a/b"}))
-    limio = Limio("acme.test", auth=BearerToken("t"), transport=transport, plain_item_paths=True)
+    limio = Limio(auth=BearerToken("t"), transport=transport, plain_item_paths=True)
     await limio.objects.get("subscriptions", "a/b")
     assert transport.requests[0].target == "/api/objects/limio/subscriptions/a%2Fb"
 
@@ -60,7 +60,7 @@ async def test_other_arguments_keep_their_slashes_escaped() -> None:
 async def test_the_emulator_takes_both(plain: bool) -> None:
     world = World(offers=5)
     auth: list[Auth] = [ApiKey(world.api_key), ClientCredentials(world.client_id, world.client_secret)]
-    async with Limio("x", auth=auth, transport=InMemoryTransport(world), plain_item_paths=plain) as limio:
+    async with Limio(auth=auth, transport=InMemoryTransport(world), plain_item_paths=plain) as limio:
         offer: Any = await limio.offers.list().first()
         found: Any = await limio.catalog_items.get(offer.path)
         assert found.item.path == offer.path
