@@ -1,6 +1,7 @@
 """Requests on the wire: the only aiohttp of the client side.
 
 aiohttp.py       `AiohttpTransport`: one origin, one send, our own errors
+borrowed.py      a session of the caller's: what of it does no harm, and what is refused
 workarounds.py   what aiohttp does by itself and must not
 translation.py   aiohttp's exceptions as ours, each told apart
 body.py          gathering the body of an answer, decompressed, up to a limit

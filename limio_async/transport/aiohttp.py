@@ -14,13 +14,23 @@ from ssl import SSLContext
 
 import aiohttp
 from aiohttp import ClientSession
+from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
 from limio_async.core.wire import Request, Response, Retry
-from limio_async.errors import AnswerLost, ClientClosed, NeverSent, TransportError, Unreadable
+from limio_async.errors import (
+    AnswerLost,
+    ClientClosed,
+    ConfigurationError,
+    LimioError,
+    NeverSent,
+    TransportError,
+    Unreadable,
+)
 from limio_async.transport.body import Body, BrokenOff, NotGzip, TooLarge
+from limio_async.transport.borrowed import checked, sending_only, usable
 from limio_async.transport.origin import is_this_machine, origin_of
-from limio_async.transport.translation import NO_CONNECTION, translated
+from limio_async.transport.translation import LINE, LINES, NO_CONNECTION, too_large, translated
 from limio_async.transport.way import proxy_header, unread_proxy, way_out
 from limio_async.transport.workarounds import (
     OnCleanConnections,
@@ -42,6 +52,12 @@ _READ_AT_ONCE = 1024 * 1024
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity", "none", "binary", "8bit", "7bit", "utf-8", "utf8", "ascii", "us-ascii"})
 """What stands where the encoding should, on bodies that have none."""
+_LONGEST_LINE = 64 * 1024
+_MOST_LINES = 512
+_LARGEST_HEAD = 256 * 1024
+_LONGEST_LINE_SEEN = _LARGEST_HEAD  # beyond what is read, so that a status that says enough is known
+_MOST_LINES_SEEN = 2 * _MOST_LINES
+_SENT_ONCE: tuple[ClientMiddlewareType, ...] = (no_hidden_resend,)
 _WAITS = frozenset({"retry-after", "retry-after-ms"})
 _LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
 """Seconds that a connection may have been idle to carry a request. A server may close an idle one just as the
@@ -54,7 +70,8 @@ class AiohttpTransport:
     *origin* is a host name or a base URL, checked as that of `Limio` is: `http://` to another machine only with
     *plain_http*. *largest_body* limits the bytes of an answer, after decompression. Connections open with the first
     request, in the loop that sends it. A *session* of the caller's is used for everything and never closed;
-    its cookies and how long it keeps connections are the caller's business then.
+    its cookies and how long it keeps connections are the caller's business then. What of it would change each
+    request (`auth=`, `middlewares=`, some headers) is `ConfigurationError`.
     *proxy*, such as `http://user:password@proxy.internal:3128`, is asked for every connection; *ssl* says
     which certificates are trusted, such as `ssl.create_default_context(cafile="ca.pem")`.
     Nothing of this is read from the environment.
@@ -78,7 +95,7 @@ class AiohttpTransport:
         self._headers = {"user-agent": user_agent, "accept-encoding": "gzip"}
         self._headers.update(proxy_header(self._way, self._origin))
         self._largest_body = largest_body
-        self._borrowed = session
+        self._borrowed = None if session is None else checked(session)
         self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
         self._closed = False
 
@@ -90,14 +107,22 @@ class AiohttpTransport:
     async def send(self, request: Request, *, timeout: float) -> Response:
         """Send once and read the whole answer; half of *timeout* at most, and 10 s, is for connecting."""
         try:
-            async with self._opened(request.retry).request(
+            session, headers, middlewares = self._opened(request.retry), request.headers, _SENT_ONCE
+            if self._borrowed is not None:
+                headers, middlewares = self._lent(headers)
+            async with session.request(
                 request.method,
                 URL(self._origin + request.target, encoded=True),
-                headers=request.headers if self._borrowed is None else {**self._headers, **request.headers},
+                headers=headers,
                 data=_data(request.body),
                 allow_redirects=False,
+                auto_decompress=False,
+                raise_for_status=False,
                 timeout=_connecting_within(timeout),
-                middlewares=(no_hidden_resend,),
+                max_line_size=_LONGEST_LINE_SEEN,
+                max_field_size=_LONGEST_LINE_SEEN,
+                max_headers=_MOST_LINES_SEEN,
+                middlewares=middlewares,
                 **self._way,
             ) as answer:
                 body = await self._body(answer, request.operation)
@@ -105,15 +130,16 @@ class AiohttpTransport:
                 if answer.status >= 400:
                     for name in _WAITS & headers.keys():
                         headers[name] = ", ".join(answer.headers.getall(name))
-        except (aiohttp.ClientError, TimeoutError, BrokenOff) as error:
-            ours = translated(error, request.operation)
-        except TransportError as error:  # from the middleware, which does not know the operation
+                beyond = _beyond(answer) if answer.status < 400 else None
+        except (aiohttp.ClientError, OSError, BrokenOff) as error:
+            ours: LimioError = translated(error, request.operation)
+        except (TransportError, ConfigurationError) as error:  # of a middleware, which knows no operation
             ours = type(error)(error.said, operation=request.operation)
         else:
             response = Response(status=answer.status, headers=headers, body=body)
-            if not is_cut_short(response):
+            if beyond is None and not is_cut_short(response):
                 return response
-            ours = AnswerLost("the answer's body broke off", operation=request.operation)
+            ours = AnswerLost(beyond or "the answer's body broke off", operation=request.operation)
         if ours.said.startswith(NO_CONNECTION) and "proxy" not in self._way and self._borrowed is None:
             ours = NeverSent(ours.said + unread_proxy(), operation=request.operation)
         raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
@@ -128,8 +154,6 @@ class AiohttpTransport:
     async def _body(self, answer: aiohttp.ClientResponse, operation: str) -> bytes:
         given = answer.headers.getall("content-encoding", ())
         encoding = _encoding(*given) if given else ""
-        if self._borrowed is not None and self._borrowed.auto_decompress:
-            encoding = ""  # by now
         body = Body(self._largest_body, zipped=encoding in _GZIP)
         try:
             if answer.content.is_eof():  # all of it came with its head
@@ -157,19 +181,36 @@ class AiohttpTransport:
         if self._closed:
             raise ClientClosed("this client was closed; open a new one")
         if self._borrowed is not None:
-            return self._borrowed
+            return usable(self._borrowed)
         idle = _LONGEST_IDLE[retry]
         if idle not in self._sessions:
             self._sessions[idle] = aiohttp.ClientSession(
                 headers=self._headers,
                 connector=_connector(idle),
-                auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 request_class=OnCleanConnections,
                 trust_env=False,
                 read_bufsize=_READ_AT_ONCE,
             )
         return self._sessions[idle]
+
+    def _lent(self, headers: Mapping[str, str]) -> tuple[Mapping[str, str], tuple[ClientMiddlewareType, ...]]:
+        """What a request is sent with over a session of the caller's, which may have other credentials."""
+        given = {**self._headers, **headers}
+        return given, (sending_only(given.pop("authorization", None)),)
+
+
+def _beyond(answer: aiohttp.ClientResponse) -> str | None:
+    """Return what is wrong with the head of an answer that is larger than is read."""
+    headers = answer.headers
+    if len(headers) <= _MOST_LINES and len("".join((*headers, *headers.values()))) <= _LONGEST_LINE // 4:
+        return None  # in characters, of which each is at most four bytes
+    sizes = [len(name) + len(value) for name, value in answer.raw_headers]
+    if max(sizes) > _LONGEST_LINE:
+        return too_large(LINE)
+    if len(sizes) > _MOST_LINES:
+        return too_large(LINES)
+    return too_large("more than 256 KiB") if sum(sizes) > _LARGEST_HEAD else None
 
 
 @lru_cache(maxsize=64)

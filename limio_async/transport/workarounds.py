@@ -20,7 +20,7 @@ from aiohttp.connector import Connection
 from limio_async.core.splitter import container
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import BOM, UNDECODABLE, Response
-from limio_async.errors import NeverSent
+from limio_async.errors import NeverSent, TransportError
 from limio_async.transport.translation import Unclean, translated
 
 __all__ = ["OnCleanConnections", "ends_with_its_connection", "is_cut_short", "no_hidden_resend"]
@@ -33,14 +33,19 @@ async def no_hidden_resend(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
     """Turn a broken connection into our error before aiohttp sees it and sends again by itself."""
+    ours: TransportError
     try:
         return await handler(request)
     except asyncio.CancelledError as error:
-        if request.response is None:
+        if request.response is not None:
+            raise
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
             error.__cause__ = NeverSent("cancelled before it left")
-        raise
-    except aiohttp.ClientError as error:
-        ours = translated(error, "")
+            raise
+        ours = NeverSent("the session was closed")  # which cancels whoever waits for a connection
+    except (aiohttp.ClientError, OSError) as error:
+        ours = translated(error, "", request)
     raise ours
 
 

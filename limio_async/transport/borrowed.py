@@ -1,0 +1,69 @@
+"""A session of the caller's: what of it does no harm, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import aiohttp
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+
+from limio_async.errors import ClientClosed, ConfigurationError
+from limio_async.transport.workarounds import no_hidden_resend
+
+__all__ = ["checked", "sending_only", "usable"]
+
+_OURS = frozenset({
+    "authorization", "connection", "content-encoding", "content-length", "content-range", "expect", "host",
+    "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "keep-alive",
+    "proxy-authorization", "proxy-connection", "range", "te", "trailer", "transfer-encoding", "upgrade",
+    "x-http-method", "x-http-method-override", "x-method-override",
+})  # fmt: skip
+"""Headers that say who asks, for what, or how it is framed: a session's would be wrong on each request."""
+
+
+def checked(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """Return *session*, or raise `ConfigurationError` for what it would do to every request."""
+    if session.closed:
+        raise ConfigurationError("the session is closed; open another one for this client")
+    if session.auth is not None:
+        raise ConfigurationError(
+            "the session has an auth=, which would go to Limio; leave it out, and use auth= of Limio"
+        )
+    if getattr(session, "_middlewares", ()):
+        raise ConfigurationError(
+            "the session has middlewares=, which may send a request twice; leave them out, and wrap the transport instead"
+        )
+    if wrong := sorted({name.lower() for name in session.headers} & _OURS):
+        raise ConfigurationError(
+            f"the session has headers={{{wrong[0]!r}: …}}, which each request sets itself; leave it out"
+        )
+    return session
+
+
+def usable(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """Return *session*, or raise `ClientClosed` where it was closed or belongs to another event loop."""
+    if session.closed:
+        raise ClientClosed("the session of this client was closed; open a new one, and a client with it")
+    loop: object = getattr(session, "_loop", None)
+    if loop is not None and loop is not asyncio.get_running_loop():
+        raise ClientClosed("the session of this client belongs to another event loop; open one in this loop")
+    return session
+
+
+def sending_only(authorization: str | None) -> ClientMiddlewareType:
+    """Return what sends a request with *authorization* and no other."""
+    return partial(_send, authorization)
+
+
+async def _send(
+    authorization: str | None, request: aiohttp.ClientRequest, handler: ClientHandlerType
+) -> aiohttp.ClientResponse:
+    if aiohttp.hdrs.AUTHORIZATION in request.headers:
+        raise ConfigurationError(
+            f"not sent: the session adds an Authorization of its own for {request.url.host}, such as from ~/.netrc, "
+            "which trust_env=True reads; take the line out, or use a session without it"
+        )
+    if authorization is not None:
+        request.headers[aiohttp.hdrs.AUTHORIZATION] = authorization
+    return await no_hidden_resend(request, handler)
