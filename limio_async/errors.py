@@ -31,7 +31,8 @@ LimioError
 ├── ConfigurationError    a setting (host, profile, environment) cannot be used
 └── ClientClosed          the client was closed, or belongs to another event loop
 
-Errors carry facts, never request objects: no token can reach a crash report through them.
+Errors carry facts, never request objects, and what a call raises, `asyncio.CancelledError` included, has no frame from
+below the call in its traceback: no token can reach a crash report through them.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import msgspec
 
 from limio_async.auth.signed_in import SignedIn
 from limio_async.auth.tokens import MemoryTokenStore, StoredToken, TokenStore, read_token, token_request
+from limio_async.core.frames import cut_below
 from limio_async.core.ports import Exchange
 from limio_async.errors import ConfigurationError, MissingCredentials
 
@@ -90,7 +91,13 @@ class AuthorizationCode(SignedIn):
         Works once for each sign-in. Raises `MissingCredentials` if the person or Limio said no, or if the
         callback belongs to another sign-in.
         """
-        code = read_callback(callback, state=sign_in.state)
+        try:
+            return await self._finished_with(read_callback(callback, state=sign_in.state), sign_in, exchange)
+        except BaseException as error:
+            cut_below(error)
+            raise
+
+    async def _finished_with(self, code: str, sign_in: SignIn, exchange: Exchange) -> StoredToken:
         if sign_in.state in self._finished:
             raise _failed("this sign-in was finished before")
         self._finished.add(sign_in.state)

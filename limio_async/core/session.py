@@ -10,6 +10,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from limio_async.core.codec import build_request, checked_headers, decoder_for, read_response
 from limio_async.core.explain import Explainer
+from limio_async.core.frames import cut_below
 from limio_async.core.identity import told_beside
 from limio_async.core.ladder import Ladder
 from limio_async.core.limiter import Lane, Limiter
@@ -107,9 +108,13 @@ class Session:
         try:
             response, attempts = await self._ladder.send(request, timeout=timeout, trace=trace)
             answer = read_response(endpoint, response)
-        except LimioError as error:
+        except BaseException as error:
+            cut_below(error)
+            if not isinstance(error, LimioError):
+                raise
             outcome = error if response is None else settled(error, request, left=True)
             outcome.attempts = attempts or error.attempts
+            response = None  # no variable of a traceback holds an answer
             if isinstance(outcome, UnknownOutcome):
                 outcome.read_back = reader(self.call, self._endpoints, endpoint, args, body, outcome.body)
             if outcome is error:
@@ -147,7 +152,11 @@ class Session:
                 PageReader(endpoint, endpoint.returns)
             else:
                 decoder_for(endpoint.returns)
-        await self._ladder.warm_up()
+        try:
+            await self._ladder.warm_up()
+        except BaseException as error:
+            cut_below(error)
+            raise
 
     def check(self) -> None:
         """Raise `ClientClosed` where the session cannot be used, or not in this loop."""
@@ -177,7 +186,11 @@ class Session:
         self, request: Request, *, timeout: float | None = None, trace: _Attempts | None = None
     ) -> tuple[Response, tuple[Attempt, ...]]:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
-        return await self._ladder.send(request, timeout=timeout, trace=trace)
+        try:
+            return await self._ladder.send(request, timeout=timeout, trace=trace)
+        except BaseException as error:
+            cut_below(error)
+            raise
 
     def start(self, walk: asyncio.Task[Any]) -> None:
         """Take note of a task that fetches ahead, so that closing the client ends it."""
