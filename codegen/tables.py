@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from codegen.plan import Operation, Plan
 from codegen.spec import WITHOUT_SAMPLE, CannotGenerate
-from limio_async.core.wire import SPECIES, Kind, Species
+from limio_async import errors
+from limio_async.core.wire import SPECIES, Kind, Retry, Species
 
 __all__ = ["PAGES", "with_tables"]
 
@@ -95,6 +97,33 @@ def _promise(species: Species) -> dict[str, str]:
     }
 
 
+def _fates(_: Plan) -> str:
+    """What every error says of a call of each retry class."""
+    rows = [
+        [f"`{name}`{beside}", *(_fate(*fates[retry]) for retry in get_args(Retry))]
+        for name, beside, fates in _errors()
+    ]
+    return _table(["error", *(f"`{retry}`" for retry in get_args(Retry))], rows)
+
+
+def _errors() -> Iterator[tuple[str, str, Mapping[str, errors.Fate]]]:
+    for name in errors.__all__:
+        kind: type[errors.LimioError] = getattr(errors, name)
+        match kind:
+            case errors.DeadlineExceeded:
+                yield name, ", nothing had left", kind.fates
+                yield name, ", `left`", errors.AnswerLost.fates
+            case errors.ServerError:
+                yield name, ", 501", errors.LimioError.fates
+                yield name, "", kind.fates
+            case _:
+                yield name, "", kind.fates
+
+
+def _fate(happened: str, again: bool) -> str:
+    return f"{happened}, retryable" if again else happened
+
+
 def _lists(plan: Plan, kind: Kind) -> str:
     """The lists that have a kind of cursor, and the resources that have views of them."""
     with_kind: dict[str | None, list[Operation]] = {}
@@ -120,6 +149,7 @@ PAGES: Mapping[Path, Mapping[str, Callable[[Plan], str]]] = {
         "what each kind of cursor promises": _promises,
         "the retry classes": _retry_classes,
         "what a success has": _identities,
+        "what an error says of a call": _fates,
     },
     Path("README.md"): {"what each kind of cursor promises": _promises_in_short},
 }

@@ -38,8 +38,7 @@ below the call in its traceback: no token can reach a crash report through them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 __all__ = [
     "AnswerLost",
@@ -75,6 +74,31 @@ __all__ = [
 ]
 
 
+Happened = Literal["no", "unknown"]
+"""Whether a call took effect at Limio: it certainly did not, or nobody can know."""
+
+Fate = tuple[Happened, bool]
+"""`happened` and `retryable`."""
+
+_NOT_IMPLEMENTED = 501
+_NO: Fate = ("no", False)
+_LATER: Fate = ("no", True)
+_OPEN: Fate = ("unknown", False)
+_REPEAT: Fate = ("unknown", True)
+
+
+def _fates(*, safe: Fate, scroll: Fate, idempotent: Fate, once: Fate) -> Mapping[str, Fate]:
+    return {"safe": safe, "scroll": scroll, "idempotent": idempotent, "once": once}
+
+
+_REFUSED = _fates(safe=_NO, scroll=_NO, idempotent=_NO, once=_NO)
+_UNTOUCHED = _fates(safe=_LATER, scroll=_LATER, idempotent=_LATER, once=_LATER)
+_THROTTLED = _fates(safe=_LATER, scroll=_LATER, idempotent=_LATER, once=_OPEN)
+_UNCLEAR = _fates(safe=_LATER, scroll=_OPEN, idempotent=_REPEAT, once=_OPEN)
+_ANSWERED = _fates(safe=_NO, scroll=_OPEN, idempotent=_OPEN, once=_OPEN)
+_IN_DOUBT = _fates(safe=_OPEN, scroll=_OPEN, idempotent=_OPEN, once=_OPEN)
+
+
 class LimioError(Exception):
     """Base of all errors raised by this package; `str()` names the operation and the spot."""
 
@@ -84,7 +108,11 @@ class LimioError(Exception):
 
     attempts: Sequence[Any] = ()
     """What was tried before giving up, oldest first: `limio_async.core.wire.Attempt` values."""
-    headers: Mapping[str, str] = MappingProxyType({})
+    fates: ClassVar[Mapping[str, Fate]] = _REFUSED
+    """What an error of this class says of a call, by the call's retry class."""
+    fate: Fate | None = None
+    """What it says of the call that raised it; None where none did."""
+    headers: Mapping[str, str] = {}
     """Those headers of the answer that help support: request ids, date, content type. Empty where none came."""
 
     def __init__(self, message: str, *, operation: str = "") -> None:
@@ -93,6 +121,16 @@ class LimioError(Exception):
         """The message without the operation."""
         self.operation = operation
         """The operation's id in the API description, such as `getObject`."""
+
+    @property
+    def happened(self) -> Happened:
+        """Whether the call took effect: `no`, or `unknown`: then look before you send a write again."""
+        return (self.fate or self.fates["once"])[0]
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may be made again later, does nothing twice then, and has a chance."""
+        return (self.fate or self.fates["once"])[1]
 
     @property
     def request_id(self) -> str | None:
@@ -110,6 +148,23 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
     return headers.get("x-request-id") or headers.get("x-amzn-requestid") or headers.get("x-amz-cf-id")
 
 
+def judge(error: LimioError, retry: str, *, left: bool, answered: bool = True) -> None:
+    """Note in *error* whether its call, of class *retry*, happened and may be made again.
+
+    *left*: an attempt before had left without a clear answer. An answer that is not the call's own (of the token
+    endpoint, or none at all) says nothing of it: then it was not *answered*.
+    """
+    fates = error.fates
+    if isinstance(error, DeadlineExceeded) and error.left:
+        fates = AnswerLost.fates
+    elif isinstance(error, ServerError) and error.status == _NOT_IMPLEMENTED:
+        fates = LimioError.fates
+    happened, again = fates[retry if answered else "safe"]
+    if left and retry != "safe":
+        happened, again = "unknown", again and retry == "idempotent"
+    error.fate = happened, again
+
+
 def _restored(kind: type[LimioError], args: tuple[Any, ...], state: Mapping[str, Any]) -> LimioError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
@@ -119,9 +174,13 @@ def _restored(kind: type[LimioError], args: tuple[Any, ...], state: Mapping[str,
 class TransportError(LimioError):
     """No usable answer came back."""
 
+    fates = _UNCLEAR
+
 
 class NeverSent(TransportError):
     """Nothing was done (name, connection, TLS or credentials failed): sending again is safe."""
+
+    fates = _UNTOUCHED
 
 
 class AnswerLost(TransportError):
@@ -130,6 +189,8 @@ class AnswerLost(TransportError):
 
 class DeadlineExceeded(TransportError):
     """The call's deadline ended it, whatever it was waiting for; a read can simply be repeated."""
+
+    fates = _UNTOUCHED
 
     left: bool = False
     """Whether the request had left by then without a clear answer: a write may have taken effect."""
@@ -182,21 +243,31 @@ class Conflict(ApiError):
 class Locked(ApiError):
     """423: the subscription has a pending change that blocks a checkout."""
 
+    fates = _UNTOUCHED
+
 
 class TooManyRequests(ApiError):
     """429, also 408 and 425: not now; `retry_after` tells how many seconds to wait, where the answer said so."""
+
+    fates = _THROTTLED
 
 
 class BadGateway(ApiError):
     """502: an upstream fault, or values in the payload that an upstream refused."""
 
+    fates = _UNCLEAR
+
 
 class ServerError(ApiError):
     """Any other 5xx."""
 
+    fates = _UNCLEAR
+
 
 class UnknownOutcome(LimioError):
     """A write that may or may not have happened. Look whether it did before sending it again."""
+
+    fates = _IN_DOUBT
 
     read_back: Callable[[], Awaitable[Any]] | None = None
 
@@ -220,6 +291,8 @@ class UnknownOutcome(LimioError):
 
 class Unreadable(LimioError):
     """Limio answered yes, but not as the API description says; `spot` is a JSON path such as `$.items[2].sku`."""
+
+    fates = _ANSWERED
 
     def __init__(
         self,
@@ -252,6 +325,8 @@ class ListingError(LimioError):
 class CursorExpired(ListingError):
     """The server no longer knows the cursor; the walk must start from the top."""
 
+    fates = _UNTOUCHED
+
 
 class CursorLoop(ListingError):
     """The server sends what it already sent, without end."""
@@ -260,9 +335,13 @@ class CursorLoop(ListingError):
 class SnapshotChanged(ListingError):
     """The list is not the one that was walked: `commitId` changed, or items did not come again."""
 
+    fates = _UNTOUCHED
+
 
 class IncompleteListing(ListingError):
     """The walk got fewer or more items than `hits` promised, a page came twice, or one was lost."""
+
+    fates = _UNTOUCHED
 
     def __init__(
         self,
@@ -288,6 +367,8 @@ class SinkError(JobError):
 
 class TargetBusy(JobError):
     """Another run writes to the same target."""
+
+    fates = _UNTOUCHED
 
 
 class ForeignCheckpoint(LimioError):

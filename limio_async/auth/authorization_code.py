@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
+from limio_async._frames import cut_below
 from limio_async.auth.signed_in import SignedIn
 from limio_async.auth.tokens import MemoryTokenStore, StoredToken, TokenStore, read_token, token_request
-from limio_async.core.frames import cut_below
 from limio_async.core.ports import Exchange
 from limio_async.errors import ConfigurationError, MissingCredentials
 

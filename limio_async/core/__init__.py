@@ -5,7 +5,6 @@ ladder.py    one request, rung by rung: the deadline, resends, credentials, a sl
 outcome.py   what came of a request: the error of an answer, whether a write may have happened; pure
 listing/     a list operation: one page after another, every item once
 explain.py   what a call would send, without sending it
-frames.py    keeps credentials out of crash reports
 sending.py   the state of one request on its way
 lifetime.py  whether a client can be used, and what ends with it
 retry.py     whether to send again, and how long to wait; the only importer of backoff

@@ -19,6 +19,7 @@ from limio_async.core.sending import Sending
 from limio_async.core.wire import SCHEMES, Attempt, Credential, Request, Response, Scheme
 from limio_async.errors import (
     AnswerLost,
+    ApiError,
     DeadlineExceeded,
     InvalidArgument,
     LimioError,
@@ -27,6 +28,7 @@ from limio_async.errors import (
     TooManyRequests,
     TransportError,
     Unreadable,
+    judge,
 )
 
 __all__ = ["Ladder", "accepted", "with_credential"]
@@ -91,9 +93,11 @@ class Ladder:
         if isinstance(failed, LimioError):
             failed = settled(failed, request, left=sending.left)
             failed.attempts = tuple(sending.attempts)
+            judge(failed, request.retry, left=sending.left, answered=not isinstance(failed, ApiError))
         else:  # the caller is cancelled, or a strategy or a transport of the caller's fails
-            sending.cut("cancelled" if isinstance(failed, asyncio.CancelledError) else type(failed).__name__)
-            if sending.left and (doubt := in_doubt(request, sending.attempts)):
+            why = "cancelled" if isinstance(failed, asyncio.CancelledError) else type(failed).__name__
+            sending.cut(why)
+            if sending.left and (doubt := in_doubt(request, why, sending.attempts)):
                 _log.warning("%s", doubt)  # asyncio.timeout() and others hide what is raised here
                 failed.add_note(str(doubt))
                 failed.__cause__ = failed.__cause__ or doubt

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 from limio_async import errors
 from limio_async.core.retry import THROTTLED, retry_after
@@ -26,6 +27,8 @@ __all__ = [
     "unreadable",
     "without_credentials",
 ]
+
+E = TypeVar("E", bound=errors.LimioError)
 
 _KEPT_BODY = 2048
 _UNAUTHORIZED = 401
@@ -106,12 +109,16 @@ def refused(
     )
 
 
-def note_answer(error: errors.LimioError, answer: Response, attempts: Sequence[Attempt]) -> None:
-    """Note in *error*, raised by reading *answer*, what was answered and which *attempts* that took."""
-    error.attempts = attempts
+def note_answer(error: E, answer: Response, attempts: Sequence[Attempt], retry: Retry = "safe") -> E:
+    """Note in *error*, raised by reading *answer* to a request of class *retry*, what was answered to which *attempts*."""
     for one in (error, error.__cause__):
         if isinstance(one, errors.Unreadable):
             one.status = answer.status
+        if isinstance(one, errors.LimioError):
+            one.attempts, one.headers = attempts, kept(answer.headers)
+    before = [one.status or 500 for one in attempts[:-1] if one.reason != errors.NeverSent.__name__]
+    errors.judge(error, retry, left=any(map(is_unclear, before)))
+    return error
 
 
 def left_open(error: errors.TransportError | errors.Unreadable) -> bool:
@@ -128,27 +135,31 @@ def settled(error: errors.LimioError, request: Request, *, left: bool) -> errors
     """Return what *error* means to the caller of *request*, of which an attempt *left* without a clear answer or not."""
     if not left:
         return error
+    meant = error
     match request.retry, error:
         case "once", errors.Unreadable():
-            return _unknown(request.operation, error.said, error.status, error.body)
+            meant = _unknown(request.operation, error.said, error.status, error.body)
         case "once", errors.TransportError():
-            return _unknown(request.operation, error.said)
+            meant = _unknown(request.operation, error.said)
         case "idempotent", errors.NeverSent():
             said = f"{error.said}; an attempt before this one left and may have taken effect"
-            return errors.AnswerLost(said, operation=request.operation)
+            meant = errors.AnswerLost(said, operation=request.operation)
         case _:
-            return error
+            pass
+    meant.attempts, meant.headers = error.attempts, error.headers
+    return meant
 
 
-def in_doubt(request: Request, attempts: Sequence[Attempt]) -> errors.LimioError | None:
-    """Return what to say of *request*, which left and was cut off there; None where it writes nothing."""
+def in_doubt(request: Request, why: str, attempts: Sequence[Attempt]) -> errors.LimioError | None:
+    """Return what to say of *request*, which ends for *why* after one of *attempts* left; None where it writes nothing."""
     if request.retry not in {"once", "idempotent"} or request.operation in _NEVER_KEPT:
         return None
-    said = f"{attempts[-1].reason} after it had left"
+    said = f"{why} after it had left"
     lost: errors.LimioError = errors.AnswerLost(f"{said}: it may have happened", operation=request.operation)
     if request.retry == "once":
         lost = _unknown(request.operation, said)
     lost.attempts = tuple(attempts)
+    errors.judge(lost, request.retry, left=True)
     return lost
 
 

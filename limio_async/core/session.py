@@ -8,15 +8,15 @@ import logging
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
+from limio_async._frames import cut_below
 from limio_async.core.codec import build_request, checked_headers, decoder_for, read_response
 from limio_async.core.explain import Explainer
-from limio_async.core.frames import cut_below
 from limio_async.core.identity import told_beside
 from limio_async.core.ladder import Ladder
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.listing import Listing, ListOptions, Options
 from limio_async.core.listing.reader import PageReader
-from limio_async.core.outcome import settled
+from limio_async.core.outcome import note_answer, settled
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.readback import reader
 from limio_async.core.wire import Attempt, Endpoint, ListEndpoint, Request, Response, Scheme
@@ -112,9 +112,11 @@ class Session:
             cut_below(error)
             if not isinstance(error, LimioError):
                 raise
-            outcome = error if response is None else settled(error, request, left=True)
-            outcome.attempts = attempts or error.attempts
-            response = None  # no variable of a traceback holds an answer
+            outcome = error
+            if response is not None:
+                note_answer(error, response, attempts, request.retry)
+                outcome = settled(error, request, left=True)
+                response = None  # no variable of a traceback holds an answer
             if isinstance(outcome, UnknownOutcome):
                 outcome.read_back = reader(self.call, self._endpoints, endpoint, args, body, outcome.body)
             if outcome is error:

@@ -17,6 +17,7 @@ from aiohttp import ClientSession
 from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
+from limio_async.core.outcome import kept
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import (
     AnswerLost,
@@ -106,6 +107,7 @@ class AiohttpTransport:
 
     async def send(self, request: Request, *, timeout: float) -> Response:
         """Send once and read the whole answer; half of *timeout* at most, and 10 s, is for connecting."""
+        head: Mapping[str, str] = {}
         try:
             session, headers, middlewares = self._opened(request.retry), request.headers, _SENT_ONCE
             if self._borrowed is not None:
@@ -125,8 +127,8 @@ class AiohttpTransport:
                 middlewares=middlewares,
                 **self._way,
             ) as answer:
+                head = headers = {name.lower(): value for name, value in answer.headers.items()}
                 body = await self._body(answer, request.operation)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
                 if answer.status >= 400:
                     for name in _WAITS & headers.keys():
                         headers[name] = ", ".join(answer.headers.getall(name))
@@ -135,6 +137,9 @@ class AiohttpTransport:
             ours: LimioError = translated(error, request.operation)
         except (TransportError, ConfigurationError) as error:  # of a middleware, which knows no operation
             ours = type(error)(error.said, operation=request.operation)
+        except Unreadable as error:
+            error.headers = kept(head)
+            raise
         else:
             response = Response(status=answer.status, headers=headers, body=body)
             if beyond is None and not is_cut_short(response):
@@ -142,6 +147,7 @@ class AiohttpTransport:
             ours = AnswerLost(beyond or "the answer's body broke off", operation=request.operation)
         if ours.said.startswith(NO_CONNECTION) and "proxy" not in self._way and self._borrowed is None:
             ours = NeverSent(ours.said + unread_proxy(), operation=request.operation)
+        ours.headers = kept(head)
         raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
 
     async def aclose(self) -> None:

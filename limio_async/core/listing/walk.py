@@ -214,7 +214,7 @@ class Walk(Generic[T]):
         place.turn(in_hand, ends=ends)
         self._track.turn(asked, rows, passed)
         if head.stuck:
-            self._failed = IncompleteListing(head.stuck, **self._where())
+            self._failed = note_answer(IncompleteListing(head.stuck, **self._where()), response, attempts)
         self.tally.pages += 1
         self.tally.hits, self.tally.exact = found.hits, found.exact
         self.tally.undecodable += undecodable and sum(isinstance(one, BadItem) for one in items[passed:])
@@ -229,6 +229,7 @@ class Walk(Generic[T]):
             if not self.fetcher.lost or given_up:
                 raise
             self._failed = self._lost(f"was lost ({error.said})")
+            self._failed.attempts, self._failed.headers = error.attempts, error.headers
             raise self._failed from error
 
     # --- what an answer means
@@ -270,8 +271,7 @@ class Walk(Generic[T]):
 
     def _lost(self, reason: str) -> IncompleteListing:
         return IncompleteListing(
-            f"page {self.place.number + 1} {reason}; a cursor that advances when read cannot be asked twice: "
-            "walk again from the top",
+            f"page {self.place.number + 1} {reason}; a cursor that advances when read cannot be asked twice: walk again from the top",
             **self._where(),
         )
 
