@@ -10,6 +10,7 @@ testing.py     pytest fixtures
 report/        a page about what the sync jobs keep
 sync_jobs/     a tenant in a database or in files
 client.py      `Limio`
+environment.py the settings that the environment has
 auth/          where credentials come from
 transport/     the client's only aiohttp
 emulator/      a Limio that runs anywhere

@@ -7,23 +7,41 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
+from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from limio_async.api import Resources
-from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
+from limio_async.auth import ChainedAuth, NoAuth
 from limio_async.core.explain import Explanation
 from limio_async.core.limiter import Lane
 from limio_async.core.listing import Listing, ListOptions
 from limio_async.core.ports import Auth, Transport
 from limio_async.core.session import CallOptions, Resource, Session
 from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
+from limio_async.environment import auth_from, options_from
 from limio_async.errors import ConfigurationError
 from limio_async.transport import AiohttpTransport, ClientSession, agreed_origin
 
-__all__ = ["Limio", "auth_from"]
+__all__ = ["ClientOptions", "Limio", "auth_from"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+class ClientOptions(TypedDict, total=False):
+    """The arguments of `Limio`."""
+
+    host: str | None
+    auth: Auth | Sequence[Auth] | None
+    timeout: float
+    attempts: int
+    max_concurrency: int
+    requests_per_second: float | None
+    plain_http: bool
+    plain_item_paths: bool
+    session: ClientSession | None
+    proxy: str | None
+    ssl: SSLContext | None
+    transport: Transport | None
 
 
 class Limio(Resources):
@@ -86,27 +104,25 @@ class Limio(Resources):
         super().__init__(self._session)
 
     @classmethod
-    def from_env(
-        cls,
-        environ: Mapping[str, str] | None = None,
-        *,
-        timeout: float = 60.0,
-        attempts: int = 3,
-        max_concurrency: int = 16,
-    ) -> Self:
-        """A client from `LIMIO_HOST` and the credentials in the environment.
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Unpack[ClientOptions]) -> Self:
+        """Return a client made of the settings in the environment; a keyword, as `Limio` takes it, wins over them.
 
-        Those are `LIMIO_API_KEY`, `LIMIO_CLIENT_ID` with `LIMIO_CLIENT_SECRET`, `LIMIO_TOKEN` and
-        `LIMIO_SESSION_TOKEN`; several may be given. Raises `ConfigurationError` naming what is missing.
+        `LIMIO_HOST` is needed, credentials mostly: `LIMIO_API_KEY`, `LIMIO_CLIENT_ID` with `LIMIO_CLIENT_SECRET`
+        or `LIMIO_CLIENT_SECRET_FILE`, `LIMIO_TOKEN`, `LIMIO_SESSION_TOKEN`; several may be given. Then there are
+        `LIMIO_TIMEOUT`, `LIMIO_REQUESTS_PER_SECOND`, `LIMIO_PROXY`, `LIMIO_CA_FILE` and `LIMIO_PLAIN_HTTP`
+        (`docs/settings.md`). A *transport* goes its own way, but to `LIMIO_HOST` where that is set.
+        Raises `ConfigurationError` naming what is missing or wrong.
         """
+        chosen = {name: value for name, value in options.items() if name != "host" or value is not None}
+        its_own = ("proxy", "ssl") if options.get("transport") is not None else ()
         settings = os.environ if environ is None else environ
-        host = settings.get("LIMIO_HOST", "").strip()
-        if not host:
+        given: dict[str, Any] = {**options_from(settings, but=(*chosen, *its_own)), **chosen}
+        host = given.pop("host", None)
+        if host is None and not its_own:
             raise ConfigurationError(
                 "LIMIO_HOST is not set; it names the tenant, such as acme.prod.limio.com"
             )
-        auth = auth_from(settings)
-        return cls(host, auth=auth, timeout=timeout, attempts=attempts, max_concurrency=max_concurrency)
+        return cls(host, **given)
 
     def with_options(
         self,
@@ -211,25 +227,6 @@ def _endpoints() -> Mapping[str, Endpoint[Any]]:
     from limio_async.api.endpoints import ENDPOINTS  # all there is: few calls need to know
 
     return ENDPOINTS
-
-
-def auth_from(settings: Mapping[str, str]) -> Auth:
-    """The strategies for the credentials in *settings*, which has the names of environment variables."""
-    found: list[Auth] = []
-    given = {name: value for name, value in settings.items() if value.strip()}
-    if key := given.get("LIMIO_API_KEY"):
-        found.append(ApiKey(key))
-    client_id, secret = given.get("LIMIO_CLIENT_ID"), given.get("LIMIO_CLIENT_SECRET")
-    if client_id and secret:
-        found.append(ClientCredentials(client_id, secret))
-    elif client_id or secret:
-        missing = "LIMIO_CLIENT_SECRET" if client_id else "LIMIO_CLIENT_ID"
-        raise ConfigurationError(f"{missing} is not set; a client id and its secret go together")
-    if token := given.get("LIMIO_TOKEN"):
-        found.append(BearerToken(token))
-    if session := given.get("LIMIO_SESSION_TOKEN"):
-        found.append(SessionToken(session))
-    return _one(found)
 
 
 def _check(**settings: float | None) -> None:

@@ -8,7 +8,8 @@ session_token.py        the token of a signed-in user, from checkout or login
 signed_in.py            the token of a person who signed in before, from the store that keeps it
 chained.py              several strategies; each operation uses the first that it accepts
 none.py                 no credentials at all
-fixed.py                a credential that never changes, for the strategies that have one
+fixed.py                a credential that stays as it is, for the strategies that have one
+secret_file.py          a secret in a file, read again when it is refused
 tokens.py               requests for tokens, and the stores that keep them
 """
 

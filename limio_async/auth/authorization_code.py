@@ -18,7 +18,7 @@ from limio_async.auth.tokens import MemoryTokenStore, StoredToken, TokenStore, r
 from limio_async.core.ports import Exchange
 from limio_async.errors import ConfigurationError, MissingCredentials
 
-__all__ = ["AuthorizationCode", "SignIn", "challenge_of", "read_callback"]
+__all__ = ["AuthorizationCode", "SignIn", "belongs_to", "challenge_of", "read_callback"]
 
 _OPERATION = "authorize"
 
@@ -125,8 +125,8 @@ def challenge_of(verifier: str) -> str:
 
 def read_callback(callback: str | Mapping[str, str], *, state: str) -> str:
     """The code in *callback*. Raises `MissingCredentials` unless it carries *state* and exactly one code."""
-    given = [*callback.items()] if isinstance(callback, Mapping) else _query(callback)
-    if not compare_digest(_one(given, "state").encode(errors="surrogatepass"), state.encode()):
+    given = _pairs(callback)
+    if not belongs_to(callback, state):
         raise _failed("the answer belongs to another sign-in")  # and nothing it says is to be believed
     if refusal := next((value for name, value in given if name == "error" and value), None):
         raise _failed(f"refused: {_plain(_one(given, 'error_description') or refusal)}")
@@ -134,6 +134,15 @@ def read_callback(callback: str | Mapping[str, str], *, state: str) -> str:
     if not code:
         raise _failed("the answer holds no code")
     return code
+
+
+def belongs_to(callback: str | Mapping[str, str], state: str) -> bool:
+    """Whether *callback* carries *state*, and no other."""
+    return compare_digest(_one(_pairs(callback), "state").encode(errors="surrogatepass"), state.encode())
+
+
+def _pairs(callback: str | Mapping[str, str]) -> list[tuple[str, str]]:
+    return [*callback.items()] if isinstance(callback, Mapping) else _query(callback)
 
 
 def _query(url: str) -> list[tuple[str, str]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Collection
+from typing import Self
 
-from limio_async.auth.fixed import header_value
+from limio_async.auth.fixed import FixedCredential, header_value
+from limio_async.auth.secret_file import SecretFile
 from limio_async.core.ports import Exchange
 from limio_async.core.wire import Credential, Scheme
 
@@ -21,21 +24,34 @@ class BearerToken:
     offers: tuple[Scheme, ...] = ("bearer",)
 
     def __init__(self, token: str | Callable[[], Awaitable[str]]) -> None:
-        self._token = header_value(token, "the token") if isinstance(token, str) else token
+        self._token = _fixed(token) if isinstance(token, str) else token
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """The token in the file *path*, which is read now and again after a 401; so a token can be rotated."""
+        made = cls.__new__(cls)
+        made._token = _fixed(SecretFile(path))
+        return made
 
     async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
         """The current token, where one is accepted."""
-        return await self._current() if "bearer" in accepts else None
+        if isinstance(self._token, FixedCredential):
+            return await self._token.credential(accepts, exchange)
+        return await self._current(self._token) if "bearer" in accepts else None
 
     async def renew(self, refused: Credential, exchange: Exchange) -> bool:
-        """Whether the callable has another token than the refused one."""
-        return not isinstance(self._token, str) and await self._current() != refused
+        """Whether the callable or the file has another token than the refused one."""
+        if isinstance(self._token, FixedCredential):
+            return await self._token.renew(refused, exchange)
+        return await self._current(self._token) != refused
 
-    async def _current(self) -> Credential:
-        token = (
-            self._token if isinstance(self._token, str) else header_value(await self._token(), "the token")
-        )
-        return Credential(scheme="bearer", authorization=f"Bearer {token}")
+    async def _current(self, token: Callable[[], Awaitable[str]]) -> Credential:
+        value = header_value(await token(), "the token")
+        return Credential(scheme="bearer", authorization=f"Bearer {value}")
 
     def __repr__(self) -> str:
         return "BearerToken('***')"
+
+
+def _fixed(token: str | SecretFile) -> FixedCredential:
+    return FixedCredential("bearer", token, "the token", before="Bearer ")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Collection
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import msgspec
 
+from limio_async.auth.secret_file import SecretFile
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
 from limio_async.core.ports import Exchange
 from limio_async.core.wire import Credential, Scheme
-from limio_async.errors import ConfigurationError, LimioError
+from limio_async.errors import ConfigurationError, LimioError, Unauthorized
 
 __all__ = ["ClientCredentials"]
 
@@ -85,8 +88,17 @@ class ClientCredentials:
             "client_id": client_id.strip(),
             "client_secret": client_secret.strip(),
         }
+        self._file: SecretFile | None = None
         self._held: _Lease | None = None
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+
+    @classmethod
+    def from_file(cls, client_id: str, path: str | os.PathLike[str]) -> Self:
+        """The secret in the file *path*, which is read now and again when it is refused; so a secret can be rotated."""
+        file = SecretFile(path)
+        made = cls(client_id, file.read())
+        made._file = file
+        return made
 
     async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
         """The current token, where one is accepted; gets one if there is none that lasts."""
@@ -161,9 +173,24 @@ class ClientCredentials:
         return lease
 
     async def _fetched(self, exchange: Exchange) -> _Lease:
+        try:
+            return await self._granted(exchange)
+        except Unauthorized:
+            if not await self._rotated():
+                raise
+        return await self._granted(exchange)
+
+    async def _granted(self, exchange: Exchange) -> _Lease:
         asked_at = _now()
         response = await exchange(token_request(self._form))
         return _lease(read_token(response, self._form), asked_at, random.random())  # noqa: S311
+
+    async def _rotated(self) -> bool:
+        """Whether the file holds another secret than the refused one."""
+        if self._file is None:
+            return False
+        before, self._form = self._form, {**self._form, "client_secret": await self._file.read_again()}
+        return before != self._form
 
     def _line(self) -> _Line:
         return self._lines.setdefault(asyncio.get_running_loop(), _Line())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limio_async.auth.fixed import FixedCredential, header_value
+from limio_async.auth.fixed import FixedCredential
 
 __all__ = ["SessionToken"]
 
@@ -11,4 +11,4 @@ class SessionToken(FixedCredential):
     """`Authorization: Bearer <session token>`, for what belongs to one user, such as entitlements."""
 
     def __init__(self, token: str) -> None:
-        super().__init__("session", f"Bearer {header_value(token, 'the session token')}")
+        super().__init__("session", token, "the session token", before="Bearer ")

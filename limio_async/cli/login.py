@@ -18,8 +18,9 @@ from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from limio_async.auth import AuthorizationCode, FileTokenStore, StoredToken
+from limio_async.auth.authorization_code import belongs_to
 from limio_async.cli.failures import Code, Failure, tell
-from limio_async.cli.settings import Flags, settings, tenant, token_file
+from limio_async.cli.settings import Flags, has_bearer, settings, tenant, token_file, way_of
 from limio_async.transport import AiohttpTransport
 from limio_async.version import __version__
 
@@ -66,28 +67,28 @@ def command(flags: Flags, client_id: str | None, port: int, no_browser: bool, wa
     if not client_id:
         raise Failure("no client id: use --client-id, LIMIO_CLIENT_ID or client_id in the profile")
     file = token_file(origin, flags, os.environ)
-    token = asyncio.run(_signed_in(origin, client_id, file, port=port, browser=not no_browser, wait=wait))
+    transport = AiohttpTransport(origin, user_agent=f"limio_async/{__version__}", **way_of(found))
+    token = asyncio.run(_signed_in(transport, client_id, file, port=port, browser=not no_browser, wait=wait))
     until = datetime.fromtimestamp(token.expires_at).astimezone().isoformat(" ", "minutes")
     tell(f"signed in to {origin} until {until}; kept in {file}")
-    if found.get("token") or found.get("client_secret"):
+    if has_bearer(found):
         tell("warning: LIMIO_TOKEN or a client secret is configured too, and wins")
 
 
 async def _signed_in(
-    origin: str, client_id: str, file: Path, *, port: int, browser: bool, wait: float
+    transport: AiohttpTransport, client_id: str, file: Path, *, port: int, browser: bool, wait: float
 ) -> StoredToken:
     store = FileTokenStore(file)
-    await store.load()  # before anybody signs in for nothing: another kind of file is not replaced
-    transport = AiohttpTransport(origin, user_agent=f"limio_async/{__version__}")
     try:
+        await store.load()  # before anybody signs in for nothing: another kind of file is not replaced
         async with await _listening(port) as listener:
             bound = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  # this is no Django
             auth = AuthorizationCode(client_id, f"http://{_HOST}:{bound}{_PATH}", store=store)
-            sign_in = auth.begin(origin)
+            sign_in = auth.begin(transport.origin)
             tell(f"sign in at {sign_in.url}")
             if browser:
                 threading.Thread(target=_open, args=(sign_in.url,), daemon=True).start()
-            callback = await _callback(listener, wait)
+            callback = await _callback(listener, wait, sign_in.state)
         return await auth.finish(sign_in, callback, partial(transport.send, timeout=_LONGEST_EXCHANGE))
     finally:
         await transport.aclose()
@@ -102,18 +103,26 @@ async def _listening(port: int) -> anyio.abc.Listener[SocketStream]:
         ) from None
 
 
-async def _callback(listener: anyio.abc.Listener[SocketStream], wait: float) -> str:
-    """What the browser asks for when it comes back; the connections it leaves open end with this."""
+async def _callback(listener: anyio.abc.Listener[SocketStream], wait: float, state: str) -> str:
+    """What the browser asks for when it comes back; the connections it leaves open end with this.
+
+    What does not carry *state* belongs to no sign-in of ours, whoever sent it: it is waited on.
+    """
     came: list[str] = []
+    others = 0
 
     async def answer(stream: SocketStream) -> None:
+        nonlocal others
         with contextlib.suppress(anyio.BrokenResourceError, TimeoutError):
             async with stream:
                 with anyio.fail_after(_LONGEST_HEAD):
                     target = await _target(stream)
                     back = target.partition("?")[0] == _PATH
-                    await stream.send(_page("200 OK" if back else "404 Not Found"))
-                if back:
+                    ours = back and belongs_to(target, state)
+                    others += back and not ours
+                    status = "200 OK" if ours else "400 Bad Request" if back else "404 Not Found"
+                    await stream.send(_page(status))
+                if ours:
                     came.append(target)
         if came:
             tasks.cancel_scope.cancel()
@@ -123,7 +132,8 @@ async def _callback(listener: anyio.abc.Listener[SocketStream], wait: float) -> 
             async with anyio.create_task_group() as tasks:
                 await listener.serve(answer, tasks)
     except TimeoutError:
-        raise Failure(f"nobody signed in within {wait:g} s", Code.CREDENTIALS) from None
+        ignored = f"; answers that belong to another sign-in: {others}" if others else ""
+        raise Failure(f"nobody signed in within {wait:g} s{ignored}", Code.CREDENTIALS) from None
     return came[0]
 
 

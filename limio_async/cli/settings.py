@@ -15,15 +15,17 @@ import platformdirs
 
 from limio_async.auth import FileTokenStore, SignedIn
 from limio_async.cli.failures import Code, Failure, did_you_mean, tell
-from limio_async.client import Limio, auth_from
+from limio_async.client import ClientOptions, Limio
 from limio_async.core.ports import Auth
+from limio_async.environment import SETTINGS, auth_from, options_from
 from limio_async.errors import ConfigurationError
 from limio_async.transport import origin_of
 
-__all__ = ["Flags", "open_client", "settings", "tenant", "token_file"]
+__all__ = ["Flags", "has_bearer", "open_client", "settings", "tenant", "token_file", "way_of"]
 
-_SECRETS = ("api_key", "client_secret", "token", "session_token")
-_KEYS = ("host", "client_id", "client_secret_file", "timeout", *_SECRETS)
+_BY_KEY = {one.key: one for one in SETTINGS}
+_TYPES: dict[str, tuple[type, ...]] = {"a number": (int, float), "true or false": (bool,), "a string": (str,)}
+_SECRET_KINDS = ("client_secret", "client_secret_file")
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +46,8 @@ def open_client(flags: Flags, *, concurrency: int = 16) -> Limio:
     found = settings(flags, os.environ)
     origin = tenant(found, os.environ)
     auth = _auth(found, origin, token_file(origin, flags, os.environ))
-    return Limio(
-        found["host"], auth=auth, timeout=_seconds(found.get("timeout")), max_concurrency=concurrency
-    )
+    options = options_from(_as_variables(found), but=("auth",))
+    return Limio(**options, auth=auth, max_concurrency=concurrency)
 
 
 def tenant(found: Mapping[str, str], environ: Mapping[str, str]) -> str:
@@ -55,7 +56,16 @@ def tenant(found: Mapping[str, str], environ: Mapping[str, str]) -> str:
         raise Failure(
             f"no host: use --host, LIMIO_HOST or host in {_profile_file(environ)}; or try --emulated"
         )
-    return origin_of(found["host"])
+    return origin_of(found["host"], plain_http=_some(found, "plain_http").get("plain_http", False))
+
+
+def way_of(found: Mapping[str, str]) -> dict[str, Any]:
+    """What a transport takes of *found* besides the host."""
+    return _some(found, "proxy", "ssl", "plain_http")
+
+
+def _some(found: Mapping[str, str], *keywords: str) -> dict[str, Any]:
+    return options_from(_as_variables(found), but={one.keyword for one in SETTINGS}.difference(keywords))
 
 
 def token_file(origin: str, flags: Flags, environ: Mapping[str, str]) -> Path:
@@ -70,24 +80,42 @@ def token_file(origin: str, flags: Flags, environ: Mapping[str, str]) -> Path:
 
 def settings(flags: Flags, environ: Mapping[str, str]) -> dict[str, str]:
     """All settings that are given anywhere, each from the first place that has it."""
-    profile = _with_secret(_profile(flags.profile or environ.get("LIMIO_PROFILE"), environ))
-    variables = {key: environ.get(f"LIMIO_{key.upper()}", "").strip() for key in _KEYS}
-    environment = _with_secret({key: value for key, value in variables.items() if value})
+    profile = _profile(flags.profile or environ.get("LIMIO_PROFILE"), environ)
+    environment = {one.key: environ.get(one.name, "").strip() for one in SETTINGS}
     said = {"host": flags.host, "timeout": flags.timeout}
-    return {**profile, **environment, **{key: str(value) for key, value in said.items() if value is not None}}
+    found: dict[str, str] = {}
+    for place in (
+        profile,
+        environment,
+        {name: str(value) for name, value in said.items() if value is not None},
+    ):
+        given = {key: value for key, value in place.items() if value}
+        if not given.keys().isdisjoint(_SECRET_KINDS):  # the secret itself or its file: one or the other
+            found = {key: value for key, value in found.items() if key not in _SECRET_KINDS}
+        found |= given
+    return found
+
+
+def _as_variables(found: Mapping[str, str]) -> dict[str, str]:
+    return {_BY_KEY[key].name: value for key, value in found.items()}
 
 
 def _auth(found: Mapping[str, str], origin: str, signed_in: Path) -> list[Auth]:
     """The strategies for what was found; somebody's sign-in counts where no other bearer token is to be had."""
-    credentials = {f"LIMIO_{key.upper()}": value for key, value in found.items()}
+    credentials = _as_variables(found)
     strategies: list[Auth] = []
-    if not (found.get("token") or found.get("client_secret")) and _may_exist(signed_in):
+    if not has_bearer(found) and _may_exist(signed_in):
         credentials.pop("LIMIO_CLIENT_ID", None)  # without a secret it is the one that was signed in with
         strategies.append(SignedIn(FileTokenStore(signed_in), origin=origin))
     try:
         return [auth_from(credentials), *strategies]
     except ConfigurationError as error:
         raise Failure(str(error), Code.CREDENTIALS) from None
+
+
+def has_bearer(found: Mapping[str, str]) -> bool:
+    """Whether *found* has a bearer token, or what gets one: that wins over a sign-in."""
+    return not found.keys().isdisjoint(("token", *_SECRET_KINDS))
 
 
 def _may_exist(file: Path) -> bool:
@@ -108,23 +136,10 @@ def _emulated(timeout: float | None, concurrency: int) -> Limio:
         "LIMIO_SESSION_TOKEN": world.session_token,
     }
     transport = InMemoryTransport(world)
-    return Limio(
-        transport.origin,
-        auth=auth_from(credentials),
-        timeout=timeout or _seconds(None),
-        max_concurrency=concurrency,
-        transport=transport,
-    )
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        seconds = float(text or 60)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise Failure(f"timeout {text!r} is not a number of seconds")
-    return seconds
+    options = ClientOptions(auth=auth_from(credentials), max_concurrency=concurrency, transport=transport)
+    if timeout is not None:
+        options["timeout"] = timeout
+    return Limio(**options)
 
 
 def _profile_file(environ: Mapping[str, str]) -> Path:
@@ -161,29 +176,16 @@ def _checked(file: Path, name: str, table: Any) -> dict[str, str]:
         raise Failure(f"{file}: {name} is not a table")
     found: dict[str, str] = {}
     for key, value in cast("dict[str, Any]", table).items():
-        if key not in _KEYS:
-            raise Failure(f"{file}: [{name}] {key} is not a setting{did_you_mean(key, _KEYS)}")
-        if not isinstance(value, (int, float) if key == "timeout" else str) or isinstance(value, bool):
-            raise Failure(f"{file}: [{name}] {key} is not a {'number' if key == 'timeout' else 'string'}")
-        found[key] = str(value)
-    if "client_secret_file" in found:
-        secret = Path(found["client_secret_file"]).expanduser()
-        found["client_secret_file"] = str(file.parent / secret)
-    if not found.keys().isdisjoint(_SECRETS):
+        if key not in _BY_KEY:
+            raise Failure(f"{file}: [{name}] {key} is not a setting{did_you_mean(key, _BY_KEY)}")
+        kind = _BY_KEY[key].kind
+        if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "true or false"):
+            raise Failure(f"{file}: [{name}] {key} is not {kind}")
+        text = str(value)
+        found[key] = str(file.parent / Path(text).expanduser()) if key.endswith("_file") else text
+    if any(_BY_KEY[key].secret for key in found):
         _warn_if_others_can_read(file)
     return found
-
-
-def _with_secret(found: dict[str, str]) -> dict[str, str]:
-    """*found*, with what the file of the client's secret holds instead of the file's name."""
-    file = found.pop("client_secret_file", None)
-    if file is None or "client_secret" in found:
-        return found
-    try:
-        return {**found, "client_secret": Path(file).read_text(encoding="utf-8").strip()}
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise Failure(f"client_secret_file: cannot read {file}: {reason}", Code.CREDENTIALS) from None
 
 
 def _warn_if_others_can_read(file: Path) -> None:

@@ -93,7 +93,7 @@ def test_no_log_shows_a_secret(limio: Run, world: World) -> None:
         ("http://127.0.0.1:9", 1, "listOffers: could not connect: Connect"),
         ("http://acme.prod.limio.com", 2, "plain http is for this machine only"),
         ("acme.prod.limio.com/offers", 2, "give the host name only"),
-        ("acme:port", 2, "the host cannot be read"),
+        ("acme:port", 2, "neither a host name nor a URL"),
         ("acme\x1b", 2, "neither a host name nor a URL"),
     ],
 )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from urllib.request import urlopen
 
@@ -168,8 +169,6 @@ def test_a_browser_that_cannot_be_opened_is_no_mistake(
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ({"code": "c", "state": "wrong"}, "the answer belongs to another sign-in"),
-        ({"code": "c"}, "the answer belongs to another sign-in"),
         ({"error": "access_denied", "state": "{state}"}, "refused: access_denied"),
         ({"error": "x", "error_description": "so\n\x1b[2Jthere", "state": "{state}"}, "refused: so"),
         ({"state": "{state}"}, "the answer holds no code"),
@@ -185,6 +184,54 @@ def test_a_sign_in_that_fails_is_told_in_one_line_and_keeps_nothing(
     assert said in last_line(result)
     assert last_line(result).isprintable()
     assert result.stderr.count("\n") == 2
+    assert not Path("../home/.local/state/limio").exists()
+
+
+FOREIGN = [
+    "code=c&state=wrong",
+    "code=c",
+    "error=access_denied&state=",
+    "error=access_denied",
+    "code=c&state={state}&state=other",
+    "code=c&State={state}",
+    "code=c&state={state}x",
+    "",
+]
+
+
+def test_an_answer_to_another_sign_in_is_refused_and_waited_past(
+    limio: Run, world: World, url: str, browse: Any
+) -> None:
+    statuses: list[int] = []
+
+    def browser(url: str) -> None:
+        asked = dict(parse_qsl(urlsplit(url).query))
+        for query in FOREIGN:
+            with pytest.raises(HTTPError) as caught:
+                follow(f"{asked['redirect_uri']}?{query.format(**asked)}")
+            statuses.append(caught.value.status or 0)
+            caught.value.close()
+        follow(url)
+
+    browse(browser)
+    result = login(limio, world, url)
+    assert result.exit_code == 0, result.stderr
+    assert statuses == [400] * len(FOREIGN)
+    assert token_in(stored())["origin"] == url
+
+
+def test_who_only_had_answers_to_other_sign_ins_hears_of_them(
+    limio: Run, world: World, url: str, browse: Any
+) -> None:
+    def browser(url: str) -> None:
+        with pytest.raises(HTTPError) as caught:
+            comes_back(code="c", state="wrong")(url)
+        caught.value.close()
+
+    browse(browser)
+    result = login(limio, world, url, "--wait", "0.5")
+    assert result.exit_code == 3
+    assert last_line(result).endswith("within 0.5 s; answers that belong to another sign-in: 1")
     assert not Path("../home/.local/state/limio").exists()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from limio_async.cli.failures import Code, Failure
 from limio_async.cli.settings import Flags, open_client, settings
+from limio_async.errors import ConfigurationError
 from tests.cli.conftest import Run
 
 FILE = """
@@ -48,19 +49,17 @@ def test_each_setting_comes_from_the_first_place_that_has_it(profiles: Path) -> 
 
 
 def test_a_profile_is_named_by_flag_or_environment_and_takes_nothing_from_another(profiles: Path) -> None:
-    Path("secret.txt").write_text("of-file\n")
-    live = {"host": "live.prod.limio.com", "client_id": "id", "client_secret": "of-file"}
+    live = {"host": "live.prod.limio.com", "client_id": "id", "client_secret_file": "secret.txt"}
     assert settings(Flags(profile="live"), environ(profiles)) == live
     assert settings(Flags(), environ(profiles, LIMIO_PROFILE="live")) == live
 
 
 def test_a_secret_of_the_environment_wins_over_a_file_of_the_profile(profiles: Path) -> None:
-    Path("secret.txt").write_text("of-file")
-    Path("other.txt").write_text("of-other-file")
     env = environ(profiles, LIMIO_CLIENT_SECRET_FILE="other.txt")
-    assert settings(Flags(profile="live"), env)["client_secret"] == "of-other-file"
-    env = environ(profiles, LIMIO_CLIENT_SECRET="of-env", LIMIO_CLIENT_SECRET_FILE="other.txt")
-    assert settings(Flags(profile="live"), env)["client_secret"] == "of-env"
+    assert settings(Flags(profile="live"), env)["client_secret_file"] == "other.txt"
+    found = settings(Flags(profile="live"), environ(profiles, LIMIO_CLIENT_SECRET="of-env"))
+    assert found["client_secret"] == "of-env"
+    assert "client_secret_file" not in found
 
 
 @pytest.mark.parametrize(
@@ -69,6 +68,8 @@ def test_a_secret_of_the_environment_wins_over_a_file_of_the_profile(profiles: P
         ("[default]\nhots = 'x'", "[default] hots is not a setting; did you mean host?"),
         ("[default]\nhost = 1", "[default] host is not a string"),
         ("[default]\ntimeout = true", "[default] timeout is not a number"),
+        ("[default]\nrequests_per_second = '5'", "[default] requests_per_second is not a number"),
+        ("[default]\nplain_http = 1", "[default] plain_http is not true or false"),
         ("default = 1", "default is not a table"),
         ("[default", "(at"),
         ("\xff", "codec can't decode"),
@@ -87,8 +88,8 @@ def test_what_is_named_must_be_there(profiles: Path) -> None:
         settings(Flags(profile="lve"), environ(profiles))
     with pytest.raises(Failure, match="nowhere does not exist"):
         settings(Flags(), {"LIMIO_CONFIG": "nowhere"})
-    with pytest.raises(Failure, match="cannot read secret.txt: No such file") as caught:
-        settings(Flags(profile="live"), environ(profiles))
+    with pytest.raises(Failure, match="cannot read the secret file .*secret.txt: No such file") as caught:
+        open_client(Flags(profile="live"))
     assert caught.value.code is Code.CREDENTIALS
     assert settings(Flags(), {}) == {}
 
@@ -96,7 +97,7 @@ def test_what_is_named_must_be_there(profiles: Path) -> None:
 @pytest.mark.parametrize("timeout", ["soon", "-1", "nan", "inf"])
 def test_a_timeout_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, timeout: str) -> None:
     monkeypatch.setenv("LIMIO_TIMEOUT", timeout)
-    with pytest.raises(Failure, match=f"timeout '{timeout}' is not a number of seconds"):
+    with pytest.raises(ConfigurationError, match=f"LIMIO_TIMEOUT: '{timeout}' is not a number above 0"):
         open_client(Flags(host="acme.dev.limio.com"))
 
 
