@@ -19,6 +19,7 @@ core/          the engine: calls, lists, retries
 envelope.py    where an item says when it changed, and which tags it has
 errors.py      every exception
 version.py     the version
+_finishing.py  calls that run to their end though their caller is cancelled
 _frames.py     keeps credentials out of crash reports
 _durable.py    files that outlive a power failure
 _lazy.py       loading the names of a package when they are first used

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
+from limio_async._finishing import Finishing
 from limio_async.api import Resources
 from limio_async.auth import ChainedAuth, NoAuth
 from limio_async.core.explain import Explanation
@@ -101,6 +103,7 @@ class Limio(Resources):
             plain_item_paths=plain_item_paths,
             endpoints=_endpoints,
         )
+        self._finishing = Finishing()
         super().__init__(self._session)
 
     @classmethod
@@ -206,9 +209,36 @@ class Limio(Resources):
         """The kinds of credentials that this client has."""
         return self._session.schemes
 
-    async def aclose(self) -> None:
-        """End read-ahead and close the connections; may be called more than once."""
-        await self._session.aclose()
+    async def finish(
+        self,
+        call: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        on_outcome: Callable[[Any], object] | None = None,
+        **kwargs: Any,
+    ) -> T:
+        """Make a call that runs to its end though the caller is cancelled: `await limio.finish(limio.orders.submit, order)`.
+
+        Returns or raises what the call does; its deadline holds. Where the caller is cancelled while it waits,
+        `CancelledError` is raised at once, and *on_outcome* gets the value or the error as soon as there is
+        one: a function, or a coroutine function. What it raises is logged and no more. It is not called
+        where the caller still waits. `aclose()` waits for all of this.
+        """
+        running = call(*args, **kwargs)
+        if not asyncio.iscoroutine(running):
+            raise TypeError(
+                "finish() takes one call, such as limio.orders.submit; a listing is many: walk its pages()"
+            )
+        return await self._finishing.run(running, on_outcome)
+
+    async def aclose(self, grace: float = 10.0) -> None:
+        """End read-ahead and close the connections; may be called more than once.
+
+        Waits at most *grace* seconds for calls of `finish()`, then cancels them.
+        """
+        try:
+            await self._finishing.end(grace)
+        finally:
+            await self._session.aclose()
 
     async def __aenter__(self) -> Self:
         self._session.check()

@@ -118,6 +118,7 @@ TABLE = [
     told(README, "**All {} operations** as typed coroutines", len(ENDPOINTS)),
     told(RELIABILITY, "one deadline (`timeout=`, {:g} seconds unless you say otherwise)", default(Limio, "timeout")),
     told(RELIABILITY, "A request is sent at most {} (`attempts=`)", in_words(TIMES, default(Limio, "attempts"))),
+    told(RELIABILITY, "`await limio.aclose(grace={0:g})`, and the end of `async with`, wait at most {0:g} seconds", default(Limio.aclose, "grace")),
     told(RELIABILITY, "at most `max_concurrency` requests are on the wire ({}), at most", default(Limio, "max_concurrency")),
     told(PERFORMANCE, "`max_concurrency` ({}) is the ceiling of requests on the wire", default(Limio, "max_concurrency")),
     told(
