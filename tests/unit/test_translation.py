@@ -7,6 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from limio_async.errors import AnswerLost, NeverSent, TransportError
 from limio_async.transport.body import BrokenOff
@@ -15,10 +17,18 @@ from limio_async.transport.translation import Unclean, translated
 KEY: Any = ConnectionKey("limio.test", 443, True, True, None, None, None)
 REFUSED = OSError(111, "Connection refused")
 
+ASKED = aiohttp.RequestInfo(
+    URL("https://limio.test"), "CONNECT", CIMultiDictProxy(CIMultiDict()), URL("http://me:canary@[::1]:3128")
+)
+
 TABLE: list[tuple[Any, type[TransportError], str]] = [
     (aiohttp.ClientConnectorError(KEY, REFUSED), NeverSent, "could not connect: Connection refused"),
     (aiohttp.ConnectionTimeoutError(), NeverSent, "could not connect: no connection in time"),
     (aiohttp.InvalidURL("x"), NeverSent, "could not connect: InvalidURL"),
+    (aiohttp.ClientProxyConnectionError(KEY, REFUSED), NeverSent, "could not connect to the proxy limio.test:443: Connection refused"),
+    (aiohttp.ClientHttpProxyError(ASKED, (), status=403), NeverSent, "the proxy [::1]:3128 refused to connect: status 403"),
+    (aiohttp.ClientResponseError(ASKED, (), status=400), NeverSent, "the proxy [::1]:3128 refused to connect: it answered with something that is not HTTP"),
+    (aiohttp.ServerFingerprintMismatch(b"a", b"b", "limio.test", 443), NeverSent, "could not connect: its certificate has another fingerprint"),
     (Unclean(), NeverSent, "a kept connection could not be used"),
     (aiohttp.ServerDisconnectedError(), AnswerLost, "the server hung up without an answer"),
     (aiohttp.ClientPayloadError("secret"), AnswerLost, "the answer's body broke off"),

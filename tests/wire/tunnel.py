@@ -76,9 +76,22 @@ async def proxy_to(behind: str) -> AsyncIterator[Proxy]:
 async def tls_server(context: ssl.SSLContext, body: bytes = b'{"id":"sub-1"}') -> AsyncIterator[RawServer]:
     """A server that speaks TLS by *context* and answers every request with *body*."""
     served = RawServer(http(body))
-    server = await asyncio.start_server(served.handle, "127.0.0.1", 0, ssl=context)
+    running: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            await served.handle(reader, writer)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
     served.url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield served
     finally:
         server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
