@@ -204,8 +204,11 @@ class Ladder:
         except Unreadable as error:  # too large to be read
             sending.came_to(error)
             raise
-        except asyncio.CancelledError as error:
-            if isinstance(error.__cause__, NeverSent):
+        except BaseException as error:
+            said_no = (
+                isinstance(error, LimioError) and error.happened == "no"
+            )  # closed or refused on our side
+            if said_no or isinstance(error.__cause__, NeverSent):
                 sending.never_left()
             elif not sending.has_time_until(asyncio.get_running_loop().time()):
                 self._limiter.learn(AnswerLost("cut by the deadline"), None)

@@ -7,6 +7,7 @@ from functools import partial
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+from yarl import URL
 
 from limio_async.errors import ClientClosed, ConfigurationError
 from limio_async.transport.workarounds import no_hidden_resend
@@ -26,6 +27,8 @@ def checked(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
     """Return *session*, or raise `ConfigurationError` for what it would do to every request."""
     if session.closed:
         raise ConfigurationError("the session is closed; open another one for this client")
+    if not _is_proxy(getattr(session, "_default_proxy", None)):
+        raise ConfigurationError("the session's proxy= is no URL such as http://proxy.internal:3128")
     if session.auth is not None:
         raise ConfigurationError(
             "the session has an auth=, which would go to Limio; leave it out, and use auth= of Limio"
@@ -39,6 +42,14 @@ def checked(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
             f"the session has headers={{{wrong[0]!r}: …}}, which each request sets itself; leave it out"
         )
     return session
+
+
+def _is_proxy(given: object) -> bool:
+    try:
+        url = URL(str(given))
+    except ValueError:  # whose text shows it, perhaps with a password
+        return False
+    return given is None or (url.scheme in {"http", "https"} and bool(url.host))
 
 
 def usable(session: aiohttp.ClientSession) -> aiohttp.ClientSession:

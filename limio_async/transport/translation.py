@@ -99,7 +99,7 @@ def _proxy(error: BaseException, request: aiohttp.ClientRequest | None) -> str:
     url = request.proxy if request is not None else None
     if url is None and _asked_proxy(error):
         url = getattr(error, "request_info").real_url  # noqa: B009
-    if url is not None:
+    if url is not None and url.host:
         return _at(url.host, url.port)
     return _at(error.host, error.port) if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
 

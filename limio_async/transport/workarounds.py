@@ -46,7 +46,16 @@ async def no_hidden_resend(
         ours = NeverSent("the session was closed")  # which cancels whoever waits for a connection
     except (aiohttp.ClientError, OSError) as error:
         ours = translated(error, "", request)
+    except Exception as error:  # such as of a resolver of the caller's
+        if request.response is None:
+            raise error from _with_cause(NeverSent("failed before it left"), error.__cause__)
+        raise
     raise ours
+
+
+def _with_cause(error: TransportError, cause: BaseException | None) -> TransportError:
+    error.__cause__ = cause
+    return error
 
 
 class OnCleanConnections(aiohttp.ClientRequest):

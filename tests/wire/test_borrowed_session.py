@@ -205,6 +205,24 @@ async def test_a_session_with_credentials_of_its_own_is_refused() -> None:
     assert CANARY not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        f"socks5://u:{CANARY}@p.test:1",
+        f"u:{CANARY}@p.test:1",
+        f"ftp://u:{CANARY}@p.test",
+        "p.test:1",
+        "",
+        "/p",
+    ],
+)
+async def test_a_session_s_proxy_that_is_none_is_refused_without_showing_it(proxy: str) -> None:
+    async with aiohttp.ClientSession(proxy=proxy) as session:
+        with pytest.raises(errors.ConfigurationError, match="the session's proxy= is no URL") as caught:
+            AiohttpTransport("http://127.0.0.1:1", session=session)
+    assert CANARY not in f"{caught.value} {caught.value.__context__}"
+
+
 async def test_a_closed_session_is_refused_when_the_client_is_made() -> None:
     session = aiohttp.ClientSession()
     await session.close()
@@ -240,6 +258,7 @@ async def test_the_passwords_of_a_netrc_reach_nobody(auth: Any) -> None:
             shown = "".join(traceback.format_exception(caught.value))
             assert f"{CANARY}x" not in f"{shown} {vars(caught.value)}"
             assert caught.value.__context__ is None
+            assert caught.value.happened == "no"
     assert server.requests == []
 
 
@@ -278,8 +297,9 @@ async def test_a_session_that_is_closed_later_is_no_write_in_doubt(close: str) -
             assert session.connector is not None
             await session.connector.close()
         for call in (limio.subscriptions.get("sub-1"), limio.orders.submit(ORDER)):
-            with pytest.raises(errors.ClientClosed, match="the session of this client was closed"):
+            with pytest.raises(errors.ClientClosed, match="the session of this client was closed") as caught:
                 await call
+            assert (caught.value.happened, caught.value.retryable) == ("no", False)
         listing = limio.offers.list()
         with pytest.raises(errors.ClientClosed):
             await listing
@@ -307,10 +327,32 @@ async def test_a_call_that_waits_for_a_connection_as_the_session_is_closed_never
         await session.close()
         with pytest.raises(errors.UnknownOutcome):
             await first
-        with pytest.raises(errors.ClientClosed):
+        with pytest.raises(errors.ClientClosed) as caught:
             await second
+        assert caught.value.happened == "no"
         await limio.aclose()
     assert len(server.requests) == 1
+
+
+class Confused(aiohttp.abc.AbstractResolver):
+    """Fails by an error of its own."""
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[aiohttp.abc.ResolveResult]:
+        raise ZeroDivisionError from KeyError()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def test_what_fails_in_the_caller_s_resolver_comes_by_itself_and_leaves_no_write_in_doubt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Confused())) as session:
+        limio = Limio("acme.invalid", auth=BearerToken("t"), session=session)
+        with pytest.raises(ZeroDivisionError) as caught:
+            await limio.orders.submit(ORDER)
+        await limio.aclose()
+    assert "may have happened" not in f"{caplog.text} {getattr(caught.value, '__notes__', '')}"
 
 
 async def test_a_session_of_another_event_loop_is_named() -> None:
@@ -326,8 +368,9 @@ async def test_a_session_of_another_event_loop_is_named() -> None:
             server.url, auth=BearerToken("t"), transport=AiohttpTransport(server.url, session=session)
         )
         for call in (limio.subscriptions.get("sub-1"), limio.orders.submit(ORDER)):
-            with pytest.raises(errors.ClientClosed, match="belongs to another event loop"):
+            with pytest.raises(errors.ClientClosed, match="belongs to another event loop") as caught:
                 await call
+            assert caught.value.happened == "no"
         await limio.aclose()
     assert server.connections == 0
     session.detach()
