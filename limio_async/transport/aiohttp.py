@@ -127,12 +127,15 @@ class AiohttpTransport:
                 middlewares=middlewares,
                 **self._way,
             ) as answer:
-                head = headers = {name.lower(): value for name, value in answer.headers.items()}
+                names, values = "\n".join(answer.headers).lower(), [*answer.headers.values()]
+                head = headers = dict(zip(names.split("\n"), values, strict=False))
                 body = await self._body(answer, request.operation)
+                beyond = None
                 if answer.status >= 400:
                     for name in _WAITS & headers.keys():
                         headers[name] = ", ".join(answer.headers.getall(name))
-                beyond = _beyond(answer) if answer.status < 400 else None
+                elif len(values) > _MOST_LINES or len(names) + len("".join(values)) > _LONGEST_LINE // 4:
+                    beyond = _beyond(answer)  # only where so many characters may be that many bytes
         except (aiohttp.ClientError, OSError, BrokenOff) as error:
             ours: LimioError = translated(error, request.operation)
         except (TransportError, ConfigurationError) as error:  # of a middleware, which knows no operation
@@ -207,10 +210,7 @@ class AiohttpTransport:
 
 
 def _beyond(answer: aiohttp.ClientResponse) -> str | None:
-    """Return what is wrong with the head of an answer that is larger than is read."""
-    headers = answer.headers
-    if len(headers) <= _MOST_LINES and len("".join((*headers, *headers.values()))) <= _LONGEST_LINE // 4:
-        return None  # in characters, of which each is at most four bytes
+    """Return what is wrong with a head that is larger than is read; None if it is not."""
     sizes = [len(name) + len(value) for name, value in answer.raw_headers]
     if max(sizes) > _LONGEST_LINE:
         return too_large(LINE)

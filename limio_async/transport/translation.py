@@ -18,6 +18,7 @@ LINES = "more than 512 lines"
 _BROKEN_OFF = "the answer's body broke off"
 _LIMITS = {"Got more than": LINE, "Too many headers": LINES}
 """What a text of aiohttp's says, which has no type of its own for it."""
+_NO_KNOWN_ISSUER = frozenset({18, 19, 20, 21})  # https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
 _NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientHttpProxyError,
@@ -118,8 +119,10 @@ def _reason(error: BaseException) -> str:
         return "no connection in time"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = error.certificate_error
-        told = why.verify_message if isinstance(why, ssl.SSLCertVerificationError) else type(why).__name__
-        return f"its certificate is not trusted ({told}); a private CA is named with ssl="
+        if not isinstance(why, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({type(why).__name__})"
+        hint = "; give a private CA with ssl= or LIMIO_CA_FILE" if why.verify_code in _NO_KNOWN_ISSUER else ""
+        return f"its certificate is not trusted ({why.verify_message.rstrip('.')}){hint}"
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
         return "its certificate has another fingerprint"
     if isinstance(error, OSError) and error.strerror:

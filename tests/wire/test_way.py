@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -224,6 +226,36 @@ async def test_a_server_that_is_not_trusted_is_told_nothing(
         with pytest.raises(errors.NeverSent, match="could not connect"):
             await limio.orders.submit({"order_type": "new"})
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("issued", "said"),
+    [
+        ({"names": ["acme.test"]}, "(IP address mismatch, certificate is not valid for '127.0.0.1')$"),
+        ({"not_after": datetime(2020, 1, 1, tzinfo=UTC)}, "(certificate has expired)$"),
+        ({"by": "another CA"}, "); give a private CA with ssl= or LIMIO_CA_FILE$"),
+    ],
+)
+@pytest.mark.parametrize("lent", [False, True])
+async def test_a_certificate_that_is_refused_tells_why_and_nothing_is_in_doubt(
+    ca: Any, trusting: ssl.SSLContext, issued: dict[str, Any], said: str, *, lent: bool
+) -> None:
+    facts = {"names": ["127.0.0.1"], "by": ca, **issued}
+    by, names = trustme.CA() if facts.pop("by") != ca else ca, facts.pop("names")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    by.issue_cert(*names, **facts).configure_cert(context)
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) if lent else None
+    options = {"session": session} if lent else {"ssl": trusting}
+    async with tls_server(context) as server, limio_to(server.url, **options) as limio:
+        with pytest.raises(errors.NeverSent) as caught:
+            await limio.orders.submit({"order_type": "new"})
+    assert re.search(
+        "could not connect: its certificate is not trusted .*" + re.escape(said[:-1]) + "$", str(caught.value)
+    )
+    assert caught.value.happened == "no"
+    assert server.requests == []
+    if session is not None:
+        await session.close()
 
 
 async def test_a_borrowed_session_trusts_and_goes_by_what_is_given_beside_it(
