@@ -55,6 +55,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
     choices: tuple[str, ...] = ()
     default: str | int | bool | None = None
+    secret: bool = False
     help: str = ""
 
 
@@ -316,6 +317,7 @@ def _param(node: Node, overlay: Overlay) -> Parameter:
         required=required,
         choices=choices,
         default=default if required else None,
+        secret=schema.mapping.get("format") == "password",
         help=node.text("description"),
     )
 

@@ -72,7 +72,12 @@ RECOVER_BASKET: Endpoint[Redirect] = Endpoint(
     params=(
         Param(name="basket", wire="basket", place="query", required=True, help="Id of the basket."),
         Param(
-            name="recover", wire="recover", place="query", required=True, help="Token of the recovery link."
+            name="recover",
+            wire="recover",
+            place="query",
+            required=True,
+            secret=True,
+            help="Token of the recovery link.",
         ),
     ),
     summary="Follow a recovery link",

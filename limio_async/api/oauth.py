@@ -37,7 +37,7 @@ AUTHORIZE: Endpoint[Redirect] = Endpoint(
             required=True,
             help="Where the browser comes back to.",
         ),
-        Param(name="state", wire="state", place="query", help="Comes back unchanged."),
+        Param(name="state", wire="state", place="query", secret=True, help="Comes back unchanged."),
         Param(name="scope", wire="scope", place="query", help="Scopes, separated by spaces."),
     ),
     summary="Send a browser to log in",

@@ -70,6 +70,7 @@ class AuthorizationCode(SignedIn):
 
     def begin(self, origin: str) -> SignIn:
         """A new sign-in at *origin*, such as `https://acme.prod.limio.com`; nothing is sent yet."""
+        origin = origin.rstrip("/").lower()
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         query = {
             "response_type": "code",

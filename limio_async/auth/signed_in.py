@@ -19,7 +19,8 @@ _AGAIN = "sign in again: limio login"
 class SignedIn:
     """`Authorization: Bearer <token>` with the token in *store*, which `AuthorizationCode` or `limio login` put there.
 
-    With *origin*, a token that was got elsewhere is not used. Limio gives no refresh tokens: when the token
+    A token is sent to the origin that it was got from, and to no other: the calls of a client of another
+    host raise `MissingCredentials`. *origin* says which one is expected. Limio gives no refresh tokens: when the token
     has expired or is refused, and the store holds no other, the call fails and says to sign in again. In a
     chain this comes last, because it never lets a later strategy try.
 
@@ -73,4 +74,4 @@ def _expired(token: StoredToken) -> bool:
 
 
 def _bearer(token: StoredToken) -> Credential:
-    return Credential(scheme="bearer", authorization=f"Bearer {token.access_token}")
+    return Credential(scheme="bearer", authorization=f"Bearer {token.access_token}", origin=token.origin)

@@ -92,22 +92,22 @@ class Explainer:
         shown = {name: value if name in _SHOWN_HEADERS else "***" for name, value in request.headers.items()}
         if schemes:
             shown["authorization"] = _SHOWN[schemes[0]]
+        path, mark, query_sent = request.target.partition("?")
+        hidden = {param.wire for param in endpoint.params if param.secret}
+        sent, form = request.body, endpoint.body_format == "form"
         return Explanation(
             operation=endpoint.operation,
             method=request.method,
-            url=self._origin + request.target,
+            url=f"{self._origin}{path}{mark}{_without(hidden, query_sent)}",
             headers=shown,
-            body=_without_secrets(request.body) if endpoint.body_format == "form" else request.body,
+            body=_without(_SECRET_FIELDS, sent.decode()).encode() if sent and form else sent,
             retry=endpoint.retry,
             cursor=paging.kind if paging else None,
             accepts=endpoint.auth,
         )
 
 
-def _without_secrets(form: bytes | None) -> bytes | None:
-    if form is None:
-        return None
-    pairs = (pair.partition("=") for pair in form.decode().split("&"))
-    return "&".join(
-        f"{name}={'***' if name in _SECRET_FIELDS else value}" for name, _, value in pairs
-    ).encode()
+def _without(names: Collection[str], form: str) -> str:
+    """Return *form*, or a query, with the values of *names* left out."""
+    pairs = (pair.partition("=") for pair in form.split("&"))
+    return "&".join(f"{name}{mark}{'***' if name in names else value}" for name, mark, value in pairs)

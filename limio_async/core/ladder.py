@@ -43,9 +43,17 @@ class Ladder:
     """Sends requests until their outcome is final: the deadline, resends, credentials and the limiter."""
 
     def __init__(
-        self, transport: Transport, auth: Auth, limiter: Limiter, *, timeout: float, attempts: int
+        self,
+        transport: Transport,
+        auth: Auth,
+        limiter: Limiter,
+        *,
+        origin: str,
+        timeout: float,
+        attempts: int,
     ) -> None:
         self._transport = transport
+        self._origin = origin
         self._auth = auth
         self.lifetime = Lifetime()
         self._limiter = limiter
@@ -178,6 +186,11 @@ class Ladder:
         if credential is None:
             raise MissingCredentials(
                 f"takes {_listed(request.accepts)}, the client has {_listed(self._auth.offers)}",
+                operation=request.operation,
+            )
+        if credential.origin is not None and credential.origin != self._origin:
+            raise MissingCredentials(
+                f"the sign-in is for {credential.origin}, not for {self._origin}; sign in: limio login",
                 operation=request.operation,
             )
         return credential

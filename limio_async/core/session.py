@@ -73,7 +73,9 @@ class Session:
         self._auth = auth
         self._endpoints = endpoints
         limiter = Limiter(max_concurrency, rate=requests_per_second)
-        self._ladder = Ladder(transport, auth, limiter, timeout=timeout, attempts=attempts)
+        self._ladder = Ladder(
+            transport, auth, limiter, origin=self._origin, timeout=timeout, attempts=attempts
+        )
         self._page_sizes: dict[str, int] = {}
         self._headers: Mapping[str, str] = {}
         self._plain = plain_item_paths

@@ -99,6 +99,8 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 
     scheme: Scheme
     authorization: str
+    origin: str | None = None
+    """The only origin that it is sent to; None if it goes wherever its client sends."""
 
     def __repr__(self) -> str:
         return f"Credential(scheme={self.scheme!r}, authorization='***')"
@@ -144,6 +146,8 @@ class Param(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     """Documented values; others are sent as they are."""
     default: str | int | bool | None = None
+    secret: bool = False
+    """Left out where a request is shown (`format: password` in openapi/)."""
     help: str = ""
 
 

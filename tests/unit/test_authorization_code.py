@@ -59,7 +59,7 @@ class Site:
 
     def visit(self, sign_in: SignIn) -> str:
         """Where the browser ends up."""
-        target = sign_in.url.removeprefix(ORIGIN)
+        target = sign_in.url.removeprefix(sign_in.origin)
         response = self.world.answer(Request(operation="", method="GET", target=target, headers={}))
         assert response.status == 302, response.body
         return response.headers["location"]
@@ -237,7 +237,44 @@ def test_a_strategy_without_id_or_redirect_is_refused_when_it_is_made(given: tup
 
 def session_on(tenant: Any, auth: Any) -> tuple[Session, ScriptedTransport]:
     transport = ScriptedTransport(tenant)
+    transport.origin = ORIGIN
     return Session(transport, auth), transport
+
+
+@pytest.mark.parametrize("chained", [False, True])
+async def test_a_token_goes_to_no_other_origin_than_it_was_got_from(chained: bool) -> None:
+    store = MemoryTokenStore(stored(origin="https://acme.test"))
+    signed_in: Any = ChainedAuth(ApiKey("k"), SignedIn(store)) if chained else SignedIn(store)
+    said = "the sign-in is for https://acme.test, not for https://limio.emulated; sign in: limio login"
+    session, transport = session_on(answer({}), signed_in)
+    with pytest.raises(errors.MissingCredentials, match=said):
+        await session.call(BEARER, {"id": "1"})
+    assert transport.requests == []
+    own = ScriptedTransport(answer({}))
+    own.origin = "https://acme.test"
+    assert await Session(own, signed_in).call(BEARER, {"id": "1"}) == {}
+
+
+async def test_a_sign_in_elsewhere_meanwhile_is_not_sent_here() -> None:
+    store = MemoryTokenStore(stored("old"))
+    session, transport = session_on(answer({}, 401), SignedIn(store))
+    with pytest.raises(errors.Unauthorized):
+        await session.call(BEARER, {"id": "1"})
+    await store.save(stored("new", origin="https://acme.test"))
+    with pytest.raises(errors.MissingCredentials, match="not for https://limio.emulated"):
+        await session.call(BEARER, {"id": "1"})
+    assert [one.headers["authorization"] for one in transport.requests] == ["Bearer old"]
+
+
+@pytest.mark.parametrize("spelled", ["https://acme.test", "https://ACME.test/"])
+async def test_a_sign_in_at_an_origin_serves_it_however_it_was_spelled(world: World, spelled: str) -> None:
+    auth = AuthorizationCode(world.client_id, REDIRECT)
+    sign_in = auth.begin(spelled)
+    site = Site(world)
+    await auth.finish(sign_in, site.visit(sign_in), site)
+    transport = ScriptedTransport(answer({}))
+    transport.origin = "https://acme.test"
+    assert await Session(transport, auth).call(BEARER, {"id": "1"}) == {}
 
 
 async def test_a_stored_token_serves_in_another_process(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from limio_async.api.endpoints import ENDPOINTS
 from limio_async.auth import ChainedAuth
 from limio_async.core.codec import build_request, decoder_for
 from limio_async.core.session import Session
-from limio_async.core.wire import ListEndpoint, Request, Response, Scheme
+from limio_async.core.wire import ListEndpoint, Param, Request, Response, Scheme
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, answer, endpoint, listing_of, page
 from tests.virtual_time import VirtualTime
@@ -81,6 +81,14 @@ def test_a_listing_is_explained_by_its_first_page() -> None:
     assert limio.explain(limio.listing, usual, {}).url == "https://limio.test/api/things?limit=7"
 
 
+OWN = endpoint(
+    params=(
+        Param(name="id", wire="id", place="path", required=True),
+        Param(name="ticket", wire="ticket", place="query", secret=True),
+    )
+)
+
+
 def test_no_explanation_shows_a_secret() -> None:
     limio, _ = client(LOST)
     body = {"grant_type": "client_credentials", "client_id": "id", "client_secret": SECRET}
@@ -88,10 +96,24 @@ def test_no_explanation_shows_a_secret() -> None:
         limio.explain(limio.oauth.create_token, body),
         limio.explain(limio.checkout.get_subscription, cookie=SECRET),
         limio.explain(limio.session.entitlements),
+        limio.explain(
+            limio.oauth.authorize,
+            response_type="code",
+            client_id="id",
+            redirect_uri="http://localhost/",
+            state=SECRET,
+        ),
+        limio.explain(limio.baskets.recover, basket="basket-1", recover=SECRET),
+        limio.explain(limio.request, OWN, {"id": "1", "ticket": SECRET}),
         limio.explain(limio.with_options(headers={"X-Api-Key": SECRET}).session.entitlements),
     ]
     for said in shown:
         assert SECRET not in str(said) + repr(said)
+    assert [said.url.partition("?")[2] for said in shown[3:6]] == [
+        "response_type=code&client_id=id&redirect_uri=http%3A%2F%2Flocalhost%2F&state=***",
+        "basket=basket-1&recover=***",
+        "ticket=***",
+    ]
     assert shown[0].body == b"grant_type=client_credentials&client_id=id&client_secret=***"
 
 
