@@ -6,7 +6,7 @@ import asyncio
 import errno
 import ipaddress
 import os
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from limio_async.cli.failures import Code, Failure, tell
+from limio_async.cli.settings import Flags, settings, way_of
 
 if TYPE_CHECKING:  # --help does without an emulator
     from limio_async.cli.kept import Kept
@@ -27,7 +28,8 @@ _BETWEEN_SAVES = 3.0
 
 
 @click.command("emulate")
-@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine only.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--allow-remote", is_flag=True, help="Let --host be one that other machines can reach.")
 @click.option("--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="0: any free.")
 @click.option("--offers", type=click.IntRange(min=0), default=20_000, show_default=True)
 @click.option("--subscriptions", type=click.IntRange(min=0), default=2_000, show_default=True)
@@ -61,8 +63,11 @@ _BETWEEN_SAVES = 3.0
     metavar="HOST DIR",
     help="Pass on to a real tenant instead and keep its answers in DIR, names and the like masked.",
 )
+@click.pass_obj
 def command(
+    flags: Flags,
     host: str,
+    allow_remote: bool,
     port: int,
     offers: int,
     subscriptions: int,
@@ -79,14 +84,17 @@ def command(
 
     Says on stderr how to reach it; the lines can be pasted into a shell.
     """
-    if not _is_loopback(host):
+    if not allow_remote and not _is_loopback(host):
         raise Failure(
-            f"--host {host}: the emulator serves this machine only; use 127.0.0.1, ::1 or localhost"
+            f"--host {host}: the emulator serves this machine only; use 127.0.0.1, ::1 or localhost, "
+            "or --allow-remote where others may reach it"
         )
     if record is not None:
-        if faults or control or data or state:
-            raise click.UsageError("--record goes without --faults, --control, --data and --state")
-        _run(_recording(*record, host, port), host, port)
+        if faults or control or data or state or allow_remote:
+            raise click.UsageError(
+                "--record goes without --faults, --control, --data, --state and --allow-remote"
+            )
+        _run(_recording(*record, host, port, way_of(settings(flags, os.environ))), host, port)
         return
     from limio_async.emulator import World
 
@@ -110,6 +118,9 @@ async def _emulating(world: World, host: str, port: int, *, control: bool, kept:
     from limio_async.emulator.server import run_server
 
     def ready(url: str) -> None:
+        url = _from_here(url)
+        if not _is_loopback(host):
+            tell("other machines reach it under a name of this one, and need LIMIO_PLAIN_HTTP=1")
         tell(f"emulating at {url}, Ctrl-C ends it; look in at {url}/_emulator/")
         for name, value in world.environ(url).items():
             click.echo(f"export {name}={value}", err=True)
@@ -122,14 +133,14 @@ async def _emulating(world: World, host: str, port: int, *, control: bool, kept:
             saving.cancel()
 
 
-async def _recording(tenant: str, directory: Path, host: str, port: int) -> None:
+async def _recording(tenant: str, directory: Path, host: str, port: int, way: Mapping[str, Any]) -> None:
     from limio_async.cli.recording import record
 
     def ready(url: str) -> None:
         tell(f"recording {tenant} to {directory} at {url}, Ctrl-C ends it")
         click.echo(f"export LIMIO_HOST={url}", err=True)
 
-    await record(tenant, directory, host=host, port=port, ready=ready)
+    await record(tenant, directory, host=host, port=port, ready=ready, way=way)
 
 
 async def _save_now_and_then(kept: Kept) -> None:
@@ -157,6 +168,13 @@ def _run(serving: Coroutine[Any, Any, None], host: str, port: int) -> None:
         asyncio.run(serving)
     except OSError as error:
         raise Failure(f"cannot serve at {host}:{port}: {_reason(error)}", Code.API) from None
+
+
+def _from_here(url: str) -> str:
+    """*url* as this machine can ask for it: an address that means every one is none to ask at."""
+    for every, own in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
+        url = url.replace(every, own)
+    return url
 
 
 def _is_loopback(host: str) -> bool:

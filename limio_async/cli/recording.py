@@ -16,12 +16,13 @@ from limio_async.cli.masking import masked
 from limio_async.core.ports import Transport
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Endpoint, Request, Response
+from limio_async.emulator.http.admission import only_from_here
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.payload import as_object
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.server import serve_answers
 from limio_async.errors import LimioError
-from limio_async.transport import AiohttpTransport, origin_of
+from limio_async.transport import AiohttpTransport
 from limio_async.version import __version__
 
 __all__ = ["Recorder", "record"]
@@ -36,7 +37,7 @@ class Recorder:
     """Passes requests on through *transport* and appends what comes back to files in *directory*.
 
     Items of lists go to a file named after their resource, each once; other answers to `answers.jsonl`,
-    each with its operation and status. Requests are not kept.
+    each with its operation and status. Requests are not kept. Only programs of this machine are served.
     """
 
     def __init__(self, transport: Transport, directory: Path) -> None:
@@ -54,8 +55,9 @@ class Recorder:
     async def answer(self, request: Request) -> Response:
         """What the tenant answers; 502 if it does not."""
         try:
+            only_from_here(request.headers)
             endpoint, path = self._routes.find(request.method, request.target.partition("?")[0])
-        except Refused as refused:  # what the SDK does not know is not passed on
+        except Refused as refused:  # nor is what the SDK does not know passed on
             return reply({"message": refused.message}, refused.status)
         headers = {name: value for name, value in request.headers.items() if name not in _OWN}
         passed = msgspec.structs.replace(
@@ -107,10 +109,16 @@ class Recorder:
 
 
 async def record(
-    tenant: str, directory: Path, *, host: str, port: int, ready: Callable[[str], object]
+    tenant: str,
+    directory: Path,
+    *,
+    host: str,
+    port: int,
+    ready: Callable[[str], object],
+    way: Mapping[str, Any],
 ) -> None:
-    """Pass on to *tenant* until cancelled; calls *ready* with the base URL once it listens."""
-    transport = AiohttpTransport(origin_of(tenant), user_agent=f"limio_async/{__version__} recording")
+    """Pass on to *tenant*, by the *way* of the settings, until cancelled; calls *ready* with the base URL once it listens."""
+    transport = AiohttpTransport(tenant, user_agent=f"limio_async/{__version__} recording", **way)
     recorder = Recorder(transport, directory)
     try:
         async with serve_answers(recorder.answer, host, port) as url:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -71,6 +73,35 @@ def test_other_machines_are_not_served(limio: Run) -> None:
         result = limio("emulate", "--host", host)
         assert result.exit_code == 2
         assert "this machine only" in result.stderr
+        assert "--allow-remote" in result.stderr
+
+
+def asked(url: str, host: str | None = None, **headers: str) -> tuple[int, bytes]:
+    """Status and body of a GET under the name *host*."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, headers=given | ({"host": host} if host else {}))  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return answer.status, answer.read()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_other_machines_are_served_under_whatever_name_where_that_is_allowed(limio: Run) -> None:
+    with emulating("--host", "0.0.0.0", "--allow-remote", "--control") as env:  # noqa: S104
+        assert env["LIMIO_HOST"].startswith("http://127.0.0.1:")
+        assert "need LIMIO_PLAIN_HTTP=1" in env["said"]
+        assert limio("offers", "list", env=env).exit_code == 0
+        for host in ("limio:8642", "limio.internal", "10.0.0.7:8642"):
+            url = f"{env['LIMIO_HOST']}/api/offers"
+            status, body = asked(url, host, authorization=env["LIMIO_API_KEY"])
+            assert (status, b'"items"' in body) == (200, True)
+            assert asked(f"{env['LIMIO_HOST']}/_emulator/control", host)[0] == 200
+            assert asked(f"{env['LIMIO_HOST']}/_emulator/control", host, origin=f"http://{host}")[0] == 403
+            assert asked(f"{env['LIMIO_HOST']}/_emulator/", host)[0] == 403
+    with emulating("--control") as env:
+        assert asked(f"{env['LIMIO_HOST']}/_emulator/control", "limio:8642")[0] == 403
 
 
 @contextmanager
@@ -145,6 +176,7 @@ def test_state_outlives_a_restart_and_is_held_by_one_process(limio: Run, tmp_pat
         (["--state", "none/state"], "--state none/state: unable to open database file"),
         (["--record", "acme.prod.limio.com", "."], "--record: . is not empty"),
         (["--record", "acme.prod.limio.com", "x", "--control"], "--record goes without"),
+        (["--record", "acme.prod.limio.com", "x", "--allow-remote"], "--record goes without"),
         (["--record", "http://acme.prod.limio.com", "x"], "plain http is for this machine only"),
     ],
 )
@@ -154,6 +186,41 @@ def test_what_cannot_be_used_is_named_in_one_line(limio: Run, args: list[str], s
     assert result.exit_code != 0
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "acme.prod.limio.com"},
+        {"host": "127.0.0.1.acme.test"},
+        {"host": "[::1"},
+        {"origin": "https://acme.test"},
+        {"origin": "null"},
+        {"origin": "http://localhost"},  # another port
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+    ],
+)
+async def test_what_records_serves_no_page_and_no_name_but_this_machine_s(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    tenant, directory = World(offers=3, subscriptions=1), tmp_path / "recorded"
+    recorder = Recorder(InMemoryTransport(tenant), directory)
+    key = {"authorization": tenant.api_key}
+    async with serve_answers(recorder.answer, "127.0.0.1", 0) as url:
+        status, _ = await asyncio.to_thread(asked, f"{url}/api/offers", **headers, **key)
+        assert (status, tenant.count(), [*directory.iterdir()]) == (403, 0, [])
+        for own in ({}, {"host": "localhost"}, {"origin": url}, {"sec_fetch_site": "none"}):
+            status, _ = await asyncio.to_thread(asked, f"{url}/api/offers", **own, **key)
+            assert status == 200
+
+
+def test_what_records_goes_the_way_of_the_settings(limio: Run) -> None:
+    record = ("emulate", "--port", "0", "--record", "acme.prod.limio.com", "x")
+    for name, said in (("LIMIO_PROXY", "the proxy is a URL"), ("LIMIO_CA_FILE", "cannot read none")):
+        result = limio(*record, env={name: "none"})
+        assert result.exit_code == 2
+        assert said in result.stderr
 
 
 async def test_a_recording_is_masked_and_can_be_served(tmp_path: Path) -> None:

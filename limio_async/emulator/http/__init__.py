@@ -1,6 +1,7 @@
 """A world over HTTP: what `limio emulate` runs.
 
 server.py      the server
+admission.py   whose requests are let in
 sending.py     sends one answer, with what goes wrong on the socket
 control.py     /_emulator/control, for programs in other languages
 window.py      the window to look through at /_emulator/, with window.html

@@ -11,13 +11,12 @@ GET tells what is armed and what happened. POST takes one action, or a list of t
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from limio_async.core.wire import UNDECODABLE, Request, Response
+from limio_async.emulator.http.admission import names_this_machine
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.world import World
 from limio_async.errors import ConfigurationError
@@ -71,15 +70,16 @@ _ASKED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[_AnyAction] | _Any
 
 
 class Control:
-    """Obeys programs of this machine; browsers are turned away."""
+    """Obeys programs of this machine, and where *remote* those of others; browsers are turned away."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, remote: bool = False) -> None:
         self._world = world
+        self._remote = remote
 
     def answer(self, request: Request) -> Response:
         """What comes of *request*."""
         try:
-            _admit(request)
+            _admit(request, remote=self._remote)
             return reply(self._state() if request.method == "GET" else self._done(request.body or b""))
         except Refused as refused:
             return reply({"message": refused.message}, refused.status)
@@ -124,22 +124,14 @@ class Control:
         return {"now": self._world.now(), "requests": self._world.count(), "faults": armed}
 
 
-def _admit(request: Request) -> None:
+def _admit(request: Request, *, remote: bool) -> None:
     """Refuses pages of a browser, whichever site they are from, and names that only pretend to be this machine."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     if "origin" in headers or "sec-fetch-site" in headers:
         raise Refused(403, "This endpoint is for programs, not for pages")
     if request.method not in {"GET", "POST"}:
         raise Refused(405, "Method Not Allowed")
-    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-    if host != "localhost" and not _is_loopback(host):
+    if not remote and not names_this_machine(headers):
         raise Refused(403, "This endpoint is for this machine only")
     if request.method == "POST" and not headers.get("content-type", "").startswith("application/json"):
         raise Refused(415, "content-type must be application/json")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

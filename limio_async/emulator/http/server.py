@@ -10,6 +10,7 @@ from time import monotonic
 from aiohttp import web
 
 from limio_async.core.wire import Request, Response
+from limio_async.emulator.http.admission import is_loopback
 from limio_async.emulator.http.control import CONTROL, Control
 from limio_async.emulator.http.sending import send
 from limio_async.emulator.http.window import PREFIX, Window
@@ -33,9 +34,10 @@ async def serve(
     """Answer for *world* as long as the block runs; gives the base URL. Port 0 takes any free one.
 
     With *real_time* the world's clock runs by itself; with *window* there is a page to look through at
-    `/_emulator/`; with *control* programs may arm faults and the like at `/_emulator/control`.
+    `/_emulator/`; with *control* programs may arm faults and the like at `/_emulator/control`: those of this
+    machine, unless *host* is an address that others can reach.
     """
-    door = _Door(world, real_time=real_time, window=window, control=control)
+    door = _Door(world, real_time=real_time, window=window, control=control, remote=not is_loopback(host))
     async with _listening(door.answer, host, port) as url:
         yield url
 
@@ -93,9 +95,9 @@ async def run_server(
 class _Door:
     """Lets requests in to the world and its answers out."""
 
-    def __init__(self, world: World, *, real_time: bool, window: bool, control: bool) -> None:
+    def __init__(self, world: World, *, real_time: bool, window: bool, control: bool, remote: bool) -> None:
         self._world = world
-        self._control = Control(world) if control else None
+        self._control = Control(world, remote=remote) if control else None
         self._window = Window(world, running=real_time) if window else None
         self._real_time = real_time
         self._last = monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -16,6 +15,7 @@ import msgspec
 
 from limio_async.core.wire import UNDECODABLE, Request, Response
 from limio_async.emulator.faults.kinds import KINDS
+from limio_async.emulator.http.admission import is_loopback, names_this_machine
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.world import World
 from limio_async.errors import ConfigurationError
@@ -191,26 +191,12 @@ def _admit(request: Request, peer: str | None) -> None:
     headers = {name.lower(): value for name, value in request.headers.items()}
     host = headers.get("host", "")
     origin = headers.get("origin")
-    if not _is_loopback(peer or "") or not _is_loopback(_name_of(host)):
+    if not is_loopback(peer or "") or not names_this_machine(headers):
         raise Refused(403, "This page is for this machine only")
     if origin is not None and origin != f"http://{host}":
         raise Refused(403, "This page answers to itself only")
     if request.method == "POST" and _HEADER not in headers:
         raise Refused(403, f"A POST needs the header {_HEADER}")
-
-
-def _name_of(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:  # such as an unclosed bracket
-        return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @cache
