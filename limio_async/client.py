@@ -82,13 +82,17 @@ class Limio(Resources):
         ssl: SSLContext | None = None,
         transport: Transport | None = None,
     ) -> None:
-        _check(timeout=timeout, attempts=attempts, max_concurrency=max_concurrency, rate=requests_per_second)
+        _check(timeout=timeout, attempts=attempts, max_concurrency=max_concurrency)
+        if requests_per_second is not None:
+            _check(requests_per_second=requests_per_second)
         if transport is None:
             if host is None:
                 raise ConfigurationError('which host? Limio("acme.prod.limio.com", …)')
             transport = AiohttpTransport(host, session=session, proxy=proxy, ssl=ssl, plain_http=plain_http)
         elif not (session is None and proxy is None and ssl is None):
             raise ConfigurationError("session=, proxy= and ssl= go without transport=, which has its own way")
+        if not callable(getattr(transport, "send", None)) or isinstance(transport, type):
+            raise ConfigurationError("transport= takes a transport, such as AiohttpTransport(…)")
         self._transport = transport
         checked = plain_http or isinstance(transport, AiohttpTransport)
         origin = agreed_origin(host, transport.origin, plain_http=checked)
@@ -140,7 +144,8 @@ class Limio(Resources):
         *headers* are added to every request. Calls of *lane* `background` (a sync job, say) leave room for
         interactive ones, which go first when both wait.
         """
-        _check(timeout=timeout, attempts=attempts)
+        given = {"timeout": timeout, "attempts": attempts}
+        _check(**{name: value for name, value in given.items() if value is not None})
         if lane not in {None, "interactive", "background"}:
             raise ConfigurationError(f"there is no lane {lane!r}, only interactive and background")
         view = copy.copy(self)
@@ -259,17 +264,24 @@ def _endpoints() -> Mapping[str, Endpoint[Any]]:
     return ENDPOINTS
 
 
-def _check(**settings: float | None) -> None:
+def _check(**settings: object) -> None:
+    """Raise `ConfigurationError` unless each of *settings*, as far as it is given, is a number above 0."""
     for name, value in settings.items():
-        if value is not None and not value > 0:
-            raise ConfigurationError(f"{name} must be positive")
+        whole = name in {"attempts", "max_concurrency"}
+        right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not (right and cast("float", value) > 0):
+            kind = "whole number" if whole else "number"
+            raise ConfigurationError(f"{name} must be positive, a {kind} above 0, not {value!r}")
 
 
 def _one(auth: Auth | Sequence[Auth] | None) -> Auth:
     if auth is None:
         return NoAuth()
-    if isinstance(auth, str | bytes | type):
+    strategies = auth if isinstance(auth, Sequence) else [auth]
+    if isinstance(auth, str | bytes) or not all(_is_strategy(one) for one in strategies):
         raise ConfigurationError("auth= takes a strategy, such as ApiKey(…) or ClientCredentials(…)")
-    if not isinstance(auth, Sequence):
-        return auth
-    return auth[0] if len(auth) == 1 else ChainedAuth(*auth)
+    return strategies[0] if len(strategies) == 1 else ChainedAuth(*strategies)
+
+
+def _is_strategy(one: object) -> bool:
+    return callable(getattr(one, "credential", None)) and not isinstance(one, type)

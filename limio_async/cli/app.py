@@ -164,7 +164,8 @@ def app(
     Data goes to stdout, everything else to stderr. Flags win over LIMIO_* variables, those over the profile
     file (config.toml in the user's configuration directory, or LIMIO_CONFIG). Credentials are never flags:
     LIMIO_API_KEY, LIMIO_CLIENT_ID with LIMIO_CLIENT_SECRET (or LIMIO_CLIENT_SECRET_FILE), LIMIO_TOKEN,
-    LIMIO_SESSION_TOKEN; or sign in with a browser: limio login.
+    LIMIO_SESSION_TOKEN; or sign in with a browser: limio login. The way there is set by LIMIO_PROXY,
+    LIMIO_CA_FILE and LIMIO_PLAIN_HTTP, the pace by LIMIO_REQUESTS_PER_SECOND.
 
     Exit codes: 0 ok, 1 the API said no, 2 usage, 3 credentials, 4 incomplete, 130 interrupted.
     """

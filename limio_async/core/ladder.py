@@ -80,8 +80,9 @@ class Ladder:
         """
         self.lifetime.check()
         limit = self._timeout if timeout is None else timeout
-        if not limit > 0:
-            raise InvalidArgument("timeout must be positive", operation=request.operation)
+        if timeout is not None and not _is_time(timeout):
+            said = f"timeout must be positive, a number above 0, not {timeout!r}"
+            raise InvalidArgument(said, operation=request.operation)
         scope = self._deadlines.within(limit)
         sending = Sending(request)
         failed: BaseException
@@ -252,6 +253,10 @@ def with_credential(credential: Credential, request: Request) -> Request:
     """Return *request* as it is sent: with its `Authorization`."""
     headers = {**request.headers, "authorization": credential.authorization}
     return msgspec.structs.replace(request, headers=headers)
+
+
+def _is_time(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and given > 0
 
 
 def _past_deadline(operation: str, limit: float, *, left: bool) -> DeadlineExceeded:

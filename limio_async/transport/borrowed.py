@@ -25,6 +25,8 @@ _OURS = frozenset({
 
 def checked(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
     """Return *session*, or raise `ConfigurationError` for what it would do to every request."""
+    if not isinstance(session, aiohttp.ClientSession):  # pyright: ignore[reportUnnecessaryIsInstance]  # such as a wrapper
+        raise ConfigurationError("session= takes an aiohttp.ClientSession")
     if session.closed:
         raise ConfigurationError("the session is closed; open another one for this client")
     if not _is_proxy(getattr(session, "_default_proxy", None)):

@@ -26,6 +26,8 @@ def origin_of(host: str, *, plain_http: bool = False) -> str:
     Raises `ConfigurationError` for anything else, and without *plain_http* for `http://` to another machine
     than this one: credentials travel only over TLS.
     """
+    if not isinstance(plain_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # "no" would be a yes
+        raise ConfigurationError(f"plain_http is True or False, not {plain_http!r}")
     if not isinstance(host, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise ConfigurationError(f"the host is a name such as acme.prod.limio.com, not {type(host).__name__}")
     if "@" in host:  # what stands before it may be a password

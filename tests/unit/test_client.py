@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import math
+import re
 import shlex
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from tests.unit.helpers import KEY, answer, endpoint, listing_of, page
 from tests.virtual_time import VirtualTime
 
 SECRET = "canary-secret"
+NO_NUMBERS: tuple[Any, ...] = (0, -1, -0.5, math.nan, True, False, "5", b"5", [], 1j)
 LOST = errors.AnswerLost("hung up")
 ORDER = models.GiftRefundOrder(subscription_id="sub-1")
 
@@ -261,11 +264,52 @@ async def test_warming_up_gets_the_token_so_that_the_first_call_need_not() -> No
 
 
 @pytest.mark.parametrize(
-    "settings", [{"timeout": 0}, {"attempts": 0}, {"max_concurrency": -1}, {"requests_per_second": 0}]
+    "settings",
+    [
+        *({name: wrong} for name in ("timeout", "requests_per_second") for wrong in NO_NUMBERS),
+        *(
+            {name: wrong}
+            for name in ("attempts", "max_concurrency")
+            for wrong in (*NO_NUMBERS, 0.5, 2.0, math.inf, None)
+        ),
+        {"timeout": None},
+    ],
+    ids=repr,
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(errors.ConfigurationError, match="must be positive"):
+    [(name, wrong)] = settings.items()
+    with pytest.raises(errors.ConfigurationError, match=re.escape(f"{name} must be positive")):
         Limio("limio.test", **settings)
+    if name in {"timeout", "attempts"} and wrong is not None:
+        with pytest.raises(errors.ConfigurationError, match=f"{name} must be positive"):
+            client(LOST)[0].with_options(**settings)
+
+
+@pytest.mark.parametrize("wrong", NO_NUMBERS, ids=repr)
+async def test_a_timeout_of_a_call_that_makes_no_sense_is_refused_and_nothing_sent(wrong: Any) -> None:
+    limio, transport = client(answer({"id": "x"}))
+    for call in (limio.subscriptions.get("x", timeout=wrong), limio.offers.list(timeout=wrong).first()):
+        with pytest.raises(errors.InvalidArgument, match="timeout must be positive"):
+            await call
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        *(
+            ({"auth": wrong}, "auth= takes a strategy")
+            for wrong in ("key", b"k", 5, ApiKey, ["key"], [None], {"a": 1})
+        ),
+        *(({"transport": wrong}, "transport= takes a transport") for wrong in ("x", 5, ScriptedTransport)),
+        *(({"plain_http": wrong}, "plain_http is True or False") for wrong in ("no", 0, None)),
+        ({"session": "x"}, "session= takes an aiohttp.ClientSession"),
+    ],
+    ids=repr,
+)
+def test_what_is_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=said):
+        Limio(None if "transport" in settings else "limio.test", **settings)
 
 
 @pytest.mark.parametrize("auth", ["key", b"key", ApiKey])

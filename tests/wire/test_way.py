@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import re
 import socket
 import ssl
@@ -10,16 +12,20 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
 from limio_async import AiohttpTransport, BearerToken, Limio, errors
+from limio_async.cli.app import app
 from limio_async.core.wire import Request
 from limio_async.emulator import InMemoryTransport, World
 from tests.wire.rawserver import http, raw_server
-from tests.wire.tunnel import proxy_to, tls_server
+from tests.wire.tunnel import Proxy, proxy_to, tls_server
 
 trustme = pytest.importorskip("trustme", reason="trustme makes the private CA; the dev group has it")
 
@@ -303,6 +309,38 @@ async def test_a_proxy_reads_its_password_from_a_request_that_is_not_encrypted()
     [head] = proxy.heads
     assert head.startswith(f"GET {server.url}/api/objects".encode())
     assert b"proxy-authorization: basic " + b64encode(b"user:").lower() in head.lower()
+
+
+@pytest.fixture
+def environ(ca: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str]]:
+    """Variables for a tenant behind a proxy that takes a password, and nothing else of the surrounding."""
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    for name in [name for name in os.environ if name.startswith("LIMIO_")]:
+        monkeypatch.delenv(name)
+
+    def made(proxy: Proxy) -> dict[str, str]:
+        return {
+            "LIMIO_HOST": "acme.prod.limio.com",
+            "LIMIO_TOKEN": CANARY,
+            "LIMIO_CA_FILE": str(tmp_path / "ca.pem"),
+            "LIMIO_PROXY": f"http://user:{quote(PASSWORD)}@{proxy.address}",
+            "LIMIO_CONFIG": os.devnull,
+        }
+
+    return made
+
+
+async def test_the_environment_says_the_way(served: ssl.SSLContext, environ: Any) -> None:
+    async with tls_server(served) as server, proxy_to(server.url) as proxy:
+        async with Limio.from_env(environ(proxy)) as limio:
+            assert (await limio.subscriptions.get("sub-1")).id == "sub-1"
+        arguments = ["subscriptions", "get", "sub-1"]
+        command = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environ(proxy))
+        assert command.exit_code == 0, command.stderr
+        assert '"sub-1"' in command.stdout
+    assert len(proxy.heads) == len(server.requests) == 2
+    assert all(b64encode(f"user:{PASSWORD}".encode()) in head for head in proxy.heads)
+    assert PASSWORD not in command.output
 
 
 @pytest.mark.parametrize(
