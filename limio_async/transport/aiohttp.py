@@ -127,15 +127,17 @@ class AiohttpTransport:
                 middlewares=middlewares,
                 **self._way,
             ) as answer:
-                names, values = "\n".join(answer.headers).lower(), [*answer.headers.values()]
-                head = headers = dict(zip(names.split("\n"), values, strict=False))
+                head = headers = {name.lower(): value for name, value in answer.headers.items()}
                 body = await self._body(answer, request.operation)
                 beyond = None
                 if answer.status >= 400:
                     for name in _WAITS & headers.keys():
                         headers[name] = ", ".join(answer.headers.getall(name))
-                elif len(values) > _MOST_LINES or len(names) + len("".join(values)) > _LONGEST_LINE // 4:
-                    beyond = _beyond(answer)  # only where so many characters may be that many bytes
+                elif (
+                    len(answer.headers) > _MOST_LINES
+                    or len("".join((*headers, *answer.headers.values()))) > _LONGEST_LINE // 4
+                ):  # only so many characters may be that many bytes
+                    beyond = _beyond(answer)
         except (aiohttp.ClientError, OSError, BrokenOff) as error:
             ours: LimioError = translated(error, request.operation)
         except (TransportError, ConfigurationError) as error:  # of a middleware, which knows no operation

@@ -55,6 +55,27 @@ async def test_an_answer_comes_back_whole() -> None:
     assert "user-agent: limio_async/test" in head.lower()
 
 
+async def test_a_header_that_comes_twice_moves_no_other_one() -> None:
+    """Of all but `Retry-After`, of which the longest counts, the last value is kept."""
+    twice = (
+        "set-cookie: a=1",
+        "X-Amzn-RequestId: r-1",
+        "Set-Cookie: b=2",
+        "retry-after: 7",
+        "Retry-After: 3",
+    )
+    async with raw_server(http(b"{}", "503 Busy", *twice, "date: now")) as server:
+        answer = await send(server)
+    assert answer.headers == {
+        "content-type": "application/json",
+        "set-cookie": "b=2",
+        "x-amzn-requestid": "r-1",
+        "retry-after": "7, 3",
+        "date": "now",
+        "content-length": "2",
+    }
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
 @pytest.mark.parametrize("fault", [hang_up, reset])
 async def test_a_broken_connection_is_never_repaired_by_sending_again(method: str, fault: Any) -> None:
