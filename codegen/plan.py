@@ -252,8 +252,9 @@ def _retry(name: str, method: str, entry: Entry, cursor: Cursor | None, overlay:
 
 def _reads_back(name: str, entry: Entry, overlay: Overlay) -> ReadsBack | None:
     found = entry.reads_back
-    if found and found.operation not in overlay.operations:
-        raise overlay.stop(f"operations.{name}.reads_back", f"there is no operation {found.operation}")
+    for operation in (found.operation, found.listed_by) if found else ():
+        if operation is not None and operation not in overlay.operations:
+            raise overlay.stop(f"operations.{name}.reads_back", f"there is no operation {operation}")
     return found
 
 

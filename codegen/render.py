@@ -303,7 +303,10 @@ def _endpoint(one: Operation) -> str:
     if one.says:
         facts.append(f"says={one.says!r}")
     if found := one.reads_back:
-        facts.append(f'reads_back=ReadsBack(operation="{found.operation}", args={found.args!r})')
+        given = {name: getattr(found, name) for name in found.__struct_fields__ if getattr(found, name)}
+        facts.append(
+            f"reads_back=ReadsBack({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+        )
     if one.errata:
         facts.append(f"errata=({''.join(f'{line!r},' for line in one.errata)})")
     return f"{_annotated(one)} = {_kind(one)}({', '.join(facts)})"

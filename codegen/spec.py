@@ -168,6 +168,9 @@ class ReadsBack(_Table, frozen=True, kw_only=True):
 
     operation: str
     args: dict[str, str]
+    listed_by: str | None = None
+    listed_with: dict[str, str] = {}
+    same: tuple[str, ...] = ()
 
 
 class Entry(_Table, frozen=True, kw_only=True):

@@ -35,7 +35,9 @@ def _retry_classes(plan: Plan) -> str:
     rows: list[list[str]] = []
     for one in _sorted(plan):
         if one.view_of is None:
-            back = one.reads_back.operation if one.reads_back else ""
+            how = one.reads_back
+            back = how.operation if how else ""
+            back += f", else through {how.listed_by}" if how and how.listed_by else ""
             call = f"`{one.resource}.{one.name}` ({one.id})"
             rows.append([call, one.method, one.retry, one.cursor_kind or "", back])
     return _table(["operation", "method", "class", "cursor", "read back by"], rows)

@@ -20,6 +20,7 @@ envelope.py    where an item says when it changed, and which tags it has
 errors.py      every exception
 version.py     the version
 _finishing.py  calls that run to their end though their caller is cancelled
+_readback.py   whether a write happened whose answer was lost
 _frames.py     keeps credentials out of crash reports
 _durable.py    files that outlive a power failure
 _lazy.py       loading the names of a package when they are first used

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from limio_async._finishing import Finishing
+from limio_async._readback import reader
 from limio_async.api import Resources
 from limio_async.auth import ChainedAuth, NoAuth
 from limio_async.core.explain import Explanation
@@ -106,6 +107,7 @@ class Limio(Resources):
             requests_per_second=requests_per_second,
             plain_item_paths=plain_item_paths,
             endpoints=_endpoints,
+            reader=reader,
         )
         self._finishing = Finishing()
         super().__init__(self._session)

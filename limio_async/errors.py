@@ -279,10 +279,13 @@ class UnknownOutcome(LimioError):
         """The answer's body, at most its first 2 KiB."""
 
     async def reconcile(self) -> Any:
-        """Read back what the write makes: the object if it is there, None if it is not (yet).
+        """Read back what the write makes: the object, or None if it is not found.
 
-        Raises this error again where the API offers nothing to read it back by: a journey is found by its
-        name, a promo code by its id, an order only by the id that an answer gave.
+        Not found does not say that it did not happen: it may show up later. A journey is found by its name, a
+        promo code by its id, an order by the id that an answer gave, else among the newest 50 orders of the
+        subscription that its body names by id: the one of its `order_type` and `external_id`, or, without an
+        `external_id`, the newest that says nothing else than it. Raises this error again where there is
+        nothing to look by.
         """
         if self.read_back is None:
             raise self

@@ -40,7 +40,16 @@ SUBMIT_PARTNER_ORDER: Endpoint[OrderResponse] = Endpoint(
     source="documents",
     identity=("id", "order_reference"),
     reads_back=ReadsBack(
-        operation="getObject", args={"service": "limio", "path_type": "orders", "id": "answer:id"}
+        operation="getObject",
+        args={"service": "limio", "path_type": "orders", "id": "answer:id"},
+        listed_by="listRelatedObjectsByRecordType",
+        listed_with={
+            "service": "limio",
+            "path_type": "subscriptions",
+            "id": "body:forSubscription.id|body:subscriptionId",
+            "record_type": "order",
+        },
+        same=("order_type", "external_id"),
     ),
     errata=("Nothing documents that external_id prevents duplicates.",),
 )

@@ -8,7 +8,6 @@ explain.py   what a call would send, without sending it
 sending.py   the state of one request on its way
 lifetime.py  whether a client can be used, and what ends with it
 retry.py     whether to send again, and how long to wait; the only importer of backoff
-readback.py  whether a write happened whose answer was lost
 limiter.py   how many requests are on the wire at once, and when the next may leave
 deadline.py  deadlines that share one timer
 codec.py     turns values into requests, and answers into values or the right error: pure

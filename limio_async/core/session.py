@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from limio_async._frames import cut_below
@@ -18,7 +18,6 @@ from limio_async.core.listing import Listing, ListOptions, Options
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.outcome import note_answer, settled
 from limio_async.core.ports import Auth, Transport
-from limio_async.core.readback import reader
 from limio_async.core.wire import Attempt, Endpoint, ListEndpoint, Request, Response, Scheme
 from limio_async.errors import LimioError, UnknownOutcome
 
@@ -53,7 +52,7 @@ class Session:
     *max_concurrency* how many requests are on the wire at once, *requests_per_second* how many leave.
     *plain_item_paths*: paths of catalog items are sent with their slashes as they are. *origin* is the transport's,
     in the spelling that is shown and kept.
-    *endpoints* gives those by which lost writes are read back.
+    *endpoints* gives those by which *reader* makes what reads lost writes back.
     """
 
     def __init__(
@@ -68,10 +67,12 @@ class Session:
         plain_item_paths: bool = False,
         origin: str | None = None,
         endpoints: Callable[[], Mapping[str, Endpoint[Any]]] = dict,
+        reader: Callable[..., Callable[[], Awaitable[Any]] | None] | None = None,
     ) -> None:
         self._origin = transport.origin if origin is None else origin
         self._auth = auth
         self._endpoints = endpoints
+        self._reader = reader
         limiter = Limiter(max_concurrency, rate=requests_per_second)
         self._ladder = Ladder(
             transport, auth, limiter, origin=self._origin, timeout=timeout, attempts=attempts
@@ -112,15 +113,14 @@ class Session:
             answer = read_response(endpoint, response)
         except BaseException as error:
             cut_below(error)
-            if not isinstance(error, LimioError):
-                raise
-            outcome = error
-            if response is not None:
+            outcome: BaseException = error
+            if response is not None and isinstance(error, LimioError):
                 note_answer(error, response, attempts, request.retry)
                 outcome = settled(error, request, left=True)
                 response = None  # no variable of a traceback holds an answer
-            if isinstance(outcome, UnknownOutcome):
-                outcome.read_back = reader(self.call, self._endpoints, endpoint, args, body, outcome.body)
+            doubt = outcome if isinstance(outcome, LimioError) else outcome.__cause__
+            if isinstance(doubt, UnknownOutcome) and self._reader is not None:
+                doubt.read_back = self._reader(self, self._endpoints, endpoint, args, body, doubt.body)
             if outcome is error:
                 raise
             raise outcome from error

@@ -228,11 +228,18 @@ class ReadsBack(msgspec.Struct, frozen=True, kw_only=True):
     """How to see whether a write happened whose answer was lost: the operation that reads what it makes.
 
     An argument's value is `args:NAME` (an argument of the write), `body:NAME` (a field of its body),
-    `answer:NAME` (a field of whatever was answered), or stands for itself.
+    `answer:NAME` (a field of whatever was answered), or stands for itself. A name may be dotted, and `|` parts
+    alternatives.
     """
 
     operation: str
     args: Mapping[str, str]
+    listed_by: str | None = None
+    """The list that it is looked for in where no answer says what it is."""
+    listed_with: Mapping[str, str] = {}
+    """The arguments of that list."""
+    same: tuple[str, ...] = ()
+    """Fields that the body and what is stored of it have in common; the last one names it, where it is given."""
 
 
 class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):

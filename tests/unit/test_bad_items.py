@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limio_async import errors
+from limio_async._readback import read_back_args
 from limio_async.core.codec import decode_as, raw_items, read_response
 from limio_async.core.listing import BadItem
 from limio_async.core.listing.repeats import id_of, last_id
 from limio_async.core.outcome import error_for
-from limio_async.core.readback import read_back_args
 from limio_async.core.splitter import container, elements, member
 from limio_async.core.tolerant import mended, readable
-from limio_async.core.wire import ReadsBack, Response
+from limio_async.core.wire import Response
 from limio_async.transport.workarounds import is_cut_short
 from tests.unit.helpers import KEY, answer, endpoint
 from tests.unit.served import KINDS, Served, names
@@ -303,15 +303,13 @@ def test_what_an_answer_says_survives_half_surrogates() -> None:
     assert str(error_for("getThing", Response(status=400, headers={}, body=body))).endswith("cut �")
     assert not is_cut_short(Response(status=200, headers={}, body=body))
     assert is_cut_short(Response(status=200, headers={}, body=body[:-1]))
-    assert read_back_args(ReadsBack(operation="x", args={"id": "answer:x"}), {}, {}, body) is None
-    assert read_back_args(
-        ReadsBack(operation="x", args={"id": "answer:y"}), {}, {}, body[:-1] + b',"y":"1"}'
-    ) == {"id": "1"}
+    assert read_back_args({"id": "answer:x"}, {}, {}, body) is None
+    assert read_back_args({"id": "answer:y"}, {}, {}, body[:-1] + b',"y":"1"}') == {"id": "1"}
 
 
 @pytest.mark.parametrize("value", ["", None, 7, ["1"], False])
 def test_a_write_is_read_back_by_a_name_that_is_known_and_by_no_other(value: Any) -> None:
-    how = ReadsBack(operation="x", args={"id": "body:y"})
+    how = {"id": "body:y"}
     assert read_back_args(how, {}, {"y": value}, b"") is None
     assert read_back_args(how, {}, {"y": "1"}, b"") == {"id": "1"}
 

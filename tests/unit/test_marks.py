@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from limio_async import errors
+from limio_async._readback import read_back_args
 from limio_async.auth.none import NoAuth
 from limio_async.auth.tokens import read_token
 from limio_async.core.codec import read_response
-from limio_async.core.readback import read_back_args
 from limio_async.core.session import Session
-from limio_async.core.wire import ReadsBack, Response
+from limio_async.core.wire import Response
 from limio_async.transport.workarounds import is_cut_short
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import KEY, SCROLL, WHOLE, Item, answer, endpoint, listing_of
@@ -53,7 +53,7 @@ def test_a_token() -> None:
 
 
 def test_an_answer_by_which_a_write_is_read_back() -> None:
-    how = ReadsBack(operation="getThing", args={"id": "answer:id"})
+    how = {"id": "answer:id"}
     assert read_back_args(how, {}, {}, marked({"id": "a"}).body) == {"id": "a"}
 
 

@@ -16,6 +16,7 @@ import pytest
 
 import limio_async
 from limio_async import errors, models
+from limio_async._readback import read_back_args
 from limio_async.api.endpoints import ENDPOINTS
 from limio_async.auth import FileTokenStore
 from limio_async.cli.failures import Failure
@@ -26,8 +27,7 @@ from limio_async.cli.settings import Flags, settings
 from limio_async.cli.target import Target
 from limio_async.core.codec import decode_as, read_response
 from limio_async.core.outcome import error_for
-from limio_async.core.readback import read_back_args
-from limio_async.core.wire import ReadsBack, Request, Response
+from limio_async.core.wire import Request, Response
 from limio_async.emulator import World
 from limio_async.emulator.http.control import CONTROL, Control
 from limio_async.emulator.http.window import act
@@ -107,7 +107,7 @@ def test_a_refusal_is_read_whatever_its_body(body: bytes) -> None:
 
 @bodies(b'{"id":@}')
 def test_what_reads_back_a_write_survives_its_answer(body: bytes) -> None:
-    how = ReadsBack(operation="getObject", args={"id": "answer:id"})
+    how = {"id": "answer:id"}
     found = read_back_args(how, {}, msgspec.Raw(body), body)
     assert found is None or is_readable(body)
 
