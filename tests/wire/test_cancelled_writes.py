@@ -345,3 +345,32 @@ async def test_a_transport_that_fails_in_its_own_way_loses_the_page_of_a_scroll(
             await listing.collect(limit=9)
         with pytest.raises(errors.IncompleteListing):
             await listing.collect(limit=9)
+
+
+@cut
+async def test_a_page_that_was_cancelled_before_it_left_is_not_lost(
+    cut_by: Any, raises: type[BaseException]
+) -> None:
+    def scroll(name: str) -> Response:
+        return answer({"items": [{"id": name}], "hits": 2, "queryMore": {"from": "s", "alias": "c"}})
+
+    async def slowly(_: Request) -> Response:
+        await asyncio.sleep(SOON * 4)
+        return answer({"id": "sub-1"})
+
+    last = answer({"items": [], "hits": 2})
+    transport = ScriptedTransport(scroll("a"), slowly, scroll("b"), last)
+    async with Limio(
+        "https://limio.test", auth=BearerToken("t"), transport=transport, max_concurrency=1
+    ) as limio:
+        listing = limio.offers.list(read_ahead=0)
+        async for one in listing:
+            assert one.id == "a"
+            break
+        before = asyncio.create_task(limio.subscriptions.get("sub-1"))
+        await asyncio.sleep(0)
+        with pytest.raises(raises):
+            await cut_by(listing.collect(limit=9))
+        await before
+        assert [one.id for one in await listing.collect(limit=9)] == ["b"]
+        assert listing.report.complete

@@ -138,7 +138,7 @@ class Fetcher:
             )
             self.lost = self.lost and left
             raise
-        except Exception:  # of a strategy or a transport of the caller's
+        except BaseException:  # cancelled, or of a strategy or a transport of the caller's
             self.lost = self.lost and bool(trace) and trace[-1].status is None
             raise
         finally:
