@@ -183,7 +183,7 @@ def _checked(file: Path, name: str, table: Any) -> dict[str, str]:
             raise Failure(f"{file}: [{name}] {key} is not {kind}")
         text = str(value)
         found[key] = str(file.parent / Path(text).expanduser()) if key.endswith("_file") else text
-    if any(_BY_KEY[key].secret for key in found):
+    if any(_BY_KEY[key].secret and (key != "proxy" or "@" in text) for key, text in found.items()):
         _warn_if_others_can_read(file)
     return found
 

@@ -45,7 +45,10 @@ def origin_of(host: str, *, plain_http: bool = False) -> str:
     if found["port"] is not None and not 0 < port < 65536:
         raise ConfigurationError(f"host {name!r}: {port} is no port")
     if scheme == "http" and name not in _LOOPBACK and not plain_http:
-        raise ConfigurationError(f"host {name!r}: plain http is for this machine only; use https")
+        raise ConfigurationError(
+            f"host {name!r}: plain http is for this machine only; use https, or "
+            "plain_http=True (LIMIO_PLAIN_HTTP=1) where others may read the credentials"
+        )
     return f"{scheme}://{name}" if port in {0, _DEFAULT_PORTS[scheme]} else f"{scheme}://{name}:{port}"
 
 

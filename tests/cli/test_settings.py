@@ -111,6 +111,24 @@ def test_secrets_that_others_can_read_are_warned_about(
     assert f"chmod 600 {profiles}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "warned"),
+    [
+        ("proxy = 'http://proxy.test:3128'", False),
+        ("proxy = 'http://user:pw@proxy.test:3128'", True),
+        ("api_key = 'k'", True),
+        ("client_secret_file = 'x'", False),
+    ],
+)
+def test_a_profile_file_is_a_secret_where_it_holds_one(
+    profiles: Path, capsys: pytest.CaptureFixture[str], line: str, warned: bool
+) -> None:
+    profiles.write_text(f"[default]\n{line}", encoding="utf-8")
+    profiles.chmod(0o644)
+    settings(Flags(), environ(profiles))
+    assert ("chmod 600" in capsys.readouterr().err) == warned
+
+
 def test_no_flag_takes_a_secret(limio: Run) -> None:
     for flag in ("--api-key", "--client-secret", "--token", "--session-token"):
         result = limio(flag, "hunter2", "offers", "list")
