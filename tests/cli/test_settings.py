@@ -129,6 +129,36 @@ def test_a_profile_file_is_a_secret_where_it_holds_one(
     assert ("chmod 600" in capsys.readouterr().err) == warned
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("offers", "list"),
+        ("sync", "--to", "sqlite:///limio.db"),
+        ("login", "--client-id", "a", "--no-browser"),
+        ("emulate", "--record", "acme.test", "recorded"),
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize(
+    ("name", "said"), [("LIMIO_PROXY", "the proxy is a URL"), ("LIMIO_CA_FILE", "LIMIO_CA_FILE: cannot read")]
+)
+def test_whatever_goes_to_a_tenant_goes_the_way_of_the_settings(
+    limio: Run, command: tuple[str, ...], name: str, said: str
+) -> None:
+    result = limio(*command, env={"LIMIO_HOST": "acme.test", "LIMIO_API_KEY": "k", name: "none"})
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_plain_http_is_a_setting_of_every_command(limio: Run) -> None:
+    env = {"LIMIO_HOST": "http://acme.invalid", "LIMIO_API_KEY": "k"}
+    assert limio("offers", "list", env=env).exit_code == 2
+    result = limio("offers", "list", "--dry-run", env={**env, "LIMIO_PLAIN_HTTP": "1"})
+    assert result.exit_code == 0
+    assert "http://acme.invalid/api/offers" in result.stdout
+    assert "http://acme.invalid is plain http" in result.stderr
+
+
 def test_no_flag_takes_a_secret(limio: Run) -> None:
     for flag in ("--api-key", "--client-secret", "--token", "--session-token"):
         result = limio(flag, "hunter2", "offers", "list")
