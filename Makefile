@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,dlt,duckdb,fast,parquet,postgres,report,zstd]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,dlt,duckdb,fast,otel,parquet,postgres,report,zstd]' --group dev
 	@touch $@
 
 demo: $(STAMP) ## keep a whole emulated tenant in limio-demo.db

@@ -13,6 +13,9 @@ client.py      `Limio`
 environment.py the settings that the environment has
 auth/          where credentials come from
 transport/     the client's only aiohttp
+watching.py    whoever watches a client, and the log of its calls
+otel.py        OpenTelemetry: spans and metrics
+pace.py        when the next request may leave
 emulator/      a Limio that runs anywhere
 api/           every resource, endpoint and model: generated
 core/          the engine: calls, lists, retries
@@ -50,8 +53,9 @@ if TYPE_CHECKING:
     )
     from limio_async.client import Limio
     from limio_async.core.listing import Checkpoint, Listing, Page, Report
-    from limio_async.core.ports import Auth, Exchange, Transport
+    from limio_async.core.ports import Auth, Called, Exchange, Observer, Pace, Transport, Watch
     from limio_async.core.wire import Credential, Endpoint, ListEndpoint, Redirect, Request, Response
+    from limio_async.pace import Rate
     from limio_async.transport import AiohttpTransport
 from limio_async.version import __version__
 
@@ -61,6 +65,7 @@ __all__ = [
     "Auth",
     "AuthorizationCode",
     "BearerToken",
+    "Called",
     "ChainedAuth",
     "Checkpoint",
     "ClientCredentials",
@@ -73,7 +78,10 @@ __all__ = [
     "Listing",
     "MemoryTokenStore",
     "NoAuth",
+    "Observer",
+    "Pace",
     "Page",
+    "Rate",
     "Redirect",
     "Report",
     "Request",
@@ -84,6 +92,7 @@ __all__ = [
     "StoredToken",
     "TokenStore",
     "Transport",
+    "Watch",
     "__version__",
     "errors",
     "models",
@@ -110,7 +119,8 @@ _HOMES = {
     ),
     "Limio": "client",
     **dict.fromkeys(("Checkpoint", "Listing", "Page", "Report"), "core.listing"),
-    **dict.fromkeys(("Auth", "Exchange", "Transport"), "core.ports"),
+    **dict.fromkeys(("Auth", "Called", "Exchange", "Observer", "Pace", "Transport", "Watch"), "core.ports"),
+    "Rate": "pace",
     **dict.fromkeys(
         ("Credential", "Endpoint", "ListEndpoint", "Redirect", "Request", "Response"), "core.wire"
     ),

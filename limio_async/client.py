@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import os
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from ssl import SSLContext
@@ -17,12 +18,14 @@ from limio_async.auth import ChainedAuth, NoAuth
 from limio_async.core.explain import Explanation
 from limio_async.core.limiter import Lane
 from limio_async.core.listing import Listing, ListOptions
-from limio_async.core.ports import Auth, Transport
+from limio_async.core.ports import Auth, Observer, Pace, Transport
 from limio_async.core.session import CallOptions, Resource, Session
 from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
 from limio_async.environment import auth_from, options_from
 from limio_async.errors import ConfigurationError
+from limio_async.pace import PacedLimiter, Rate
 from limio_async.transport import AiohttpTransport, ClientSession, agreed_origin
+from limio_async.watching import Watchers
 
 __all__ = ["ClientOptions", "Limio", "auth_from"]
 
@@ -45,6 +48,8 @@ class ClientOptions(TypedDict, total=False):
     proxy: str | None
     ssl: SSLContext | None
     transport: Transport | None
+    observer: Observer | Sequence[Observer] | None
+    pace: Pace | None
 
 
 class Limio(Resources):
@@ -62,6 +67,9 @@ class Limio(Resources):
     `http://user:password@proxy.internal:3128`; `HTTPS_PROXY` is not read. *ssl* says which certificates are
     trusted, such as `ssl.create_default_context(cafile="ca.pem")`. *transport* replaces the network, such as by
     an emulator; its origin is where requests go, so *host* can be left out, and must not be another.
+
+    *observer* is told of every call and page, or several are. *pace* says when the next request may leave,
+    besides *requests_per_second*.
 
     Making one does no I/O. Connections open with the first call and close with `aclose()` or the end of
     `async with`.
@@ -82,6 +90,8 @@ class Limio(Resources):
         proxy: str | None = None,
         ssl: SSLContext | None = None,
         transport: Transport | None = None,
+        observer: Observer | Sequence[Observer] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         _check(timeout=timeout, attempts=attempts, max_concurrency=max_concurrency)
         if requests_per_second is not None:
@@ -97,6 +107,11 @@ class Limio(Resources):
         self._transport = transport
         checked = plain_http or isinstance(transport, AiohttpTransport)
         origin = agreed_origin(host, transport.origin, plain_http=checked)
+        observers = _several(observer)
+        if pace is not None and (isinstance(pace, type) or not callable(getattr(pace, "take", None))):
+            raise ConfigurationError("pace= takes a pace, such as Rate(10)")
+        rate = [Rate(requests_per_second)] if requests_per_second else []
+        paces: list[Pace] = [*rate, *([] if pace is None else [pace])]
         self._session = Session(
             transport,
             _one(auth),
@@ -104,7 +119,9 @@ class Limio(Resources):
             timeout=timeout,
             attempts=attempts,
             max_concurrency=max_concurrency,
-            requests_per_second=requests_per_second,
+            limiter=PacedLimiter(max_concurrency, paces) if paces else None,
+            watching=Watchers(observers, origin),
+            observed=bool(observers),
             plain_item_paths=plain_item_paths,
             endpoints=_endpoints,
             reader=reader,
@@ -118,7 +135,7 @@ class Limio(Resources):
 
         `LIMIO_HOST` is needed, credentials mostly: `LIMIO_API_KEY`, `LIMIO_CLIENT_ID` with `LIMIO_CLIENT_SECRET`
         or `LIMIO_CLIENT_SECRET_FILE`, `LIMIO_TOKEN`, `LIMIO_SESSION_TOKEN`; several may be given. Then there are
-        `LIMIO_TIMEOUT`, `LIMIO_REQUESTS_PER_SECOND`, `LIMIO_PROXY`, `LIMIO_CA_FILE` and `LIMIO_PLAIN_HTTP`
+        `LIMIO_TIMEOUT`, `LIMIO_REQUESTS_PER_SECOND`, `LIMIO_PROXY`, `LIMIO_CA_FILE`, `LIMIO_OTEL` and `LIMIO_PLAIN_HTTP`
         (`docs/settings.md`). A *transport* goes its own way, but to `LIMIO_HOST` where that is set.
         Raises `ConfigurationError` naming what is missing or wrong.
         """
@@ -287,3 +304,16 @@ def _one(auth: Auth | Sequence[Auth] | None) -> Auth:
 
 def _is_strategy(one: object) -> bool:
     return callable(getattr(one, "credential", None)) and not isinstance(one, type)
+
+
+def _several(observer: Observer | Sequence[Observer] | None) -> Sequence[Observer]:
+    if observer is None:
+        return ()
+    observers = list(observer) if isinstance(observer, Sequence) else [observer]
+    for one in observers:
+        call = getattr(one, "call", None)
+        if isinstance(one, type) or not callable(call) or inspect.iscoroutinefunction(call):
+            raise ConfigurationError(
+                "observer= takes observers, such as Otel(), whose methods are synchronous"
+            )
+    return observers

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
-from limio_async.core.ports import Auth
+from limio_async.core.ports import Auth, Observer
 from limio_async.errors import ConfigurationError
 
 __all__ = ["SETTINGS", "Setting", "auth_from", "options_from"]
@@ -58,7 +58,19 @@ def _certificates(name: str, file: str) -> ssl.SSLContext:
         raise ConfigurationError(f"{name}: cannot read {file}: {why}") from None
 
 
-_KINDS: dict[Callable[[str, str], Any], str] = {_number: "a number", _flag: "true or false"}
+def _otel(name: str, text: str) -> Observer | None:
+    if not _flag(name, text):
+        return None
+    from limio_async.otel import Otel  # what it needs is not always there
+
+    return Otel()
+
+
+_KINDS: dict[Callable[[str, str], Any], str] = {
+    _number: "a number",
+    _flag: "true or false",
+    _otel: "true or false",
+}
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +135,12 @@ SETTINGS = (
         keyword="plain_http",
         read=_flag,
         help="1 allows http:// to another machine: credentials travel readable",
+    ),
+    Setting(
+        name="LIMIO_OTEL",
+        keyword="observer",
+        read=_otel,
+        help="1 makes spans and metrics of every call by OpenTelemetry",
     ),
 )
 

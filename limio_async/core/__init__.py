@@ -17,5 +17,5 @@ splitter.py  the parts of JSON that msgspec refuses as a whole: pure
 words.py     what the body of an answer says, in one short line: pure
 tolerant.py  half surrogates mended, what cannot be read as null: pure
 wire.py      the values that travel: requests, responses, and the facts of each endpoint
-ports.py     what a client asks of the outside: Transport, Auth
+ports.py     what a client asks of the outside: Transport, Auth, Observer, Pace
 """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,9 +15,9 @@ from limio_async.core.deadline import Deadlines
 from limio_async.core.lifetime import Lifetime
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.outcome import in_doubt, refuses_token, settled, without_credentials
-from limio_async.core.ports import Auth, Transport
-from limio_async.core.sending import Sending
-from limio_async.core.wire import SCHEMES, Attempt, Credential, Request, Response, Scheme
+from limio_async.core.ports import Auth, Transport, Watch, Watching
+from limio_async.core.sending import Answer, Sending, facts, watched
+from limio_async.core.wire import SCHEMES, Attempt, Credential, Endpoint, Request, Response, Scheme
 from limio_async.errors import (
     AnswerLost,
     ApiError,
@@ -32,6 +33,8 @@ from limio_async.errors import (
 )
 
 __all__ = ["Ladder", "accepted", "with_credential"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("limio_async")
 _LONGEST_CLOSURE = 60.0
@@ -51,32 +54,39 @@ class Ladder:
         origin: str,
         timeout: float,
         attempts: int,
+        watching: Watching | None,
     ) -> None:
         self._transport = transport
         self._origin = origin
         self._auth = auth
         self.lifetime = Lifetime()
         self._limiter = limiter
+        self._watching = watching
         self._quota = retry.RetryQuota()
         self._deadlines = Deadlines()
         self._timeout = timeout
         self._attempts = attempts
-        self._lane: Lane = "interactive"
+        self.lane: Lane = "interactive"
 
     def with_options(self, *, timeout: float | None, attempts: int | None, lane: Lane | None) -> Ladder:
         """Return the same ladder with other options for what is sent through it."""
         view = copy.copy(self)
         view._timeout = self._timeout if timeout is None else timeout
         view._attempts = self._attempts if attempts is None else attempts
-        view._lane = self._lane if lane is None else lane
+        view.lane = self.lane if lane is None else lane
         return view
 
     async def send(
-        self, request: Request, *, timeout: float | None = None, trace: list[Attempt] | None = None
-    ) -> tuple[Response, tuple[Attempt, ...]]:
+        self,
+        request: Request,
+        *,
+        timeout: float | None = None,
+        trace: list[Attempt] | None = None,
+        watch: Watch | None = None,
+    ) -> Answer:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none.
 
-        *trace* gets the attempts, however it ends.
+        *trace* gets the attempts, however it ends, and *watch* is told on the way.
         """
         self.lifetime.check()
         limit = self._timeout if timeout is None else timeout
@@ -84,7 +94,7 @@ class Ladder:
             said = f"timeout must be positive, a number above 0, not {timeout!r}"
             raise InvalidArgument(said, operation=request.operation)
         scope = self._deadlines.within(limit)
-        sending = Sending(request)
+        sending = Sending(request, watch)
         failed: BaseException
         try:
             with scope:
@@ -107,12 +117,21 @@ class Ladder:
             why = "cancelled" if isinstance(failed, asyncio.CancelledError) else type(failed).__name__
             sending.cut(why)
             if sending.left and (doubt := in_doubt(request, why, sending.attempts)):
-                _log.warning("%s", doubt)  # asyncio.timeout() and others hide what is raised here
+                extra = facts(request.operation, self.lane, sending.attempts, type(failed).__name__)
+                _log.warning(
+                    "%s", doubt, extra=extra
+                )  # asyncio.timeout() and others hide what is raised here
                 failed.add_note(str(doubt))
                 failed.__cause__ = failed.__cause__ or doubt
         if trace is not None:
             trace += sending.attempts
         raise failed
+
+    def watched(
+        self, what: Endpoint[Any] | Request, args: Mapping[str, Any], page: int | None = None
+    ) -> Watch | None:
+        """Begin to watch a call, page number *page* of a walk or, for 0, the walk; None where nobody does."""
+        return None if self._watching is None else self._watching(what, args, self.lane, page)
 
     async def warm_up(self) -> None:
         """Get a token, over a connection that stays open."""
@@ -150,7 +169,7 @@ class Ladder:
             if wait is None or not (cost := self._quota.spend(outcome)):
                 break
             spent = cost
-            sending.waits(wait)
+            sending.waits(wait, self.lane)
             await asyncio.sleep(wait)
         if isinstance(outcome, TransportError):
             raise outcome
@@ -171,9 +190,14 @@ class Ladder:
         request = sending.request
         if not request.accepts:
             return await self._transmit(sending, request)
-        credential = await self._credential(sending)
+        watch = sending.watch
+        getting = self._credential(sending)
+        credential = await (getting if watch is None else _timed(getting, watch.token))
         response = await self._transmit(sending, with_credential(credential, request))
-        if refuses_token(response) and await self._renewed(credential, sending):
+        if not refuses_token(response):
+            return response
+        renewing = self._renewed(credential, sending)
+        if await (renewing if watch is None else _timed(renewing, watch.token)):
             credential = await self._credential(sending)
             response = await self._transmit(sending, with_credential(credential, request))
         return response
@@ -205,10 +229,13 @@ class Ladder:
     async def _transmit(self, sending: Sending, request: Request) -> Response:
         if not sending.has_time_until(self._limiter.opens_at):
             raise _closed_too_long(request, self._limiter.opens_at)
-        if not self._limiter.acquire_at_once(self._lane):
-            await self._limiter.acquire(self._lane)
+        if not self._limiter.acquire_at_once(self.lane):
+            waiting, watch = self._limiter.acquire(self.lane, request.operation), sending.watch
+            await (waiting if watch is None else _timed(waiting, watch.queued))
         try:  # a slot is held on the wire only, never while waiting to send again
             self.lifetime.check()
+            if sending.watch is not None and (traced := sending.watch.sends(len(sending.attempts) + 1)):
+                request = msgspec.structs.replace(request, headers={**request.headers, **traced})
             outcome: Response | TransportError
             try:
                 outcome = await self._transport.send(request, timeout=sending.begins())
@@ -228,7 +255,7 @@ class Ladder:
                 self._limiter.learn(AnswerLost("cut by the deadline"), None)
             raise
         finally:
-            self._limiter.release(self._lane)
+            self._limiter.release(self.lane)
         sending.came_to(outcome)
         if isinstance(outcome, TransportError):
             raise outcome
@@ -236,10 +263,18 @@ class Ladder:
 
     async def _exchange(self, request: Request) -> Response:
         """What a strategy sends by: a request of its own, whose errors are never those of the one that waits."""
-        response, _ = await self.send(
-            msgspec.structs.replace(request, accepts=()), timeout=max(self._timeout, _LONGEST_EXCHANGE)
-        )
+        watch, bare = self.watched(request, {}), msgspec.structs.replace(request, accepts=())
+        sent = self.send(bare, timeout=max(self._timeout, _LONGEST_EXCHANGE), watch=watch)
+        response, _ = await (sent if watch is None else watched(sent, watch, request.operation))
         return response
+
+
+async def _timed(waiting: Awaitable[T], tell: Callable[[float], None]) -> T:
+    begun = asyncio.get_running_loop().time()
+    try:
+        return await waiting
+    finally:
+        tell(asyncio.get_running_loop().time() - begun)
 
 
 def accepted(request: Request, offers: Collection[Scheme]) -> Collection[Scheme]:

@@ -60,8 +60,8 @@ class Limiter:
         self._take(lane)
         return True
 
-    async def acquire(self, lane: Lane) -> None:
-        """Wait for a slot and for the time at which a request may leave."""
+    async def acquire(self, lane: Lane, operation: str = "") -> None:
+        """Wait for a slot and for the time at which a request of *operation* may leave."""
         if self.acquire_at_once(lane):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -82,6 +82,16 @@ class Limiter:
         self._running -= 1
         self._background -= lane == "background"
         self._wake()
+
+    @property
+    def running(self) -> int:
+        """How many requests have a slot."""
+        return self._running
+
+    @property
+    def waiting(self) -> dict[Lane, int]:
+        """How many calls wait for a slot, by lane."""
+        return {lane: len(turns) for lane, turns in self._waiting.items()}
 
     def learn(self, outcome: Response | TransportError, asked_to_wait: float | None) -> None:
         """Take what came of a request as a sign of how much the server bears."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from limio_async import errors
 from limio_async.core.retry import THROTTLED, retry_after
-from limio_async.core.wire import Attempt, Request, Response, Retry
+from limio_async.core.wire import Attempt, Endpoint, Request, Response, Retry
 from limio_async.core.words import words_of
 
 __all__ = [
@@ -131,7 +131,7 @@ def is_unclear(status: int) -> bool:
     return status >= 500 and status != _NOT_IMPLEMENTED
 
 
-def settled(error: errors.LimioError, request: Request, *, left: bool) -> errors.LimioError:
+def settled(error: errors.LimioError, request: Request | Endpoint[Any], *, left: bool) -> errors.LimioError:
     """Return what *error* means to the caller of *request*, of which an attempt *left* without a clear answer or not."""
     if not left:
         return error

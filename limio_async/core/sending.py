@@ -6,15 +6,22 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 
 import msgspec
 
-from limio_async.core.outcome import is_unclear, left_open
+from limio_async._frames import cut_below
+from limio_async.core.limiter import Lane
+from limio_async.core.outcome import error_for, is_unclear, left_open
+from limio_async.core.ports import Watch
 from limio_async.core.wire import Attempt, Request, Response
 from limio_async.errors import TransportError, Unreadable, request_id_of
 
-__all__ = ["Sending"]
+__all__ = ["Answer", "Sending", "facts", "watched"]
+
+Answer = tuple[Response, tuple[Attempt, ...]]
+"""An answer, and what it took to get it."""
 
 _log = logging.getLogger("limio_async")
 
@@ -22,8 +29,9 @@ _log = logging.getLogger("limio_async")
 class Sending:
     """One request on its way through the rungs: its deadline, what was tried, and whether any of it left."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, watch: Watch | None = None) -> None:
         self.request = request
+        self.watch = watch
         self.deadline = math.inf
         """Loop time."""
         self.attempts: list[Attempt] = []
@@ -57,12 +65,17 @@ class Sending:
             attempt = self._ended(status, type(outcome).__name__, outcome.request_id)
         self._left = self._left or left
         self.attempts.append(attempt)
-        _log.debug("%s: %s %s", self.request.operation, self.request.method, attempt.reason)
+        if self.watch is not None:
+            self.watch.came_to(attempt, len(outcome.body) if isinstance(outcome, Response) else 0)
 
-    def waits(self, seconds: float) -> None:
+    def waits(self, seconds: float, lane: Lane) -> None:
         """Note that the last attempt is followed by a pause and another attempt."""
         last = self.attempts[-1] = msgspec.structs.replace(self.attempts[-1], waited=seconds)
-        _log.info("%s: %s, sending again in %.2f s", self.request.operation, last.reason, seconds)
+        operation = self.request.operation
+        extra = facts(operation, lane, self.attempts, last.reason, last.duration)
+        _log.info("%s: %s, sending again in %.2f s", operation, last.reason, seconds, extra=extra)
+        if self.watch is not None:
+            self.watch.waits(seconds, last.reason)
 
     def never_left(self) -> None:
         """Note that the attempt, which is being cancelled, has not left."""
@@ -72,6 +85,8 @@ class Sending:
         """Note that the call ended for *reason*, whatever it was waiting for."""
         if self._in_flight:
             self.attempts.append(self._ended(None, reason))
+            if self.watch is not None:
+                self.watch.came_to(self.attempts[-1], 0)
 
     def _ended(self, status: int | None, reason: str, request_id: str | None = None) -> Attempt:
         return Attempt(
@@ -87,3 +102,26 @@ class Sending:
 def _answered(status: int) -> tuple[str, bool]:
     """Return the reason of an attempt with an answer, and whether it is left open."""
     return f"status {status}", is_unclear(status)
+
+
+def facts(
+    operation: str, lane: Lane, attempts: Sequence[Attempt], outcome: str, duration: float | None = None
+) -> dict[str, object]:
+    """Return the fields of a record in the log."""
+    last = attempts[-1] if attempts else None
+    of_last = {"status": last and last.status, "request_id": last and last.request_id}
+    return {
+        "operation": operation, "lane": lane, "attempt": len(attempts), **of_last, "outcome": outcome, "duration": duration,
+    }  # fmt: skip
+
+
+async def watched(sent: Awaitable[Answer], watch: Watch, operation: str) -> Answer:
+    """Return an answer that nobody has read yet; what it means is told to *watch*."""
+    try:
+        response, attempts = await sent
+    except BaseException as error:
+        cut_below(error)
+        watch.ended(error)
+        raise
+    watch.ended(None if 200 <= response.status < 300 else error_for(operation, response))
+    return response, attempts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
@@ -17,7 +18,8 @@ from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.listing import Listing, ListOptions, Options
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.outcome import note_answer, settled
-from limio_async.core.ports import Auth, Transport
+from limio_async.core.ports import Auth, Transport, Watch, Watching
+from limio_async.core.sending import Answer, facts
 from limio_async.core.wire import Attempt, Endpoint, ListEndpoint, Request, Response, Scheme
 from limio_async.errors import LimioError, UnknownOutcome
 
@@ -26,6 +28,7 @@ __all__ = ["CallOptions", "Resource", "Session"]
 T = TypeVar("T")
 
 _log = logging.getLogger("limio_async")
+_DEBUG = logging.DEBUG
 _Attempts = list[Attempt]
 
 
@@ -63,7 +66,9 @@ class Session:
         timeout: float = 60.0,
         attempts: int = 3,
         max_concurrency: int = 16,
-        requests_per_second: float | None = None,
+        limiter: Limiter | None = None,
+        watching: Watching | None = None,
+        observed: bool = False,
         plain_item_paths: bool = False,
         origin: str | None = None,
         endpoints: Callable[[], Mapping[str, Endpoint[Any]]] = dict,
@@ -73,12 +78,21 @@ class Session:
         self._auth = auth
         self._endpoints = endpoints
         self._reader = reader
-        limiter = Limiter(max_concurrency, rate=requests_per_second)
         self._ladder = Ladder(
-            transport, auth, limiter, origin=self._origin, timeout=timeout, attempts=attempts
+            transport,
+            auth,
+            limiter or Limiter(max_concurrency),
+            origin=self._origin,
+            timeout=timeout,
+            attempts=attempts,
+            watching=watching,
         )
-        self._page_sizes: dict[str, int] = {}
-        self._headers: Mapping[str, str] = {}
+        self._observed = observed
+        self.lane: Lane = "interactive"
+        self.page_sizes: MutableMapping[str, int] = {}
+        """By operation: the page size that worked where a larger one did not."""
+        self.headers: Mapping[str, str] = {}
+        """Headers that every request carries."""
         self._plain = plain_item_paths
 
     def with_options(
@@ -92,7 +106,8 @@ class Session:
         """The same session with other options for the calls that are made through it."""
         view = copy.copy(self)
         view._ladder = self._ladder.with_options(timeout=timeout, attempts=attempts, lane=lane)
-        view._headers = {**self._headers, **checked_headers(headers or {})}
+        view.lane = view._ladder.lane
+        view.headers = {**self.headers, **checked_headers(headers or {})}
         return view
 
     async def call(
@@ -105,22 +120,31 @@ class Session:
         trace: _Attempts | None = None,
     ) -> T:
         """Call an endpoint once and read its answer."""
-        request = build_request(endpoint, args, body, headers=self._headers, plain_item_paths=self._plain)
         response: Response | None = None
         attempts: Sequence[Attempt] = ()
+        outcome: BaseException | None = None
+        watch = None
+        if self._observed or _log.isEnabledFor(_DEBUG):
+            watch = self._ladder.watched(endpoint, args)
         try:
-            response, attempts = await self._ladder.send(request, timeout=timeout, trace=trace)
+            request = build_request(endpoint, args, body, headers=self.headers, plain_item_paths=self._plain)
+            response, attempts = await self._ladder.send(request, timeout=timeout, trace=trace, watch=watch)
             answer = read_response(endpoint, response)
         except BaseException as error:
             cut_below(error)
-            outcome: BaseException = error
+            outcome = error
             if response is not None and isinstance(error, LimioError):
-                note_answer(error, response, attempts, request.retry)
-                outcome = settled(error, request, left=True)
+                note_answer(error, response, attempts, endpoint.retry)
+                outcome = settled(error, endpoint, left=True)
                 response = None  # no variable of a traceback holds an answer
             doubt = outcome if isinstance(outcome, LimioError) else outcome.__cause__
             if isinstance(doubt, UnknownOutcome) and self._reader is not None:
                 doubt.read_back = self._reader(self, self._endpoints, endpoint, args, body, doubt.body)
+            if isinstance(outcome, UnknownOutcome):
+                tried = outcome.attempts
+                took = time.time() - tried[0].start if tried else None
+                extra = facts(endpoint.operation, self.lane, tried, "UnknownOutcome", took)
+                _log.warning("%s", outcome, extra=extra)
             if outcome is error:
                 raise
             raise outcome from error
@@ -133,6 +157,9 @@ class Session:
                 )
                 _log.warning("%s: a success, but the answer also says %s", endpoint.operation, shown)
             return answer
+        finally:
+            if watch is not None:
+                watch.ended(outcome)
 
     def list(
         self, endpoint: ListEndpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]
@@ -146,7 +173,7 @@ class Session:
 
     def explainer(self) -> Explainer:
         """What explains calls of this session instead of making them."""
-        return Explainer(self.origin, self._headers, self._auth.offers, plain_item_paths=self._plain)
+        return Explainer(self.origin, self.headers, self._auth.offers, plain_item_paths=self._plain)
 
     async def warm_up(self) -> None:
         """Get a token, over a connection that stays open, and build the decoders."""
@@ -176,25 +203,24 @@ class Session:
         """The kinds of credentials that there are."""
         return self._auth.offers
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Headers that every request carries."""
-        return self._headers
-
-    @property
-    def page_sizes(self) -> MutableMapping[str, int]:
-        """By operation: the page size that worked where a larger one did not."""
-        return self._page_sizes
-
     async def send(
-        self, request: Request, *, timeout: float | None = None, trace: _Attempts | None = None
-    ) -> tuple[Response, tuple[Attempt, ...]]:
+        self,
+        request: Request,
+        *,
+        timeout: float | None = None,
+        trace: _Attempts | None = None,
+        watch: Watch | None = None,
+    ) -> Answer:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
         try:
-            return await self._ladder.send(request, timeout=timeout, trace=trace)
+            return await self._ladder.send(request, timeout=timeout, trace=trace, watch=watch)
         except BaseException as error:
             cut_below(error)
             raise
+
+    def watched(self, endpoint: ListEndpoint[Any], args: Mapping[str, Any], page: int) -> Watch | None:
+        """Begin to watch a page of a walk or, for 0, the walk; None where nobody does."""
+        return self._ladder.watched(endpoint, args, page)
 
     def start(self, walk: asyncio.Task[Any]) -> None:
         """Take note of a task that fetches ahead, so that closing the client ends it."""

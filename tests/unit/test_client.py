@@ -428,7 +428,7 @@ def test_a_session_has_the_defaults_of_the_client_that_makes_it() -> None:
     inner = {name: one.default for name, one in inspect.signature(Session.__init__).parameters.items()}
     shared = ours.keys() & inner.keys() - {"self", "auth", "transport"}
     assert shared == {
-        "timeout", "attempts", "max_concurrency", "requests_per_second", "plain_item_paths"
+        "timeout", "attempts", "max_concurrency", "plain_item_paths"
     }  # fmt: skip
     assert {name: ours[name] for name in shared} == {name: inner[name] for name in shared}
 

@@ -146,19 +146,28 @@ class Completeness:
             return SnapshotChanged(message, **where)
         return None
 
-    def settle(self, fault: ListingError | None) -> None:
-        """Raise or log what is wrong with a walk, as its kind of list and its caller have it."""
-        if fault is None:
-            return
+    def settle(
+        self,
+        place: Place[Any],
+        seen: Seen | None,
+        where: Callable[[], dict[str, Any]],
+        ends: Callable[..., None],
+    ) -> None:
+        """Raise or log what is wrong with a walk that has come to its end, as its list and its caller have it."""
+        shorter = place.passing.left > 0
+        if not shorter:
+            self.gone = self.gone_at(place, seen)
+        said = "the list is shorter than what was walked before"
+        fault = SnapshotChanged(said, **where()) if shorter else self.fault(place.sent - self.twice, where())
         bad = self._species.never_repeats if self.repeated else self._species.promises
         if len(self.commit_ids) > 1:
             bad = self._options.on_snapshot_change == "raise"
-        if bad:
-            self._complain(fault)
-        elif self._options.verify != "off":
-            _log.warning("%s", fault)
+        raises = shorter or (bad and self._options.verify == "raise")
+        ends(fault, logged=raises or self._options.verify != "off")
+        if fault is not None and raises:
+            raise fault
 
-    def _complain(self, error: ListingError, *, always: bool = False) -> None:
+    def _complain(self, error: ListingError, *, always: bool) -> None:
         if self._options.verify == "raise" or always:
             raise error
         if self._options.verify == "warn":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -41,7 +40,6 @@ T = TypeVar("T")
 
 TWO_WALKERS = "another iteration is walking this listing; give each a listing of its own"
 
-_log = logging.getLogger("limio_async")
 _GONE = {400, 404, 410}
 _NOT_EXECUTED = {401, 403} | THROTTLED
 
@@ -99,6 +97,7 @@ class Walk(Generic[T]):
         """Count on where *before* stopped, and fail where it can no longer continue."""
         self.tally, self._chooser, self._failed = before.tally, before._chooser, before._failed
         self.fetcher.requests, self.fetcher.retries = before.fetcher.requests, before.fetcher.retries
+        self.fetcher.watch = before.fetcher.watch
         if self._failed is None and (spoiled := self.place.saved.spoiled):
             self._failed = SnapshotChanged(spoiled, **self._where())
         if self._failed is None and before.fetcher.lost:
@@ -153,6 +152,7 @@ class Walk(Generic[T]):
                 except LimioError as error:
                     again = not self._paging.species.advances or self.place.next is None
                     if not self._size.shrinks(error, again=again) and not self._starts_again(error):
+                        self.fetcher.ends(error)
                         raise
         finally:
             self.turning = False
@@ -167,7 +167,7 @@ class Walk(Generic[T]):
             read_ahead = read_ahead if place.number else 0
             early = cursor_in_tail(self._operation, self._paging, response.body) if read_ahead else None
             if early is not None:  # before anything is decoded
-                await self.fetcher.get_ahead(early)
+                await self.fetcher.get_ahead(early, place.number + 2)
             head, items, undecodable = await self._read(response.body, asked)
             rows = self._track.read(items, partial(self._reader.items_as, head, response.body))
             if self._track.contradicts(rows):
@@ -178,7 +178,7 @@ class Walk(Generic[T]):
             if early is not None and early != head.cursor and not ends:
                 raise self._lost("has two cursors")
             if read_ahead and early is None and head.cursor is not None and not ends:
-                await self.fetcher.get_ahead(head.cursor)
+                await self.fetcher.get_ahead(head.cursor, place.number + 2)
             page = self._reader.fingerprint(head, response.body, len(items)) if items else 0
             firm = place.passing.left > 0 or (place.number == 0 and place.saved.items > 0)
             number, by_id = place.number + 1, place.by_id
@@ -197,9 +197,10 @@ class Walk(Generic[T]):
             if gone or isinstance(error, ListingError):
                 self._failed = error
             raise
-        self.fetcher.taken()
+        chosen = items if len(places) == len(items) else [items[one] for one in places]
+        self.fetcher.taken(len(chosen))
         taken = Page(
-            items=items if len(places) == len(items) else [items[one] for one in places],
+            items=chosen,
             number=number,
             hits=head.hits,
             commit_id=head.commit_id,
@@ -223,7 +224,7 @@ class Walk(Generic[T]):
 
     async def _answer(self, asked: Cursor | None) -> Answer:
         try:
-            return await self.fetcher.get(asked)
+            return await self.fetcher.get(asked, self.place.number + 1)
         except (AnswerLost, DeadlineExceeded, Unreadable) as error:
             given_up = isinstance(error, DeadlineExceeded) and self._options.on_ambiguous == "raise"
             if not self.fetcher.lost or given_up:
@@ -260,11 +261,7 @@ class Walk(Generic[T]):
 
     def _settle(self) -> None:
         """Raise or log what is wrong with a walk that has come to its end."""
-        place, found = self.place, self.completeness
-        if place.passing.left:
-            raise SnapshotChanged("the list is shorter than what was walked before", **self._where())
-        found.gone = found.gone_at(place, self.seen)
-        found.settle(found.fault(place.sent - found.twice, self._where()))
+        self.completeness.settle(self.place, self.seen, self._where, self.fetcher.ends)
 
     def _where(self) -> dict[str, Any]:
         return {"operation": self._operation, "checkpoint": self.checkpoint()}
@@ -290,7 +287,7 @@ class Walk(Generic[T]):
         by_count = not isinstance(error, SnapshotChanged) and not at.scattered
         if not (self._paging.species.advances and (by_id or by_count)):
             return False
-        _log.info("%s; starting again at the top", error)
+        self.fetcher.restarts(error)
         self.tally.restarts += 1
         self._failed, self.fetcher.lost = None, False
         place.begin(at, by_id=by_id)

@@ -1,0 +1,213 @@
+"""Spans and metrics of a client, by OpenTelemetry: `Limio(host, observer=Otel())`. The only importer of opentelemetry.
+
+A call is a span, and so is each try to send it; the request for a token is a child of the call that needed it. No
+value of the caller's gets into them: no id, query, header, body, credential, or text of an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextvars import Token
+from functools import lru_cache, partial
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from limio_async.core.ports import Called, Observer, Watch
+from limio_async.core.wire import Attempt
+from limio_async.errors import ConfigurationError, UnknownOutcome
+from limio_async.version import __version__
+
+try:
+    from opentelemetry import context, metrics, propagate, trace
+except ImportError as missing:
+    raise ConfigurationError("opentelemetry-api is missing: pip install 'limio_async[otel]'") from missing
+
+__all__ = ["Otel"]
+
+_SILENT = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", "suppress_http_instrumentation")
+"""What tells other instrumentations that this request has its span."""
+_Value: TypeAlias = str | bool | int | float
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
+_PORTS = {"https": 443, "http": 80}
+_ERRORS = {"cut by the deadline": "DeadlineExceeded", "cancelled": "CancelledError"}
+_FAILED = trace.Status(trace.StatusCode.ERROR)
+
+
+class Otel(Observer):
+    """An observer for OpenTelemetry. Without providers it uses the global ones, also those that are set later.
+
+    While a request is sent, other instrumentations of HTTP clients are silent, so that it has one span and one
+    `traceparent`. What the global propagator injects goes to Limio: baggage too, where you set some.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        self.tracer = trace.get_tracer("limio_async", __version__, tracer_provider)
+        meter = metrics.get_meter("limio_async", __version__, meter_provider)
+        seconds = partial(meter.create_histogram, unit="s", explicit_bucket_boundaries_advisory=_SECONDS)
+        self.requests = seconds("http.client.request.duration", description="Of each try.")
+        self.calls = seconds("limio.call.duration", description="Of calls and pages, waits included.")
+        self.queue = seconds("limio.limiter.wait", description="What tries waited for a slot and the pace.")
+        self.in_flight = meter.create_up_down_counter("limio.in_flight", "{request}", "Requests on the wire.")
+        self.retries = meter.create_counter("limio.retries", "{request}", "Requests sent again after a wait.")
+        self.renewals = meter.create_counter("limio.token.renewals", "{token}", "Requests for a token.")
+        self.pages = meter.create_counter("limio.pages", "{page}", "Pages that walks took in hand.")
+        self.items = meter.create_counter("limio.items", "{item}", "Items of those pages.")
+        self.restarts = meter.create_counter("limio.restarts", "{restart}", "Walks that began again.")
+        self.walks = meter.create_counter("limio.walks", "{walk}", "Walks that ended, complete or not.")
+        self.unknown = meter.create_counter(
+            "limio.unknown_outcomes", "{call}", "Writes that may have happened."
+        )
+
+    def call(self, call: Called) -> _Call:
+        """Begin the span of a call, or of a page."""
+        return _Call(self, call)
+
+    def walk(self, walk: Called) -> _Walk:
+        """Count the pages and items of a walk, and whether it is complete."""
+        return _Walk(self, walk)
+
+
+class _Call(Watch):
+    def __init__(self, to: Otel, call: Called) -> None:
+        self._to = to
+        self._call = call
+        self._operation = {"limio.operation": call.operation}
+        given: dict[str, _Value] = {
+            **self._operation,
+            "limio.resource": call.resource,
+            "limio.lane": call.lane,
+        }
+        if call.path_type is not None:
+            given["limio.path_type"] = call.path_type
+        if call.page is not None:
+            given["limio.page"] = call.page
+        self._span = to.tracer.start_span(f"limio {call.operation}", attributes=given)
+        self._context = trace.set_span_in_context(self._span)
+        self._entered = context.attach(self._context)
+        self._begun = asyncio.get_running_loop().time()
+        self._try: _Try | None = None
+        self._attempts = 0
+        self._waited: dict[str, float] = {}
+
+    def queued(self, seconds: float) -> None:
+        self._waits("limio.queued", seconds)
+        self._to.queue.record(seconds, {"limio.lane": self._call.lane})
+
+    def token(self, seconds: float) -> None:
+        self._waits("limio.token_wait", seconds)
+
+    def sends(self, attempt: int) -> Mapping[str, str]:
+        self._attempts = attempt
+        self._try = _Try(self._to, self._call, self._context, attempt)
+        return self._try.headers
+
+    def came_to(self, attempt: Attempt, size: int) -> None:
+        if self._try is not None:
+            self._try.ends(attempt, size)
+            self._try = None
+
+    def waits(self, seconds: float, why: str) -> None:
+        self._waits("limio.paused", seconds)
+        self._to.retries.add(1, {**self._operation, "limio.reason": why})
+
+    def ended(self, error: BaseException | None) -> None:
+        if self._try is not None:  # nobody can say what came of it
+            self._try.ends(Attempt(status=None, reason=type(error).__name__), 0)
+        result: dict[str, _Value] = {**self._operation}
+        if error is not None:
+            result["error.type"] = type(error).__name__
+        self._to.calls.record(asyncio.get_running_loop().time() - self._begun, result)
+        if self._call.resource == "auth":
+            self._to.renewals.add(1, result)
+        if isinstance(error, UnknownOutcome) or (error and isinstance(error.__cause__, UnknownOutcome)):
+            self._to.unknown.add(1, self._operation)
+        if self._span.is_recording():
+            self._span.set_attributes({"limio.attempts": self._attempts, **self._waited, **result})
+            if error is not None:
+                self._span.set_status(_FAILED)
+        self._span.end()
+        _leave(self._context, self._entered)
+
+    def _waits(self, why: str, seconds: float) -> None:
+        if seconds >= 0.001:
+            self._waited[why] = self._waited.get(why, 0.0) + seconds
+
+
+class _Try:
+    """One request on the wire."""
+
+    def __init__(self, to: Otel, call: Called, parent: context.Context, attempt: int) -> None:
+        self._to = to
+        host, port = _address(call.origin)
+        method = call.method if call.method in _METHODS else "_OTHER"
+        self._facts: dict[str, _Value] = {
+            "http.request.method": method,
+            "server.address": host,
+            "server.port": port,
+        }
+        given = {**self._facts, "url.full": call.origin + call.path}
+        if attempt > 1:
+            given["http.request.resend_count"] = attempt - 1
+        name = f"{method} {call.path}".rstrip()
+        self._span = to.tracer.start_span(name, parent, trace.SpanKind.CLIENT, given)
+        quiet = context.set_value(_SILENT, True, parent)
+        self._context = trace.set_span_in_context(self._span, quiet)
+        self._entered = context.attach(self._context)
+        self.headers: dict[str, str] = {}
+        propagate.inject(self.headers, self._context)
+        to.in_flight.add(1)
+
+    def ends(self, attempt: Attempt, size: int) -> None:
+        self._to.in_flight.add(-1)
+        if attempt.status is not None:
+            self._facts["http.response.status_code"] = attempt.status
+        answered = attempt.reason == f"status {attempt.status}"
+        wrong = not answered or (attempt.status or 0) >= 400
+        if wrong:
+            reason = str(attempt.status) if answered else attempt.reason
+            self._facts["error.type"] = _ERRORS.get(reason, reason)
+        self._to.requests.record(attempt.duration, self._facts)
+        if self._span.is_recording():
+            self._span.set_attributes({**self._facts, "limio.response.size": size})
+            if wrong:
+                self._span.set_status(_FAILED)
+        self._span.end()
+        _leave(self._context, self._entered)
+
+
+class _Walk(Watch):
+    def __init__(self, to: Otel, walk: Called) -> None:
+        self._to = to
+        self._operation = {"limio.operation": walk.operation}
+
+    def page(self, items: int) -> None:
+        self._to.pages.add(1, self._operation)
+        self._to.items.add(items, self._operation)
+
+    def restarts(self, why: Exception) -> None:
+        self._to.restarts.add(1, {**self._operation, "error.type": type(why).__name__})
+
+    def ended(self, error: BaseException | None) -> None:
+        result: dict[str, _Value] = {**self._operation, "limio.complete": error is None}
+        if error is not None:
+            result["error.type"] = type(error).__name__
+        self._to.walks.add(1, result)
+
+
+@lru_cache(maxsize=64)
+def _address(origin: str) -> tuple[str, int]:
+    parts = urlsplit(origin)
+    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 443)
+
+
+def _leave(entered: context.Context, token: Token[context.Context]) -> None:
+    """Make what was current before current again; not where a call is closed by whoever collects garbage."""
+    if context.get_current() is entered:
+        context.detach(token)

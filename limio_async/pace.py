@@ -1,0 +1,76 @@
+"""When the next request may leave: a pace for the clients of one event loop, and a limiter that waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from limio_async.core.limiter import Lane, Limiter
+from limio_async.core.ports import Pace
+from limio_async.core.sending import facts
+from limio_async.errors import ConfigurationError, NeverSent
+
+__all__ = ["PacedLimiter", "Rate"]
+
+_log = logging.getLogger("limio_async")
+
+
+class Rate:
+    """A `Pace`: at most *per_second* requests leave, evenly, interactive ones first. Clients of one event loop may share it."""
+
+    def __init__(self, per_second: float) -> None:
+        if not isinstance(per_second, int | float) or not per_second > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"a rate is a number above 0, not {per_second!r}")
+        self._line = Limiter(1, rate=per_second)  # its one slot is given back at once: only the time counts
+
+    async def take(self, lane: Lane) -> None:
+        """Wait until one more request may leave."""
+        await self._line.acquire(lane)
+        self._line.release(lane)
+
+
+class PacedLimiter(Limiter):
+    """A limiter whose slots are had when all *paces* let a request leave too: what they let go leaves at once."""
+
+    def __init__(self, ceiling: int, paces: Sequence[Pace]) -> None:
+        super().__init__(ceiling)
+        self._paces = paces
+
+    def acquire_at_once(self, lane: Lane) -> bool:
+        """Take none: a pace has to be waited for."""
+        return False
+
+    async def acquire(self, lane: Lane, operation: str = "") -> None:
+        """Wait for a slot, and with it for the paces. Raises `NeverSent` where one raises."""
+        while True:
+            await super().acquire(lane)
+            try:
+                for pace in self._paces:
+                    await _taken(pace, lane, operation)
+            except BaseException:
+                self.release(lane)
+                raise
+            if self.opens_at <= asyncio.get_running_loop().time():
+                return
+            self.release(lane)  # the server asked for a pause meanwhile
+
+
+async def _taken(pace: Pace, lane: Lane, operation: str) -> None:
+    try:
+        await pace.take(lane)
+    except NeverSent:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        _log.warning(
+            "%s: not sent, the pace raised %s",
+            operation,
+            kind,
+            exc_info=True,
+            extra=facts(operation, lane, (), kind),
+        )
+    else:
+        return
+    said = f"not sent: the pace raised {kind}; the log has its traceback"
+    raise NeverSent(said, operation=operation)
