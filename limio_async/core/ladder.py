@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from limio_async.core.lifetime import Lifetime
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.outcome import in_doubt, refuses_token, settled, without_credentials
 from limio_async.core.ports import Auth, Transport, Watch, Watching
-from limio_async.core.sending import Answer, Sending, facts, watched
+from limio_async.core.sending import Sending, facts, watched
 from limio_async.core.wire import SCHEMES, Attempt, Credential, Endpoint, Request, Response, Scheme
 from limio_async.errors import (
     AnswerLost,
@@ -83,7 +83,7 @@ class Ladder:
         timeout: float | None = None,
         trace: list[Attempt] | None = None,
         watch: Watch | None = None,
-    ) -> Answer:
+    ) -> tuple[Response, Sequence[Attempt]]:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none.
 
         *trace* gets the attempts, however it ends, and *watch* is told on the way.
@@ -108,7 +108,7 @@ class Ladder:
         else:
             if trace is not None:
                 trace += sending.attempts
-            return response, tuple(sending.attempts)
+            return response, sending
         if isinstance(failed, LimioError):
             failed = settled(failed, request, left=sending.left)
             failed.attempts = tuple(sending.attempts)

@@ -111,6 +111,7 @@ def refused(
 
 def note_answer(error: E, answer: Response, attempts: Sequence[Attempt], retry: Retry = "safe") -> E:
     """Note in *error*, raised by reading *answer* to a request of class *retry*, what was answered to which *attempts*."""
+    attempts = tuple(attempts)
     for one in (error, error.__cause__):
         if isinstance(one, errors.Unreadable):
             one.status = answer.status

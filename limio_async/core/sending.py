@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache
+from typing import TypeVar, overload
 
 import msgspec
 
@@ -26,17 +27,44 @@ Answer = tuple[Response, tuple[Attempt, ...]]
 _log = logging.getLogger("limio_async")
 
 
-class Sending:
+S = TypeVar("S", bound=Sequence[Attempt])
+
+
+class Sending(Sequence[Attempt]):
     """One request on its way through the rungs: its deadline, what was tried, and whether any of it left."""
+
+    _in_flight = _left = _unsent = False
+    _began = 0.0
+    _good: Response | None = None  # whose attempt is made where somebody looks: few do
 
     def __init__(self, request: Request, watch: Watch | None = None) -> None:
         self.request = request
         self.watch = watch
         self.deadline = math.inf
         """Loop time."""
-        self.attempts: list[Attempt] = []
-        self._in_flight = self._left = self._unsent = False
-        self._start = self._began = 0.0
+        self._tried: list[Attempt] = []
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """What was tried so far."""
+        if self._good is not None:
+            good, self._good = self._good, None
+            self._tried.append(
+                self._ended(good.status, _answered(good.status)[0], request_id_of(good.headers))
+            )
+        return self._tried
+
+    @overload
+    def __getitem__(self, at: int) -> Attempt: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Attempt]: ...
+
+    def __getitem__(self, at: int | slice) -> Attempt | list[Attempt]:
+        return self.attempts[at]
+
+    def __len__(self) -> int:
+        return len(self.attempts)
 
     @property
     def left(self) -> bool:
@@ -50,12 +78,15 @@ class Sending:
     def begins(self) -> float:
         """Note that the request leaves; return the seconds until the deadline."""
         self._in_flight = True
-        self._start, self._began = time.time(), asyncio.get_running_loop().time()
+        self._began = asyncio.get_running_loop().time()
         return max(0.001, self.deadline - self._began)
 
     def came_to(self, outcome: Response | TransportError | Unreadable) -> None:
         """Note what came of the attempt."""
         self._in_flight = False
+        if self.watch is None and isinstance(outcome, Response) and outcome.status < 400:  # the last
+            self._good = outcome
+            return
         if isinstance(outcome, Response):
             reason, left = _answered(outcome.status)
             attempt = self._ended(outcome.status, reason, request_id_of(outcome.headers))
@@ -64,15 +95,15 @@ class Sending:
             status = outcome.status if isinstance(outcome, Unreadable) else None
             attempt = self._ended(status, type(outcome).__name__, outcome.request_id)
         self._left = self._left or left
-        self.attempts.append(attempt)
+        self._tried.append(attempt)
         if self.watch is not None:
             self.watch.came_to(attempt, len(outcome.body) if isinstance(outcome, Response) else 0)
 
     def waits(self, seconds: float, lane: Lane) -> None:
         """Note that the last attempt is followed by a pause and another attempt."""
-        last = self.attempts[-1] = msgspec.structs.replace(self.attempts[-1], waited=seconds)
+        last = self._tried[-1] = msgspec.structs.replace(self._tried[-1], waited=seconds)
         operation = self.request.operation
-        extra = facts(operation, lane, self.attempts, last.reason, last.duration)
+        extra = facts(operation, lane, self._tried, last.reason, last.duration)
         _log.info("%s: %s, sending again in %.2f s", operation, last.reason, seconds, extra=extra)
         if self.watch is not None:
             self.watch.waits(seconds, last.reason)
@@ -84,17 +115,14 @@ class Sending:
     def cut(self, reason: str) -> None:
         """Note that the call ended for *reason*, whatever it was waiting for."""
         if self._in_flight:
-            self.attempts.append(self._ended(None, reason))
+            self._tried.append(self._ended(None, reason))
             if self.watch is not None:
-                self.watch.came_to(self.attempts[-1], 0)
+                self.watch.came_to(self._tried[-1], 0)
 
     def _ended(self, status: int | None, reason: str, request_id: str | None = None) -> Attempt:
+        took = asyncio.get_running_loop().time() - self._began
         return Attempt(
-            status=status,
-            reason=reason,
-            start=self._start,
-            duration=asyncio.get_running_loop().time() - self._began,
-            request_id=request_id,
+            status=status, reason=reason, start=time.time() - took, duration=took, request_id=request_id
         )
 
 
@@ -115,7 +143,7 @@ def facts(
     }  # fmt: skip
 
 
-async def watched(sent: Awaitable[Answer], watch: Watch, operation: str) -> Answer:
+async def watched(sent: Awaitable[tuple[Response, S]], watch: Watch, operation: str) -> tuple[Response, S]:
     """Return an answer that nobody has read yet; what it means is told to *watch*."""
     try:
         response, attempts = await sent

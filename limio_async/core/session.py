@@ -213,7 +213,8 @@ class Session:
     ) -> Answer:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
         try:
-            return await self._ladder.send(request, timeout=timeout, trace=trace, watch=watch)
+            response, attempts = await self._ladder.send(request, timeout=timeout, trace=trace, watch=watch)
+            return response, tuple(attempts)
         except BaseException as error:
             cut_below(error)
             raise
