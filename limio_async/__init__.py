@@ -13,6 +13,8 @@ client.py      `Limio`
 environment.py the settings that the environment has
 auth/          where credentials come from
 transport/     the client's only aiohttp
+answer.py      the whole answer to a call
+state.py       what a client is doing
 watching.py    whoever watches a client, and the log of its calls
 otel.py        OpenTelemetry: spans and metrics
 pace.py        when the next request may leave
@@ -35,6 +37,7 @@ from limio_async._lazy import lazily
 
 if TYPE_CHECKING:
     from limio_async import errors
+    from limio_async.answer import Answer
     from limio_async.api import models
     from limio_async.auth import (
         ApiKey,
@@ -56,11 +59,13 @@ if TYPE_CHECKING:
     from limio_async.core.ports import Auth, Called, Exchange, Observer, Pace, Transport, Watch
     from limio_async.core.wire import Credential, Endpoint, ListEndpoint, Redirect, Request, Response
     from limio_async.pace import Rate
+    from limio_async.state import State
     from limio_async.transport import AiohttpTransport
 from limio_async.version import __version__
 
 __all__ = [
     "AiohttpTransport",
+    "Answer",
     "ApiKey",
     "Auth",
     "AuthorizationCode",
@@ -89,6 +94,7 @@ __all__ = [
     "SessionToken",
     "SignIn",
     "SignedIn",
+    "State",
     "StoredToken",
     "TokenStore",
     "Transport",
@@ -120,7 +126,9 @@ _HOMES = {
     "Limio": "client",
     **dict.fromkeys(("Checkpoint", "Listing", "Page", "Report"), "core.listing"),
     **dict.fromkeys(("Auth", "Called", "Exchange", "Observer", "Pace", "Transport", "Watch"), "core.ports"),
+    "Answer": "answer",
     "Rate": "pace",
+    "State": "state",
     **dict.fromkeys(
         ("Credential", "Endpoint", "ListEndpoint", "Redirect", "Request", "Response"), "core.wire"
     ),

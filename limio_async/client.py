@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from limio_async._finishing import Finishing
 from limio_async._readback import reader
+from limio_async.answer import Answer, Answering
 from limio_async.api import Resources
 from limio_async.auth import ChainedAuth, NoAuth
 from limio_async.core.explain import Explanation
@@ -24,6 +25,7 @@ from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
 from limio_async.environment import auth_from, options_from
 from limio_async.errors import ConfigurationError
 from limio_async.pace import PacedLimiter, Rate
+from limio_async.state import State, state_of
 from limio_async.transport import AiohttpTransport, ClientSession, agreed_origin
 from limio_async.watching import Watchers
 
@@ -183,22 +185,8 @@ class Limio(Resources):
 
         `limio.explain(limio.orders.submit, order)`; `print` shows it as a command for curl.
         """
-        owner, explainer = getattr(call, "__self__", None), cast("Session", self._session.explainer())
-        if getattr(call, "__module__", "").startswith("limio_async.api.behaviour"):
-            raise TypeError(
-                f"{getattr(call, '__name__', call)} is no operation: explain the one that it calls"
-            )
-        stand_in: object
-        if isinstance(owner, Resource):
-            stand_in = type(owner)(explainer)
-        elif isinstance(owner, Limio):
-            stand_in = copy.copy(owner)
-            stand_in._session = explainer
-        else:
-            raise TypeError("explain() takes a method of a resource, such as limio.orders.submit")
-        if isinstance(owner, Limio) and call.__name__ not in {"request", "listing"}:
-            raise TypeError(f"{call.__name__} sends nothing that could be explained")
-        explained = getattr(stand_in, call.__name__)(*args, **kwargs)
+        explainer = cast("Session", self._session.explainer())
+        explained = _made_through(explainer, call, "explain")(*args, **kwargs)
         if isinstance(explained, Explanation):
             return explained
         try:
@@ -206,6 +194,27 @@ class Limio(Resources):
         except StopIteration as stop:
             return cast("Explanation", stop.value)
         raise TypeError(f"{call.__name__} cannot be explained")
+
+    async def answer(
+        self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Answer[T]:
+        """Make a call and return its whole answer: value, status, headers, request id, exact bytes, attempts.
+
+        `await limio.answer(limio.subscriptions.get, "sub-1")`. Raises what the call raises. A listing is many
+        answers, which its `pages()` hold.
+        """
+        owner: Any = getattr(call, "__self__", None)
+        answering = Answering(getattr(owner, "_session", self._session))
+        made: Any = _made_through(answering, call, "answer")(*args, **kwargs)
+        if isinstance(made, Listing):
+            raise TypeError(
+                f"{call.__name__}() is a listing: its pages() hold the answers, body and attempts too"
+            )
+        return await answering.answer(made)
+
+    def state(self) -> State:
+        """What the client is doing just now: slots, queue, pause, retry quota, token. `print` says it in words."""
+        return state_of(self._session)
 
     async def request(
         self,
@@ -274,7 +283,9 @@ class Limio(Resources):
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<Limio {self._session.origin}>"
+        state = self.state()
+        doing = f"{state.used} of {state.allowed} slots in use" if state.open else "closed"
+        return f"<Limio {self._session.origin}, {doing}>"
 
 
 def _endpoints() -> Mapping[str, Endpoint[Any]]:
@@ -291,6 +302,25 @@ def _check(**settings: object) -> None:
         if not (right and cast("float", value) > 0):
             kind = "whole number" if whole else "number"
             raise ConfigurationError(f"{name} must be positive, a {kind} above 0, not {value!r}")
+
+
+def _made_through(session: Session, call: Callable[..., object], what: str) -> Callable[..., Any]:
+    """Return the operation that *call* is, sent by *session*. Raises `TypeError` where *what* cannot take it."""
+    owner, name = getattr(call, "__self__", None), getattr(call, "__name__", str(call))
+    if getattr(call, "__module__", "").startswith("limio_async.api.behaviour"):
+        raise TypeError(f"{name} is no operation: pass {what}() the one that it calls")
+    stand_in: Resource | Limio
+    if isinstance(owner, Resource):
+        stand_in = type(owner)(session)
+    elif isinstance(owner, Limio) and name in {"request", "listing"}:
+        stand_in = copy.copy(owner)
+        stand_in._session = session  # pyright: ignore[reportPrivateUsage]
+    elif isinstance(owner, Limio):
+        raise TypeError(f"{name} sends nothing that {what}() could show")
+    else:
+        raise TypeError(f"{what}() takes a method of a resource, such as limio.orders.submit")
+    method: Callable[..., Any] = getattr(stand_in, name)
+    return method
 
 
 def _one(auth: Auth | Sequence[Auth] | None) -> Auth:

@@ -36,5 +36,10 @@ class ChainedAuth:
         strategy = self._gave.get(refused.scheme)
         return strategy is not None and await strategy.renew(refused, exchange)
 
+    def token_left(self, now: float) -> float | None:
+        """Seconds until the token of the first strategy ends that has one which ends."""
+        left = (tell(now) for one in self._strategies if (tell := getattr(one, "token_left", None)))
+        return next((seconds for seconds in left if seconds is not None), None)
+
     def __repr__(self) -> str:
         return f"ChainedAuth({', '.join(map(repr, self._strategies))})"

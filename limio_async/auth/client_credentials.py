@@ -115,6 +115,10 @@ class ClientCredentials:
         """Get a new token unless somebody already did since *refused* was handed out."""
         return await self._replaced(refused, exchange) != refused
 
+    def token_left(self, now: float) -> float | None:
+        """Seconds from *now*, a time of the loop, until the token ends; None where there is none."""
+        return None if self._held is None else self._held.ends_at - now
+
     async def _renewed_by_all(self, held: _Lease | None, exchange: Exchange) -> Credential:
         try:
             return await self._replaced(held.credential if held else None, exchange)

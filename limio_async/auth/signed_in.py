@@ -52,6 +52,10 @@ class SignedIn:
                 raise Unauthorized(f"the sign-in is not accepted; {_AGAIN}", operation="", status=401)
         return True
 
+    def token_left(self, now: float) -> float | None:
+        """Seconds until the token ends; None where none was asked for yet."""
+        return None if self._held is None else self._held.expires_at - time.time()
+
     async def _loaded(self) -> StoredToken:
         token = await self._store.load()
         if token is None:

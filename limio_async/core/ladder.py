@@ -58,11 +58,11 @@ class Ladder:
     ) -> None:
         self._transport = transport
         self._origin = origin
-        self._auth = auth
+        self.auth = auth
         self.lifetime = Lifetime()
-        self._limiter = limiter
+        self.limiter = limiter
         self._watching = watching
-        self._quota = retry.RetryQuota()
+        self.quota = retry.RetryQuota()
         self._deadlines = Deadlines()
         self._timeout = timeout
         self._attempts = attempts
@@ -138,7 +138,7 @@ class Ladder:
         scope = self._deadlines.within(self._timeout)
         try:
             with scope:
-                await self._auth.credential(_TOKEN, self._exchange)
+                await self.auth.credential(_TOKEN, self._exchange)
         except TimeoutError:
             if not scope.expired:
                 raise
@@ -166,7 +166,7 @@ class Ladder:
                 break
             resends += 1
             wait = self._wait_before_resend(sending, outcome, resends)
-            if wait is None or not (cost := self._quota.spend(outcome)):
+            if wait is None or not (cost := self.quota.spend(outcome)):
                 break
             spent = cost
             sending.waits(wait, self.lane)
@@ -174,7 +174,7 @@ class Ladder:
         if isinstance(outcome, TransportError):
             raise outcome
         if outcome.status < 500 and outcome.status not in retry.THROTTLED:
-            self._quota.repay(spent)
+            self.quota.repay(spent)
         return outcome
 
     def _wait_before_resend(
@@ -205,12 +205,12 @@ class Ladder:
     async def _credential(self, sending: Sending) -> Credential:
         request = sending.request
         try:
-            credential = await self._auth.credential(accepted(request, self._auth.offers), self._exchange)
+            credential = await self.auth.credential(accepted(request, self.auth.offers), self._exchange)
         except LimioError as error:
             raise without_credentials(error, request, again=bool(sending.attempts)) from None
         if credential is None:
             raise MissingCredentials(
-                f"takes {_listed(request.accepts)}, the client has {_listed(self._auth.offers)}",
+                f"takes {_listed(request.accepts)}, the client has {_listed(self.auth.offers)}",
                 operation=request.operation,
             )
         if credential.origin is not None and credential.origin != self._origin:
@@ -222,15 +222,15 @@ class Ladder:
 
     async def _renewed(self, refused: Credential, sending: Sending) -> bool:
         try:
-            return await self._auth.renew(refused, self._exchange)
+            return await self.auth.renew(refused, self._exchange)
         except LimioError as error:
             raise without_credentials(error, sending.request, again=True) from None
 
     async def _transmit(self, sending: Sending, request: Request) -> Response:
-        if not sending.has_time_until(self._limiter.opens_at):
-            raise _closed_too_long(request, self._limiter.opens_at)
-        if not self._limiter.acquire_at_once(self.lane):
-            waiting, watch = self._limiter.acquire(self.lane, request.operation), sending.watch
+        if not sending.has_time_until(self.limiter.opens_at):
+            raise _closed_too_long(request, self.limiter.opens_at)
+        if not self.limiter.acquire_at_once(self.lane):
+            waiting, watch = self.limiter.acquire(self.lane, request.operation), sending.watch
             await (waiting if watch is None else _timed(waiting, watch.queued))
         try:  # a slot is held on the wire only, never while waiting to send again
             self.lifetime.check()
@@ -241,7 +241,7 @@ class Ladder:
                 outcome = await self._transport.send(request, timeout=sending.begins())
             except TransportError as error:
                 outcome = error
-            self._limiter.learn(outcome, _asked_to_wait(outcome))
+            self.limiter.learn(outcome, _asked_to_wait(outcome))
         except Unreadable as error:  # too large to be read
             sending.came_to(error)
             raise
@@ -252,10 +252,10 @@ class Ladder:
             if said_no or isinstance(error.__cause__, NeverSent):
                 sending.never_left()
             elif not sending.has_time_until(asyncio.get_running_loop().time()):
-                self._limiter.learn(AnswerLost("cut by the deadline"), None)
+                self.limiter.learn(AnswerLost("cut by the deadline"), None)
             raise
         finally:
-            self._limiter.release(self.lane)
+            self.limiter.release(self.lane)
         sending.came_to(outcome)
         if isinstance(outcome, TransportError):
             raise outcome

@@ -15,19 +15,19 @@ class Lifetime:
 
     def __init__(self) -> None:
         self._walks: set[asyncio.Task[Any]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.closed = False
 
     def check(self) -> None:
         """Raise `ClientClosed` where the client cannot be used, or not in this loop."""
         loop = asyncio.get_running_loop()
-        if self._closed:
+        if self.closed:
             raise ClientClosed("this client was closed; open a new one")
-        if self._loop is loop:
+        if self.loop is loop:
             return
-        if self._loop is not None:
+        if self.loop is not None:
             raise ClientClosed("this client belongs to another event loop; open one in this loop")
-        self._loop = loop
+        self.loop = loop
 
     def start(self, walk: asyncio.Task[Any]) -> None:
         """Take note of a task that fetches ahead, so that closing the client ends it."""
@@ -36,7 +36,7 @@ class Lifetime:
 
     async def end(self) -> None:
         """Close, and end the tasks of this loop; those of another ended with it."""
-        self._closed = True
+        self.closed = True
         walks = [walk for walk in self._walks if walk.get_loop() is asyncio.get_running_loop()]
         for walk in walks:
             walk.cancel()

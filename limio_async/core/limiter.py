@@ -49,6 +49,16 @@ class Limiter:
         return int(self._allowed)
 
     @property
+    def running(self) -> int:
+        """How many have a slot."""
+        return self._running
+
+    @property
+    def waiting(self) -> dict[Lane, int]:
+        """How many calls wait for a slot, by lane."""
+        return {lane: len(turns) for lane, turns in self._waiting.items()}
+
+    @property
     def opens_at(self) -> float:
         """The loop time before which nothing leaves."""
         return self._opens_at
@@ -82,16 +92,6 @@ class Limiter:
         self._running -= 1
         self._background -= lane == "background"
         self._wake()
-
-    @property
-    def running(self) -> int:
-        """How many requests have a slot."""
-        return self._running
-
-    @property
-    def waiting(self) -> dict[Lane, int]:
-        """How many calls wait for a slot, by lane."""
-        return {lane: len(turns) for lane, turns in self._waiting.items()}
 
     def learn(self, outcome: Response | TransportError, asked_to_wait: float | None) -> None:
         """Take what came of a request as a sign of how much the server bears."""

@@ -71,20 +71,20 @@ class RetryQuota:
     capacity = 500
 
     def __init__(self) -> None:
-        self._left = self.capacity
+        self.left = self.capacity
 
     def spend(self, outcome: Response | TransportError) -> int:
         """The cost of one more resend, now spent; 0 if there is not enough left."""
         throttled = isinstance(outcome, Response) and outcome.status in THROTTLED
         cost = 5 if throttled else 14
-        if cost > self._left:
+        if cost > self.left:
             return 0
-        self._left -= cost
+        self.left -= cost
         return cost
 
     def repay(self, cost: int) -> None:
         """A call succeeded; *cost* is what its last resend cost, 0 if it needed none."""
-        self._left = min(self.capacity, self._left + (cost or 1))
+        self.left = min(self.capacity, self.left + (cost or 1))
 
 
 def retry_after(response: Response) -> float | None:

@@ -78,7 +78,7 @@ class Session:
         self._auth = auth
         self._endpoints = endpoints
         self._reader = reader
-        self._ladder = Ladder(
+        self.ladder = Ladder(
             transport,
             auth,
             limiter or Limiter(max_concurrency),
@@ -105,8 +105,8 @@ class Session:
     ) -> Session:
         """The same session with other options for the calls that are made through it."""
         view = copy.copy(self)
-        view._ladder = self._ladder.with_options(timeout=timeout, attempts=attempts, lane=lane)
-        view.lane = view._ladder.lane
+        view.ladder = self.ladder.with_options(timeout=timeout, attempts=attempts, lane=lane)
+        view.lane = view.ladder.lane
         view.headers = {**self.headers, **checked_headers(headers or {})}
         return view
 
@@ -125,10 +125,10 @@ class Session:
         outcome: BaseException | None = None
         watch = None
         if self._observed or _log.isEnabledFor(_DEBUG):
-            watch = self._ladder.watched(endpoint, args)
+            watch = self.ladder.watched(endpoint, args)
         try:
             request = build_request(endpoint, args, body, headers=self.headers, plain_item_paths=self._plain)
-            response, attempts = await self._ladder.send(request, timeout=timeout, trace=trace, watch=watch)
+            response, attempts = await self.ladder.send(request, timeout=timeout, trace=trace, watch=watch)
             answer = read_response(endpoint, response)
         except BaseException as error:
             cut_below(error)
@@ -184,14 +184,14 @@ class Session:
             else:
                 decoder_for(endpoint.returns)
         try:
-            await self._ladder.warm_up()
+            await self.ladder.warm_up()
         except BaseException as error:
             cut_below(error)
             raise
 
     def check(self) -> None:
         """Raise `ClientClosed` where the session cannot be used, or not in this loop."""
-        self._ladder.lifetime.check()
+        self.ladder.lifetime.check()
 
     @property
     def origin(self) -> str:
@@ -213,7 +213,7 @@ class Session:
     ) -> Answer:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
         try:
-            response, attempts = await self._ladder.send(request, timeout=timeout, trace=trace, watch=watch)
+            response, attempts = await self.ladder.send(request, timeout=timeout, trace=trace, watch=watch)
             return response, tuple(attempts)
         except BaseException as error:
             cut_below(error)
@@ -221,12 +221,12 @@ class Session:
 
     def watched(self, endpoint: ListEndpoint[Any], args: Mapping[str, Any], page: int) -> Watch | None:
         """Begin to watch a page of a walk or, for 0, the walk; None where nobody does."""
-        return self._ladder.watched(endpoint, args, page)
+        return self.ladder.watched(endpoint, args, page)
 
     def start(self, walk: asyncio.Task[Any]) -> None:
         """Take note of a task that fetches ahead, so that closing the client ends it."""
-        self._ladder.lifetime.start(walk)
+        self.ladder.lifetime.start(walk)
 
     async def aclose(self) -> None:
         """End what is running and let go of connections; may be called more than once."""
-        await self._ladder.aclose()
+        await self.ladder.aclose()

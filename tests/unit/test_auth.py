@@ -123,7 +123,7 @@ async def test_a_chain_picks_what_each_operation_accepts() -> None:
     given = [request.headers["authorization"] for request in transport.requests]
     assert given == ["the-key", "Bearer the-token", "the-key", "Bearer the-token"]
     of_another = Credential(scheme="session", authorization="Bearer x")
-    assert not await chain.renew(of_another, session._ladder._exchange)
+    assert not await chain.renew(of_another, session.ladder._exchange)
 
 
 async def test_fifty_cold_calls_ask_for_one_token() -> None:

@@ -87,7 +87,7 @@ async def settle() -> None:
 
 
 def nothing_is_held(limio: Limio) -> None:
-    limiter = limio._session._ladder._limiter
+    limiter = limio._session.ladder.limiter
     assert (limiter._running, limiter._background) == (0, 0)
     assert not any(limiter._waiting.values())
 
