@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from ssl import SSLContext
+from typing import Any
 
 import aiohttp
 from aiohttp import ClientSession
@@ -58,6 +59,15 @@ _MOST_LINES = 512
 _LARGEST_HEAD = 256 * 1024
 _LONGEST_LINE_SEEN = _LARGEST_HEAD  # beyond what is read, so that a status that says enough is known
 _MOST_LINES_SEEN = 2 * _MOST_LINES
+_LOOKED_AT = 8 * 1024  # characters of values, of which each is at most four bytes: fewer are never too many
+_READS: Mapping[str, Any] = {
+    "auto_decompress": False,
+    "raise_for_status": False,
+    "max_line_size": _LONGEST_LINE_SEEN,
+    "max_field_size": _LONGEST_LINE_SEEN,
+    "max_headers": _MOST_LINES_SEEN,
+}
+"""How an answer is read: said to a session of ours once, to a borrowed one with each request."""
 _SENT_ONCE: tuple[ClientMiddlewareType, ...] = (no_hidden_resend,)
 _WAITS = frozenset({"retry-after", "retry-after-ms"})
 _LONGEST_IDLE: Mapping[Retry, float] = {"safe": 15.0, "idempotent": 15.0, "scroll": 2.0, "once": 0.0}
@@ -97,6 +107,7 @@ class AiohttpTransport:
         self._headers.update(proxy_header(self._way, self._origin))
         self._largest_body = largest_body
         self._borrowed = None if session is None else checked(session)
+        self._said: Mapping[str, Any] = self._way if session is None else {**_READS, **self._way}
         self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
         self._closed = False
 
@@ -118,25 +129,20 @@ class AiohttpTransport:
                 headers=headers,
                 data=_data(request.body),
                 allow_redirects=False,
-                auto_decompress=False,
-                raise_for_status=False,
                 timeout=_connecting_within(timeout),
-                max_line_size=_LONGEST_LINE_SEEN,
-                max_field_size=_LONGEST_LINE_SEEN,
-                max_headers=_MOST_LINES_SEEN,
                 middlewares=middlewares,
-                **self._way,
+                **self._said,
             ) as answer:
-                head = headers = {name.lower(): value for name, value in answer.headers.items()}
+                lines = answer.headers
+                head = headers = {name.lower(): value for name, value in lines.items()}
                 body = await self._body(answer, request.operation)
                 beyond = None
                 if answer.status >= 400:
                     for name in _WAITS & headers.keys():
                         headers[name] = ", ".join(answer.headers.getall(name))
-                elif (
-                    len(answer.headers) > _MOST_LINES
-                    or len("".join((*headers, *answer.headers.values()))) > _LONGEST_LINE // 4
-                ):  # only so many characters may be that many bytes
+                elif not len(lines) == len(headers) <= _MOST_LINES or (
+                    len("".join(headers.values())) > _LOOKED_AT
+                ):
                     beyond = _beyond(answer)
         except (aiohttp.ClientError, OSError, BrokenOff) as error:
             ours: LimioError = translated(error, request.operation)
@@ -201,6 +207,7 @@ class AiohttpTransport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 request_class=OnCleanConnections,
                 trust_env=False,
+                **_READS,
                 read_bufsize=_READ_AT_ONCE,
             )
         return self._sessions[idle]
