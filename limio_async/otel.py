@@ -48,6 +48,7 @@ class Otel(Observer):
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
+        self._theirs = tracer_provider is None and meter_provider is None
         self.tracer = trace.get_tracer("limio_async", __version__, tracer_provider)
         meter = metrics.get_meter("limio_async", __version__, meter_provider)
         seconds = partial(meter.create_histogram, unit="s", explicit_bucket_boundaries_advisory=_SECONDS)
@@ -65,8 +66,12 @@ class Otel(Observer):
             "limio.unknown_outcomes", "{call}", "Writes that may have happened."
         )
 
-    def call(self, call: Called) -> _Call:
-        """Begin the span of a call, or of a page."""
+    def call(self, call: Called) -> _Call | None:
+        """Begin the span of a call, or of a page; None where no SDK is set and no trace is to be passed on."""
+        if self._theirs and type(trace.get_tracer_provider()) is trace.ProxyTracerProvider:
+            unset = type(metrics.get_meter_provider()).__name__ == "_ProxyMeterProvider"
+            if unset and not trace.get_current_span().get_span_context().is_valid:
+                return None
         return _Call(self, call)
 
     def walk(self, walk: Called) -> _Walk:

@@ -289,6 +289,17 @@ async def test_without_an_sdk_nothing_is_sent_along_and_nothing_fails(
     assert caplog.text == ""
 
 
+async def test_without_an_sdk_a_trace_that_came_in_is_passed_on() -> None:
+    transport = ScriptedTransport(answer({"id": "1"}))
+    came = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    async with Limio(transport.origin, transport=transport, observer=Otel()) as limio:
+        await limio.request(endpoint(), {"id": "1"})
+        token = context.attach(propagate.extract(came))
+        await limio.request(endpoint(), {"id": "1"})
+        context.detach(token)
+    assert [one.headers.get("traceparent") for one in transport.requests] == [None, came["traceparent"]]
+
+
 async def test_the_callers_span_is_current_again(
     recorded: Recorded, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -436,6 +447,7 @@ def test_a_call_that_nobody_finishes_says_nothing(
             lane="interactive", origin="https://limio.test", page=None,
         )  # fmt: skip
         watch = recorded.otel.call(called)
+        assert watch is not None
         watch.sends(1)
         return watch
 
