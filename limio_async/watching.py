@@ -40,7 +40,10 @@ class Watchers:
         called = _called(what, args, lane, self._origin, page or None)
         question = "walk" if page == 0 else "call"
         asked = [(one, self.ask(one, one, question, called)) for one in self._observers]
-        return _Watches(self, called, [(one, watch) for one, watch in asked if watch is not None], question)
+        watches = [(one, watch) for one, watch in asked if watch is not None]
+        if not watches and (page == 0 or not _log.isEnabledFor(logging.DEBUG)):
+            return None
+        return _Watches(self, called, watches, question)
 
     def ask(self, observer: Observer, who: Any, what: str, *said: object) -> Any:
         """Return what an observer, or a watch of its, answers to *what*; None from the moment that it raised."""
