@@ -55,7 +55,13 @@ class Otel(Observer):
         self.requests = seconds("http.client.request.duration", description="Of each try.")
         self.calls = seconds("limio.call.duration", description="Of calls and pages, waits included.")
         self.queue = seconds("limio.limiter.wait", description="What tries waited for a slot and the pace.")
-        self.in_flight = meter.create_up_down_counter("limio.in_flight", "{request}", "Requests on the wire.")
+        self.flying = 0
+        meter.create_observable_up_down_counter(
+            "limio.in_flight",
+            [lambda _: [metrics.Observation(self.flying)]],
+            "{request}",
+            "Requests on the wire.",
+        )
         self.retries = meter.create_counter("limio.retries", "{request}", "Requests sent again after a wait.")
         self.renewals = meter.create_counter("limio.token.renewals", "{token}", "Requests for a token.")
         self.pages = meter.create_counter("limio.pages", "{page}", "Pages that walks took in hand.")
@@ -125,16 +131,15 @@ class _Call(Watch):
     def ended(self, error: BaseException | None) -> None:
         if self._try is not None:  # nobody can say what came of it
             self._try.ends(Attempt(status=None, reason=type(error).__name__), 0)
-        result: dict[str, _Value] = {**self._operation}
-        if error is not None:
-            result["error.type"] = type(error).__name__
+        found: dict[str, _Value] = {} if error is None else {"error.type": type(error).__name__}
+        result = {**self._operation, **found}
         self._to.calls.record(asyncio.get_running_loop().time() - self._begun, result)
         if self._call.resource == "auth":
             self._to.renewals.add(1, result)
         if isinstance(error, UnknownOutcome) or (error and isinstance(error.__cause__, UnknownOutcome)):
             self._to.unknown.add(1, self._operation)
         if self._span.is_recording():
-            self._span.set_attributes({"limio.attempts": self._attempts, **self._waited, **result})
+            self._span.set_attributes({"limio.attempts": self._attempts, **self._waited, **found})
             if error is not None:
                 self._span.set_status(_FAILED)
         self._span.end()
@@ -167,20 +172,21 @@ class _Try:
         self._entered = context.attach(self._context)
         self.headers: dict[str, str] = {}
         propagate.inject(self.headers, self._context)
-        to.in_flight.add(1)
+        to.flying += 1
 
     def ends(self, attempt: Attempt, size: int) -> None:
-        self._to.in_flight.add(-1)
+        self._to.flying -= 1
+        found: dict[str, _Value] = {}
         if attempt.status is not None:
-            self._facts["http.response.status_code"] = attempt.status
+            found["http.response.status_code"] = attempt.status
         answered = attempt.reason == f"status {attempt.status}"
         wrong = not answered or (attempt.status or 0) >= 400
         if wrong:
             reason = str(attempt.status) if answered else attempt.reason
-            self._facts["error.type"] = _ERRORS.get(reason, reason)
-        self._to.requests.record(attempt.duration, self._facts)
+            found["error.type"] = _ERRORS.get(reason, reason)
+        self._to.requests.record(attempt.duration, {**self._facts, **found})
         if self._span.is_recording():
-            self._span.set_attributes({**self._facts, "limio.response.size": size})
+            self._span.set_attributes({**found, "limio.response.size": size})
             if wrong:
                 self._span.set_status(_FAILED)
         self._span.end()

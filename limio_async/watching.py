@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["Watchers"]
 
 _log = logging.getLogger("limio_async")
 _TRACE_CONTEXT = frozenset({"traceparent", "tracestate", "baggage"})
+_PLAIN = re.compile("[!-~]+")
 _TOKENS = "/oauth2/token"
 
 
@@ -63,7 +65,9 @@ class Watchers:
             _log.exception("the observer %s raised in %s() and is told nothing more", name, what)
 
     def _trace_context(self, observer: Observer, given: Mapping[str, str] | None) -> dict[str, str]:
-        named = {str(name).lower(): value for name, value in (given or {}).items()}
+        if not given or (given.keys() <= _TRACE_CONTEXT and all(map(_PLAIN.fullmatch, given.values()))):
+            return dict(given or {})
+        named = {str(name).lower(): value for name, value in given.items()}
         others = sorted(named.keys() - _TRACE_CONTEXT)
         if others and not self._warned:
             self._warned = True
