@@ -119,8 +119,8 @@ class _Watches:
         if self._logged and _log.isEnabledFor(logging.DEBUG):
             outcome, took = type(error).__name__ if error else "ok", time.monotonic() - self._begun
             extra = facts(self._called.operation, self._called.lane, self._attempts, outcome, took)
-            text = "%(operation)s: %(outcome)s, attempts: %(attempt)d, %(duration).3f s"
-            _log.debug(text, extra, extra=extra)
+            tried = ", ".join(one.reason for one in self._attempts) or "nothing sent"
+            _log.debug("%s: %s (%s), %.3f s", self._called.operation, outcome, tried, took, extra=extra)
 
     def _tell(self, what: str, *said: object) -> None:
         for _ in self._asked(what, *said):

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -82,7 +82,9 @@ class _App(_Group):
             sys.stdout.flush()
             return code
 
-        sys.exit(_ended(run))
+        ended = _ended(run)
+        _end_of_records()
+        sys.exit(ended)
 
 
 def _all_endpoints() -> Iterable[Endpoint[Any]]:
@@ -102,12 +104,10 @@ def _ended(run: Callable[[], object]) -> int:
         message = error.format_message().rstrip(".")
         tell(f"{where}: {message[:1].lower()}{message[1:]}" if where else message)
         return Code.USAGE
-    except Failure as failure:
-        tell(str(failure))
-        return failure.code
-    except LimioError as error:
+    except (Failure, LimioError) as error:
+        _end_of_records(str(error))
         tell(str(error))
-        return code_of(error)
+        return error.code if isinstance(error, Failure) else code_of(error)
     except click.Abort:
         tell("interrupted")
         return Code.INTERRUPTED
@@ -124,8 +124,33 @@ def _let_go_of_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Records(logging.StreamHandler[TextIO]):
+    """Records on stderr. A warning of how a call ended waits, since the command may end with the same words."""
+
+    waiting: logging.LogRecord | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.let_go()
+        if record.levelno == logging.WARNING and hasattr(record, "outcome"):
+            self.waiting = record
+        else:
+            super().emit(record)
+
+    def let_go(self, said: str = "") -> None:
+        """Say what waits, unless *said* begins with it."""
+        record, self.waiting = self.waiting, None
+        if record is not None and not said.startswith(record.getMessage()):
+            super().emit(record)
+
+
+def _end_of_records(said: str = "") -> None:
+    for one in logging.getLogger("limio_async").handlers:
+        if isinstance(one, _Records):
+            one.let_go(said)
+
+
 def _log_to_stderr(verbose: int) -> None:
-    handler = logging.StreamHandler()
+    handler = _Records()
     handler.setFormatter(logging.Formatter("limio: %(message)s"))
     logger = logging.getLogger("limio_async")
     logger.handlers[:] = [handler]

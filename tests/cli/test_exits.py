@@ -81,7 +81,7 @@ def test_no_log_shows_a_secret(limio: Run, world: World) -> None:
     world.script("listObjects", Response(status=401, headers={}, body=b""))
     result = limio("-vv", "--emulated", "orders", "list")
     assert result.exit_code == 0
-    assert "listObjects: GET status 401" in result.stderr
+    assert "listObjects: ok (status 401, status 200), " in result.stderr
     assert "Bearer" not in result.output
     for secret in (world.client_id, world.client_secret, world.api_key, world.session_token):
         assert secret not in result.output
