@@ -754,3 +754,22 @@ async def test_a_state_file_that_cannot_be_made_is_named_with_the_system_s_reaso
 def test_a_job_of_no_streams_was_not_refused() -> None:
     report = JobReport(target="t", streams=())
     assert (report.complete, report.refused, report.interrupted) == (True, False, False)
+
+
+def test_a_job_was_refused_where_each_of_its_streams_was() -> None:
+    def report(*refused: bool) -> JobReport:
+        streams = [
+            StreamReport(run="r", stream="s", table_name="t", mode="full", started=now(), refused=one)
+            for one in refused
+        ]
+        return JobReport(target="t", streams=tuple(streams))
+
+    assert [report(*one).refused for one in ((True, True), (True, False), (False,))] == [True, False, False]
+
+
+async def test_an_event_of_a_restart_says_why(world: World, run_job: RunJob) -> None:
+    world.faults.on("listOffers", page=3).change_commit_id()
+    told: list[tuple[str, str]] = []
+    await run_job("offers", on_event=lambda event: told.append((event.kind, event.message)))
+    assert [kind for kind, message in told if message] == ["restarted"]
+    assert "the catalog was rebuilt before page 3" in dict(told)["restarted"]

@@ -798,3 +798,12 @@ async def test_a_token_that_never_changes_is_not_renewed_whoever_was_refused() -
 
 async def never(request: Request) -> Response:
     raise AssertionError(request)
+
+
+async def test_a_token_of_a_callable_that_no_header_can_carry_is_named() -> None:
+    async def token() -> str:
+        return "a\nb"
+
+    with pytest.raises(errors.ConfigurationError, match="the token") as caught:
+        await BearerToken(token).credential(ACCEPTS, Endpoint())
+    assert "a\nb" not in str(caught.value)

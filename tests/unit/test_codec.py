@@ -240,6 +240,15 @@ def test_an_error_shows_only_headers_on_the_allow_list() -> None:
     assert error.headers == {"x-amzn-requestid": "r-1"}
 
 
+@pytest.mark.parametrize(
+    "kept",
+    ["content-type", "date", "retry-after", "via", "x-amz-cf-id", "x-amzn-requestid", "x-request-id"],
+)
+def test_an_error_shows_what_support_asks_for(kept: str) -> None:
+    error = error_for("x", answer({}, 404, {kept: "Thu, 01 Jan 2026 00:00:00 GMT"}))
+    assert error.headers == {kept: "Thu, 01 Jan 2026 00:00:00 GMT"}
+
+
 def test_a_redirect_is_a_value_where_the_operation_is_one_and_an_error_elsewhere() -> None:
     moved = answer(b"", 302, {"location": "https://shop.example.com/?code=1"})
     assert read_response(endpoint(returns=Redirect), moved) == Redirect(

@@ -137,3 +137,16 @@ async def test_a_deadline_in_what_a_cancelled_task_does_last_is_told_as_one(
     task.cancel()
     assert await task == "late"
     assert virtual_time.elapsed == 1
+
+
+async def test_a_deadline_outside_of_a_task_is_refused() -> None:
+    failed: list[str] = []
+
+    def called_back() -> None:
+        with pytest.raises(RuntimeError, match="a deadline is for a task"), Deadlines().within(1):
+            pass
+        failed.append("refused")
+
+    asyncio.get_running_loop().call_soon(called_back)
+    await asyncio.sleep(0.001)
+    assert failed == ["refused"]

@@ -18,7 +18,7 @@ from rich.pretty import pretty_repr
 
 from limio_async import errors
 from limio_async._durable import removed, replacing
-from limio_async.auth import FileTokenStore, MemoryTokenStore, StoredToken, TokenStore
+from limio_async.auth import FileTokenStore, MemoryTokenStore, SignIn, StoredToken, TokenStore
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
 from limio_async.core.wire import Response
 from tests.disk import Disk, kept
@@ -208,6 +208,8 @@ async def test_who_reads_while_others_write_sees_whole_tokens(file: Path) -> Non
         ("0.5", 0.5),
         ("172800", 86_400),  # no longer than a day without asking
         ("1e18", 3600),
+        (str(366 * 86_400), 86_400),
+        (str(366 * 86_400 + 1), 3600),
         ("1764300000", 3600),  # a time of the clock
         ("1" * 400, 3600),
         ("1e999", 3600),
@@ -392,3 +394,13 @@ def test_files_that_are_replaced_leave_nothing_open(tmp_path: Path) -> None:
             file.write(b"x")
         removed(tmp_path / "file")
     assert opened() <= before + 2
+
+
+def test_what_is_printed_of_tokens_is_all_but_the_token() -> None:
+    signing_in = SignIn(origin="https://a.test", url="https://a.test/?state=s", state="s", verifier="v")
+    shown = [pretty_repr(one) for one in (TOKEN, IssuedToken(access_token="t", lifetime=60.0), signing_in)]
+    assert shown == [
+        f"StoredToken(expires_at={TOKEN.expires_at!r}, origin={TOKEN.origin!r})",
+        "IssuedToken(lifetime=60.0)",
+        "SignIn(origin='https://a.test')",
+    ]

@@ -92,6 +92,14 @@ def test_values_come_back_as_they_were(url: str) -> None:
     assert [[*map(type, found[row[0]].values())] for row in rows] == [[*map(type, row)] for row in rows]
 
 
+def test_a_key_of_six_hundred_characters_is_kept_whole(url: str) -> None:
+    row = ("x" * 600, None, None, None, None, None, None, "1", b"{}")
+    with opened(url, OFFERS) as sink:
+        assert sink.refusal(OFFERS, row) is None
+        write(sink, [row])
+        assert [*held(sink)] == ["x" * 600]
+
+
 def test_a_whole_number_that_a_double_holds_is_stored(url: str) -> None:
     row = ("o-1", None, 2**1024 - 2**970 - 1, None, None, None, None, "1", b"{}")
     with opened(url, OFFERS) as sink:
