@@ -17,10 +17,10 @@ from limio_async._durable import removed, replacing
 from limio_async.auth.fixed import header_value
 from limio_async.core.codec import decode_as
 from limio_async.core.identity import fields_of, no_in
-from limio_async.core.outcome import error_for
+from limio_async.core.outcome import error_for, kept
 from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
 from limio_async.core.words import words_of
-from limio_async.errors import BadRequest, ConfigurationError, Unauthorized, Unreadable
+from limio_async.errors import BadRequest, ConfigurationError, LimioError, Unauthorized, Unreadable
 
 __all__ = [
     "FileTokenStore",
@@ -196,6 +196,14 @@ def read_token(response: Response, form: Mapping[str, str] | None = None) -> Iss
     An answer that tells of an error is `Unauthorized`, also with status 200. A lifetime that is missing, odd or
     longer than a year counts as the usual hour: if it is less, a 401 will tell. One beyond a day counts as a day.
     """
+    try:
+        return _token_in(response, form)
+    except LimioError as error:
+        error.headers = kept(response.headers)
+        raise
+
+
+def _token_in(response: Response, form: Mapping[str, str] | None) -> IssuedToken:
     secrets_of = [value for name, value in (form or {}).items() if name in _SECRETS and value]
     if not 200 <= response.status < 300:
         error = error_for(_OPERATION, response, hide=secrets_of)

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger("limio_async")
 _LONGEST_CLOSURE = 60.0
+_SHORTEST_SECRET = 6  # a shorter one may stand in any word
 _LONGEST_EXCHANGE = 60.0  # the deadline of the call that needs it mostly ends it before
 _TOKEN: tuple[Scheme, ...] = ("bearer",)
 
@@ -143,6 +144,9 @@ class Ladder:
             if not scope.expired:
                 raise
             raise _past_deadline("createToken", self._timeout, left=False) from None
+        except LimioError as error:
+            judge(error, "safe", left=False)
+            raise
 
     async def aclose(self) -> None:
         """End what is running and let go of connections; may be called more than once."""
@@ -194,13 +198,15 @@ class Ladder:
         getting = self._credential(sending)
         credential = await (getting if watch is None else _timed(getting, watch.token))
         response = await self._transmit(sending, with_credential(credential, request))
-        if not refuses_token(response):
+        if response.status < 400:
             return response
+        if not refuses_token(response):
+            return without_echo(credential, response)
         renewing = self._renewed(credential, sending)
         if await (renewing if watch is None else _timed(renewing, watch.token)):
             credential = await self._credential(sending)
             response = await self._transmit(sending, with_credential(credential, request))
-        return response
+        return response if response.status < 400 else without_echo(credential, response)
 
     async def _credential(self, sending: Sending) -> Credential:
         request = sending.request
@@ -292,6 +298,14 @@ def with_credential(credential: Credential, request: Request) -> Request:
 
 def _is_time(given: object) -> bool:
     return isinstance(given, int | float) and not isinstance(given, bool) and given > 0
+
+
+def without_echo(credential: Credential, response: Response) -> Response:
+    """Return a refusal without the credential that it may repeat: its words end in errors."""
+    secret = credential.authorization.rpartition(" ")[2].encode()
+    if len(secret) < _SHORTEST_SECRET or secret not in response.body:
+        return response
+    return msgspec.structs.replace(response, body=response.body.replace(secret, b"***"))
 
 
 def _past_deadline(operation: str, limit: float, *, left: bool) -> DeadlineExceeded:

@@ -140,10 +140,10 @@ class Session:
             doubt = outcome if isinstance(outcome, LimioError) else outcome.__cause__
             if isinstance(doubt, UnknownOutcome) and self._reader is not None:
                 doubt.read_back = self._reader(self, self._endpoints, endpoint, args, body, doubt.body)
-            if isinstance(outcome, UnknownOutcome):
+            if isinstance(outcome, LimioError) and endpoint.retry == "once" and outcome.happened == "unknown":
                 tried = outcome.attempts
                 took = time.time() - tried[0].start if tried else None
-                extra = facts(endpoint.operation, self.lane, tried, "UnknownOutcome", took)
+                extra = facts(endpoint.operation, self.lane, tried, type(outcome).__name__, took)
                 _log.warning("%s", outcome, extra=extra)
             if outcome is error:
                 raise
