@@ -103,13 +103,15 @@ async def test_what_the_token_endpoint_answered_has_its_request_id(said: Any, re
 @pytest.mark.parametrize("status", ["401 No", "403 No", "404 No", "503 No"])
 async def test_a_refusal_that_repeats_the_credential_does_not_bring_it_into_the_error(status: str) -> None:
     said = http(b'{"message": "no access for Bearer c4n4ry-token"}', status)
-    async with raw_server(said) as server:
-        async with Limio(server.url, auth=BearerToken("c4n4ry-token"), attempts=1) as limio:
-            for call in (limio.subscriptions.get("sub-1"), limio.orders.list().first()):
-                with pytest.raises(errors.ApiError, match="no access for Bearer") as caught:
-                    await call
-                error = caught.value
-                assert "c4n4ry" not in f"{error}{error.words}{error.body!r}{pickle.dumps(error)!r}"
+    async with (
+        raw_server(said) as server,
+        Limio(server.url, auth=BearerToken("c4n4ry-token"), attempts=1) as limio,
+    ):
+        for call in (limio.subscriptions.get("sub-1"), limio.orders.list().first()):
+            with pytest.raises(errors.ApiError, match="no access for Bearer") as caught:
+                await call
+            error = caught.value
+            assert "c4n4ry" not in f"{error}{error.words}{error.body!r}{pickle.dumps(error)!r}"
 
 
 async def test_an_order_that_was_put_off_is_a_warning_since_nobody_knows(
