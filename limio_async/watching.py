@@ -25,7 +25,7 @@ _TOKENS = "/oauth2/token"
 
 
 class Watchers:
-    """The observers of a client: one that raises is logged once, and told nothing more."""
+    """The observers of a client: one that raises is logged once, and told only the end of what it has begun."""
 
     def __init__(self, observers: Sequence[Observer], origin: str) -> None:
         self._observers = observers
@@ -49,7 +49,8 @@ class Watchers:
 
     def ask(self, observer: Observer, who: Any, what: str, *said: object) -> Any:
         """Return what an observer, or a watch of its, answers to *what*; None from the moment that it raised."""
-        if id(observer) in self._off:
+        off = id(observer) in self._off
+        if off and what != "ended":
             return None
         try:
             if (method := getattr(who, what, None)) is None:
@@ -60,6 +61,8 @@ class Watchers:
                 raise TypeError("an observer is synchronous")  # noqa: TRY301  # as if it had raised
             return self._trace_context(observer, answer) if what == "sends" else answer
         except (Exception, asyncio.CancelledError):  # nobody can have cancelled what does not wait
+            if off:
+                return None
             self._off.add(id(observer))
             name = type(observer).__name__
             _log.exception("the observer %s raised in %s() and is told nothing more", name, what)

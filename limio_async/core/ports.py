@@ -119,7 +119,7 @@ class Watch(Protocol):
 
 
 class Observer(Protocol):
-    """Watches a client: synchronous, and told nothing more once it raised."""
+    """Watches a client: synchronous, and told only the end of what it has begun once it raised."""
 
     def call(self, call: Called) -> Watch | None:
         """A call begins, or a page is fetched."""

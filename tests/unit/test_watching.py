@@ -239,6 +239,24 @@ async def test_an_observer_that_raises_is_logged_once_and_never_the_failure_of_a
     assert other.said[-1] == "walk of listThings: ended well"
 
 
+async def test_what_an_observer_has_begun_ends_when_it_raised_too(virtual_time: Any) -> None:
+    watcher, gate = Watcher(), asyncio.Event()
+
+    async def waits(request: Request) -> Response:
+        await gate.wait()
+        return OK
+
+    async with client(with_token(waits, OK), observer=watcher) as limio:
+        first = asyncio.create_task(limio.request(GET, {"id": "1"}))
+        await asyncio.sleep(1)
+        watcher.fails = "came_to"
+        await limio.request(GET, {"id": "2"})
+        watcher.said.clear()
+        gate.set()
+        await first
+    assert watcher.said == ["getThing: ended well"]
+
+
 async def test_an_observer_that_fails_around_an_order_leaves_no_doubt(virtual_time: Any) -> None:
     order = endpoint(operation="submitThing", method="POST", path="/t", params=(), body=dict, retry="once")
     for fails in ("begins", "queued", "sends", "came_to", "ended"):

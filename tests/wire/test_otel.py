@@ -25,7 +25,7 @@ pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not instal
 from opentelemetry import context, propagate, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -69,17 +69,21 @@ class Recorded:
         return lines
 
     def metrics(self) -> dict[str, list[tuple[dict[str, Any], Any]]]:
-        data = self.reader.get_metrics_data()
-        assert data is not None
-        return {
-            metric.name: [
-                (dict(point.attributes or {}), getattr(point, "value", getattr(point, "count", None)))
-                for point in metric.data.data_points
-            ]
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
+        return named(self.reader)
+
+
+def named(reader: InMemoryMetricReader) -> dict[str, list[tuple[dict[str, Any], Any]]]:
+    data = reader.get_metrics_data()
+    assert data is not None
+    return {
+        metric.name: [
+            (dict(point.attributes or {}), getattr(point, "value", getattr(point, "count", None)))
+            for point in metric.data.data_points
+        ]
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
 
 
 @pytest.fixture
@@ -312,6 +316,88 @@ async def test_the_callers_span_is_current_again(
             await limio.request(endpoint(), {"id": "1"})
         assert context.get_current() is before
     assert caplog.text == ""
+
+
+class Failing(SpanProcessor):
+    """Fails at the end of the tries."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.kind is trace.SpanKind.CLIENT:
+            raise RuntimeError("of the processor")
+
+
+def fails(*_: object) -> None:
+    raise RuntimeError("of the propagator")
+
+
+@pytest.mark.parametrize("what", ["processor", "propagator"])
+async def test_what_fails_in_an_sdk_leaves_the_callers_span_current(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    if what == "processor":
+        recorded.tracers.add_span_processor(Failing())
+    else:
+        monkeypatch.setattr(propagate, "inject", fails)
+    gate = asyncio.Event()
+
+    async def waits(request: Request) -> Response:
+        await gate.wait()
+        return answer({"id": "1"})
+
+    transport = ScriptedTransport(waits, answer({"id": "1"}))
+    before = context.get_current()
+
+    async def other() -> bool:
+        await limio.request(endpoint(), {"id": "1"})
+        return context.get_current() is before
+
+    async with Limio(transport.origin, transport=transport, observer=recorded.otel) as limio:
+        first = asyncio.create_task(other())
+        await asyncio.sleep(0)
+        await limio.request(endpoint(), {"id": "1"})
+        assert context.get_current() is before
+        gate.set()
+        assert await first
+    assert "limio getThing" in [one.name for one in recorded.spans]
+    assert recorded.metrics()["limio.in_flight"] == [({}, 0)]
+
+
+async def test_the_requests_in_flight_of_several_clients_are_counted() -> None:
+    reader = InMemoryMetricReader()
+    meters, gate = MeterProvider([reader]), asyncio.Event()
+
+    async def waits(request: Request) -> Response:
+        await gate.wait()
+        return answer({"id": "1"})
+
+    clients = [
+        Limio("limio.test", transport=ScriptedTransport(waits), observer=Otel(meter_provider=meters))
+        for _ in range(2)
+    ]
+    calls = [asyncio.create_task(one.request(endpoint(), {"id": "1"})) for one in clients]
+    await asyncio.sleep(0.01)
+    in_flight: list[Any] = []
+    for _ in range(2):
+        in_flight += named(reader)["limio.in_flight"]
+        gate.set()
+        await asyncio.gather(*calls)
+    assert in_flight == [({}, 2), ({}, 0)]
+
+
+@pytest.mark.parametrize("outcome", [errors.AnswerLost("hung up"), answer({}, 502), "cancelled"])
+@pytest.mark.parametrize("retry", ["safe", "idempotent", "once"])
+async def test_every_write_that_may_have_happened_is_counted(
+    recorded: Recorded, outcome: Any, retry: Any
+) -> None:
+    cancelled = asyncio.Event().wait
+    transport = ScriptedTransport((lambda _: cancelled()) if outcome == "cancelled" else outcome)
+    write = endpoint(operation="putThing", method="PUT", path="/t", params=(), body=dict, retry=retry)
+    async with Limio(transport.origin, transport=transport, observer=recorded.otel, attempts=1) as limio:
+        with pytest.raises((errors.LimioError, TimeoutError)):
+            async with asyncio.timeout(0.05):
+                await limio.request(write, {}, {})
+    counted = recorded.metrics().get("limio.unknown_outcomes")
+    assert counted == (None if retry == "safe" else [({"limio.operation": "putThing"}, 1)])
 
 
 async def test_what_others_log_during_a_call_has_its_trace(recorded: Recorded) -> None:
