@@ -347,15 +347,14 @@ async def test_what_fails_in_an_sdk_leaves_the_callers_span_current(
     transport = ScriptedTransport(waits, answer({"id": "1"}))
     before = context.get_current()
 
-    async def other() -> bool:
-        await limio.request(endpoint(), {"id": "1"})
+    async def call(client: Limio) -> bool:
+        await client.request(endpoint(), {"id": "1"})
         return context.get_current() is before
 
     async with Limio(transport.origin, transport=transport, observer=recorded.otel) as limio:
-        first = asyncio.create_task(other())
+        first = asyncio.create_task(call(limio))
         await asyncio.sleep(0)
-        await limio.request(endpoint(), {"id": "1"})
-        assert context.get_current() is before
+        assert await call(limio)
         gate.set()
         assert await first
     assert "limio getThing" in [one.name for one in recorded.spans]
