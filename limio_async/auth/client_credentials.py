@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Self
 from weakref import WeakKeyDictionary
 
@@ -177,24 +177,24 @@ class ClientCredentials:
         return lease
 
     async def _fetched(self, exchange: Exchange) -> _Lease:
+        form = self._form
         try:
-            return await self._granted(exchange)
+            return await self._granted(form, exchange)
         except Unauthorized:
-            if not await self._rotated():
+            if not await self._rotated(form):
                 raise
-        return await self._granted(exchange)
+        return await self._granted(self._form, exchange)
 
-    async def _granted(self, exchange: Exchange) -> _Lease:
+    async def _granted(self, form: Mapping[str, str], exchange: Exchange) -> _Lease:
         asked_at = _now()
-        response = await exchange(token_request(self._form))
-        return _lease(read_token(response, self._form), asked_at, random.random())  # noqa: S311
+        response = await exchange(token_request(form))
+        return _lease(read_token(response, form), asked_at, random.random())  # noqa: S311
 
-    async def _rotated(self) -> bool:
-        """Whether the file holds another secret than the refused one."""
-        if self._file is None:
-            return False
-        before, self._form = self._form, {**self._form, "client_secret": await self._file.read_again()}
-        return before != self._form
+    async def _rotated(self, refused: Mapping[str, str]) -> bool:
+        """Whether there is another secret than in the *refused* form: the file's, or one read for another loop."""
+        if self._file is not None and self._form == refused:
+            self._form = {**refused, "client_secret": await self._file.read_again()}
+        return self._form != refused
 
     def _line(self) -> _Line:
         return self._lines.setdefault(asyncio.get_running_loop(), _Line())

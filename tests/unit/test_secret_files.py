@@ -8,6 +8,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -165,6 +166,29 @@ async def test_each_way_to_refuse_a_client_counts(file: Path, status: int) -> No
     async with client(auth, tenant) as limio:
         await call(limio)
     assert tenant.issued == [False, True]
+
+
+def test_a_rotated_secret_fails_no_call_of_a_second_event_loop(file: Path) -> None:
+    auth = ClientCredentials.from_file("id", file)
+    write(file, b"second")
+    both_were_refused, one_has_a_token = threading.Barrier(2, timeout=5), threading.Event()
+
+    async def call_in_a_loop(*, late: bool) -> None:
+        async def exchange(request: Request) -> Response:
+            if b"second" in (request.body or b""):
+                return answer({"access_token": "t", "expires_in": 3600})
+            await asyncio.to_thread(both_were_refused.wait)
+            if late:
+                await asyncio.to_thread(one_has_a_token.wait, 5)
+            raise errors.Unauthorized("no", operation="createToken", status=401)
+
+        assert await auth.credential(("bearer",), exchange)
+        one_has_a_token.set()
+
+    with ThreadPoolExecutor(2) as loops:
+        running = [loops.submit(asyncio.run, call_in_a_loop(late=late)) for late in (False, True)]
+        for one in running:
+            one.result(10)
 
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
