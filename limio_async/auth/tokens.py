@@ -18,9 +18,10 @@ from limio_async.auth.fixed import header_value
 from limio_async.core.codec import decode_as
 from limio_async.core.identity import fields_of, no_in
 from limio_async.core.outcome import error_for, kept
+from limio_async.core.retry import retry_after
 from limio_async.core.wire import UNDECODABLE, Request, Response, Retry
 from limio_async.core.words import words_of
-from limio_async.errors import BadRequest, ConfigurationError, LimioError, Unauthorized, Unreadable
+from limio_async.errors import ApiError, BadRequest, ConfigurationError, LimioError, Unauthorized, Unreadable
 
 __all__ = [
     "FileTokenStore",
@@ -200,6 +201,8 @@ def read_token(response: Response, form: Mapping[str, str] | None = None) -> Iss
         return _token_in(response, form)
     except LimioError as error:
         error.headers = kept(response.headers)
+        if isinstance(error, ApiError):
+            error.retry_after = retry_after(response)
         raise
 
 

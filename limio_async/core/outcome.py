@@ -172,16 +172,17 @@ def without_credentials(error: errors.LimioError, request: Request, *, again: bo
     """
     if not isinstance(error, _PASSING) or isinstance(error, _OF_CREDENTIALS):
         return error
+    meant: errors.LimioError
     if isinstance(error, errors.Forbidden):
-        return errors.Unauthorized(
-            error.words,
-            operation=error.operation,
-            status=error.status,
-            body=error.body,
+        meant = errors.Unauthorized(
+            error.words, operation=error.operation, status=error.status, body=error.body
         )
-    return errors.NeverSent(
-        f"not sent{' again' if again else ''}, no credentials: {error}", operation=request.operation
-    )
+        meant.retry_after = error.retry_after
+    else:
+        said = f"not sent{' again' if again else ''}, no credentials: {error}"
+        meant = errors.NeverSent(said, operation=request.operation)
+    meant.headers = error.headers
+    return meant
 
 
 def kept(headers: Mapping[str, str]) -> dict[str, str]:

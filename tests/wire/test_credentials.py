@@ -123,6 +123,22 @@ async def test_a_token_is_asked_for_again_where_it_was_not_issued_for_now(status
     assert len(server.sent("/oauth2/token")) == 2
 
 
+@pytest.mark.parametrize("before", [[], [GOOD]], ids=["at first", "after a 401"])
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 422, 500, 503])
+@pytest.mark.parametrize("body", [b"{}", b'{"error":"no"}', b'{"access_token":"two words"}', b"<html>"])
+async def test_an_error_about_the_token_tells_what_the_support_asks_for(
+    status: int, before: list[Behaviour], body: bytes
+) -> None:
+    trouble = Trouble(http(body, f"{status} No", "x-request-id: token-1", "retry-after: 0"))
+    async with raw_server(http(b"{}", "401 Unauthorized", "x-request-id: call-1")) as server:
+        server.tokens = [*before, trouble.behaviour]
+        error = await failed(server, trouble, "safe")
+    assert error.request_id == "token-1"
+    assert error.headers["retry-after"] == "0"
+    if isinstance(error, errors.ApiError):
+        assert error.retry_after == 0
+
+
 async def failed(server: RawServer, trouble: Trouble, retry: Any) -> errors.LimioError:
     auth = ClientCredentials("id", CANARY)
     async with Limio(server.url, auth=auth, timeout=trouble.timeout) as limio:
