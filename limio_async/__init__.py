@@ -26,6 +26,7 @@ errors.py      every exception
 version.py     the version
 _finishing.py  calls that run to their end though their caller is cancelled
 _readback.py   whether a write happened whose answer was lost
+_origin.py     the origin meant by a host name or a base URL, checked
 _frames.py     keeps credentials out of crash reports
 _durable.py    files that outlive a power failure
 _lazy.py       loading the names of a package when they are first used

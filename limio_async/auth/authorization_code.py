@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 
 from limio_async._frames import cut_below
+from limio_async._origin import origin_of
 from limio_async.auth.signed_in import SignedIn
 from limio_async.auth.tokens import MemoryTokenStore, StoredToken, TokenStore, read_token, token_request
 from limio_async.core.ports import Exchange
@@ -68,9 +69,12 @@ class AuthorizationCode(SignedIn):
         self._scope = scope
         self._finished: set[str] = set()
 
-    def begin(self, origin: str) -> SignIn:
-        """A new sign-in at *origin*, such as `https://acme.prod.limio.com`; nothing is sent yet."""
-        origin = origin.rstrip("/").lower()
+    def begin(self, origin: str, *, plain_http: bool = False) -> SignIn:
+        """A new sign-in at *origin*, a host name or a base URL as `Limio` takes it; nothing is sent yet.
+
+        Raises `ConfigurationError` for what is none, and without *plain_http* for `http://` to another machine.
+        """
+        origin = origin_of(origin, plain_http=plain_http)
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         query = {
             "response_type": "code",

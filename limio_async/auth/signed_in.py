@@ -6,6 +6,9 @@ import time
 from collections.abc import Collection
 from datetime import datetime
 
+from msgspec import structs
+
+from limio_async._origin import origin_of
 from limio_async.auth.tokens import StoredToken, TokenStore
 from limio_async.core.ports import Exchange
 from limio_async.core.wire import Credential, Scheme
@@ -32,7 +35,7 @@ class SignedIn:
 
     def __init__(self, store: TokenStore, *, origin: str | None = None) -> None:
         self._store = store
-        self._origin = origin
+        self._origin = None if origin is None else _spelled(origin)
         self._held: StoredToken | None = None
 
     async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
@@ -47,7 +50,7 @@ class SignedIn:
         """Whether somebody signed in again meanwhile. Raises `Unauthorized` that says what to do if not."""
         if self._held is None or _bearer(self._held) == refused:
             self._held = None
-            found = await self._store.load()
+            found = await self._kept()
             if found is None or _expired(found) or _bearer(found) == refused:
                 raise Unauthorized(f"the sign-in is not accepted; {_AGAIN}", operation="", status=401)
         return True
@@ -56,8 +59,12 @@ class SignedIn:
         """Seconds until the token ends; None where none was asked for yet."""
         return None if self._held is None else self._held.expires_at - time.time()
 
-    async def _loaded(self) -> StoredToken:
+    async def _kept(self) -> StoredToken | None:
         token = await self._store.load()
+        return token and structs.replace(token, origin=_spelled(token.origin))
+
+    async def _loaded(self) -> StoredToken:
+        token = await self._kept()
         if token is None:
             raise MissingCredentials("nobody is signed in; sign in: limio login")
         if self._origin is not None and token.origin != self._origin:
@@ -71,6 +78,10 @@ class SignedIn:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._store!r})"
+
+
+def _spelled(origin: str) -> str:
+    return origin_of(origin, plain_http=True)  # whether it may be plain is the transport's to say
 
 
 def _expired(token: StoredToken) -> bool:

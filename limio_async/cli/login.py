@@ -84,7 +84,7 @@ async def _signed_in(
         async with await _listening(port) as listener:
             bound = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  # this is no Django
             auth = AuthorizationCode(client_id, f"http://{_HOST}:{bound}{_PATH}", store=store)
-            sign_in = auth.begin(transport.origin)
+            sign_in = auth.begin(transport.origin, plain_http=True)  # the transport has checked it
             tell(f"sign in at {sign_in.url}")
             if browser:
                 threading.Thread(target=_open, args=(sign_in.url,), daemon=True).start()

@@ -18,6 +18,7 @@ from aiohttp import ClientSession
 from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
+from limio_async._origin import is_this_machine, origin_of
 from limio_async.core.outcome import kept
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import (
@@ -31,7 +32,6 @@ from limio_async.errors import (
 )
 from limio_async.transport.body import Body, BrokenOff, NotGzip, TooLarge
 from limio_async.transport.borrowed import checked, sending_only, usable
-from limio_async.transport.origin import is_this_machine, origin_of
 from limio_async.transport.translation import LINE, LINES, NO_CONNECTION, too_large, translated
 from limio_async.transport.way import proxy_header, unread_proxy, way_out
 from limio_async.transport.workarounds import (

@@ -9,8 +9,8 @@ from typing import TypedDict
 
 from yarl import URL
 
+from limio_async._origin import is_this_machine, origin_of
 from limio_async.errors import ConfigurationError
-from limio_async.transport.origin import is_this_machine, origin_of
 
 __all__ = ["Way", "proxy_header", "unread_proxy", "way_out"]
 

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
-from limio_async import errors
+from limio_async import Limio, errors
 from limio_async.auth import (
     ApiKey,
     AuthorizationCode,
@@ -275,6 +275,61 @@ async def test_a_sign_in_at_an_origin_serves_it_however_it_was_spelled(world: Wo
     transport = ScriptedTransport(answer({}))
     transport.origin = "https://acme.test"
     assert await Session(transport, auth).call(BEARER, {"id": "1"}) == {}
+
+
+SPELLINGS = (
+    "https://acme.test",
+    "ACME.test",
+    "https://acme.test/",
+    "https://acme.test:443",
+    "https://acme.test/api/",
+)
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS)
+def test_a_sign_in_begins_at_the_origin_that_a_client_of_that_host_has(
+    auth: AuthorizationCode, spelled: str
+) -> None:
+    sign_in = auth.begin(spelled)
+    assert sign_in.origin == Limio(spelled).origin == "https://acme.test"
+    assert sign_in.url.startswith("https://acme.test/oauth2/authorize?")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "http://acme.test", "ftp://acme.test", "https://u:s3cr3t@acme.test", "https://acme.test/shop", None],
+)
+def test_a_host_that_no_client_takes_is_refused_where_a_token_is_for_it(
+    auth: AuthorizationCode, host: Any
+) -> None:
+    with pytest.raises(errors.ConfigurationError) as caught:
+        auth.begin(host)
+    assert "s3cr3t" not in str(caught.value)
+    if host not in {None, "http://acme.test"}:  # to expect plain http sends nothing
+        for made in (
+            lambda: SignedIn(MemoryTokenStore(), origin=host),
+            lambda: AuthorizationCode("id", REDIRECT, origin=host),
+        ):
+            with pytest.raises(errors.ConfigurationError):
+                made()
+
+
+def test_a_sign_in_over_plain_http_has_to_be_asked_for(auth: AuthorizationCode) -> None:
+    assert auth.begin("http://limio:8642", plain_http=True).url.startswith(
+        "http://limio:8642/oauth2/authorize?"
+    )
+
+
+@pytest.mark.parametrize("kept", SPELLINGS)
+@pytest.mark.parametrize("expected", [None, *SPELLINGS])
+async def test_a_token_serves_its_origin_however_it_is_spelled(kept: str, expected: str | None) -> None:
+    transport = ScriptedTransport(answer({}), answer({}, 401))
+    transport.origin = "https://acme.test"
+    session = Session(transport, SignedIn(MemoryTokenStore(stored(origin=kept)), origin=expected))
+    assert await session.call(BEARER, {"id": "1"}) == {}
+    with pytest.raises(errors.Unauthorized, match="sign in again"):
+        await session.call(BEARER, {"id": "1"})
+    assert len(transport.requests) == 2
 
 
 async def test_a_stored_token_serves_in_another_process(tmp_path: Path) -> None:
