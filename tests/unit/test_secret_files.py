@@ -182,7 +182,7 @@ def test_a_rotated_secret_fails_no_call_of_a_second_event_loop(file: Path) -> No
                 await asyncio.to_thread(one_has_a_token.wait, 5)
             raise errors.Unauthorized("no", operation="createToken", status=401)
 
-        assert await auth.credential(("bearer",), exchange)
+        assert await auth.credential(auth.offers, exchange)
         one_has_a_token.set()
 
     with ThreadPoolExecutor(2) as loops:
