@@ -61,8 +61,10 @@ def _certificates(name: str, file: str) -> ssl.SSLContext:
 def _otel(name: str, text: str) -> Observer | None:
     if not _flag(name, text):
         return None
-    from limio_async.otel import Otel  # what it needs is not always there
-
+    try:
+        from limio_async.otel import Otel
+    except ModuleNotFoundError as error:  # it is an extra
+        raise ConfigurationError(f"{name}: {error}") from None
     return Otel()
 
 

@@ -15,13 +15,15 @@ from urllib.parse import urlsplit
 
 from limio_async.core.ports import Called, Observer, Watch
 from limio_async.core.wire import Attempt
-from limio_async.errors import ConfigurationError, LimioError
+from limio_async.errors import LimioError
 from limio_async.version import __version__
 
 try:
     from opentelemetry import context, metrics, propagate, trace
-except ImportError as missing:
-    raise ConfigurationError("opentelemetry-api is missing: pip install 'limio_async[otel]'") from missing
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"limio_async.otel needs {error.name}: pip install 'limio_async[otel]'", name=error.name
+    ) from None
 
 __all__ = ["Otel"]
 

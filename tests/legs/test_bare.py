@@ -52,6 +52,7 @@ def test_every_module_is_imported_but_those_that_are_an_extra() -> None:
     command_line = {one for one in missing if one.startswith("cli.")}
     assert {missing.pop(one) for one in command_line} <= {"click", "platformdirs", "rich"}
     assert missing == {
+        "otel": "opentelemetry",
         "report.charts": "vl_convert",
         "report.page": "jinja2",
         "sync_jobs.dlt": "dlt",
@@ -61,6 +62,13 @@ def test_every_module_is_imported_but_those_that_are_an_extra() -> None:
         "sync_jobs.sinks.parquet": "pyarrow",
         "sync_jobs.sinks.postgres": "platformdirs",
     }
+
+
+def test_the_observer_for_opentelemetry_names_its_extra() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"needs opentelemetry: pip install 'limio_async\[otel\]'"):
+        import_module("limio_async.otel")
+    with pytest.raises(ConfigurationError, match=r"LIMIO_OTEL: limio_async.otel needs opentelemetry"):
+        Limio.from_env({"LIMIO_HOST": "acme.example", "LIMIO_OTEL": "1"})
 
 
 def test_the_source_of_dlt_names_its_extra() -> None:
