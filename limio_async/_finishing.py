@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from limio_async.errors import ClientClosed
+from limio_async.errors import ClientClosed, LimioError
 
 __all__ = ["Finishing"]
 
@@ -84,10 +84,11 @@ class Finishing:
 def _outcome_of(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
     try:
         return task.result(), None
-    except (
-        asyncio.CancelledError
-    ) as error:  # by the end of the client; its cause says whether it may have happened
-        return None, error.__cause__ or ClientClosed("the client was closed before the call had ended")
+    except asyncio.CancelledError as error:  # by the end of the client
+        doubt = error.__cause__
+        if isinstance(doubt, LimioError) and doubt.happened == "unknown":
+            return None, doubt
+        return None, ClientClosed("the client was closed before the call had ended")
     except Exception as error:
         return None, error
 

@@ -123,7 +123,7 @@ class Ladder:
                     "%s", doubt, extra=extra
                 )  # asyncio.timeout() and others hide what is raised here
                 failed.add_note(str(doubt))
-                failed.__cause__ = failed.__cause__ or doubt
+                failed.__cause__, doubt.__cause__ = doubt, failed.__cause__
         if trace is not None:
             trace += sending.attempts
         raise failed

@@ -17,7 +17,7 @@ from limio_async.core.limiter import Lane
 from limio_async.core.outcome import error_for, is_unclear, left_open
 from limio_async.core.ports import Watch
 from limio_async.core.wire import Attempt, Request, Response
-from limio_async.errors import TransportError, Unreadable, request_id_of
+from limio_async.errors import NeverSent, TransportError, Unreadable, request_id_of
 
 __all__ = ["Answer", "Sending", "facts", "watched"]
 
@@ -109,13 +109,13 @@ class Sending(Sequence[Attempt]):
             self.watch.waits(seconds, last.reason)
 
     def never_left(self) -> None:
-        """Note that the attempt, which is being cancelled, has not left."""
+        """Note that the attempt, which is being cut, has not left."""
         self._unsent = True
 
     def cut(self, reason: str) -> None:
         """Note that the call ended for *reason*, whatever it was waiting for."""
         if self._in_flight:
-            self._tried.append(self._ended(None, reason))
+            self._tried.append(self._ended(None, NeverSent.__name__ if self._unsent else reason))
             if self.watch is not None:
                 self.watch.came_to(self._tried[-1], 0)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 
@@ -17,7 +18,7 @@ from limio_async.core.wire import Attempt, Request, Response
 from limio_async.transport import AiohttpTransport
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
-from tests.wire.rawserver import Behaviour, RawServer, http, raw_server
+from tests.wire.rawserver import Behaviour, RawServer, hang_up, http, raw_server
 
 SOON = 0.05
 ORDER = {"order_type": "new", "external_id": "mine"}
@@ -244,13 +245,103 @@ async def test_an_order_that_waits_for_its_connection_never_left(
     async with nobody_accepts() as url, Limio(url, auth=BearerToken("token")) as limio:
         with pytest.raises(raises):
             await cut_by(limio.orders.submit(ORDER, trace=trace))
-    assert [one.reason for one in trace] == ["cancelled"]
+    assert [one.reason for one in trace] == ["NeverSent"]
     assert warnings(caplog) == []
 
 
-async def test_so_it_is_with_a_session_of_the_callers(caplog: pytest.LogCaptureFixture) -> None:
-    import aiohttp
+class OnlyOnce(aiohttp.abc.AbstractResolver):
+    """Finds the host of each request but number *stuck*, whose caller it keeps waiting."""
 
+    def __init__(self, stuck: int) -> None:
+        self.stuck = stuck
+        self.asked = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: Any = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        self.asked += 1
+        if self.asked == self.stuck:
+            await asyncio.sleep(60)
+        return [
+            {
+                "hostname": host,
+                "host": "127.0.0.1",
+                "port": port,
+                "family": socket.AF_INET,
+                "proto": 0,
+                "flags": 0,
+            }
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@asynccontextmanager
+async def connecting_slowly(*script: Behaviour, stuck: int) -> AsyncIterator[tuple[RawServer, Limio]]:
+    """A client whose connection number *stuck* is not made."""
+    resolver = OnlyOnce(stuck)
+    connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
+    async with raw_server(*script) as server, aiohttp.ClientSession(connector=connector) as session:
+        url = server.url.replace("127.0.0.1", "localhost")
+        async with Limio(url, auth=BearerToken("token"), session=session) as limio:
+            yield server, limio
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("first", [http(b"{}", "502 Bad"), hang_up], ids=["502", "lost"])
+async def test_a_write_in_doubt_stays_so_while_it_waits_for_another_connection(
+    first: Behaviour, finished: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limio_async.core.retry.wait_before_resend", lambda *_: 0.0)
+    trace: list[Attempt] = []
+    told: list[Any] = []
+    async with connecting_slowly(first, stuck=2) as (server, limio):
+        update, given = limio.subscriptions.update, ("sub-1", {"data": {"a": 1}})
+        if finished:
+            call = limio.finish(update, *given, trace=trace, on_outcome=told.append)
+            with pytest.raises(TimeoutError):
+                await by_timeout(call)
+            await limio.aclose(grace=SOON)
+        else:
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await by_cancel(update(*given, trace=trace))
+            told.append(caught.value.__cause__)
+        assert len(server.requests) == 1
+    (doubt,) = told
+    assert isinstance(doubt, errors.AnswerLost)
+    assert (doubt.happened, doubt.retryable, doubt.operation) == ("unknown", True, "updateObject")
+    assert trace[1].reason == "NeverSent"
+    assert len(trace) == 2
+    (said,) = warnings(caplog)
+    assert MAY_HAVE in said
+
+
+@pytest.mark.parametrize("call", ["order", "update", "read"])
+async def test_a_finished_call_that_the_end_of_the_client_keeps_from_leaving_is_told_of_that(
+    call: str,
+) -> None:
+    trace: list[Attempt] = []
+    told: list[Any] = []
+    options: Any = {"trace": trace, "on_outcome": told.append}
+    async with connecting_slowly(never, stuck=1) as (server, limio):
+        made = {
+            "order": limio.finish(limio.orders.submit, ORDER, **options),
+            "update": limio.finish(limio.subscriptions.update, "sub-1", {"data": {}}, **options),
+            "read": limio.finish(limio.subscriptions.get, "sub-1", **options),
+        }
+        with pytest.raises(TimeoutError):
+            await by_timeout(made.pop(call))
+        for other in made.values():
+            other.close()
+        await limio.aclose(grace=0)
+        assert server.requests == []
+    assert [type(one) for one in told] == [errors.ClientClosed]
+    assert (told[0].happened, told[0].retryable) == ("no", False)
+    assert "cancelled" not in {one.reason for one in trace}
+
+
+async def test_so_it_is_with_a_session_of_the_callers(caplog: pytest.LogCaptureFixture) -> None:
     async with nobody_accepts() as url, aiohttp.ClientSession() as session:
         limio = Limio(url, auth=BearerToken("token"), transport=AiohttpTransport(url, session=session))
         with pytest.raises(TimeoutError):
@@ -374,3 +465,44 @@ async def test_a_page_that_was_cancelled_before_it_left_is_not_lost(
         await before
         assert [one.id for one in await listing.collect(limit=9)] == ["b"]
         assert listing.report.complete
+
+
+@pytest.mark.parametrize("read_ahead", [0, 1])
+@cut
+async def test_nor_is_one_that_was_cancelled_while_it_waited_for_its_connection(
+    cut_by: Any, raises: type[BaseException], read_ahead: int
+) -> None:
+    pages = [
+        b'{"items":[{"id":"a"}],"hits":2,"queryMore":{"from":"s","alias":"c"}}',
+        b'{"items":[{"id":"b"}],"hits":2,"queryMore":{"from":"s","alias":"c"}}',
+        b'{"items":[],"hits":2}',
+    ]
+    async with connecting_slowly(*map(http, pages), stuck=2) as (_, limio):
+        listing = limio.offers.list(read_ahead=read_ahead)
+        seen: list[str] = []
+        with pytest.raises(raises):
+            await cut_by(gathered(listing, seen))
+        await gathered(listing, seen)
+        assert seen == ["a", "b"]
+        assert listing.report.complete
+
+
+async def gathered(listing: Any, seen: list[str]) -> None:
+    async for one in listing:
+        seen.append(one.id)
+
+
+async def test_nor_is_one_that_was_cancelled_in_a_pause_after_no_connection_was_made(
+    virtual_time: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limio_async.core.retry.wait_before_resend", lambda *_: 5.0)
+    first = answer({"items": [{"id": "a"}], "hits": 2, "queryMore": {"from": "s", "alias": "c"}})
+    last = answer({"items": [{"id": "b"}], "hits": 2})
+    transport = ScriptedTransport(first, errors.NeverSent("refused"), last)
+    async with Limio("https://limio.test", auth=BearerToken("t"), transport=transport) as limio:
+        listing = limio.offers.list(read_ahead=0)
+        seen: list[str] = []
+        with pytest.raises(TimeoutError):
+            await by_timeout(gathered(listing, seen))
+        await gathered(listing, seen)
+        assert seen == ["a", "b"]

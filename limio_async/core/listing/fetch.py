@@ -23,6 +23,7 @@ from limio_async.errors import (
     DeadlineExceeded,
     LimioError,
     ListingError,
+    NeverSent,
     Unreadable,
 )
 
@@ -183,7 +184,7 @@ class Fetcher:
             self.lost = self.lost and left
             raise
         except BaseException:  # cancelled, or of a strategy or a transport of the caller's
-            self.lost = self.lost and bool(trace) and trace[-1].status is None
+            self.lost &= any(one.status is None and one.reason != NeverSent.__name__ for one in trace)
             raise
         finally:
             self.requests += len(trace)
