@@ -10,7 +10,7 @@ import msgspec
 from limio_async.core import sending
 from limio_async.core.ladder import Ladder
 from limio_async.core.session import Session
-from limio_async.core.wire import Attempt, Request
+from limio_async.core.wire import Attempt, Request, Response
 from limio_async.errors import request_id_of
 
 __all__ = ["Answer", "Answering"]
@@ -46,10 +46,10 @@ class _Keeper:
         self._ladder = ladder
         self.kept: sending.Answer | None = None
 
-    async def send(self, request: Request, **options: Any) -> sending.Answer:
-        response, attempts = await self._ladder.send(request, **options)
-        self.kept = response, tuple(attempts)
-        return self.kept
+    async def send(self, request: Request, **options: Any) -> tuple[Response, sending.Sending]:
+        response, sent = await self._ladder.send(request, **options)
+        self.kept = response, tuple(sent.attempts)
+        return response, sent
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ladder, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -84,7 +84,7 @@ class Ladder:
         timeout: float | None = None,
         trace: list[Attempt] | None = None,
         watch: Watch | None = None,
-    ) -> tuple[Response, Sequence[Attempt]]:
+    ) -> tuple[Response, Sending]:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none.
 
         *trace* gets the attempts, however it ends, and *watch* is told on the way.

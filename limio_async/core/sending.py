@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache
-from typing import TypeVar, overload
+from typing import TypeVar
 
 import msgspec
 
@@ -27,10 +27,10 @@ Answer = tuple[Response, tuple[Attempt, ...]]
 _log = logging.getLogger("limio_async")
 
 
-S = TypeVar("S", bound=Sequence[Attempt])
+T = TypeVar("T")
 
 
-class Sending(Sequence[Attempt]):
+class Sending:
     """One request on its way through the rungs: its deadline, what was tried, and whether any of it left."""
 
     _in_flight = _left = _unsent = False
@@ -53,18 +53,6 @@ class Sending(Sequence[Attempt]):
                 self._ended(good.status, _answered(good.status)[0], request_id_of(good.headers))
             )
         return self._tried
-
-    @overload
-    def __getitem__(self, at: int) -> Attempt: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Attempt]: ...
-
-    def __getitem__(self, at: int | slice) -> Attempt | list[Attempt]:
-        return self.attempts[at]
-
-    def __len__(self) -> int:
-        return len(self.attempts)
 
     @property
     def left(self) -> bool:
@@ -143,13 +131,13 @@ def facts(
     }  # fmt: skip
 
 
-async def watched(sent: Awaitable[tuple[Response, S]], watch: Watch, operation: str) -> tuple[Response, S]:
+async def watched(sent: Awaitable[tuple[Response, T]], watch: Watch, operation: str) -> tuple[Response, T]:
     """Return an answer that nobody has read yet; what it means is told to *watch*."""
     try:
-        response, attempts = await sent
+        response, tried = await sent
     except BaseException as error:
         cut_below(error)
         watch.ended(error)
         raise
     watch.ended(None if 200 <= response.status < 300 else error_for(operation, response))
-    return response, attempts
+    return response, tried

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from limio_async._frames import cut_below
@@ -19,7 +19,7 @@ from limio_async.core.listing import Listing, ListOptions, Options
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.outcome import note_answer, settled
 from limio_async.core.ports import Auth, Transport, Watch, Watching
-from limio_async.core.sending import Answer, facts
+from limio_async.core.sending import Answer, Sending, facts
 from limio_async.core.wire import Attempt, Endpoint, ListEndpoint, Request, Response, Scheme
 from limio_async.errors import LimioError, UnknownOutcome
 
@@ -121,20 +121,20 @@ class Session:
     ) -> T:
         """Call an endpoint once and read its answer."""
         response: Response | None = None
-        attempts: Sequence[Attempt] = ()
+        sending: Sending | None = None
         outcome: BaseException | None = None
         watch = None
         if self._observed or _log.isEnabledFor(_DEBUG):
             watch = self.ladder.watched(endpoint, args)
         try:
             request = build_request(endpoint, args, body, headers=self.headers, plain_item_paths=self._plain)
-            response, attempts = await self.ladder.send(request, timeout=timeout, trace=trace, watch=watch)
+            response, sending = await self.ladder.send(request, timeout=timeout, trace=trace, watch=watch)
             answer = read_response(endpoint, response)
         except BaseException as error:
             cut_below(error)
             outcome = error
-            if response is not None and isinstance(error, LimioError):
-                note_answer(error, response, attempts, endpoint.retry)
+            if response is not None and sending is not None and isinstance(error, LimioError):
+                note_answer(error, response, sending.attempts, endpoint.retry)
                 outcome = settled(error, endpoint, left=True)
                 response = None  # no variable of a traceback holds an answer
             doubt = outcome if isinstance(outcome, LimioError) else outcome.__cause__
@@ -213,8 +213,8 @@ class Session:
     ) -> Answer:
         """Send until an answer is final. Raises `TransportError` or `UnknownOutcome` where there is none."""
         try:
-            response, attempts = await self.ladder.send(request, timeout=timeout, trace=trace, watch=watch)
-            return response, tuple(attempts)
+            response, sending = await self.ladder.send(request, timeout=timeout, trace=trace, watch=watch)
+            return response, tuple(sending.attempts)
         except BaseException as error:
             cut_below(error)
             raise
