@@ -206,3 +206,10 @@ def test_a_finding_without_a_name_of_its_own_is_a_sentence_in_a_fragment(path: s
     told = fragment([finding("Offer", path, "field", "string")])
     assert told.startswith("# ")
     assert yaml.safe_load(told) is None
+
+
+@pytest.mark.parametrize("name", ["bool", "dict", "field", "float", "int", "list", "str"])
+def test_a_field_that_would_hide_a_type_is_left_to_a_person(spec: str, name: str) -> None:
+    proposal = propose([finding("Offer", f"$.{name}", "field", "string")], spec)
+    assert proposal.text == spec
+    assert proposal.left_out == [f"Offer has {name}: string 3 times; a field cannot be called that"]
