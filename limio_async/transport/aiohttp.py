@@ -31,11 +31,12 @@ from limio_async.errors import (
     Unreadable,
 )
 from limio_async.transport.body import Body, BrokenOff, NotGzip, TooLarge
-from limio_async.transport.borrowed import checked, sending_only, usable
+from limio_async.transport.borrowed import Lent, checked, usable
 from limio_async.transport.translation import LINE, LINES, NO_CONNECTION, too_large, translated
 from limio_async.transport.way import proxy_header, unread_proxy, way_out
 from limio_async.transport.workarounds import (
     OnCleanConnections,
+    because,
     ends_with_its_connection,
     is_cut_short,
     no_hidden_resend,
@@ -119,10 +120,13 @@ class AiohttpTransport:
     async def send(self, request: Request, *, timeout: float) -> Response:
         """Send once and read the whole answer; half of *timeout* at most, and 10 s, is for connecting."""
         head: Mapping[str, str] = {}
+        lent: Lent | None = None
         try:
             session, headers, middlewares = self._opened(request.retry), request.headers, _SENT_ONCE
             if self._borrowed is not None:
-                headers, middlewares = self._lent(headers)
+                headers = {**self._headers, **headers}
+                lent = Lent(headers.pop("authorization", None))
+                middlewares = (lent,)
             async with session.request(
                 request.method,
                 URL(self._origin + request.target, encoded=True),
@@ -145,11 +149,21 @@ class AiohttpTransport:
                 ):
                     beyond = _beyond(answer)
         except (aiohttp.ClientError, OSError, BrokenOff) as error:
-            ours: LimioError = translated(error, request.operation)
+            ours: LimioError
+            if lent is not None and not lent.left:  # of a hook, which got hold of it instead
+                ours = NeverSent(
+                    f"failed before it left: {type(error).__name__}", operation=request.operation
+                )
+            else:
+                ours = translated(error, request.operation)
         except (TransportError, ConfigurationError) as error:  # of a middleware, which knows no operation
             ours = type(error)(error.said, operation=request.operation)
         except Unreadable as error:
             error.headers = kept(head)
+            raise
+        except BaseException as error:
+            if lent is not None and not lent.left and not isinstance(error.__cause__, NeverSent):
+                raise error from because(NeverSent("failed before it left"), error.__cause__)
             raise
         else:
             response = Response(status=answer.status, headers=headers, body=body)
@@ -211,11 +225,6 @@ class AiohttpTransport:
                 read_bufsize=_READ_AT_ONCE,
             )
         return self._sessions[idle]
-
-    def _lent(self, headers: Mapping[str, str]) -> tuple[Mapping[str, str], tuple[ClientMiddlewareType, ...]]:
-        """What a request is sent with over a session of the caller's, which may have other credentials."""
-        given = {**self._headers, **headers}
-        return given, (sending_only(given.pop("authorization", None)),)
 
 
 def _beyond(answer: aiohttp.ClientResponse) -> str | None:

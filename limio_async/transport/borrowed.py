@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 import aiohttp
-from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+from aiohttp.client_middlewares import ClientHandlerType
 from yarl import URL
 
 from limio_async.errors import ClientClosed, ConfigurationError
-from limio_async.transport.workarounds import no_hidden_resend
+from limio_async.transport.translation import has_left
+from limio_async.transport.workarounds import clean, no_hidden_resend
 
-__all__ = ["checked", "sending_only", "usable"]
+__all__ = ["Lent", "checked", "usable"]
 
 _OURS = frozenset({
     "authorization", "connection", "content-encoding", "content-length", "content-range", "expect", "host",
@@ -64,19 +64,32 @@ def usable(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
     return session
 
 
-def sending_only(authorization: str | None) -> ClientMiddlewareType:
-    """Return what sends a request with *authorization* and no other."""
-    return partial(_send, authorization)
+class Lent:
+    """Sends one request with *authorization* and no other, and knows whether it left.
 
+    What the session's hooks raise, or are cancelled in, may stand in place of what the request came to.
+    """
 
-async def _send(
-    authorization: str | None, request: aiohttp.ClientRequest, handler: ClientHandlerType
-) -> aiohttp.ClientResponse:
-    if aiohttp.hdrs.AUTHORIZATION in request.headers:
-        raise ConfigurationError(
-            f"not sent: the session adds an Authorization of its own for {request.url.host}, such as from ~/.netrc, "
-            "which trust_env=True reads; take the line out, or use a session without it"
-        )
-    if authorization is not None:
-        request.headers[aiohttp.hdrs.AUTHORIZATION] = authorization
-    return await no_hidden_resend(request, handler)
+    def __init__(self, authorization: str | None) -> None:
+        self._authorization = authorization
+        self._request: aiohttp.ClientRequest | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether any of the request can have left."""
+        return self._request is not None and has_left(self._request)
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send it: a middleware of this one request."""
+        if aiohttp.hdrs.AUTHORIZATION in request.headers:
+            raise ConfigurationError(
+                f"not sent: the session adds an Authorization of its own for {request.url.host}, such as from ~/.netrc, "
+                "which trust_env=True reads; take the line out, or use a session without it"
+            )
+        if self._authorization is not None:
+            request.headers[aiohttp.hdrs.AUTHORIZATION] = self._authorization
+        request.__class__ = clean(type(request))
+        self._request = request
+        return await no_hidden_resend(request, handler)

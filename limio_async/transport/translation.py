@@ -10,7 +10,7 @@ import aiohttp
 from limio_async.errors import AnswerLost, NeverSent, TransportError
 from limio_async.transport.body import BrokenOff
 
-__all__ = ["LINE", "LINES", "NO_CONNECTION", "Unclean", "too_large", "translated"]
+__all__ = ["LINE", "LINES", "NO_CONNECTION", "Unclean", "has_left", "too_large", "translated"]
 
 NO_CONNECTION = "could not connect"
 LINE = "a line of more than 64 KiB"
@@ -43,7 +43,11 @@ def translated(
     """
     if isinstance(error, Unclean):
         return NeverSent("a kept connection could not be used", operation=operation)
-    if isinstance(error, _NOT_CONNECTED) or _asked_proxy(error) or _has_not_left(request):
+    if (
+        isinstance(error, _NOT_CONNECTED)
+        or _asked_proxy(error)
+        or (request is not None and not has_left(request))
+    ):
         return NeverSent(_not_connected(error, request), operation=operation)
     match error:
         case aiohttp.ServerDisconnectedError():
@@ -62,6 +66,15 @@ def translated(
     return AnswerLost(said, operation=operation)
 
 
+def has_left(request: aiohttp.ClientRequest) -> bool:
+    """Whether any of *request* can have left; its connection is closed where it has ended in an error."""
+    return _was_begun(request) and getattr(request, "was_written", True)
+
+
+def _was_begun(request: aiohttp.ClientRequest) -> bool:
+    return getattr(request, "response", None) is not None  # aiohttp types it as None
+
+
 def too_large(what: str) -> str:
     """Say that the head of an answer has *what*."""
     return f"the answer's head has {what}, which is not read"
@@ -73,11 +86,9 @@ def _asked_proxy(error: BaseException) -> bool:
     return asked is not None and asked.method == aiohttp.hdrs.METH_CONNECT
 
 
-def _has_not_left(request: aiohttp.ClientRequest | None) -> bool:
-    return request is not None and getattr(request, "response", None) is None
-
-
 def _not_connected(error: BaseException, request: aiohttp.ClientRequest | None) -> str:
+    if request is not None and _was_begun(request):
+        return f"it failed before it left: {type(error.__cause__ or error).__name__}"
     proxy = _proxy(error, request)
     match error:
         case aiohttp.ClientHttpProxyError():

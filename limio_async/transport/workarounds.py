@@ -9,11 +9,13 @@ inflating without limit) is switched off in `transport.aiohttp`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_middlewares import ClientHandlerType
 from aiohttp.connector import Connection
 
@@ -21,9 +23,16 @@ from limio_async.core.splitter import container
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import BOM, UNDECODABLE, Response
 from limio_async.errors import NeverSent, TransportError
-from limio_async.transport.translation import Unclean, translated
+from limio_async.transport.translation import Unclean, has_left, translated
 
-__all__ = ["OnCleanConnections", "ends_with_its_connection", "is_cut_short", "no_hidden_resend"]
+__all__ = [
+    "OnCleanConnections",
+    "because",
+    "clean",
+    "ends_with_its_connection",
+    "is_cut_short",
+    "no_hidden_resend",
+]
 
 _MOMENT = 0.1
 _SKIM: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
@@ -37,7 +46,7 @@ async def no_hidden_resend(
     try:
         return await handler(request)
     except asyncio.CancelledError as error:
-        if request.response is not None:
+        if has_left(request):
             raise
         task = asyncio.current_task()
         if task is None or task.cancelling():
@@ -47,25 +56,64 @@ async def no_hidden_resend(
     except (aiohttp.ClientError, OSError) as error:
         ours = translated(error, "", request)
     except Exception as error:  # such as of a resolver of the caller's
-        if request.response is None:
-            raise error from _with_cause(NeverSent("failed before it left"), error.__cause__)
+        if not has_left(request):
+            raise error from because(NeverSent("failed before it left"), error.__cause__)
         raise
     raise ours
 
 
-def _with_cause(error: TransportError, cause: BaseException | None) -> TransportError:
+def because(error: TransportError, cause: BaseException | None) -> TransportError:
+    """Return *error* with *cause*."""
     error.__cause__ = cause
     return error
 
 
 class OnCleanConnections(aiohttp.ClientRequest):
-    """Does not take what an idle connection has received for its answer: https://github.com/aio-libs/aiohttp/issues/13656."""
+    """Does not take what an idle connection has received for its answer: https://github.com/aio-libs/aiohttp/issues/13656.
+
+    And it knows whether anything was written, which a task does later if it has a body: head and body go together.
+    """
+
+    _writer_of_body: AbstractStreamWriter | None = None
+    _could_write = False
+
+    @property
+    def was_written(self) -> bool:
+        """Whether any of it can have been written, once it was sent."""
+        writer = self._writer_of_body
+        return writer is None or (self._could_write and writer.output_size > 0)
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Raise `Unclean` where something has come already."""
         if conn.protocol is None or conn.protocol.should_close:
             raise Unclean
         return await super().send(conn)
+
+    def write_bytes(  # pyright: ignore[reportIncompatibleMethodOverride]  # what an async def returns is one
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Note that there is something to write, before the task that does it has begun."""
+        self._writer_of_body = writer
+        return self._write_bytes(writer, conn, content_length)
+
+    async def _write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None
+    ) -> None:
+        transport = conn.transport  # None, or closing, where the session was closed meanwhile
+        self._could_write = transport is not None and not transport.is_closing()
+        await super().write_bytes(writer, conn, content_length)
+
+
+_CLEAN: dict[type[aiohttp.ClientRequest], type[aiohttp.ClientRequest]] = {
+    aiohttp.ClientRequest: OnCleanConnections
+}
+
+
+def clean(theirs: type[aiohttp.ClientRequest]) -> type[aiohttp.ClientRequest]:
+    """Return what is like *theirs*, a session's `request_class`, and one of `OnCleanConnections`."""
+    if theirs not in _CLEAN:
+        _CLEAN[theirs] = type(theirs.__name__, (OnCleanConnections, theirs), {})
+    return _CLEAN[theirs]
 
 
 @contextmanager
