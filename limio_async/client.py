@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from limio_async._finishing import Finishing
+from limio_async._frames import cut_below
 from limio_async._readback import reader
 from limio_async.answer import Answer, Answering
 from limio_async.api import Resources
@@ -141,9 +142,17 @@ class Limio(Resources):
         (`docs/settings.md`). A *transport* goes its own way, but to `LIMIO_HOST` where that is set.
         Raises `ConfigurationError` naming what is missing or wrong.
         """
+        try:
+            return cls._made_of(os.environ if environ is None else environ, options)
+        except BaseException as error:
+            cut_below(error)
+            environ, options = None, {}  # no variable of a traceback holds a secret
+            raise
+
+    @classmethod
+    def _made_of(cls, settings: Mapping[str, str], options: ClientOptions) -> Self:
         chosen = {name: value for name, value in options.items() if name != "host" or value is not None}
         its_own = ("proxy", "ssl") if options.get("transport") is not None else ()
-        settings = os.environ if environ is None else environ
         given: dict[str, Any] = {**options_from(settings, but=(*chosen, *its_own)), **chosen}
         host = given.pop("host", None)
         if host is None and not its_own:

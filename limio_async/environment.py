@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from limio_async._frames import cut_below
 from limio_async.auth import ApiKey, BearerToken, ChainedAuth, ClientCredentials, NoAuth, SessionToken
 from limio_async.core.ports import Auth, Observer
 from limio_async.errors import ConfigurationError
@@ -158,6 +159,15 @@ def options_from(settings: Mapping[str, str], *, but: Collection[str] = ()) -> d
 
 def auth_from(settings: Mapping[str, str]) -> Auth:
     """Return the strategies for the credentials in *settings*, which has the names of environment variables."""
+    try:
+        return _auth_from(settings)
+    except ConfigurationError as error:
+        cut_below(error)
+        settings = {}  # no variable of a traceback holds a secret
+        raise
+
+
+def _auth_from(settings: Mapping[str, str]) -> Auth:
     found: list[Auth] = []
     given = {name: value.strip() for name, value in settings.items() if value.strip()}
     if key := given.get("LIMIO_API_KEY"):

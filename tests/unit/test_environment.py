@@ -16,7 +16,7 @@ from limio_async import ApiKey, BearerToken, Limio, NoAuth, errors
 from limio_async.cli.settings import Flags, open_client, settings
 from limio_async.client import ClientOptions
 from limio_async.emulator import InMemoryTransport, World
-from limio_async.environment import SETTINGS
+from limio_async.environment import SETTINGS, auth_from
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
@@ -180,3 +180,58 @@ def test_a_transport_goes_its_own_way_but_to_no_other_host_than_the_credentials_
     assert Limio.from_env(environ, transport=transport).origin == "https://limio.emulated"
     with pytest.raises(errors.ConfigurationError, match=r"the host is https://acme\.test"):
         Limio.from_env({**environ, **HOST}, transport=transport)
+
+
+SECRETS = {
+    "LIMIO_API_KEY": SECRET,
+    "LIMIO_CLIENT_ID": "id",
+    "LIMIO_CLIENT_SECRET": SECRET,
+    "LIMIO_TOKEN": SECRET,
+    "LIMIO_SESSION_TOKEN": SECRET,
+    "LIMIO_PROXY": f"http://user:{SECRET}@proxy.test:3128",
+}
+FAULTS = [
+    {"LIMIO_HOST": ""},
+    {"LIMIO_HOST": "http://acme.test"},
+    {"LIMIO_TIMEOUT": "soon"},
+    {"LIMIO_REQUESTS_PER_SECOND": "-1"},
+    {"LIMIO_PROXY": f"socks5://user:{SECRET}@proxy.test"},
+    {"LIMIO_CA_FILE": "none.pem"},
+    {"LIMIO_PLAIN_HTTP": "perhaps"},
+    {"LIMIO_OTEL": "maybe"},
+    {"LIMIO_CLIENT_ID": ""},
+    {"LIMIO_API_KEY": f"two {SECRET}"},
+    {"LIMIO_TOKEN": f"two {SECRET}"},
+    {"LIMIO_SESSION_TOKEN": f"two {SECRET}"},
+]
+
+
+def shown(error: BaseException) -> str:
+    """What a crash reporter that shows variables shows below the caller, who has the environment himself."""
+    one: BaseException | None = error
+    told = ""
+    while one is not None:
+        trace = one.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename != __file__:
+                told += repr(trace.tb_frame.f_locals)
+            trace = trace.tb_next
+        one = one.__cause__ or one.__context__
+    return f"{error!r} {told}"
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["a mapping", "os.environ"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: next(iter(fault)))
+def test_no_variable_of_a_traceback_holds_what_the_environment_has(
+    fault: dict[str, str], given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {**HOST, **SECRETS, **fault}
+    for name, value in ({} if given else environ).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(errors.ConfigurationError) as caught:
+        Limio.from_env(environ if given else None)
+    assert SECRET not in shown(caught.value)
+    if fault.keys() <= {"LIMIO_CLIENT_ID", "LIMIO_API_KEY", "LIMIO_TOKEN", "LIMIO_SESSION_TOKEN"}:
+        with pytest.raises(errors.ConfigurationError) as caught:
+            auth_from(environ if given else os.environ)
+        assert SECRET not in shown(caught.value)
