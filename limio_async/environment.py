@@ -174,6 +174,10 @@ def _auth_from(settings: Mapping[str, str]) -> Auth:
         found.append(ApiKey(key))
     client_id, secret = given.get("LIMIO_CLIENT_ID"), given.get("LIMIO_CLIENT_SECRET")
     file = given.get("LIMIO_CLIENT_SECRET_FILE")
+    if secret and file:
+        raise ConfigurationError(
+            "LIMIO_CLIENT_SECRET and LIMIO_CLIENT_SECRET_FILE are both set, and one may be stale: unset one"
+        )
     if client_id and secret:
         found.append(ClientCredentials(client_id, secret))
     elif client_id and file:

@@ -151,6 +151,10 @@ def test_plain_http_can_be_refused_in_words(word: str) -> None:
             {"LIMIO_CLIENT_ID": "id", "LIMIO_CLIENT_SECRET_FILE": "none"},
             "cannot read the secret file none: No such",
         ),
+        (
+            {"LIMIO_CLIENT_ID": "id", "LIMIO_CLIENT_SECRET": SECRET, "LIMIO_CLIENT_SECRET_FILE": "none"},
+            "LIMIO_CLIENT_SECRET and LIMIO_CLIENT_SECRET_FILE are both set",
+        ),
         ({"LIMIO_CLIENT_ID": "id"}, "LIMIO_CLIENT_SECRET is not set"),
         ({"LIMIO_CLIENT_SECRET_FILE": "x"}, "LIMIO_CLIENT_ID is not set"),
     ],
