@@ -61,7 +61,10 @@ async def _taken(pace: Pace, lane: Lane, operation: str) -> None:
         await pace.take(lane)
     except NeverSent:
         raise
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+            raise
         kind = type(error).__name__
         _log.warning(
             "%s: not sent, the pace raised %s",

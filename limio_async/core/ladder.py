@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -237,7 +238,8 @@ class Ladder:
             raise _closed_too_long(request, self.limiter.opens_at)
         if not self.limiter.acquire_at_once(self.lane):
             waiting, watch = self.limiter.acquire(self.lane, request.operation), sending.watch
-            await (waiting if watch is None else _timed(waiting, watch.queued))
+            release = partial(self.limiter.release, self.lane)
+            await (waiting if watch is None else _timed(waiting, watch.queued, release))
         try:  # a slot is held on the wire only, never while waiting to send again
             self.lifetime.check()
             if sending.watch is not None and (traced := sending.watch.sends(len(sending.attempts) + 1)):
@@ -275,12 +277,22 @@ class Ladder:
         return response
 
 
-async def _timed(waiting: Awaitable[T], tell: Callable[[float], None]) -> T:
-    begun = asyncio.get_running_loop().time()
+async def _timed(
+    waiting: Awaitable[T], tell: Callable[[float], None], undo: Callable[[], None] | None = None
+) -> T:
+    loop = asyncio.get_running_loop()
+    begun, undone = loop.time(), None
     try:
-        return await waiting
+        came_to = await waiting
+        undone = undo
     finally:
-        tell(asyncio.get_running_loop().time() - begun)
+        try:
+            tell(loop.time() - begun)
+        except BaseException:  # such as SystemExit, which nobody holds back
+            if undone is not None:
+                undone()
+            raise
+    return came_to
 
 
 def accepted(request: Request, offers: Collection[Scheme]) -> Collection[Scheme]:

@@ -38,7 +38,7 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-def raising(error: Exception) -> Callable[[], Awaitable[None]]:
+def raising(error: BaseException) -> Callable[[], Awaitable[None]]:
     async def fails() -> None:
         raise error
 
@@ -72,11 +72,12 @@ async def test_an_order_that_is_cancelled_before_its_turn_was_not_sent(
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("dsn://user:hidden@host"), TimeoutError(), errors.AnswerLost("no")]
+    "error",
+    [ValueError("dsn://user:hidden@host"), TimeoutError(), errors.AnswerLost("no"), asyncio.CancelledError()],
 )
 @pytest.mark.parametrize("which", [GET, ORDER])
 async def test_a_pace_that_fails_is_never_taken_for_what_came_of_a_request(
-    which: Any, error: Exception, caplog: pytest.LogCaptureFixture
+    which: Any, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     transport = ScriptedTransport(OK)
     async with client(transport, pace=Paced(raising(error)), max_concurrency=1) as limio:

@@ -264,6 +264,19 @@ async def test_an_observer_that_fails_around_an_order_leaves_no_doubt(virtual_ti
             assert await limio.request(order, {}, {}) == {"id": "1"}
 
 
+async def test_an_observer_that_ends_the_process_keeps_no_slot() -> None:
+    class Ends(BaseException):
+        pass
+
+    for fails in ("begins", "queued", "token", "sends", "came_to", "ended"):
+        watcher = Watcher(fails)
+        watcher.error = Ends()
+        async with client(with_token(OK), observer=watcher, requests_per_second=1000) as limio:
+            with pytest.raises(Ends):
+                await limio.request(GET, {"id": "1"})
+            assert limio.state().used == 0, fails
+
+
 async def test_only_trace_context_is_added_to_what_is_sent(caplog: pytest.LogCaptureFixture) -> None:
     context = {"Traceparent": "00-1-2-01", "tracestate": "a=b", "baggage": "c=d"}
     watcher = Watcher(headers={**context, "authorization": "Bearer other", "x-other": "1"})
