@@ -22,12 +22,38 @@ class Rate:
     def __init__(self, per_second: float) -> None:
         if not isinstance(per_second, int | float) or not per_second > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"a rate is a number above 0, not {per_second!r}")
-        self._line = Limiter(1, rate=per_second)  # its one slot is given back at once: only the time counts
+        self._line = _Line(1 / per_second, 0.0)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def take(self, lane: Lane) -> None:
-        """Wait until one more request may leave."""
-        await self._line.acquire(lane)
-        self._line.release(lane)
+        """Wait until one more request may leave. Raises `ConfigurationError` while others wait in another event loop."""
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._moves_to(loop)
+        line = self._line
+        await line.acquire(lane)
+        line.release(lane)
+
+    def _moves_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        line = self._line
+        if self._loop is not None and not self._loop.is_closed() and any(line.waiting.values()):
+            raise ConfigurationError(
+                "calls of another event loop wait for this Rate; make a Rate for each event loop"
+            )
+        opens_at = min(line.opens_at, loop.time() + line.interval)  # their clocks may differ
+        self._loop, self._line = loop, _Line(line.interval, opens_at)
+
+
+class _Line(Limiter):
+    """A limiter whose one slot is given back at once: only the time counts."""
+
+    def __init__(self, interval: float, opens_at: float) -> None:
+        super().__init__(1)
+        self.interval = interval
+        self._opens_at = opens_at
+
+    def _take(self, lane: Lane) -> None:
+        super()._take(lane)
+        self._opens_at = max(self._opens_at, asyncio.get_running_loop().time()) + self.interval
 
 
 class PacedLimiter(Limiter):
@@ -43,10 +69,11 @@ class PacedLimiter(Limiter):
 
     async def acquire(self, lane: Lane, operation: str = "") -> None:
         """Wait for a slot, and with it for the paces. Raises `NeverSent` where one raises."""
+        paces = self._paces
         while True:
             await super().acquire(lane)
             try:
-                for pace in self._paces:
+                for pace in paces:
                     await _taken(pace, lane, operation)
             except BaseException:
                 self.release(lane)
@@ -54,12 +81,13 @@ class PacedLimiter(Limiter):
             if self.opens_at <= asyncio.get_running_loop().time():
                 return
             self.release(lane)  # the server asked for a pause meanwhile
+            paces = [one for one in paces if isinstance(one, Rate)]  # a turn is paid once; a Rate spaces anew
 
 
 async def _taken(pace: Pace, lane: Lane, operation: str) -> None:
     try:
         await pace.take(lane)
-    except NeverSent:
+    except (NeverSent, ConfigurationError):
         raise
     except (Exception, asyncio.CancelledError) as error:
         task = asyncio.current_task()

@@ -162,9 +162,7 @@ class Ladder:
             try:
                 outcome = await self._authorized(sending)
             except (NeverSent, AnswerLost) as error:
-                if (
-                    not sending.attempts
-                ):  # failed before this request was tried, such as at the token endpoint
+                if error is not sending.lost:  # failed before it was tried: a pace, or the token endpoint
                     raise
                 outcome = error
             if isinstance(outcome, Response) and outcome.status < 400:

@@ -20,19 +20,18 @@ _CALM = 1.0
 
 
 class Limiter:
-    """A ceiling that gives way under load and grows back, a pace, and two lanes.
+    """A ceiling that gives way under load and grows back, and two lanes.
 
     *ceiling* is the most requests on the wire at once. A 429 (or 408, 425), a 503 or a lost answer halves what is allowed
-    (at most once a second), each success adds a little. *rate* is the most requests per second. Background
+    (at most once a second), each success adds a little. Background
     calls leave a quarter of the slots, at least one where there are several, to interactive ones, which also
     go first when both wait. After a `Retry-After` nothing leaves before its time. Who waits holds no slot.
     """
 
-    def __init__(self, ceiling: int, *, rate: float | None = None) -> None:
+    def __init__(self, ceiling: int) -> None:
         self._ceiling = ceiling
         self._allowed = float(ceiling)
-        self._interval = 1 / rate if rate else 0.0
-        self._opens_at = 0.0  # loop time; both the pace and the server's wish
+        self._opens_at = 0.0  # loop time
         self._shrunk_at = float("-inf")
         self._running = 0
         self._background = 0
@@ -120,8 +119,6 @@ class Limiter:
     def _take(self, lane: Lane) -> None:
         self._running += 1
         self._background += lane == "background"
-        if self._interval:
-            self._opens_at = max(self._opens_at, asyncio.get_running_loop().time()) + self._interval
 
     def _wake(self) -> None:
         """Let those run who may, interactive ones first; where only the time is wanting, come back then."""

@@ -35,6 +35,8 @@ class Sending:
 
     _in_flight = _left = _unsent = False
     _began = 0.0
+    lost: TransportError | Unreadable | None = None
+    """What the last attempt without an answer came to."""
     _good: Response | None = None  # whose attempt is made where somebody looks: few do
 
     def __init__(self, request: Request, watch: Watch | None = None) -> None:
@@ -79,6 +81,7 @@ class Sending:
             reason, left = _answered(outcome.status)
             attempt = self._ended(outcome.status, reason, request_id_of(outcome.headers))
         else:
+            self.lost = outcome
             left = left_open(outcome)  # unreadable for its encoding or size, before anything was read
             status = outcome.status if isinstance(outcome, Unreadable) else None
             attempt = self._ended(status, type(outcome).__name__, outcome.request_id)

@@ -11,6 +11,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from limio_async import Rate
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.errors import AnswerLost, NeverSent
 from tests.unit.helpers import answer
@@ -120,13 +121,12 @@ async def test_nothing_leaves_before_the_time_the_server_asked_for(virtual_time:
 
 
 async def test_a_pace_is_kept_and_an_interactive_call_does_not_wait_behind_a_job(virtual_time: Any) -> None:
-    limiter = Limiter(16, rate=10)
+    rate = Rate(10)
     left: list[tuple[float, str]] = []
 
     async def run(lane: Lane) -> None:
-        await limiter.acquire(lane)
+        await rate.take(lane)
         left.append((virtual_time.elapsed, lane))
-        limiter.release(lane)
 
     jobs = [asyncio.create_task(run("background")) for _ in range(50)]
     await asyncio.sleep(1.05)
@@ -141,7 +141,7 @@ async def test_a_pace_is_kept_and_an_interactive_call_does_not_wait_behind_a_job
 async def test_all_who_wait_for_the_time_share_one_timer(
     virtual_time: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limiter, loop = Limiter(99, rate=1), asyncio.get_running_loop()
+    rate, loop = Rate(1), asyncio.get_running_loop()
     timers: list[float] = []
     call_at = loop.call_at
 
@@ -151,7 +151,7 @@ async def test_all_who_wait_for_the_time_share_one_timer(
 
     begun = loop.time()
     monkeypatch.setattr(loop, "call_at", counted)
-    await asyncio.gather(*(limiter.acquire("interactive") for _ in range(5)))
+    await asyncio.gather(*(rate.take("interactive") for _ in range(5)))
     assert timers == [1, 2, 3, 4]
 
 
@@ -186,7 +186,7 @@ def test_whatever_is_cancelled_when_no_slot_is_lost(calls: list[tuple[Lane, int,
             finally:
                 limiter.release(lane)
 
-        tasks = []
+        tasks: list[asyncio.Task[None]] = []
         for lane, steps, cancel in calls:
             tasks.append(task := asyncio.create_task(run(lane, steps)))
             await asyncio.sleep(0)
@@ -201,14 +201,9 @@ def test_whatever_is_cancelled_when_no_slot_is_lost(calls: list[tuple[Lane, int,
 
 def test_a_pace_is_kept_on_uvloop() -> None:
     async def paced() -> float:
-        limiter, loop = Limiter(16, rate=2_000), asyncio.get_running_loop()
+        rate, loop = Rate(2_000), asyncio.get_running_loop()
         begun = loop.time()
-
-        async def one() -> None:
-            await limiter.acquire("interactive")
-            limiter.release("interactive")
-
-        await asyncio.gather(*(one() for _ in range(200)))
+        await asyncio.gather(*(rate.take("interactive") for _ in range(200)))
         return loop.time() - begun
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -11,7 +11,7 @@ import pytest
 
 from limio_async import Limio, Rate, errors
 from limio_async.core.limiter import Lane
-from limio_async.core.wire import Attempt, Request, Response
+from limio_async.core.wire import Attempt, Credential, Request, Response
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer, endpoint
 
@@ -179,3 +179,91 @@ def test_what_is_no_pace_is_refused(pace: Any) -> None:
 def test_a_rate_is_positive(rate: Any) -> None:
     with pytest.raises(errors.ConfigurationError):
         Rate(rate)
+
+
+def test_a_rate_serves_one_event_loop_after_another() -> None:
+    rate = Rate(2)
+
+    async def calls(timeout: float) -> list[Any]:
+        async with client(ScriptedTransport(OK), pace=rate) as limio:
+            every = (limio.request(GET, {"id": "1"}, timeout=timeout) for _ in range(2))
+            return await asyncio.gather(*every, return_exceptions=True)
+
+    assert [type(one) for one in asyncio.run(calls(0.1))] == [dict, errors.DeadlineExceeded]
+    assert [type(one) for one in asyncio.run(calls(3))] == [dict, dict]
+
+
+def test_a_rate_that_another_event_loop_waits_for_says_so() -> None:
+    rate = Rate(0.1)
+    first = asyncio.new_event_loop()
+
+    async def waits() -> asyncio.Task[None]:
+        await rate.take("interactive")
+        task = asyncio.create_task(rate.take("interactive"))
+        await asyncio.sleep(0)
+        return task
+
+    async def call() -> None:
+        async with client(ScriptedTransport(OK), pace=rate) as limio:
+            await limio.request(GET, {"id": "1"})
+
+    waiting = first.run_until_complete(waits())
+    with pytest.raises(errors.ConfigurationError, match="make a Rate for each event loop"):
+        asyncio.run(call())
+    waiting.cancel()
+    first.run_until_complete(asyncio.wait([waiting]))
+    first.close()
+
+
+async def test_a_turn_is_paid_once_whatever_pause_the_server_asks_for(virtual_time: Any) -> None:
+    answers = iter([answer({}, 429, {"retry-after": "5"})])
+    pace = Paced(lambda: asyncio.sleep(0.05))
+    transport = ScriptedTransport(lambda _: next(answers, OK))
+    async with client(transport, pace=pace) as limio:
+        await asyncio.gather(*(limio.request(GET, {"id": str(n)}) for n in range(10)))
+    assert len(pace.lanes) == len(transport.requests) == 11
+
+
+async def test_what_waited_for_a_rate_in_a_pause_leaves_evenly_after_it(virtual_time: Any) -> None:
+    left: list[float] = []
+
+    def served(request: Request) -> Response:
+        left.append(virtual_time.elapsed)
+        return answer({}, 429, {"retry-after": "5"}) if len(left) == 1 else OK
+
+    async with client(ScriptedTransport(served), pace=Rate(10)) as limio:
+        await asyncio.gather(*(limio.request(GET, {"id": str(n)}) for n in range(10)))
+    assert all(later - earlier >= 0.0999 for earlier, later in pairwise(left))
+    assert left[1] >= 5
+
+
+@pytest.mark.parametrize("status", [401, 503])
+async def test_a_pace_that_fails_before_a_resend_ends_the_call(
+    virtual_time: Any, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    caplog.set_level("INFO", "limio_async")
+    takes = iter([asyncio.sleep(0)])
+    trace: list[Attempt] = []
+
+    async def once() -> None:
+        await next(takes)
+
+    class Renewing:
+        offers = ("bearer",)
+
+        async def credential(self, accepts: Any, exchange: Any) -> Credential:
+            return Credential(scheme="bearer", authorization="Bearer x")
+
+        async def renew(self, refused: Any, exchange: Any) -> bool:
+            return True
+
+    pace, auth = Paced(once), Renewing()
+    transport = ScriptedTransport(answer({}, status), OK)
+    async with client(transport, pace=pace, auth=auth) as limio:
+        with pytest.raises(errors.NeverSent, match="the pace raised"):
+            await limio.request(endpoint(auth=("bearer",)), {"id": "1"}, trace=trace)
+    said = [one.getMessage() for one in caplog.records]
+    assert [("sending again" in one, "the pace raised" in one) for one in said].count((True, False)) == (
+        status == 503
+    )
+    assert (len(pace.lanes), [one.status for one in trace]) == (2, [status])
