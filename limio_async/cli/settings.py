@@ -15,7 +15,7 @@ import platformdirs
 
 from limio_async.auth import FileTokenStore, SignedIn
 from limio_async.cli.failures import Code, Failure, did_you_mean, tell
-from limio_async.client import ClientOptions, Limio
+from limio_async.client import Limio
 from limio_async.core.ports import Auth
 from limio_async.environment import SETTINGS, auth_from, options_from
 from limio_async.errors import ConfigurationError
@@ -25,6 +25,7 @@ __all__ = ["Flags", "has_bearer", "open_client", "settings", "tenant", "token_fi
 
 _BY_KEY = {one.key: one for one in SETTINGS}
 _TYPES: dict[str, tuple[type, ...]] = {"a number": (int, float), "true or false": (bool,), "a string": (str,)}
+_WAY = ("proxy", "ssl", "plain_http")
 _SECRET_KINDS = ("client_secret", "client_secret_file")
 
 
@@ -41,9 +42,9 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_client(flags: Flags, *, concurrency: int = 16) -> Limio:
     """A client of the tenant that is meant, or of an emulator in this process; *concurrency* requests at once."""
-    if flags.emulated:
-        return _emulated(flags.timeout, concurrency)
     found = settings(flags, os.environ)
+    if flags.emulated:
+        return _emulated(found, concurrency)
     origin = tenant(found, os.environ)
     auth = _auth(found, origin, token_file(origin, flags, os.environ))
     options = options_from(_as_variables(found), but=("auth",))
@@ -61,7 +62,7 @@ def tenant(found: Mapping[str, str], environ: Mapping[str, str]) -> str:
 
 def way_of(found: Mapping[str, str]) -> dict[str, Any]:
     """What a transport takes of *found* besides the host."""
-    return _some(found, "proxy", "ssl", "plain_http")
+    return _some(found, *_WAY)
 
 
 def _some(found: Mapping[str, str], *keywords: str) -> dict[str, Any]:
@@ -125,21 +126,14 @@ def _may_exist(file: Path) -> bool:
         return True
 
 
-def _emulated(timeout: float | None, concurrency: int) -> Limio:
+def _emulated(found: Mapping[str, str], concurrency: int) -> Limio:
     from limio_async.emulator import InMemoryTransport, World  # a client of a tenant does not need it
 
     world = World()
-    credentials = {
-        "LIMIO_API_KEY": world.api_key,
-        "LIMIO_CLIENT_ID": world.client_id,
-        "LIMIO_CLIENT_SECRET": world.client_secret,
-        "LIMIO_SESSION_TOKEN": world.session_token,
-    }
     transport = InMemoryTransport(world)
-    options = ClientOptions(auth=auth_from(credentials), max_concurrency=concurrency, transport=transport)
-    if timeout is not None:
-        options["timeout"] = timeout
-    return Limio(**options)
+    auth = auth_from(world.environ(transport.origin))
+    options = options_from(_as_variables(found), but=("host", "auth", *_WAY))
+    return Limio(**options, auth=auth, max_concurrency=concurrency, transport=transport)
 
 
 def _profile_file(environ: Mapping[str, str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -102,6 +103,21 @@ def test_other_machines_are_served_under_whatever_name_where_that_is_allowed(lim
             assert asked(f"{env['LIMIO_HOST']}/_emulator/", host)[0] == 403
     with emulating("--control") as env:
         assert asked(f"{env['LIMIO_HOST']}/_emulator/control", "limio:8642")[0] == 403
+
+
+def test_the_app_of_the_compose_file_in_the_docs_gets_an_answer_in_a_process_of_its_own() -> None:
+    page = (Path(__file__).parents[2] / "docs/settings.md").read_text(encoding="utf-8")
+    services = page.partition("services:\n")[2].partition("```")[0]
+    args = re.findall(r'limio emulate (.*)"$', services, re.MULTILINE)[0].split()
+    app = dict(re.findall(r'^ +(LIMIO_\w+): "?([^"\n]+)"?$', services, re.MULTILINE))
+    assert app["LIMIO_HOST"] == "http://limio:8642"
+    with emulating(*args) as env:
+        app["LIMIO_HOST"] = env["LIMIO_HOST"]
+        for command in ("offers list", "subscriptions list", "orders list"):
+            process = subprocess.run(
+                command_line(*command.split()), env={**os.environ, **app}, capture_output=True, text=True
+            )
+            assert (process.returncode, process.stdout.count("\n") > 0) == (0, True), process.stderr
 
 
 @contextmanager

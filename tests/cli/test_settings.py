@@ -164,3 +164,42 @@ def test_no_flag_takes_a_secret(limio: Run) -> None:
         result = limio(flag, "hunter2", "offers", "list")
         assert result.exit_code == 2
         assert "hunter2" not in result.output
+
+
+EMULATED = {
+    "LIMIO_TIMEOUT": "7",
+    "LIMIO_REQUESTS_PER_SECOND": "3",
+    "LIMIO_HOST": "http://elsewhere.test",
+    "LIMIO_CA_FILE": "none",
+}
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("place", ["environment", "profile"])
+def test_an_emulator_in_the_process_is_asked_as_the_settings_say(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "environment":
+        for name, value in EMULATED.items():
+            monkeypatch.setenv(name, value)
+    else:
+        Path("config.toml").write_text("[default]\ntimeout = 7\nrequests_per_second = 3\nhost = 'x'\n")
+        monkeypatch.setenv("LIMIO_CONFIG", "config.toml")
+    made: list[dict[str, object]] = []
+    monkeypatch.setattr("limio_async.cli.settings.Limio", lambda **options: made.append(options))
+    open_client(Flags(emulated=True))
+    open_client(Flags(emulated=True, timeout=2.0))
+    assert [(one["timeout"], one["requests_per_second"]) for one in made] == [(7.0, 3.0), (2.0, 3.0)]
+    assert made[0].keys().isdisjoint({"host", "ssl"})
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LIMIO_OTEL", "maybe"), ("LIMIO_TIMEOUT", "soon"), ("LIMIO_REQUESTS_PER_SECOND", "-1")],
+)
+def test_a_wrong_setting_is_named_also_where_an_emulator_is_asked(limio: Run, name: str, value: str) -> None:
+    for args in (("--emulated", "offers", "list"), ("--emulated", "sync", "--to", "sqlite:///x.db")):
+        result = limio(*args, env={name: value})
+        assert result.exit_code == 2
+        assert f"{name}: {value!r} is n" in result.stderr
