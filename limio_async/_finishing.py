@@ -16,6 +16,7 @@ T = TypeVar("T")
 OnOutcome = Callable[[Any], object]
 
 _log = logging.getLogger("limio_async")
+_TO_HAND_OVER = 1.0
 
 
 class Finishing:
@@ -23,6 +24,8 @@ class Finishing:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._handing: set[asyncio.Task[Any]] = set()
+        """Those of them that are an `on_outcome`."""
 
     async def run(self, call: Coroutine[Any, Any, T], on_outcome: OnOutcome | None) -> T:
         """Return what *call* comes to. It goes on where the caller is cancelled; then *on_outcome* gets that."""
@@ -39,12 +42,21 @@ class Finishing:
         return cast("T", value)
 
     async def end(self, grace: float) -> None:
-        """Wait at most *grace* seconds for them, then cancel those of this loop that still run."""
+        """Wait at most *grace* seconds for them, then cancel those of this loop that still run.
+
+        Each `on_outcome` has a second more: what it is given may have come by that alone.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + grace
         try:
             while (running := self._here()) and (left := until - loop.time()) > 0:
                 await asyncio.wait(running, timeout=left)
+            if calls := [one for one in running if one not in self._handing]:
+                for one in calls:
+                    one.cancel()
+                await asyncio.wait(calls)
+            if handing := self._here():
+                await asyncio.wait(handing, timeout=_TO_HAND_OVER)
         finally:  # also where nobody waits for this any more
             ending = self._here()
             for one in ending:
@@ -75,10 +87,14 @@ class Finishing:
         try:
             handed = on_outcome(value if error is None else error)
         except Exception:
-            _log.exception("%s: on_outcome failed", name)
+            given = type(value if error is None else error).__name__
+            _log.exception("%s: on_outcome, given %s, failed", name, given)
             return
         if asyncio.iscoroutine(handed):
-            self._started(handed).add_done_callback(partial(_see_failure, name))
+            handing = self._started(handed)
+            self._handing.add(handing)
+            handing.add_done_callback(self._handing.discard)
+            handing.add_done_callback(partial(_see_failure, name, type(value if error is None else error)))
 
 
 def _outcome_of(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
@@ -93,8 +109,8 @@ def _outcome_of(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
         return None, error
 
 
-def _see_failure(name: str, task: asyncio.Task[Any]) -> None:
+def _see_failure(name: str, given: type, task: asyncio.Task[Any]) -> None:
     if task.cancelled():
-        _log.error("%s: on_outcome was cut off by the end of the client", name)
+        _log.error("%s: on_outcome, given %s, was cut off by the end of the client", name, given.__name__)
     elif (error := task.exception()) is not None:
-        _log.error("%s: on_outcome failed", name, exc_info=error)
+        _log.error("%s: on_outcome, given %s, failed", name, given.__name__, exc_info=error)

@@ -275,7 +275,7 @@ class Limio(Resources):
     async def aclose(self, grace: float = 10.0) -> None:
         """End read-ahead and close the connections; may be called more than once.
 
-        Waits at most *grace* seconds for calls of `finish()`, then cancels them.
+        Waits at most *grace* seconds for calls of `finish()`, then cancels them; their `on_outcome` has a second more.
         """
         try:
             await self._finishing.end(grace)

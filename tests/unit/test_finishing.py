@@ -246,7 +246,7 @@ async def test_one_that_raises_is_logged_and_no_more(
             asyncio.create_task(limio.finish(limio.orders.submit, ORDER, on_outcome=on_outcome))
         )
     (said,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
-    assert "on_outcome failed" in said.getMessage()
+    assert "on_outcome, given OrderResponse, failed" in said.getMessage()
     assert said.exc_info is not None
     no_task_is_left()
 
@@ -260,7 +260,28 @@ async def test_one_that_the_end_cuts_off_is_logged(
     limio = client(after(3, answer(PLACED)))
     await stop_waiting(asyncio.create_task(limio.finish(limio.orders.submit, ORDER, on_outcome=slow)))
     await limio.aclose(grace=5)
-    assert any("cut off" in one.getMessage() for one in caplog.records)
+    assert virtual_time.elapsed == pytest.approx(7)
+    (said,) = [one.getMessage() for one in caplog.records if "cut off" in one.getMessage()]
+    assert "submit: on_outcome, given OrderResponse, was cut off by the end of the client" in said
+    no_task_is_left()
+
+
+@pytest.mark.parametrize("grace", [0, 5])
+async def test_one_that_the_end_of_the_grace_begins_has_time_to_save_what_it_is_given(
+    grace: float, virtual_time: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved: list[Any] = []
+
+    async def save(outcome: Any) -> None:
+        await asyncio.sleep(0.5)
+        saved.append(outcome)
+
+    limio = client(after(50, answer(PLACED)))
+    await stop_waiting(asyncio.create_task(limio.finish(limio.orders.submit, ORDER, on_outcome=save)))
+    await limio.aclose(grace=grace)
+    assert virtual_time.elapsed == pytest.approx(1 + grace + 0.5)
+    assert [type(one) for one in saved] == [errors.UnknownOutcome]
+    assert "cut off" not in caplog.text
     no_task_is_left()
 
 
