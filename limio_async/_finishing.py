@@ -34,7 +34,10 @@ class Finishing:
             await asyncio.wait([task])
         except asyncio.CancelledError:
             name = getattr(call, "__qualname__", "a call")
-            task.add_done_callback(partial(self._hand_over, name, on_outcome))
+            if task.done():
+                self._hand_over(name, on_outcome, task)
+            else:
+                task.add_done_callback(partial(self._hand_over, name, on_outcome))
             raise
         value, error = _outcome_of(task)
         if error is not None:
@@ -49,7 +52,12 @@ class Finishing:
         loop = asyncio.get_running_loop()
         until = loop.time() + grace
         try:
-            while (running := self._here()) and (left := until - loop.time()) > 0:
+            while True:
+                if not (running := self._here()):
+                    await asyncio.sleep(0)  # who waited for one that ended just now hands over what came
+                    running = self._here()
+                if not running or (left := until - loop.time()) <= 0:
+                    break
                 await asyncio.wait(running, timeout=left)
             if calls := [one for one in running if one not in self._handing]:
                 for one in calls:

@@ -7,6 +7,7 @@ import copy
 import inspect
 import os
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from math import isnan
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
@@ -24,7 +25,7 @@ from limio_async.core.ports import Auth, Observer, Pace, Transport
 from limio_async.core.session import CallOptions, Resource, Session
 from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
 from limio_async.environment import auth_from, options_from
-from limio_async.errors import ConfigurationError
+from limio_async.errors import ConfigurationError, InvalidArgument
 from limio_async.pace import PacedLimiter, Rate
 from limio_async.state import State, state_of
 from limio_async.transport import AiohttpTransport, ClientSession, agreed_origin
@@ -277,6 +278,8 @@ class Limio(Resources):
 
         Waits at most *grace* seconds for calls of `finish()`, then cancels them; their `on_outcome` has a second more.
         """
+        if not isinstance(grace, int | float) or isinstance(grace, bool) or isnan(grace):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgument(f"grace is a number of seconds, not {grace!r}")
         try:
             await self._finishing.end(grace)
         finally:

@@ -21,9 +21,8 @@ from limio_async.version import __version__
 try:
     from opentelemetry import context, metrics, propagate, trace
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f"limio_async.otel needs {error.name}: pip install 'limio_async[otel]'", name=error.name
-    ) from None
+    said = f"limio_async.otel needs {error.name}: pip install 'limio_async[otel]'"
+    raise ModuleNotFoundError(said, name=error.name) from None
 
 __all__ = ["Otel"]
 

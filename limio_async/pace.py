@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from math import inf
 
 from limio_async.core.limiter import Lane, Limiter
 from limio_async.core.ports import Pace
@@ -20,8 +21,8 @@ class Rate:
     """A `Pace`: at most *per_second* requests leave, evenly, interactive ones first. Clients of one event loop may share it."""
 
     def __init__(self, per_second: float) -> None:
-        if not isinstance(per_second, int | float) or not per_second > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"a rate is a number above 0, not {per_second!r}")
+        if not isinstance(per_second, int | float) or per_second is True or not 0 < per_second < inf:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"a rate is finite, a number above 0, not {per_second!r}")
         self._line = _Line(1 / per_second, 0.0)
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import os
 from collections.abc import Coroutine, Generator, Mapping
 from contextlib import contextmanager
@@ -84,7 +83,9 @@ def command(
 
     Says on stderr how to reach it; the lines can be pasted into a shell.
     """
-    if not allow_remote and not _is_loopback(host):
+    from limio_async.emulator.http.admission import is_loopback
+
+    if not allow_remote and not is_loopback(host):
         raise Failure(
             f"--host {host}: the emulator serves this machine only; use 127.0.0.1, ::1 or localhost, "
             "or --allow-remote where others may reach it"
@@ -105,6 +106,8 @@ def command(
         envelope=envelope,
         modified_filter=modified_filter,
     )
+    if allow_remote and is_loopback(host):
+        tell(f"warning: --allow-remote changes nothing: {host} is this machine only; add --host 0.0.0.0")
     if data is not None:
         for line in world.read_data(data):
             tell(line)
@@ -115,11 +118,12 @@ def command(
 
 
 async def _emulating(world: World, host: str, port: int, *, control: bool, kept: Kept | None) -> None:
+    from limio_async.emulator.http.admission import is_loopback
     from limio_async.emulator.server import run_server
 
     def ready(url: str) -> None:
         url = _from_here(url)
-        if not _is_loopback(host):
+        if not is_loopback(host):
             tell("other machines reach it under a name of this one, and need LIMIO_PLAIN_HTTP=1")
         tell(f"emulating at {url}, Ctrl-C ends it; look in at {url}/_emulator/")
         for name, value in world.environ(url).items():
@@ -175,13 +179,6 @@ def _from_here(url: str) -> str:
     for every, own in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
         url = url.replace(every, own)
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _reason(error: OSError) -> str:

@@ -52,7 +52,7 @@ class Session:
     """Calls the operations of one origin and walks its lists; `core.ladder` sends what that takes.
 
     *timeout* is the deadline of a call in seconds, *attempts* how often a call is sent at most,
-    *max_concurrency* how many requests are on the wire at once, *requests_per_second* how many leave.
+    *max_concurrency* how many requests are on the wire at once, unless a *limiter* says when they leave.
     *plain_item_paths*: paths of catalog items are sent with their slashes as they are. *origin* is the transport's,
     in the spelling that is shown and kept.
     *endpoints* gives those by which *reader* makes what reads lost writes back.

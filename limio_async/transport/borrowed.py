@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
 from yarl import URL
 
-from limio_async.errors import ClientClosed, ConfigurationError
+from limio_async.errors import ClientClosed, ConfigurationError, NeverSent
 from limio_async.transport.translation import has_left
 from limio_async.transport.workarounds import clean, no_hidden_resend
 
@@ -92,4 +92,8 @@ class Lent:
             request.headers[aiohttp.hdrs.AUTHORIZATION] = self._authorization
         request.__class__ = clean(type(request))
         self._request = request
-        return await no_hidden_resend(request, handler)
+        answer = await no_hidden_resend(request, handler)
+        if not self.left:  # one that came while a hook was waited for
+            answer.close()
+            raise NeverSent("an answer came before it had left")
+        return answer

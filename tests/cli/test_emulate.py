@@ -77,6 +77,17 @@ def test_other_machines_are_not_served(limio: Run) -> None:
         assert "--allow-remote" in result.stderr
 
 
+@pytest.mark.parametrize("host", [[], ["--host", "::1"], ["--host", "localhost"]])
+def test_it_says_where_nothing_is_allowed_by_allowing_others(host: list[str]) -> None:
+    with emulating(*host, "--allow-remote") as env:
+        named = host[-1] if host else "127.0.0.1"
+        assert (
+            f"--allow-remote changes nothing: {named} is this machine only; add --host 0.0.0.0" in env["said"]
+        )
+    with emulating(*host) as env:
+        assert "--allow-remote" not in env["said"]
+
+
 def asked(url: str, host: str | None = None, **headers: str) -> tuple[int, bytes]:
     """Status and body of a GET under the name *host*."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -145,6 +145,51 @@ async def test_the_outcome_that_comes_just_as_the_caller_is_cancelled_is_not_los
 # ------------------------------------------------------------------ the end of the client
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("closed_by", ["the caller", "another"])
+@pytest.mark.parametrize("later", range(4))
+@pytest.mark.parametrize("steps", range(8))
+async def test_the_end_waits_for_the_outcome_that_comes_just_as_the_caller_is_cancelled(
+    steps: int, later: int, closed_by: str, is_async: bool, virtual_time: Any
+) -> None:
+    outcomes: list[Any] = []
+    there = asyncio.Event()
+
+    async def save(outcome: Any) -> None:
+        await asyncio.sleep(0.01)
+        outcomes.append(outcome)
+
+    async def say(_: Request) -> Response:
+        await there.wait()
+        return answer(PLACED)
+
+    async def place() -> None:
+        on_outcome = save if is_async else outcomes.append
+        try:
+            outcomes.append(await limio.finish(limio.orders.submit, ORDER, on_outcome=on_outcome))
+        finally:
+            if closed_by == "the caller":
+                await limio.aclose()
+
+    limio = client(say)
+    placing = asyncio.create_task(place())
+    await asyncio.sleep(0.01)
+    there.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if closed_by == "another":
+        closing = asyncio.create_task(limio.aclose())
+        for _ in range(later):
+            await asyncio.sleep(0)
+        placing.cancel()
+        await closing
+    else:
+        placing.cancel()
+    await asyncio.wait([placing])
+    assert [one.id for one in outcomes] == ["order-1"]
+    no_task_is_left()
+
+
 async def test_the_end_of_the_client_waits_no_longer_than_its_grace(
     virtual_time: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,6 +217,14 @@ async def test_who_still_waits_is_told_that_the_client_was_closed(
     with pytest.raises(kind):
         await waiting
     no_task_is_left()
+
+
+@pytest.mark.parametrize("grace", [None, "x", True, float("nan")])
+async def test_a_grace_that_is_no_number_is_refused_at_once_and_ends_nothing(grace: Any) -> None:
+    async with Limio("limio.test") as limio:
+        with pytest.raises(errors.InvalidArgument, match=f"grace is a number of seconds, not {grace!r}"):
+            await limio.aclose(grace=grace)
+        assert limio.state().open
 
 
 async def test_ten_seconds_are_the_grace_of_a_block(virtual_time: Any) -> None:

@@ -175,10 +175,13 @@ def test_what_is_no_pace_is_refused(pace: Any) -> None:
         Limio("limio.test", pace=pace)
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), "10"])
-def test_a_rate_is_positive(rate: Any) -> None:
-    with pytest.raises(errors.ConfigurationError):
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "10", True, None])
+def test_a_rate_is_positive_and_finite(rate: Any) -> None:
+    with pytest.raises(errors.ConfigurationError, match=f"a number above 0, not {rate!r}"):
         Rate(rate)
+    if rate is not None:
+        with pytest.raises(errors.ConfigurationError, match=f"a number above 0, not {rate!r}"):
+            Limio("limio.test", requests_per_second=rate)
 
 
 def test_a_rate_serves_one_event_loop_after_another() -> None:

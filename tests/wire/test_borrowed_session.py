@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from limio_async import BearerToken, ClientCredentials, Limio, errors, models
+from limio_async.core.wire import Attempt
 from limio_async.transport import AiohttpTransport
 from tests.wire.rawserver import Behaviour, RawServer, hang_up, http, raw_server
 
@@ -353,6 +354,102 @@ async def test_what_fails_in_the_caller_s_resolver_comes_by_itself_and_leaves_no
             await limio.orders.submit(ORDER)
         await limio.aclose()
     assert "may have happened" not in f"{caplog.text} {getattr(caught.value, '__notes__', '')}"
+
+
+# ------------------------------------------------------------------ hooks that fail, or take their time
+
+
+async def sleeps(*_: object) -> None:
+    await asyncio.sleep(60)
+
+
+async def sleeps_and_fails(*_: object) -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise ZeroDivisionError
+
+
+async def gives_up(*_: object) -> None:
+    async with asyncio.timeout(0.001):
+        await asyncio.sleep(60)
+
+
+async def fails(*_: object) -> None:
+    raise ZeroDivisionError from KeyError()
+
+
+async def is_refused(*_: object) -> None:
+    raise aiohttp.ClientConnectionError
+
+
+async def is_cancelled(*_: object) -> None:
+    raise asyncio.CancelledError
+
+
+def hooked(moment: str, hook: Any) -> list[aiohttp.TraceConfig]:
+    trace = aiohttp.TraceConfig()
+    getattr(trace, moment).append(hook)
+    return [trace]
+
+
+def is_no_write_in_doubt(raised: BaseException, caplog: pytest.LogCaptureFixture) -> bool:
+    never_sent = any(isinstance(one, errors.NeverSent) for one in (raised, raised.__cause__))
+    past_deadline = isinstance(raised, errors.DeadlineExceeded) and not raised.left
+    assert "may have happened" not in f"{caplog.text} {getattr(raised, '__notes__', '')}"
+    return never_sent or past_deadline
+
+
+@pytest.mark.parametrize(
+    ("hook", "raises"),
+    [
+        (sleeps, errors.DeadlineExceeded),
+        (sleeps_and_fails, ZeroDivisionError),
+        (fails, ZeroDivisionError),
+        (is_cancelled, asyncio.CancelledError),
+    ],
+)
+async def test_a_hook_before_an_order_leaves_puts_it_in_no_doubt(
+    hook: Any, raises: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with lent(FOUND, trace_configs=hooked("on_request_start", hook)) as (limio, server, _):
+        with pytest.raises(raises) as caught:
+            await limio.orders.submit(ORDER, timeout=0.2)
+        assert (server.connections, server.requests) == (0, [])
+    assert is_no_write_in_doubt(caught.value, caplog)
+    if isinstance(caught.value, errors.LimioError):
+        assert (caught.value.happened, caught.value.operation) == ("no", "submitOrder")
+    if hook is fails:
+        assert caught.value.__cause__ is not None
+        assert isinstance(caught.value.__cause__.__cause__, KeyError)
+
+
+async def test_so_it_is_where_the_caller_is_cancelled_in_a_hook(caplog: pytest.LogCaptureFixture) -> None:
+    trace: list[Attempt] = []
+    async with lent(FOUND, trace_configs=hooked("on_request_start", sleeps)) as (limio, server, _):
+        order = asyncio.create_task(limio.orders.submit(ORDER, trace=trace))
+        await asyncio.sleep(0.05)
+        order.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await order
+        assert server.connections == 0
+    assert is_no_write_in_doubt(caught.value, caplog)
+    assert [one.reason for one in trace] == ["NeverSent"]
+
+
+@pytest.mark.parametrize("moment", ["on_request_end", "on_request_exception"])
+@pytest.mark.parametrize("hook", [fails, gives_up, is_refused, sleeps])
+async def test_one_that_fails_after_an_order_has_left_leaves_it_in_doubt(
+    moment: str, hook: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    behaviour = FOUND if moment == "on_request_end" else hang_up
+    async with lent(behaviour, trace_configs=hooked(moment, hook)) as (limio, server, _):
+        with pytest.raises((ZeroDivisionError, errors.UnknownOutcome)) as caught:
+            await limio.orders.submit(ORDER, timeout=2)
+        assert len(server.requests) == 1
+    doubt = caught.value if isinstance(caught.value, errors.LimioError) else caught.value.__cause__
+    assert isinstance(doubt, errors.UnknownOutcome)
+    assert "may have happened" in caplog.text
 
 
 async def test_a_session_of_another_event_loop_is_named() -> None:

@@ -123,6 +123,25 @@ async def test_an_order_is_in_doubt_after_closing_only_if_a_byte_of_it_arrived(
     assert len(outcomes) > 1
 
 
+async def test_an_answer_that_comes_while_a_hook_holds_the_order_back_is_not_its_answer() -> None:
+    async with serving(STRAYS["200"]) as server:
+
+        async def until_it_strayed(*_: object) -> None:
+            await server.strayed.wait()
+            await asyncio.sleep(0.5)
+
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_chunk_sent.append(until_it_strayed)  # a GET has no chunk
+        session = aiohttp.ClientSession(trace_configs=[tracing])
+        limio = Limio(server.url, auth=BearerToken("t"), session=session, attempts=1)
+        await limio.subscriptions.get("sub-1")
+        with pytest.raises(errors.NeverSent):
+            await limio.orders.submit(ORDER)
+        await limio.aclose()
+        await session.close()
+    assert server.seen == ["GET"]
+
+
 async def raises(*_: object) -> None:
     raise ZeroDivisionError
 
