@@ -231,7 +231,7 @@ def test_a_file_that_cannot_be_used_is_told_when_the_client_is_made(
     assert CANARY not in with_locals(caught.value)
 
 
-@pytest.mark.parametrize("fault", SPOILT.keys() - {"empty"})
+@pytest.mark.parametrize("fault", sorted(SPOILT.keys() - {"empty"}))
 async def test_a_file_that_is_spoilt_later_is_told_by_the_call_that_needs_it(
     made: Any, file: Path, fault: str
 ) -> None:
