@@ -60,7 +60,7 @@ def build_request(
     """
     segments = dict(endpoint.bound)
     pairs: list[tuple[str, str]] = []
-    sent = {"accept": "application/json", **(headers or {})}
+    sent = {"accept": "application/json", **headers} if headers else {"accept": "application/json"}
     for param in endpoint.params:
         value = args.get(param.name)
         if value is None:
@@ -75,8 +75,9 @@ def build_request(
             pairs.extend(_pairs(param, value))
         else:
             sent[param.wire.lower()] = _header(endpoint.operation, param.name, value)
-    pairs.extend((query or {}).items())
-    payload = payload_of(endpoint, body)
+    if query:
+        pairs.extend(query.items())
+    payload = None if endpoint.body is None else payload_of(endpoint, body)
     if payload is not None:
         form = endpoint.body_format == "form"
         sent["content-type"] = "application/x-www-form-urlencoded" if form else "application/json"

@@ -90,7 +90,8 @@ class Limiter:
         """Give a slot back."""
         self._running -= 1
         self._background -= lane == "background"
-        self._wake()
+        if self._waiting["interactive"] or self._waiting["background"]:
+            self._wake()
 
     def learn(self, outcome: Response | TransportError, asked_to_wait: float | None) -> None:
         """Take what came of a request as a sign of how much the server bears."""

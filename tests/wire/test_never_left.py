@@ -32,8 +32,10 @@ class Server:
         self.received = 0
         self.strayed = asyncio.Event()
         self.url = ""
+        self.open: list[asyncio.StreamWriter] = []
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.append(writer)
         try:
             while head := await reader.read(1):
                 self.received += 1
@@ -56,10 +58,14 @@ class Server:
 @asynccontextmanager
 async def serving(stray: bytes = b"") -> AsyncGenerator[Server]:
     server = Server(stray)
-    async with await asyncio.start_server(server.handle, "127.0.0.1", 0) as listening:
-        server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
         yield server
-        listening.close()
+    finally:
+        listening.close()  # and nobody waits for connections that aiohttp forgot
+        for one in server.open:
+            one.close()
 
 
 class Theirs(aiohttp.ClientRequest):
@@ -131,14 +137,14 @@ async def test_an_answer_that_comes_while_a_hook_holds_the_order_back_is_not_its
             await asyncio.sleep(0.5)
 
         tracing = aiohttp.TraceConfig()
-        tracing.on_request_chunk_sent.append(until_it_strayed)  # a GET has no chunk
-        session = aiohttp.ClientSession(trace_configs=[tracing])
-        limio = Limio(server.url, auth=BearerToken("t"), session=session, attempts=1)
-        await limio.subscriptions.get("sub-1")
-        with pytest.raises(errors.NeverSent):
-            await limio.orders.submit(ORDER)
-        await limio.aclose()
-        await session.close()
+        tracing.on_request_chunk_sent.append(until_it_strayed)  # which a GET has not
+        async with (
+            aiohttp.ClientSession(trace_configs=[tracing]) as session,
+            Limio(server.url, auth=BearerToken("t"), session=session, attempts=1) as limio,
+        ):
+            await limio.subscriptions.get("sub-1")
+            with pytest.raises(errors.NeverSent):
+                await limio.orders.submit(ORDER)
     assert server.seen == ["GET"]
 
 
