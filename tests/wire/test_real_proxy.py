@@ -23,6 +23,7 @@ import pytest
 
 from limio_async import ApiKey, ClientCredentials, Limio, errors, models
 from limio_async.core.ports import Auth
+from tests.judges.need import missing
 from tests.wire.rawserver import RawServer, hang_up, http
 from tests.wire.tunnel import tls_server
 
@@ -50,12 +51,10 @@ def ca() -> Any:
     return trustme.CA()
 
 
-@pytest.fixture(scope="module", params=["proxy.py", "mitmproxy"])
+@pytest.fixture(scope="module", params=["proxy.py", *(["mitmproxy"] if shutil.which("mitmdump") else [])])
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "proxy.py":
         pytest.importorskip("proxy", reason="proxy.py is in the dev group")
-    elif shutil.which("mitmdump") is None:
-        pytest.skip("mitmdump is not on the path")
     return str(request.param)
 
 
@@ -70,7 +69,7 @@ def proxy(kind: str, ca: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def reader(kind: str, ca: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One that reads what goes through, by a CA of its own."""
     if kind == "proxy.py" and shutil.which("openssl") is None:
-        pytest.skip("proxy.py signs with openssl, which is not on the path")
+        missing("openssl is not on the path: proxy.py signs with it")
     with started(kind, tmp_path_factory.mktemp("reads"), ca, reads=True) as running:
         yield running
 
