@@ -77,7 +77,7 @@ def build_request(
             sent[param.wire.lower()] = _header(endpoint.operation, param.name, value)
     if query:
         pairs.extend(query.items())
-    payload = None if endpoint.body is None else payload_of(endpoint, body)
+    payload = payload_of(endpoint, body)
     if payload is not None:
         form = endpoint.body_format == "form"
         sent["content-type"] = "application/x-www-form-urlencoded" if form else "application/json"

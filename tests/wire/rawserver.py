@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -115,7 +116,7 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(*script: Behaviour) -> AsyncIterator[RawServer]:
+async def raw_server(*script: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     served = RawServer(*script)
     running: set[asyncio.Task[None]] = set()
 
@@ -127,10 +128,12 @@ async def raw_server(*script: Behaviour) -> AsyncIterator[RawServer]:
             await served.handle(reader, writer)
         except asyncio.CancelledError:
             writer.close()
+        if tls is not None:  # a client that is gone says no goodbye
+            writer.transport.abort()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
     served.stop = server.close
-    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    served.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield served
     finally:

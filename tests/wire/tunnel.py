@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from urllib.parse import urlsplit
 
-from tests.wire.rawserver import RawServer, http
+from tests.wire.rawserver import RawServer, http, raw_server
 
 
 class Proxy:
@@ -72,26 +72,8 @@ async def proxy_to(behind: str) -> AsyncIterator[Proxy]:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-@asynccontextmanager
-async def tls_server(context: ssl.SSLContext, body: bytes = b'{"id":"sub-1"}') -> AsyncIterator[RawServer]:
+def tls_server(
+    context: ssl.SSLContext, body: bytes = b'{"id":"sub-1"}'
+) -> AbstractAsyncContextManager[RawServer]:
     """A server that speaks TLS by *context* and answers every request with *body*."""
-    served = RawServer(http(body))
-    running: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        running.add(task)
-        with contextlib.suppress(asyncio.CancelledError):
-            await served.handle(reader, writer)
-        writer.transport.abort()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
-    served.url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield served
-    finally:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    return raw_server(http(body), tls=context)

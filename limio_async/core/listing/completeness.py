@@ -79,7 +79,11 @@ class Completeness:
             return
         self.refused = head.commit_id
         message = f"the catalog was rebuilt before page {number}: walk again from the top"
-        self._complain(SnapshotChanged(message, **where()), always=firm or restarts)
+        error = SnapshotChanged(message, **where())
+        if firm or restarts or self._options.verify == "raise":
+            raise error
+        if self._options.verify == "warn":
+            _log.warning("%s", error)
 
     def came_again(self, page: int, length: int) -> bool:
         """Return whether a page came before in this pass."""
@@ -166,9 +170,3 @@ class Completeness:
         ends(fault, logged=raises or self._options.verify != "off")
         if fault is not None and raises:
             raise fault
-
-    def _complain(self, error: ListingError, *, always: bool) -> None:
-        if self._options.verify == "raise" or always:
-            raise error
-        if self._options.verify == "warn":
-            _log.warning("%s", error)
