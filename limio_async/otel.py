@@ -104,11 +104,10 @@ class _Call(Watch):
         self._to = to
         self._call = call
         self._operation = {"limio.operation": call.operation}
-        given: _Facts = {"limio.resource": call.resource, "limio.lane": call.lane}
+        given: _Facts = {**self._operation, "limio.resource": call.resource, "limio.lane": call.lane}
         given |= {} if call.path_type is None else {"limio.path_type": call.path_type}
         given |= {} if call.page is None else {"limio.page": call.page}
-        span = to.tracer.start_span(f"limio {call.operation}", attributes={**self._operation, **given})
-        self._current = _Current(span)
+        self._current = _Current(to.tracer.start_span(f"limio {call.operation}", attributes=given))
         self._current.begins()
         self._begun = asyncio.get_running_loop().time()
         self._try: _Try | None = None

@@ -247,8 +247,7 @@ class Ladder:
                 outcome = await self._transport.send(request, timeout=sending.begins())
             except TransportError as error:
                 outcome = error
-            well = isinstance(outcome, Response) and outcome.status < 400
-            self.limiter.learn(outcome, None if well else _asked_to_wait(outcome))
+            self.limiter.learn(outcome, _asked_to_wait(outcome))
         except Unreadable as error:  # too large to be read
             sending.came_to(error)
             raise
