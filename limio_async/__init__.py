@@ -8,6 +8,7 @@ Where to look, from what uses the others to what is used:
 cli/           the command line: `limio`
 testing.py     pytest fixtures
 report/        a page about what the sync jobs keep
+drift/         what items hold that the models do not know
 sync_jobs/     a tenant in a database or in files
 client.py      `Limio`
 environment.py the settings that the environment has

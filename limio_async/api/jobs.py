@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from limio_async.api.models.jobs import Job, JobRequest
+from limio_async.api.models.jobs import CatalogJob, JobRequest
 from limio_async.core.session import CallOptions, Resource
 from limio_async.core.wire import Endpoint, JsonBody, Param
 
 __all__ = ["CREATE_JOB", "GET_JOB", "Jobs"]
 
-CREATE_JOB: Endpoint[Job] = Endpoint(
+CREATE_JOB: Endpoint[CatalogJob] = Endpoint(
     operation="createJob",
     resource="jobs",
     name="create",
     method="POST",
     path="/limio/jobs",
-    returns=Job,
+    returns=CatalogJob,
     auth=("bearer",),
     retry="once",
     body=JobRequest,
@@ -26,13 +26,13 @@ CREATE_JOB: Endpoint[Job] = Endpoint(
     errata=("Live tenants answer 200, 201 or 202.",),
 )
 
-GET_JOB: Endpoint[Job] = Endpoint(
+GET_JOB: Endpoint[CatalogJob] = Endpoint(
     operation="getJob",
     resource="jobs",
     name="get",
     method="GET",
     path="/limio/jobs/{job_id}",
-    returns=Job,
+    returns=CatalogJob,
     auth=("bearer",),
     retry="safe",
     params=(Param(name="job_id", wire="jobId", place="path", required=True, help="Id of the job."),),
@@ -46,7 +46,7 @@ GET_JOB: Endpoint[Job] = Endpoint(
 class Jobs(Resource):
     """`limio.jobs`: `create`, `get`."""
 
-    async def create(self, body: JobRequest | JsonBody, **options: Unpack[CallOptions]) -> Job:
+    async def create(self, body: JobRequest | JsonBody, **options: Unpack[CallOptions]) -> CatalogJob:
         """Queue a catalog job.
 
         `POST /limio/jobs` · never sent twice · bearer · observed
@@ -58,7 +58,7 @@ class Jobs(Resource):
         """
         return await self._session.call(CREATE_JOB, {}, body, **options)
 
-    async def get(self, job_id: str, **options: Unpack[CallOptions]) -> Job:
+    async def get(self, job_id: str, **options: Unpack[CallOptions]) -> CatalogJob:
         """Get a catalog job.
 
         `GET /limio/jobs/{job_id}` · resent whenever it may help · bearer · observed

@@ -11,7 +11,7 @@ from limio_async.cli.failures import Failure, did_you_mean, printable, tell
 from limio_async.cli.reading import target
 
 if TYPE_CHECKING:  # --help does without it
-    from limio_async.sync_jobs.drift import Finding
+    from limio_async.drift.findings import Finding
 
 __all__ = ["command"]
 
@@ -33,10 +33,10 @@ def command(url: str, models: tuple[str, ...], spec: Path | None) -> None:
     Prints a patch, to be applied at the root of a checkout (patch -p1, git apply) and followed by `make generate`;
     without a spec, a fragment of YAML. What only a person can decide is told on stderr.
     """
-    from limio_async.sync_jobs.drift import held
+    from limio_async.sync_jobs.ledger import drifted
 
     with target(url) as sink:
-        findings = [finding for _, finding in held(sink)]
+        findings = [finding for _, finding in drifted(sink)]
     for name in models:
         _check(name, {one.model for one in findings})
     chosen = [one for one in findings if not models or one.model in models]
@@ -50,7 +50,7 @@ def command(url: str, models: tuple[str, ...], spec: Path | None) -> None:
 
 def _proposed(findings: list[Finding], file: Path | None) -> str:
     try:
-        from limio_async.sync_jobs.proposal import fragment, patch, propose
+        from limio_async.drift.proposal import fragment, patch, propose
     except ModuleNotFoundError as error:
         raise Failure(f"limio drift needs {error.name}: pip install 'limio_async[report]'") from None
     if file is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from limio_async.cli.failures import Failure, printable
 
 if TYPE_CHECKING:  # --help does without what the extras bring
-    from limio_async.sync_jobs.tables import Sink
+    from limio_async.sync_jobs.sink import Sink
 
 __all__ = ["target"]
 

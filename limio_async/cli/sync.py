@@ -59,7 +59,7 @@ class _Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         from limio_async.envelope import moment
-        from limio_async.sync_jobs.watermarks import earlier
+        from limio_async.sync_jobs.times import earlier
 
         if isinstance(value, datetime):
             return value

@@ -15,12 +15,12 @@ import msgspec
 
 from limio_async.api.models import Journey
 from limio_async.core.wire import UNDECODABLE
-from limio_async.sync_jobs.drift import Finding, held
+from limio_async.drift.findings import Finding
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS, in_quarantine, report_of
+from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS, drifted, in_quarantine, report_of
 from limio_async.sync_jobs.rows import value_at
+from limio_async.sync_jobs.sink import Column, Table
 from limio_async.sync_jobs.streams import stream
-from limio_async.sync_jobs.tables import Column, Table
 
 __all__ = [
     "Figures",
@@ -159,7 +159,7 @@ def read(sink: Reads) -> Figures:
         journeys_total=journeys_total,
         quarantine=quarantine,
         quarantined=quarantined,
-        drift=sorted(held(sink), key=lambda one: (-one[1].count, one[0], one[1].path)),
+        drift=sorted(drifted(sink), key=lambda one: (-one[1].count, one[0], one[1].path)),
     )
 
 

@@ -4,18 +4,16 @@ Where to look:
 
 job.py          Job: opens target and state, starts the streams, reports
 stream_run.py   one run of one stream: list, deliver, settle
-workshop.py     what the streams of a job share: choices, client, target, state
+context.py      what the streams of a job share: choices, client, target, state
 asking.py       what a run asks a list for: whether the tenant may be asked to filter
-watermarks.py   the time a run asks from, and where the next one starts: pure
+times.py        the time a run asks from, and where the next one starts: pure
 streams.py      what can be synced, and the columns of its table
 rows.py         turns items into rows: pure
 spool.py        what was listed and is not in the target yet: the job's own state
 lock.py         one run at a time
 hydrate.py      fetches many objects whole, with a fixed pool of workers
-drift.py        what items hold that the models do not know
-proposal.py     turns drift into a change of the spec: pure
 dlt.py          the lists as a source of dlt
-tables.py       tables, rows, the Sink protocol
+sink.py         tables, rows, the Sink protocol
 ledger.py       the tables beside the streams': runs, watermarks, quarantine, drift
 events.py       reports and events
 sinks/          one target a file
@@ -24,8 +22,8 @@ sinks/          one target a file
 from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
 from limio_async.sync_jobs.job import Job
+from limio_async.sync_jobs.sink import Change, Column, Row, Sink, Table, Unseen, Written
 from limio_async.sync_jobs.streams import Stream, known_streams
-from limio_async.sync_jobs.tables import Change, Column, Row, Sink, Table, Unseen, Written
 
 __all__ = [
     "Change",

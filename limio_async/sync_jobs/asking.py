@@ -17,7 +17,7 @@ from limio_async.core.listing import Report
 from limio_async.errors import ApiError, TooManyRequests, Unauthorized, Unreadable
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.streams import Stream
-from limio_async.sync_jobs.watermarks import arguments
+from limio_async.sync_jobs.times import arguments
 
 __all__ = ["Asking", "asking", "timeless"]
 

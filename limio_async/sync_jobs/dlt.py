@@ -36,10 +36,9 @@ from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
 from limio_async.sync_jobs.rows import Item, Reader, summary_of, table_of
+from limio_async.sync_jobs.sink import Column, Kind, Table
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
-from limio_async.sync_jobs.tables import Column, Kind, Table
-from limio_async.sync_jobs.watermarks import arguments, asked_since, is_old, newest, watermark
-from limio_async.sync_jobs.workshop import now
+from limio_async.sync_jobs.times import arguments, asked_since, is_old, newest, now, watermark
 
 __all__ = ["limio"]
 

@@ -12,15 +12,16 @@ import anyio
 
 from limio_async.client import Limio
 from limio_async.errors import ConfigurationError, JobError
+from limio_async.sync_jobs.context import Choices, JobContext, main_error
 from limio_async.sync_jobs.events import JobReport, Mode, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, other_tenant, report_of, run_id
 from limio_async.sync_jobs.rows import table_of
+from limio_async.sync_jobs.sink import Sink
 from limio_async.sync_jobs.sinks import open_sink, state_file
 from limio_async.sync_jobs.spool import Spool
 from limio_async.sync_jobs.stream_run import StreamRun
 from limio_async.sync_jobs.streams import Stream, streams_for, with_parents
-from limio_async.sync_jobs.tables import Sink
-from limio_async.sync_jobs.workshop import Choices, Workshop, main_error, now
+from limio_async.sync_jobs.times import now
 
 __all__ = ["Job"]
 
@@ -89,7 +90,7 @@ class Job:
             page_size=page_size,
             most_deleted=most_deleted,
         )
-        self._shop = Workshop(limio, self._sink, self._spool, on_event)
+        self._context = JobContext(limio, self._sink, self._spool, on_event)
         self._at_once = anyio.Semaphore(streams_at_once)
         self._reports: dict[str, StreamReport] = {}
         self._runs: dict[str, Mapping[str, Any]] = {}
@@ -110,7 +111,7 @@ class Job:
 
     def stop(self) -> None:
         """Come to an end soon: finish what is being written, save, report. The next run goes on from there."""
-        self._shop.stopping.set()
+        self._context.stopping.set()
 
     async def run(self) -> JobReport:
         """Do it. What goes wrong with one stream is in its report and ends no other.
@@ -127,14 +128,14 @@ class Job:
 
     async def _run(self) -> None:
         try:
-            await self._shop.in_sink(self._open)
+            await self._context.in_sink(self._open)
             await self._run_all(one for one in self._streams if one.parent is None)
             await self._run_all(one for one in self._streams if one.parent is not None)
             for name in [one.name for one in self._streams if self._is_done_with(one)]:
-                await self._shop.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
+                await self._context.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
         finally:
             with anyio.CancelScope(shield=True):
-                await self._shop.in_sink(self._close)
+                await self._context.in_sink(self._close)
 
     def _children_of(self, stream: Stream) -> list[Stream]:
         return [one for one in self._streams if one.parent == stream.name]
@@ -157,7 +158,7 @@ class Job:
     async def _run_one(self, stream: Stream, name: str) -> None:
         async with self._at_once:
             run = StreamRun(
-                self._shop,
+                self._context,
                 stream,
                 self._choices,
                 run=name,
@@ -168,7 +169,7 @@ class Job:
                 is_parent=bool(self._children_of(stream)),
             )
             self._reports[stream.name] = run.report
-            if self._shop.stopping.is_set():
+            if self._context.stopping.is_set():
                 run.report.status = "interrupted"
                 return
             await run.run()

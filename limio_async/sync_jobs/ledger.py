@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from limio_async.drift.findings import Finding
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.tables import Column, Row, Table
+from limio_async.sync_jobs.sink import Column, Row, Table
 
 __all__ = [
     "DRIFT",
@@ -18,6 +19,8 @@ __all__ = [
     "QUARANTINED",
     "RUNS",
     "STREAMS",
+    "drift_row",
+    "drifted",
     "in_quarantine",
     "other_tenant",
     "quarantine_row",
@@ -133,3 +136,38 @@ def other_tenant(there: str, here: str) -> str:
 def run_id(run: str, stream: str) -> str:
     """The id of a row of `RUNS`."""
     return f"{run}/{stream}"
+
+
+class _Reads(Protocol):
+    def rows(self, table: Table) -> Iterator[dict[str, Any]]: ...
+
+
+def drift_row(finding: Finding, run: str, stream: str) -> Row:
+    """Return a finding as a row of `DRIFT`."""
+    spot = (finding.kind, finding.model, finding.path, finding.found)
+    held = {"id": "/".join((stream, *spot)), "run": run, "stream": stream, **msgspec.to_builtins(finding)}
+    return tuple(held[column.name] for column in DRIFT.columns)
+
+
+def drifted(sink: _Reads) -> list[tuple[str, Finding]]:
+    """Return the findings of a target with their streams, without those that a later complete walk did not find again."""
+    rows = list(sink.rows(DRIFT))
+    noted = {(row["run"], row["stream"]) for row in rows}
+    began: dict[tuple[str, str], datetime] = {}
+    walked: dict[str, datetime] = {}
+    for run in sink.rows(RUNS) if rows else ():
+        stream, started = run["stream"], run["started"]
+        if (run["run"], stream) in noted:
+            began[run["run"], stream] = started
+        if run["mode"] == "full" and run["status"] == "complete":
+            walked[stream] = max(started, walked.get(stream, started))
+    return [
+        (row["stream"], _finding(row))
+        for row in rows
+        if (row["run"], row["stream"]) not in began
+        or began[row["run"], row["stream"]] >= walked.get(row["stream"], began[row["run"], row["stream"]])
+    ]
+
+
+def _finding(row: Mapping[str, Any]) -> Finding:
+    return Finding(**{name: row[name] for name in Finding.__struct_fields__ if row[name] is not None})

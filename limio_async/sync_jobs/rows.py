@@ -14,11 +14,11 @@ from limio_async.core.codec import decoder_for
 from limio_async.core.identity import says_yes
 from limio_async.core.listing.repeats import last_id
 from limio_async.core.wire import UNDECODABLE
+from limio_async.drift.findings import Drift
 from limio_async.envelope import CHANGED, at, changed_at, moment
-from limio_async.sync_jobs.drift import Drift
 from limio_async.sync_jobs.events import Mode
+from limio_async.sync_jobs.sink import Column, Kind, Row, Table
 from limio_async.sync_jobs.streams import Spot, Stream
-from limio_async.sync_jobs.tables import Column, Kind, Row, Table
 
 __all__ = ["Item", "Reader", "Summary", "summary_of", "table_of"]
 

@@ -20,9 +20,9 @@ from limio_async.core.wire import UNDECODABLE
 from limio_async.errors import SinkError
 from limio_async.sync_jobs.lock import Lock, locked
 from limio_async.sync_jobs.rows import summary_of
-from limio_async.sync_jobs.watermarks import is_old, newest
+from limio_async.sync_jobs.times import is_old, newest
 
-__all__ = ["Added", "Spool", "SpooledPage", "Walk"]
+__all__ = ["Added", "SavedWalk", "Spool", "SpooledPage"]
 
 _VERSION = "1"
 _LONGEST_PAUSE = timedelta(days=1)
@@ -52,7 +52,7 @@ _HINTS = {
 _Known = dict[str, tuple[bytes, int, int]]
 
 
-class Walk(msgspec.Struct, kw_only=True):
+class SavedWalk(msgspec.Struct, kw_only=True):
     """How far a stream's list was walked; saved with each page."""
 
     run: str
@@ -139,7 +139,7 @@ class Spool:
 
     # --- one stream's walk
 
-    def begin(self, stream: str, bound: str, fresh: Walk) -> tuple[Walk, int, int]:
+    def begin(self, stream: str, bound: str, fresh: SavedWalk) -> tuple[SavedWalk, int, int]:
         """The walk that was left unfinished, if it is still worth going on with, else *fresh*.
 
         *bound* says with which mode and arguments. Also: how many items it has seen, the last page whose
@@ -150,7 +150,7 @@ class Spool:
                 "SELECT id, bound, walk, seen, forgotten FROM walks WHERE stream = ?", (stream,)
             ).fetchone()
             if row is not None and row[1] == bound:
-                walk = msgspec.json.decode(row[2], type=Walk)
+                walk = msgspec.json.decode(row[2], type=SavedWalk)
                 if fresh.started - walk.started < _LONGEST_PAUSE and walk.parent_run == fresh.parent_run:
                     return walk, row[3], row[4]
             if row is not None:
@@ -169,7 +169,7 @@ class Spool:
     def add(
         self,
         stream: str,
-        walk: Walk,
+        walk: SavedWalk,
         items: Sequence[bytes],
         *,
         head: Any = None,
@@ -216,12 +216,12 @@ class Spool:
             )
         return Added(size, seen)
 
-    def save(self, stream: str, walk: Walk) -> None:
+    def save(self, stream: str, walk: SavedWalk) -> None:
         """Save how far the walk is."""
         with self._transaction() as db:
             db.execute("UPDATE walks SET walk = ? WHERE stream = ?", (msgspec.json.encode(walk), stream))
 
-    def restart(self, stream: str, walk: Walk) -> None:
+    def restart(self, stream: str, walk: SavedWalk) -> None:
         """The walk begins again at the top: what it has seen until now counts only when it comes again."""
         with self._transaction() as db:
             db.execute(

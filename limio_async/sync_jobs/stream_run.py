@@ -32,7 +32,7 @@ from limio_async.errors import (
     Unauthorized,
 )
 from limio_async.sync_jobs.asking import Asking, asking, timeless
-from limio_async.sync_jobs.drift import Drift
+from limio_async.sync_jobs.context import Choices, JobContext, main_error
 from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
 from limio_async.sync_jobs.ledger import (
@@ -41,17 +41,17 @@ from limio_async.sync_jobs.ledger import (
     QUARANTINED,
     RUNS,
     STREAMS,
+    drift_row,
     in_quarantine,
     quarantine_row,
     run_row,
     stream_row,
 )
 from limio_async.sync_jobs.rows import Item, Reader, summary_of
-from limio_async.sync_jobs.spool import SpooledPage, Walk
+from limio_async.sync_jobs.sink import Change, Row, Unseen, Written
+from limio_async.sync_jobs.spool import SavedWalk, SpooledPage
 from limio_async.sync_jobs.streams import Stream
-from limio_async.sync_jobs.tables import Change, Row, Unseen, Written
-from limio_async.sync_jobs.watermarks import arguments, asked_since, watermark
-from limio_async.sync_jobs.workshop import Choices, Workshop, main_error, now
+from limio_async.sync_jobs.times import arguments, asked_since, now, watermark
 
 __all__ = ["StreamRun"]
 
@@ -77,7 +77,7 @@ class StreamRun:
 
     def __init__(
         self,
-        shop: Workshop,
+        context: JobContext,
         stream: Stream,
         choices: Choices,
         *,
@@ -88,7 +88,7 @@ class StreamRun:
         parent: StreamReport | None,
         is_parent: bool,
     ) -> None:
-        self._shop = shop
+        self._context = context
         self._stream = stream
         self._choices = choices
         self._watermark = watermark
@@ -101,12 +101,12 @@ class StreamRun:
         self._asking = Asking(args=self._args)
         # a list that broke off goes on with other objects than these: then no run goes on with their children
         is_whole = parent is not None and parent.status in {"complete", "incomplete"}
-        self._walk = Walk(run=run, started=now(), parent_run=parent.run if parent and is_whole else "")
+        self._walk = SavedWalk(run=run, started=now(), parent_run=parent.run if parent and is_whole else "")
         self.report = StreamReport(
             run=run,
             stream=stream.name,
             table_name=self._reader.table.name,
-            origin=shop.limio.origin,
+            origin=context.limio.origin,
             mode=choices.mode,
             started=self._walk.started,
         )
@@ -134,7 +134,7 @@ class StreamRun:
 
     async def _begin(self) -> None:
         """Take up the walk that was left, if the target knows it just as well."""
-        spool, name = self._shop.spool, self._stream.name
+        spool, name = self._context.spool, self._stream.name
         bound = repr(
             (
                 self._choices.mode,
@@ -144,26 +144,26 @@ class StreamRun:
                 self._stream.endpoint.path,
             )
         )
-        walk, seen, forgotten = await self._shop.in_spool(lambda: spool.begin(name, bound, self._walk))
+        walk, seen, forgotten = await self._context.in_spool(lambda: spool.begin(name, bound, self._walk))
         if walk is not self._walk:
             left = self._left(walk.run)
-            last = await self._shop.in_spool(spool.last_page)
+            last = await self._context.in_spool(spool.last_page)
             if left is None or not self._can_go_on(left, forgotten, last):
-                await self._shop.in_spool(lambda: spool.drop(name))
-                await self._shop.in_spool(lambda: spool.begin(name, bound, self._walk))
+                await self._context.in_spool(lambda: spool.drop(name))
+                await self._context.in_spool(lambda: spool.begin(name, bound, self._walk))
             else:
                 self._walk = walk
                 self.report = left
                 self.report.status, self.report.error, self.report.ended = "running", None, None
                 if not (walk.listed or walk.checkpoint or self._stream.parent):
                     # from the top: what is gone since then must not count as seen
-                    await self._shop.in_spool(lambda: spool.restart(name, walk))
+                    await self._context.in_spool(lambda: spool.restart(name, walk))
                     seen = 0
                 self.report.seen = seen
-                await self._shop.in_sink(self._load_drift)
+                await self._context.in_sink(self._load_drift)
         self._note()
-        await self._shop.in_sink(lambda: self._shop.sink.apply([Change(RUNS, [run_row(self.report)])]))
-        self._shop.tell("started", self.report)
+        await self._context.in_sink(lambda: self._context.sink.apply([Change(RUNS, [run_row(self.report)])]))
+        self._context.tell("started", self.report)
 
     def _can_go_on(self, left: StreamReport, forgotten: int, last: int) -> bool:
         if left.complete and not self._is_parent:
@@ -171,7 +171,7 @@ class StreamRun:
         return forgotten <= left.delivered <= last  # else one of them is older than the other
 
     def _load_drift(self) -> None:
-        rows = self._shop.sink.rows(DRIFT)
+        rows = self._context.sink.rows(DRIFT)
         self._reader.drift.load(
             row for row in rows if row["run"] == self.report.run and row["stream"] == self.report.stream
         )
@@ -198,7 +198,7 @@ class StreamRun:
         return None
 
     async def _end_with_job(self, asking: anyio.CancelScope) -> None:
-        await self._shop.stopping.wait()
+        await self._context.stopping.wait()
         asking.cancel()
 
     async def _list_pages(self) -> None:
@@ -227,7 +227,7 @@ class StreamRun:
 
         try:
             self._asking = await asking(
-                self._shop.limio, self._stream, self._since, chosen=self._choices.since, note=note
+                self._context.limio, self._stream, self._since, chosen=self._choices.since, note=note
             )
         finally:
             walk.network_seconds += perf_counter() - begun
@@ -236,14 +236,14 @@ class StreamRun:
     async def _restart(self, error: ListingError) -> None:
         self._walk.restarts += 1
         self._walk.checkpoint, self._walk.commit_id = None, None
-        await self._shop.in_spool(lambda: self._shop.spool.restart(self._stream.name, self._walk))
+        await self._context.in_spool(lambda: self._context.spool.restart(self._stream.name, self._walk))
         self.report.seen = 0
         self._note()
-        self._shop.tell("restarted", self.report, str(error))
+        self._context.tell("restarted", self.report, str(error))
 
     async def _walk_pages(self) -> None:
         walk = self._walk
-        listing = self._shop.limio.listing(
+        listing = self._context.limio.listing(
             self._stream.endpoint,
             self._asking.args,
             page_size=self._stream.page_size(self._choices.page_size),
@@ -251,7 +251,7 @@ class StreamRun:
         ).raw()
         requests, retries = walk.requests, walk.retries
         async with aclosing(listing.pages()) as pages:
-            while not self._shop.stopping.is_set():
+            while not self._context.stopping.is_set():
                 begun = perf_counter()
                 try:
                     page = await anext(pages, None)
@@ -291,7 +291,7 @@ class StreamRun:
         parent: str | None = None,
         since: datetime | None = None,
     ) -> None:
-        spool, name, walk = self._shop.spool, self._stream.name, self._walk
+        spool, name, walk = self._context.spool, self._stream.name, self._walk
         added = await self._in_spool(
             lambda: spool.add(
                 name,
@@ -307,7 +307,7 @@ class StreamRun:
         self.report.seen = added.seen
         self._note()
         self._more.set()
-        self._shop.tell("listed", self.report)
+        self._context.tell("listed", self.report)
 
     async def _in_spool(self, work: Callable[[], T]) -> T:
         def timed() -> T:
@@ -316,26 +316,28 @@ class StreamRun:
             self.report.spool_seconds += perf_counter() - begun
             return done
 
-        return await self._shop.in_spool(timed)
+        return await self._context.in_spool(timed)
 
     async def _save_end(self) -> None:
         self._walk.listed = True
-        await self._shop.in_spool(lambda: self._shop.spool.save(self._stream.name, self._walk))
+        await self._context.in_spool(lambda: self._context.spool.save(self._stream.name, self._walk))
         self._note()
 
     async def _has_room(self) -> None:
         """Let the target catch up, where waiting costs the list nothing: a scroll would expire."""
         if not self._species.held_by_server:
-            while self._waiting > _SPOOLED_AT_MOST and not self._shop.stopping.is_set():
+            while self._waiting > _SPOOLED_AT_MOST and not self._context.stopping.is_set():
                 self._less.clear()
                 await self._less.wait()
 
     async def _list_children(self) -> None:
         walk, parent = self._walk, self._stream.parent or ""
         changed = self._choices.mode != "full"
-        while not self._shop.stopping.is_set():
-            ids = await self._shop.in_spool(
-                lambda: self._shop.spool.objects(parent, walk.after, changed=changed, most=_PARENTS_AT_ONCE)
+        while not self._context.stopping.is_set():
+            ids = await self._context.in_spool(
+                lambda: self._context.spool.objects(
+                    parent, walk.after, changed=changed, most=_PARENTS_AT_ONCE
+                )
             )
             if not ids:
                 await self._save_end()
@@ -349,7 +351,7 @@ class StreamRun:
             await self._has_room()
 
     async def _children_of(self, parent: str) -> Page[bytes]:
-        listing = self._shop.limio.listing(self._stream.endpoint, {**self._args, "id": parent}).raw()
+        listing = self._context.limio.listing(self._stream.endpoint, {**self._args, "id": parent}).raw()
         try:
             return await listing
         finally:
@@ -379,7 +381,7 @@ class StreamRun:
             self._more.clear()  # before the spool is asked: a last page may come meanwhile
             over = self._over
             batch = await self._in_spool(
-                lambda: self._shop.spool.next_batch(
+                lambda: self._context.spool.next_batch(
                     self._stream.name, self.report.delivered, items=items, size=_BATCH_BYTES
                 )
             )
@@ -390,7 +392,7 @@ class StreamRun:
                 return
             else:
                 await self._more.wait()
-            if self._shop.stopping.is_set():
+            if self._context.stopping.is_set():
                 self._less.set()
                 return
 
@@ -409,12 +411,12 @@ class StreamRun:
         name, last = self._stream.name, batch[-1].seq
         if gone := [item.id for item, error in lost if isinstance(error, NotFound)]:
             # before the batch is written: killed after that, nobody would ask for them again
-            await self._in_spool(lambda: self._shop.spool.unsee(name, gone))
-        await self._shop.in_sink(lambda: self._write(items, lost, last))
-        await self._in_spool(lambda: self._shop.spool.forget(name, last))
+            await self._in_spool(lambda: self._context.spool.unsee(name, gone))
+        await self._context.in_sink(lambda: self._write(items, lost, last))
+        await self._in_spool(lambda: self._context.spool.forget(name, last))
         self._waiting -= sum(len(page.items) for page in batch)
         self._less.set()
-        self._shop.tell("written", self.report)
+        self._context.tell("written", self.report)
 
     async def _whole(self, summaries: Iterable[Item]) -> tuple[list[Item], list[tuple[Item, LimioError]]]:
         """The objects that these are summaries of, and those that could not be had."""
@@ -440,7 +442,7 @@ class StreamRun:
         args = {name: value for name, value in self._args.items() if name in {"service", "path_type"}}
         trace: list[Attempt] = []
         try:
-            return bytes(await self._shop.limio.request(endpoint, {**args, "id": item.id}, trace=trace))
+            return bytes(await self._context.limio.request(endpoint, {**args, "id": item.id}, trace=trace))
         finally:
             self._walk.requests += len(trace)
             self._walk.retries += max(0, len(trace) - 1)
@@ -448,7 +450,7 @@ class StreamRun:
     def _write(self, items: Iterable[Item], lost: Sequence[tuple[Item, LimioError]], last: int) -> None:
         """Write a batch and what is remembered of it, in the sink's thread."""
         begun = perf_counter()
-        at, sink, report, table = now(), self._shop.sink, self.report, self._reader.table
+        at, sink, report, table = now(), self._context.sink, self.report, self._reader.table
         rows: list[Row] = []
         bad = [quarantine_row(report, item.id, str(error), bytes(item.raw), at) for item, error in lost]
         for item in items:
@@ -472,7 +474,7 @@ class StreamRun:
             self._note()
             return [Change(RUNS, [run_row(report)])]
 
-        drift = [Drift.to_row(one, report.run, report.stream) for one in self._reader.drift.findings()]
+        drift = [drift_row(one, report.run, report.stream) for one in self._reader.drift.findings()]
         sink.apply([Change(table, rows), Change(QUARANTINE, bad), Change(DRIFT, drift)], then=remembered)
 
     # --- the end
@@ -487,7 +489,7 @@ class StreamRun:
     async def _conclude(self) -> None:
         """Say how it ended; where it is complete, mark what is gone and move the watermark."""
         report, name = self.report, self._stream.name
-        report.seen = await self._shop.in_spool(lambda: self._shop.spool.seen(name))
+        report.seen = await self._context.in_spool(lambda: self._context.spool.seen(name))
         if report.status == "running":
             report.status, report.error = self._judged()
         if report.complete:
@@ -498,7 +500,7 @@ class StreamRun:
                 items=self._walk.items,
                 latest=self._walk.newest,
             )
-            await self._shop.in_sink(self._settle)
+            await self._context.in_sink(self._settle)
         if report.complete:
             newest = self._parent.watermark if self._parent else self._walk.newest
             report.watermark = watermark(
@@ -507,12 +509,12 @@ class StreamRun:
         report.ended = now()
         changes = [Change(RUNS, [run_row(report)])]
         if report.complete:
-            changes.append(Change(STREAMS, [stream_row(report, origin=self._shop.limio.origin)]))
-        await self._shop.in_sink(lambda: self._shop.sink.apply(changes))
+            changes.append(Change(STREAMS, [stream_row(report, origin=self._context.limio.origin)]))
+        await self._context.in_sink(lambda: self._context.sink.apply(changes))
         ended = report.status in {"complete", "incomplete"} and not self._is_parent
         if ended or self._leads_nowhere:
-            await self._shop.in_spool(lambda: self._shop.spool.drop(name))
-        self._shop.tell("ended", report)
+            await self._context.in_spool(lambda: self._context.spool.drop(name))
+        self._context.tell("ended", report)
 
     def _judged(self) -> tuple[Status, str | None]:
         report = self.report
@@ -539,7 +541,7 @@ class StreamRun:
             self._mark_unseen()
         if self.report.complete:
             self._release()
-            self._shop.sink.publish(self._reader.table)
+            self._context.sink.publish(self._reader.table)
         self.report.write_seconds += perf_counter() - begun
 
     def _mark_unseen(self) -> None:
@@ -550,8 +552,8 @@ class StreamRun:
             so_far = msgspec.structs.replace(report, status="running")  # nothing is published yet
             return [Change(RUNS, [run_row(so_far)])]
 
-        seen = self._shop.spool.seen_ids(report.stream)
-        found = self._shop.sink.mark_unseen(
+        seen = self._context.spool.seen_ids(report.stream)
+        found = self._context.sink.mark_unseen(
             self._reader.table, seen, deleted_at=now(), most=most, then=remembered
         )
         if found.unseen > found.deleted and most is not None:
@@ -563,14 +565,14 @@ class StreamRun:
 
     def _release(self) -> None:
         """Take out of quarantine what earlier runs put there and this one has found well, or gone."""
-        name, sink = self.report.stream, self._shop.sink
+        name, sink = self.report.stream, self._context.sink
         old = {
             row["item_id"]: row["id"]
             for row in in_quarantine(sink.rows(QUARANTINED))
             if row["stream"] == name and row["run"] != self.report.run
         }
         if old and self._choices.mode != "full":  # which has looked at every item there is
-            found = self._shop.spool.seen_ids(name, changed=True)
+            found = self._context.spool.seen_ids(name, changed=True)
             old = {one: old[one] for one in found if one in old}
         if old:
             released = {*old.values()}

@@ -14,7 +14,7 @@ from limio_async.api.models import Journey
 from limio_async.core.wire import Endpoint, ListEndpoint, Paging, Scheme
 from limio_async.envelope import places
 from limio_async.errors import ConfigurationError, MissingCredentials
-from limio_async.sync_jobs.tables import Kind
+from limio_async.sync_jobs.sink import Kind
 
 __all__ = ["Spot", "Stream", "known_streams", "stream", "streams_for", "with_parents"]
 

@@ -126,7 +126,7 @@ def test_a_file_that_is_no_spec_is_refused(limio: Run, url: str, tmp_path: Path)
     [
         (("report", "--html", "limio.html"), "report.page", "jinja2"),
         (("report", "--html", "limio.html"), "report.charts", "vl_convert"),
-        (("drift",), "sync_jobs.proposal", "yaml"),
+        (("drift",), "drift.proposal", "yaml"),
     ],
 )
 def test_a_library_that_is_missing_is_named_with_its_extra(

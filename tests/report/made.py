@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from limio_async.sync_jobs.drift import Drift, Finding
+from limio_async.drift.findings import Finding
 from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.ledger import (
     DRIFT,
@@ -17,14 +17,15 @@ from limio_async.sync_jobs.ledger import (
     QUARANTINE,
     RUNS,
     STREAMS,
+    drift_row,
     quarantine_row,
     run_row,
     stream_row,
 )
 from limio_async.sync_jobs.rows import table_of
+from limio_async.sync_jobs.sink import Change, Sink, Table
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.streams import stream
-from limio_async.sync_jobs.tables import Change, Sink, Table
 
 NOW = datetime(2026, 3, 20, 12, 0, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=\"document.title='broken into'\">"
@@ -166,7 +167,7 @@ def ledger() -> dict[str, list[tuple[Any, ...]]]:
         RUNS.name: [run_row(one) for one in reports()],
         STREAMS.name: [stream_row(one, origin="https://acme.prod.limio.com") for one in last],
         QUARANTINE.name: bad,
-        DRIFT.name: [Drift.to_row(one, "run-13", "offers") for one in findings()],
+        DRIFT.name: [drift_row(one, "run-13", "offers") for one in findings()],
     }
 
 

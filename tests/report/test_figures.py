@@ -9,10 +9,9 @@ from typing import Any
 import msgspec
 
 from limio_async.report.figures import read
-from limio_async.sync_jobs.drift import Drift
 from limio_async.sync_jobs.events import Mode, Status, StreamReport
-from limio_async.sync_jobs.ledger import DRIFT, RUNS, run_row
-from limio_async.sync_jobs.tables import Table
+from limio_async.sync_jobs.ledger import DRIFT, RUNS, drift_row, run_row
+from limio_async.sync_jobs.sink import Table
 
 from . import made
 
@@ -130,7 +129,7 @@ def test_drift_that_a_later_complete_walk_did_not_find_is_gone() -> None:
         ]  # fmt: skip
         tables = {
             RUNS.name: [dict(zip([one.name for one in RUNS.columns], run_row(one), strict=True)) for one in reports],
-            DRIFT.name: [dict(zip([one.name for one in DRIFT.columns], Drift.to_row(made.findings()[0], run, "offers"), strict=True))],
+            DRIFT.name: [dict(zip([one.name for one in DRIFT.columns], drift_row(made.findings()[0], run, "offers"), strict=True))],
         }  # fmt: skip
         return [finding.count for _, finding in read(made.Memory(tables)).drift]
 

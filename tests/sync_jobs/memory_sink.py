@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from limio_async.errors import SinkError
-from limio_async.sync_jobs.tables import Change, Row, Table, Unseen, Written
+from limio_async.sync_jobs.sink import Change, Row, Table, Unseen, Written
 
 
 class MemorySink:

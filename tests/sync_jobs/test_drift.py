@@ -19,11 +19,11 @@ from msgspec import inspect
 from limio_async import ApiKey, ClientCredentials, Limio
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey, Offer, Subscription
+from limio_async.drift.findings import Drift, Finding
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.errors import JobError
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.drift import Drift, Finding
-from limio_async.sync_jobs.ledger import DRIFT
+from limio_async.sync_jobs.ledger import DRIFT, drift_row
 
 from .conftest import RunJob
 from .memory_sink import MemorySink
@@ -174,7 +174,7 @@ def test_a_run_that_is_resumed_counts_like_one_that_is_not(items: list[dict[str,
         whole.see(item)
     for item in items[:at]:
         first.see(item)
-    rows = [Drift.to_row(one, "run-1", "offers") for one in first.findings()]
+    rows = [drift_row(one, "run-1", "offers") for one in first.findings()]
     second.load(dict(zip([one.name for one in DRIFT.columns], row, strict=True)) for row in rows)
     for item in items[at:]:
         second.see(item)
@@ -316,9 +316,7 @@ def test_one_is_told_as_one(value: Any, looks: str) -> None:
 
 def test_a_row_holds_the_whole_finding() -> None:
     finding = Finding(model="Offer", path="$.new", kind="field", found="string", count=3, example="a date")
-    row = dict(
-        zip([one.name for one in DRIFT.columns], Drift.to_row(finding, "run-1", "offers"), strict=True)
-    )
+    row = dict(zip([one.name for one in DRIFT.columns], drift_row(finding, "run-1", "offers"), strict=True))
     assert row.pop("id") == "offers/field/Offer/$.new/string"
     assert row == {"run": "run-1", "stream": "offers", **msgspec.to_builtins(finding)}
 

@@ -22,8 +22,9 @@ from limio_async import ApiKey, Limio, errors, models
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, JobReport, StreamReport, SyncEvent
+from limio_async.sync_jobs.context import JobContext
 from limio_async.sync_jobs.ledger import DRIFT, QUARANTINE, QUARANTINED, RUNS, STREAMS, in_quarantine
-from limio_async.sync_jobs.workshop import Workshop, now
+from limio_async.sync_jobs.times import now
 from tests.flows.conftest import BOTH, all_credentials
 from tests.sync_jobs.conftest import RunJob, names_in, only
 from tests.sync_jobs.memory_sink import MemorySink
@@ -138,7 +139,7 @@ async def test_up_to_a_fifth_is_deleted_and_more_only_where_it_is_allowed(
 @pytest.mark.parametrize("place", ["in_sink", "in_spool"])
 async def test_nobody_who_comes_as_one_leaves_is_let_in_beside_the_next(place: str) -> None:
     nothing: Any = None
-    turn = getattr(Workshop(nothing, nothing, nothing, None), place)
+    turn = getattr(JobContext(nothing, nothing, nothing, None), place)
     loop = asyncio.get_running_loop()
     inside = 0
     seen: list[int] = []

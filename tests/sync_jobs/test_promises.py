@@ -23,11 +23,11 @@ from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS
 from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of, value_at
+from limio_async.sync_jobs.sink import Column, Kind, Table
 from limio_async.sync_jobs.sinks import open_sink
-from limio_async.sync_jobs.spool import Spool, Walk
+from limio_async.sync_jobs.spool import SavedWalk, Spool
 from limio_async.sync_jobs.streams import Spot, stream
-from limio_async.sync_jobs.tables import Column, Kind, Table
-from limio_async.sync_jobs.watermarks import is_old, newest, watermark
+from limio_async.sync_jobs.times import is_old, newest, watermark
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
@@ -129,7 +129,7 @@ def test_two_runs_refuse_each_other_whatever_state_and_name_they_use(tmp_path: P
 def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "state")
     spool.open(target="a target", origin="a tenant")
-    walk = Walk(run="run", started=datetime.now(UTC))
+    walk = SavedWalk(run="run", started=datetime.now(UTC))
     spool.begin("offers", "", walk)
     items = [b'{"id":"%d"}' % number for number in range(50_000)]
     io_error = r"disk I/O error \(is the disk full, or a limit on the size of files reached\? Nothing is lost, run again\)"
@@ -146,7 +146,7 @@ def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_page_that_cannot_be_spooled_leaves_nothing_and_the_next_one_can(tmp_path: Path) -> None:
-    spool, walk = Spool(tmp_path / "state"), Walk(run="run", started=datetime.now(UTC))
+    spool, walk = Spool(tmp_path / "state"), SavedWalk(run="run", started=datetime.now(UTC))
     spool.open(target="a target", origin="a tenant")
     spool.begin("offers", "", walk)
     with pytest.raises(TypeError):
@@ -451,7 +451,7 @@ async def test_a_list_that_was_walked_to_its_end_is_not_asked_for_again(
 ) -> None:
     table, save, at_end = name.replace(".", "_"), Spool.save, threading.Event()
 
-    def saved(spool: Spool, stream: str, walk: Walk) -> None:
+    def saved(spool: Spool, stream: str, walk: SavedWalk) -> None:
         save(spool, stream, walk)
         if stream == name and walk.listed:
             at_end.set()
@@ -721,8 +721,8 @@ def test_a_walk_is_gone_on_with_for_a_day_by_a_run_like_it(
     started = datetime(2026, 1, 1, tzinfo=UTC)
     spool = Spool(tmp_path / "state")
     spool.open(target="t", origin="o")
-    spool.begin("events", "full", Walk(run="r1", started=started, parent_run="p1"))
-    fresh = Walk(run="r2", started=started + later, parent_run=parent_run)
+    spool.begin("events", "full", SavedWalk(run="r1", started=started, parent_run="p1"))
+    fresh = SavedWalk(run="r2", started=started + later, parent_run=parent_run)
     walk, _, _ = spool.begin("events", bound, fresh)
     spool.close()
     assert walk.run == ("r1" if goes_on else "r2")
@@ -738,7 +738,7 @@ def test_a_state_of_another_target_tenant_or_release_is_not_gone_on_with(
         given = {"target": "t", "origin": "o", "release": "1"} | belongs
         monkeypatch.setattr("limio_async.sync_jobs.spool._VERSION", given.pop("release"))
         spool.open(**given)
-        walk, _, _ = spool.begin("offers", "full", Walk(run=run, started=began))
+        walk, _, _ = spool.begin("offers", "full", SavedWalk(run=run, started=began))
         spool.close()
     assert walk.run == ("r2" if other else "r1")
 
@@ -758,7 +758,7 @@ def test_a_state_of_another_target_tenant_or_release_is_not_gone_on_with(
 def test_a_batch_holds_so_many_items_and_bytes_and_at_least_a_page(
     tmp_path: Path, items: int, size: int, pages: int
 ) -> None:
-    spool, walk = Spool(tmp_path / "state"), Walk(run="r1", started=datetime.now(UTC))
+    spool, walk = Spool(tmp_path / "state"), SavedWalk(run="r1", started=datetime.now(UTC))
     spool.open(target="t", origin="o")
     for name in ("offers", "products"):
         spool.begin(name, "full", walk)

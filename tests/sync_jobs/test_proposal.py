@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from limio_async.sync_jobs.drift import Finding, Kind
-from limio_async.sync_jobs.proposal import SPEC, fragment, patch, propose
+from limio_async.drift.findings import Finding, Kind
+from limio_async.drift.proposal import SPEC, fragment, patch, propose
 
 ROOT = Path(__file__).parents[2]
 

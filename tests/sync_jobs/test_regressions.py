@@ -14,8 +14,9 @@ from limio_async import Limio
 from limio_async.emulator import World
 from limio_async.errors import JobError, LimioError, NeverSent
 from limio_async.sync_jobs import Job, StreamReport, SyncEvent
+from limio_async.sync_jobs.context import main_error
 from limio_async.sync_jobs.ledger import QUARANTINE, QUARANTINED, RUNS, report_of
-from limio_async.sync_jobs.workshop import main_error, now
+from limio_async.sync_jobs.times import now
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
 

@@ -25,9 +25,9 @@ from limio_async.sync_jobs import Job, StreamReport, SyncEvent
 from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, in_quarantine
 from limio_async.sync_jobs.rows import table_of
+from limio_async.sync_jobs.sink import Sink
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.streams import stream
-from limio_async.sync_jobs.tables import Sink
 from tests.conftest import ScriptedTransport
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import only

@@ -27,11 +27,12 @@ from limio_async.core.limiter import Limiter
 from limio_async.core.listing import checkpoint, head, page_size, reader, repeats, trail
 from limio_async.core.listing.options import Options
 from limio_async.core.session import Session
+from limio_async.drift import findings
 from limio_async.emulator import World, received
 from limio_async.emulator.areas import catalog
 from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
-from limio_async.sync_jobs import Job, drift, hydrated, job, spool, stream_run
+from limio_async.sync_jobs import Job, hydrated, job, spool, stream_run
 from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.sinks import parquet, postgres, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
@@ -207,9 +208,9 @@ TABLE = [
     told(
         REPORT,
         "So is what exceeds {} names in an object, {} values of a field, or {:,} findings of a stream.",
-        drift._MOST_NAMES,
-        drift._MOST_VALUES,
-        drift._MOST_FINDINGS,
+        findings._MOST_NAMES,
+        findings._MOST_VALUES,
+        findings._MOST_FINDINGS,
     ),
     # an emulator
     told(README, "keeps a whole emulated tenant, {:,} offers and all", default(World, "offers")),

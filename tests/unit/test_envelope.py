@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from limio_async.envelope import CHANGED, TAGS, at, changed_at, last_change, moment, places, tags_of, told
 from limio_async.sync_jobs.rows import Item, Reader, summary_of
+from limio_async.sync_jobs.sink import Kind
 from limio_async.sync_jobs.streams import known_streams, stream
-from limio_async.sync_jobs.tables import Kind
 
 OLD, NEW = "2024-01-15T13:56:18.000Z", "2026-03-01T08:00:00+02:00"
 AT_OLD, AT_NEW = datetime(2024, 1, 15, 13, 56, 18, tzinfo=UTC), datetime(2026, 3, 1, 6, tzinfo=UTC)

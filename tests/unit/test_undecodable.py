@@ -35,7 +35,7 @@ from limio_async.emulator.messages import Refused
 from limio_async.report.figures import _filled
 from limio_async.sync_jobs.rows import Item, Reader, summary_of
 from limio_async.sync_jobs.sinks.values import halved_pair
-from limio_async.sync_jobs.spool import Spool, Walk
+from limio_async.sync_jobs.spool import SavedWalk, Spool
 from limio_async.sync_jobs.streams import stream
 from tests.conftest import ScriptedTransport
 
@@ -164,7 +164,7 @@ def test_the_state_of_an_emulator(tmp_path: Path, body: bytes) -> None:
 def test_the_state_of_a_job(tmp_path: Path, body: bytes) -> None:
     spool = Spool(tmp_path / "state")
     spool.open(target="t", origin="o")
-    fresh = Walk(run="r", started=datetime.now(UTC))
+    fresh = SavedWalk(run="r", started=datetime.now(UTC))
     spool.begin("offers", "full", fresh)
     with sqlite3.connect(tmp_path / "state") as db:
         db.execute("UPDATE walks SET walk = ?", (body,))

@@ -4,7 +4,7 @@ builds.py         BuildRequest, BuildResponse, ComponentBuild, ...
 catalog.py        CatalogRecord, AddOn, Asset, ...
 checkout.py       AbandonedBasket, AbandonedBasketCustomer, AbandonedBasketItem, ...
 identities.py     ExternalIdentityRequest, IdToken, Identity, ...
-jobs.py           Job, JobRequest
+jobs.py           CatalogJob, JobRequest
 journeys.py       Journey, JourneyAction, JourneyActionValue, ...
 oauth.py          OAuthTokenRequest, OAuthTokenResponse
 objects.py        AddRelationshipRequest, AddressData, Authority, ...
@@ -97,7 +97,7 @@ if TYPE_CHECKING:
         TransferOwnershipRequest,
         TransferOwnershipResponse,
     )
-    from limio_async.api.models.jobs import Job, JobRequest
+    from limio_async.api.models.jobs import CatalogJob, JobRequest
     from limio_async.api.models.journeys import (
         Journey,
         JourneyAction,
@@ -242,6 +242,7 @@ __all__ = [
     "CatalogHits",
     "CatalogHitsTotal",
     "CatalogItem",
+    "CatalogJob",
     "CatalogQueryMore",
     "CatalogRecord",
     "CatalogWorkingCopy",
@@ -273,7 +274,6 @@ __all__ = [
     "InitiateCheckoutResponse",
     "Invoice",
     "InvoiceItem",
-    "Job",
     "JobRequest",
     "Journey",
     "JourneyAction",
@@ -445,7 +445,7 @@ _HOMES = {
     "Identity": "identities",
     "TransferOwnershipRequest": "identities",
     "TransferOwnershipResponse": "identities",
-    "Job": "jobs",
+    "CatalogJob": "jobs",
     "JobRequest": "jobs",
     "Journey": "journeys",
     "JourneyAction": "journeys",

@@ -6,10 +6,10 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-__all__ = ["Job", "JobRequest"]
+__all__ = ["CatalogJob", "JobRequest"]
 
 
-class Job(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CatalogJob(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A queued catalog job."""
 
     id: str | int | None = None

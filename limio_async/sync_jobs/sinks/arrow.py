@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet as pyarrow_parquet  # pyright: ignore[reportMissingTypeStubs]
 
-from limio_async.sync_jobs.tables import Kind, Table
+from limio_async.sync_jobs.sink import Kind, Table
 
 __all__ = ["arrow_table", "parquet_writer"]
 

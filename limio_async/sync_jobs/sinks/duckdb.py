@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import duckdb
 
 from limio_async.errors import JobError, SinkError, TargetBusy
+from limio_async.sync_jobs.sink import Column, Kind, Row, Table
 from limio_async.sync_jobs.sinks.arrow import arrow_table
 from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted
 from limio_async.sync_jobs.sinks.values import halved_pair
-from limio_async.sync_jobs.tables import Column, Kind, Row, Table
 
 __all__ = ["DuckdbSink"]
 

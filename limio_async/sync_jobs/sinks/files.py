@@ -14,9 +14,9 @@ from typing import IO, Any, BinaryIO, Literal, cast
 
 from limio_async._durable import replacing
 from limio_async.errors import ConfigurationError, JobError, SinkError
+from limio_async.sync_jobs.sink import Column, Table
 from limio_async.sync_jobs.sinks.sql import quoted
 from limio_async.sync_jobs.sinks.sqlite import SqliteSink
-from limio_async.sync_jobs.tables import Column, Table
 
 __all__ = ["Compression", "CsvSink", "FileSink", "NdjsonSink"]
 

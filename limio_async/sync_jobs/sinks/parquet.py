@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
 
+from limio_async.sync_jobs.sink import Kind, Table
 from limio_async.sync_jobs.sinks.arrow import arrow_table, parquet_writer
 from limio_async.sync_jobs.sinks.files import FileSink
 from limio_async.sync_jobs.sinks.sql import quoted
-from limio_async.sync_jobs.tables import Kind, Table
 
 __all__ = ["ParquetSink"]
 

@@ -15,9 +15,9 @@ import psycopg
 from psycopg import conninfo, pq
 
 from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
+from limio_async.sync_jobs.sink import Column, Kind, Row, Table
 from limio_async.sync_jobs.sinks.sql import META, Shape, SqlSink, quoted, upsert
 from limio_async.sync_jobs.sinks.values import halved_pair
-from limio_async.sync_jobs.tables import Column, Kind, Row, Table
 
 __all__ = ["PostgresSink"]
 

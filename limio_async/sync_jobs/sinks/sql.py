@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from limio_async.errors import JobError, SinkError
+from limio_async.sync_jobs.sink import Change, Column, Kind, Row, Table, Unseen, Written
 from limio_async.sync_jobs.sinks.values import by_column, refusal, stored_keys
-from limio_async.sync_jobs.tables import Change, Column, Kind, Row, Table, Unseen, Written
 
 __all__ = ["META", "Shape", "SqlSink", "quoted", "upsert"]
 

@@ -14,8 +14,8 @@ import msgspec
 
 from limio_async.errors import JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.lock import Lock, locked
+from limio_async.sync_jobs.sink import Column, Kind, Table
 from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
-from limio_async.sync_jobs.tables import Column, Kind, Table
 
 __all__ = ["SqliteSink"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
 from limio_async.errors import ConfigurationError
-from limio_async.sync_jobs.tables import Sink
+from limio_async.sync_jobs.sink import Sink
 
 if TYPE_CHECKING:
     from limio_async.sync_jobs.sinks.files import Compression

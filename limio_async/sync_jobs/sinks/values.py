@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from limio_async.core.wire import UNDECODABLE
-from limio_async.sync_jobs.tables import Change, Kind, Row, Table
+from limio_async.sync_jobs.sink import Change, Kind, Row, Table
 
 __all__ = ["by_column", "halved_pair", "refusal", "stored_keys"]
 

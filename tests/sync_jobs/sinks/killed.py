@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from limio_async.sync_jobs.tables import Change
+from limio_async.sync_jobs.sink import Change
 from tests.sync_jobs.sinks.targets import OFFERS, offer, opened
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from limio_async.sync_jobs.tables import Row, Table, Unseen, Written
+from limio_async.sync_jobs.sink import Row, Table, Unseen, Written
 
 
 class Model:

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import psycopg
 
+from limio_async.sync_jobs.sink import Change, Column, Row, Table, Written
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.sinks.sql import SqlSink
-from limio_async.sync_jobs.tables import Change, Column, Row, Table, Written
 from tests.judges.need import missing
 
 POSTGRES = os.environ.get("LIMIO_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")

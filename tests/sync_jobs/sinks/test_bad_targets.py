@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from limio_async.errors import SinkError, TargetBusy
+from limio_async.sync_jobs.sink import Written
 from limio_async.sync_jobs.sinks import open_sink, sqlite
 from limio_async.sync_jobs.sinks.sql import SqlSink
-from limio_async.sync_jobs.tables import Written
 from tests.sync_jobs.sinks.conftest import FILES
 from tests.sync_jobs.sinks.targets import LATER, OFFERS, held, offer, opened, small_disk, write
 

@@ -17,9 +17,9 @@ import zstandard
 
 from limio_async.errors import ConfigurationError, SinkError
 from limio_async.sync_jobs.ledger import LEDGER
+from limio_async.sync_jobs.sink import Column, Table
 from limio_async.sync_jobs.sinks import parquet
 from limio_async.sync_jobs.sinks.sql import SqlSink
-from limio_async.sync_jobs.tables import Column, Table
 from tests.disk import Disk, kept
 from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, held, offer, opened, write
 

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from limio_async.errors import SinkError, TargetBusy
+from limio_async.sync_jobs.sink import Change, Written
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.sinks import postgres as sinks_postgres
 from limio_async.sync_jobs.sinks.postgres import PostgresSink
-from limio_async.sync_jobs.tables import Change, Written
 from tests.sync_jobs.sinks.targets import LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
 
 

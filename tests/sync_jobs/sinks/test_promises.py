@@ -13,9 +13,9 @@ import msgspec
 import psycopg
 import pytest
 
+from limio_async.drift.findings import Finding
 from limio_async.errors import JobError, SinkError
 from limio_async.sync_jobs import StreamReport
-from limio_async.sync_jobs.drift import Drift, Finding
 from limio_async.sync_jobs.ledger import (
     DRIFT,
     LEDGER,
@@ -23,13 +23,14 @@ from limio_async.sync_jobs.ledger import (
     QUARANTINED,
     RUNS,
     STREAMS,
+    drift_row,
     report_of,
     run_row,
     stream_row,
 )
+from limio_async.sync_jobs.sink import Change, Column, Row, Table, Unseen, Written
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.sinks.values import halved_pair
-from limio_async.sync_jobs.tables import Change, Column, Row, Table, Unseen, Written
 from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
 
 
@@ -215,7 +216,7 @@ def test_what_is_remembered_of_runs_comes_back_as_it_was(url: str) -> None:
     remembered = [
         Change(RUNS, [run_row(told)]),
         Change(STREAMS, [stream_row(told, origin="https://limio.test")]),
-        Change(DRIFT, [Drift.to_row(finding, "run", "offers")]),
+        Change(DRIFT, [drift_row(finding, "run", "offers")]),
     ]
     with opened(url, *LEDGER) as sink:
         sink.apply(remembered)

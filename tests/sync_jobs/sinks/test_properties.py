@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from limio_async.sync_jobs.tables import Change, Row, Table
+from limio_async.sync_jobs.sink import Change, Row, Table
 from tests.sync_jobs.sinks.model import Model
 from tests.sync_jobs.sinks.targets import AT, LATER, OFFERS, held, offer, opened
 

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 from msgspec import inspect
 
-from limio_async.sync_jobs.ledger import DRIFT, RUNS
-from limio_async.sync_jobs.tables import Row, Table
-
-__all__ = ["Drift", "Finding", "Kind", "held"]
+__all__ = ["Drift", "Finding", "Kind"]
 
 _MOST_NAMES = 100
 _MOST_VALUES = 50
@@ -108,15 +104,8 @@ class Drift:
         return self._counts.findings()
 
     def load(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Go on from rows of `DRIFT`, before anything is seen."""
+        """Resume from rows of findings, before anything is seen."""
         self._counts.load(rows)
-
-    @staticmethod
-    def to_row(finding: Finding, run: str, stream: str) -> Row:
-        """The finding as a row of `DRIFT`."""
-        spot = (finding.kind, finding.model, finding.path, finding.found)
-        held = {"id": "/".join((stream, *spot)), "run": run, "stream": stream, **msgspec.to_builtins(finding)}
-        return tuple(held[column.name] for column in DRIFT.columns)
 
 
 class _Counts:
@@ -170,37 +159,6 @@ class _Counts:
         _, path, kind, _ = key
         self._distinct[kind, path.rpartition(".")[0] if kind == "field" else path] += 1
         return count
-
-
-# --- what a target holds
-
-
-class _Reads(Protocol):
-    def rows(self, table: Table) -> Iterator[dict[str, Any]]: ...
-
-
-def held(sink: _Reads) -> list[tuple[str, Finding]]:
-    """The findings of a target, with their streams; without those that a later complete walk did not find again."""
-    rows = list(sink.rows(DRIFT))
-    noted = {(row["run"], row["stream"]) for row in rows}
-    began: dict[tuple[str, str], datetime] = {}
-    walked: dict[str, datetime] = {}
-    for run in sink.rows(RUNS) if rows else ():
-        stream, started = run["stream"], run["started"]
-        if (run["run"], stream) in noted:
-            began[run["run"], stream] = started
-        if run["mode"] == "full" and run["status"] == "complete":
-            walked[stream] = max(started, walked.get(stream, started))
-    return [
-        (row["stream"], _finding(row))
-        for row in rows
-        if (row["run"], row["stream"]) not in began
-        or began[row["run"], row["stream"]] >= walked.get(row["stream"], began[row["run"], row["stream"]])
-    ]
-
-
-def _finding(row: Mapping[str, Any]) -> Finding:
-    return Finding(**{name: row[name] for name in Finding.__struct_fields__ if row[name] is not None})
 
 
 # --- what sees a value of a type

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from limio_async.sync_jobs.drift import Finding, Kind
+from limio_async.drift.findings import Finding, Kind
 
 __all__ = ["SPEC", "Proposal", "fragment", "patch", "propose"]
 

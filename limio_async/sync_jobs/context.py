@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal, TypeVar, cast
 
 import anyio
@@ -13,10 +13,11 @@ import msgspec
 from limio_async.client import Limio
 from limio_async.errors import JobError, LimioError
 from limio_async.sync_jobs.events import Mode, StreamReport, SyncEvent
+from limio_async.sync_jobs.sink import Sink
 from limio_async.sync_jobs.spool import Spool
-from limio_async.sync_jobs.tables import Sink
+from limio_async.sync_jobs.times import now
 
-__all__ = ["Choices", "Workshop", "main_error", "now"]
+__all__ = ["Choices", "JobContext", "main_error"]
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     most_deleted: float | None
 
 
-class Workshop:
+class JobContext:
     """What the streams of a job share: client, target and spool, of which each is used by one thread at a time."""
 
     def __init__(
@@ -69,11 +70,6 @@ class Workshop:
         """Let the caller know."""
         if self._tell is not None:
             self._tell(SyncEvent(kind=kind, at=now(), report=report, message=message))
-
-
-def now() -> datetime:
-    """This moment, in UTC."""
-    return datetime.now(UTC)
 
 
 def main_error(group: ExceptionGroup[Exception]) -> Exception:

@@ -9,9 +9,14 @@ from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.rows import Summary
 from limio_async.sync_jobs.streams import Stream
 
-__all__ = ["arguments", "asked_since", "earlier", "is_old", "newest", "watermark"]
+__all__ = ["arguments", "asked_since", "earlier", "is_old", "newest", "now", "watermark"]
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def now() -> datetime:
+    """Return this moment, in UTC."""
+    return datetime.now(UTC)
 
 
 def asked_since(
