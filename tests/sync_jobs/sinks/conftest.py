@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres_cluster import Cluster, own_cluster
 from tests.sync_jobs.sinks.targets import schema_of_postgres
 
 FILES = {
@@ -40,3 +41,17 @@ def postgres() -> Iterator[str]:
     """The URL of a schema that is not there yet."""
     with schema_of_postgres(f"limio_test_{secrets.token_hex(6)}") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def _cluster() -> Iterator[Cluster]:
+    with own_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(_cluster: Cluster) -> Cluster:
+    """A server of the tests' own, which they may stop; it runs when a test begins."""
+    if not _cluster.runs:
+        _cluster.start()
+    return _cluster
