@@ -24,7 +24,8 @@ LimioError
 │   └── IncompleteListing not as many items as promised, a page twice, or one that cannot be asked for again
 ├── JobError              a sync job cannot begin or go on; what it has saved stays saved
 │   ├── SinkError         the target (a database, a directory) cannot be used
-│   └── TargetBusy        another run writes to the target
+│   │   └── TargetAway    it does not answer: wait, then do the same again
+│   └── TargetBusy        another run or program holds what is needed: wait, or stop it
 ├── ForeignCheckpoint     the checkpoint belongs to another listing, or cannot be resumed
 ├── InvalidArgument       raised before anything is sent: a value cannot be put on the wire
 ├── MissingCredentials    raised before anything is sent: the operation takes X, the client has Y
@@ -65,6 +66,7 @@ __all__ = [
     "ServerError",
     "SinkError",
     "SnapshotChanged",
+    "TargetAway",
     "TargetBusy",
     "TooManyRequests",
     "TransportError",
@@ -96,6 +98,7 @@ _UNTOUCHED = _fates(safe=_LATER, scroll=_LATER, idempotent=_LATER, once=_LATER)
 _THROTTLED = _fates(safe=_LATER, scroll=_LATER, idempotent=_LATER, once=_OPEN)
 _UNCLEAR = _fates(safe=_LATER, scroll=_OPEN, idempotent=_REPEAT, once=_OPEN)
 _ANSWERED = _fates(safe=_NO, scroll=_OPEN, idempotent=_OPEN, once=_OPEN)
+_DOUBTFUL = _fates(safe=_REPEAT, scroll=_REPEAT, idempotent=_REPEAT, once=_REPEAT)
 _IN_DOUBT = _fates(safe=_OPEN, scroll=_OPEN, idempotent=_OPEN, once=_OPEN)
 
 
@@ -368,10 +371,24 @@ class SinkError(JobError):
     """The target of a sync job cannot be used: the message says why and what to do."""
 
 
+class TargetAway(SinkError):
+    """The target does not answer: it restarts, or the connection was lost. Do the same again later.
+
+    A transaction whose end was under way may have been committed; doing it twice changes nothing.
+    """
+
+    fates = _DOUBTFUL
+
+
 class TargetBusy(JobError):
-    """Another run writes to the same target."""
+    """Another run or another program holds what is needed; nothing was changed."""
 
     fates = _UNTOUCHED
+
+    def __init__(self, message: str, *, operation: str = "", final: bool = False) -> None:
+        super().__init__(message, operation=operation)
+        self.final = final
+        """Whether waiting does not help this run: another one has taken its place."""
 
 
 class ForeignCheckpoint(LimioError):

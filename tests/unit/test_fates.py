@@ -45,6 +45,7 @@ EXPECTED: dict[str, tuple[tuple[str, bool], ...]] = {
     "ServerError": (LATER, OPEN, REPEAT, OPEN),
     "SinkError": (NO, NO, NO, NO),
     "SnapshotChanged": (LATER, LATER, LATER, LATER),
+    "TargetAway": (REPEAT, REPEAT, REPEAT, REPEAT),
     "TargetBusy": (LATER, LATER, LATER, LATER),
     "TooManyRequests": (LATER, LATER, LATER, OPEN),
     "TransportError": (LATER, OPEN, REPEAT, OPEN),
