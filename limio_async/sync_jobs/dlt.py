@@ -29,13 +29,14 @@ from dlt.extract import DltResource, DltSource
 
 from limio_async.client import Limio
 from limio_async.core.listing.page import Page
+from limio_async.core.listing.repeats import id_in
 from limio_async.envelope import moment
 from limio_async.errors import JobError, NotFound
 from limio_async.sync_jobs.asking import Asking, asking, timeless
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
-from limio_async.sync_jobs.rows import Item, Reader, summary_of, table_of
+from limio_async.sync_jobs.rows import Item, Reader, child_key, summary_of, table_of
 from limio_async.sync_jobs.sink import Column, Kind, Table
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
 from limio_async.sync_jobs.times import arguments, asked_since, is_old, newest, now, watermark
@@ -262,13 +263,15 @@ class _Walk:
             async for result in results:
                 if result.full is not None:
                     of = result.summary
-                    children += [Item(raw, f"{of}/{summary_of(raw).id}", {}, of) for raw in result.full.items]
+                    children += [
+                        Item(raw, child_key(summary_of(raw).id, of), {}, of) for raw in result.full.items
+                    ]
                 elif not isinstance(result.error, NotFound):  # an object that is gone has none
                     raise result.error or AssertionError
         return children
 
     async def _listed(self, parent: str) -> Page[bytes]:
-        return await self._limio.listing(self._stream.endpoint, {**self._args, "id": parent}).raw()
+        return await self._limio.listing(self._stream.endpoint, {**self._args, "id": id_in(parent)}).raw()
 
     async def _whole(self, items: list[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:
         """The objects that these are summaries of, and those that are gone; the items, where they are whole."""
@@ -290,7 +293,7 @@ class _Walk:
         assert self._stream.hydrates is not None  # noqa: S101  # `_whole` has looked
         endpoint = msgspec.structs.replace(self._stream.hydrates, returns=msgspec.Raw)
         args = {name: value for name, value in self._args.items() if name in {"service", "path_type"}}
-        return bytes(await self._limio.request(endpoint, {**args, "id": item.id}))
+        return bytes(await self._limio.request(endpoint, {**args, "id": id_in(item.id)}))
 
     def _read(self, items: Iterable[Item]) -> tuple[list[dict[str, Any]], list[tuple[Item, str]]]:
         table = self._reader.table

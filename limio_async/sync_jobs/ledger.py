@@ -10,6 +10,7 @@ import msgspec
 
 from limio_async.drift.findings import Finding
 from limio_async.sync_jobs.events import StreamReport
+from limio_async.sync_jobs.rows import child_key
 from limio_async.sync_jobs.sink import Column, Row, Table
 
 __all__ = [
@@ -145,7 +146,12 @@ class _Reads(Protocol):
 def drift_row(finding: Finding, run: str, stream: str) -> Row:
     """Return a finding as a row of `DRIFT`."""
     spot = (finding.kind, finding.model, finding.path, finding.found)
-    held = {"id": "/".join((stream, *spot)), "run": run, "stream": stream, **msgspec.to_builtins(finding)}
+    held = {
+        "id": "/".join((stream, *spot[:2], child_key(*spot[:1:-1]))),
+        "run": run,
+        "stream": stream,
+        **msgspec.to_builtins(finding),
+    }
     return tuple(held[column.name] for column in DRIFT.columns)
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from limio_async.core.codec import decoder_for
 from limio_async.core.identity import says_yes
-from limio_async.core.listing.repeats import last_id
+from limio_async.core.listing.repeats import key_of
 from limio_async.core.wire import UNDECODABLE
 from limio_async.drift.findings import Drift
 from limio_async.envelope import CHANGED, at, changed_at, moment
@@ -20,7 +20,7 @@ from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.sink import Column, Kind, Row, Table
 from limio_async.sync_jobs.streams import Spot, Stream
 
-__all__ = ["Item", "Reader", "Summary", "summary_of", "table_of"]
+__all__ = ["Item", "Reader", "Summary", "child_key", "summary_of", "table_of"]
 
 _ANY = decoder_for(Any)
 _LARGEST = 2**63 - 1
@@ -30,6 +30,7 @@ class Summary(msgspec.Struct, frozen=True):
     """What a walk looks at in an item."""
 
     id: str
+    """As `key_of` writes it."""
     content: bytes
     """16 bytes that tell whether its bytes are others."""
     changed: datetime | None = None
@@ -64,7 +65,7 @@ _values = attrgetter(*map(".".join, _PLACES))
 
 
 def summary_of(raw: bytes | msgspec.Raw) -> Summary:
-    """What a walk looks at in an item; of one without id, a hash of its bytes stands for it."""
+    """What a walk looks at in an item."""
     content = hashlib.blake2b(raw, digest_size=16).digest()
     try:
         identity, created, *told = _values(_TOLD.decode(raw))
@@ -72,14 +73,19 @@ def summary_of(raw: bytes | msgspec.Raw) -> Summary:
         try:
             item = _ITEM.decode(raw)
         except UNDECODABLE:
-            return Summary(last_id(raw), content)
+            return Summary(key_of(raw), content)
         identity, created, *told = (at(item, place) for place in _PLACES)
     first = last = None
     for value in told:
         if value is not None and (time := moment(value)) is not None:
             first = first or time
             last = time if last is None or time > last else last
-    return Summary(last_id(raw) if identity is None else str(identity), content, first, last, created)
+    return Summary(key_of(raw, identity), content, first, last, created)
+
+
+def child_key(key: str, parent: str | None) -> str:
+    """Return the key of a child: `PARENT/CHILD`, with `%25` and `%2F` for `%` and `/` in the parent's key."""
+    return key if parent is None else f"{parent.replace('%', '%25').replace('/', '%2F')}/{key}"
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -87,6 +93,7 @@ class Item(msgspec.Struct, frozen=True):
 
     raw: bytes | msgspec.Raw
     id: str
+    """Its key in the stream's table."""
     head: Mapping[str, Any] = {}
     """What its answer said beside the items."""
     parent: str | None = None

@@ -19,7 +19,7 @@ from limio_async.core.listing.checkpoint import Checkpoint
 from limio_async.core.wire import UNDECODABLE
 from limio_async.errors import SinkError
 from limio_async.sync_jobs.lock import Lock, locked
-from limio_async.sync_jobs.rows import summary_of
+from limio_async.sync_jobs.rows import child_key, summary_of
 from limio_async.sync_jobs.times import is_old, newest
 
 __all__ = ["Added", "SavedWalk", "Spool", "SpooledPage"]
@@ -186,8 +186,7 @@ class Spool:
             number, seen, epoch = db.execute(
                 "SELECT id, seen, epoch FROM walks WHERE stream = ?", (stream,)
             ).fetchone()
-            prefix = "" if parent is None else f"{parent}/"
-            summaries = {prefix + one.id: (one, raw) for raw in items for one in (summary_of(raw),)}
+            summaries = {child_key(one.id, parent): (one, raw) for raw in items for one in (summary_of(raw),)}
             known = _known(db, number, list(summaries))
             notes: list[tuple[int, str, bytes, int, int]] = []
             waiting: list[bytes] = []

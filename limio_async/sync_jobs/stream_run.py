@@ -15,6 +15,7 @@ import msgspec
 
 from limio_async.core.codec import raw_items
 from limio_async.core.listing import Page, Report
+from limio_async.core.listing.repeats import id_in
 from limio_async.core.wire import Attempt, Species
 from limio_async.errors import (
     ApiError,
@@ -47,7 +48,7 @@ from limio_async.sync_jobs.ledger import (
     run_row,
     stream_row,
 )
-from limio_async.sync_jobs.rows import Item, Reader, summary_of
+from limio_async.sync_jobs.rows import Item, Reader, child_key, summary_of
 from limio_async.sync_jobs.sink import Change, Row, Unseen, Written
 from limio_async.sync_jobs.spool import SavedWalk, SpooledPage
 from limio_async.sync_jobs.streams import Stream
@@ -351,7 +352,9 @@ class StreamRun:
             await self._has_room()
 
     async def _children_of(self, parent: str) -> Page[bytes]:
-        listing = self._context.limio.listing(self._stream.endpoint, {**self._args, "id": parent}).raw()
+        listing = self._context.limio.listing(
+            self._stream.endpoint, {**self._args, "id": id_in(parent)}
+        ).raw()
         try:
             return await listing
         finally:
@@ -442,7 +445,9 @@ class StreamRun:
         args = {name: value for name, value in self._args.items() if name in {"service", "path_type"}}
         trace: list[Attempt] = []
         try:
-            return bytes(await self._context.limio.request(endpoint, {**args, "id": item.id}, trace=trace))
+            return bytes(
+                await self._context.limio.request(endpoint, {**args, "id": id_in(item.id)}, trace=trace)
+            )
         finally:
             self._walk.requests += len(trace)
             self._walk.retries += max(0, len(trace) - 1)
@@ -591,9 +596,8 @@ class StreamRun:
 
 
 def _items(page: SpooledPage) -> Iterator[Item]:
-    prefix = f"{page.parent}/" if page.parent else ""
     for raw in raw_items(page.items):
-        yield Item(raw, prefix + summary_of(raw).id, page.head or {}, page.parent)
+        yield Item(raw, child_key(summary_of(raw).id, page.parent), page.head or {}, page.parent)
 
 
 def _may_come_later(error: LimioError) -> bool:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from aiohttp import web
 
-__all__ = ["RawTenant", "Shape", "raw_tenant", "stamp"]
+__all__ = ["RawObjects", "RawTenant", "Shape", "raw_tenant", "stamp"]
 
 Mode = Literal["sees", "hides"]
 Shape = Literal["live", "documented"]
@@ -200,8 +200,52 @@ class RawTenant:
         return [query for query in self.asked if "opt.all" in query and "opt.queryMoreFrom" not in query]
 
 
+class _Tenant(Protocol):
+    url: str
+
+    async def serve(self, request: web.Request) -> web.StreamResponse: ...
+
+
+T = TypeVar("T", bound=_Tenant)
+
+
+class RawObjects:
+    """Lists of objects as exact bytes, page by page, and how often each was asked for.
+
+    A list is known by what follows `/api/objects/limio/` in its path, escaped as it came; its cursors are the numbers
+    of its pages. Other paths are 404.
+    """
+
+    def __init__(self, lists: dict[str, list[list[bytes]]]) -> None:
+        self.lists = lists
+        self.objects: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.refuses: dict[str, int] = {}
+        """Statuses by path, and cursor behind a `?`."""
+        self.loops: set[str] = set()
+        """Lists of which the last page names the first again."""
+        self.url = ""
+
+    async def serve(self, request: web.Request) -> web.Response:
+        name = request.rel_url.raw_path.removeprefix("/api/objects/limio/").replace("%3A", ":")
+        cursor = request.query.get("queryMore")
+        self.asked.append(spot := name if cursor is None else f"{name}?{cursor}")
+        if spot in self.refuses:
+            return web.json_response({"message": "refused"}, status=self.refuses[spot])
+        if name in self.objects:
+            return web.Response(body=self.objects[name], content_type="application/json")
+        if name not in self.lists:
+            return web.json_response({"message": "not here"}, status=404)
+        pages, number = self.lists[name], int(cursor or 0)
+        more = b""
+        if number + 1 < len(pages) or name in self.loops:
+            more = b',"queryMore":"%d"' % ((number + 1) % len(pages))
+        body = b'{"items":[%b]%b}' % (b",".join(pages[number]), more)
+        return web.Response(body=body, content_type="application/json")
+
+
 @contextmanager
-def raw_tenant(tenant: RawTenant) -> Iterator[RawTenant]:
+def raw_tenant(tenant: T) -> Iterator[T]:
     """Serve it in a thread as long as the block runs."""
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", tenant.serve)

@@ -7,6 +7,8 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -17,11 +19,13 @@ from limio_async.core.splitter import member
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Species
 
-__all__ = ["LoopGuard", "PageBook", "Seen", "id_of", "last_id", "page_print", "watched"]
+__all__ = ["LoopGuard", "PageBook", "Seen", "id_in", "id_of", "key_of", "last_id", "page_print", "watched"]
 
 _PRINTED_FIRST = 4096
 _PRINTED_LAST = 1024
 _ROUNDS = 3
+_JSON = "json:"
+_NAMELESS = tuple(f"{_JSON}{first}" for first in "#tf[{")
 
 
 class _Identified(msgspec.Struct):
@@ -58,6 +62,42 @@ def last_id(item: bytes | msgspec.Raw) -> str:
     return hashlib.sha256(item).hexdigest()[:16] if found is None else found
 
 
+class _Keyed(msgspec.Struct):
+    id: Any = None
+
+
+def key_of(item: bytes | msgspec.Raw, found: object = None) -> str:
+    """Return what tells a raw item from every other: its id where that is a text.
+
+    Any other id is written as `json:` and its JSON, like a text that begins so. An item without id has a hash of its
+    bytes behind `json:#`. *found* is the id, where it was decoded before.
+    """
+    told = b"null"
+    if found is None:
+        with suppress(*UNDECODABLE):
+            found = decoder_for(_Keyed).decode(item).id
+    if not isinstance(found, str):
+        place = member(bytes(item), "id")
+        told = bytes(item)[slice(*place)] if place else told
+        with suppress(*UNDECODABLE):
+            found = msgspec.json.decode(told, type=str)
+    if isinstance(found, str):
+        return _JSON + msgspec.json.encode(found).decode() if found.startswith(_JSON) else found
+    if told != b"null" and told.isascii():
+        return _JSON + told.decode()
+    return f"{_JSON}#{hashlib.sha256(item if told == b'null' else told).hexdigest()[:16]}"
+
+
+def id_in(key: str) -> str:
+    """Return the id that `key_of` made a key of, as it stands in a path."""
+    if not key.startswith(_JSON):
+        return key
+    told = key.removeprefix(_JSON)
+    with suppress(*UNDECODABLE):
+        return msgspec.json.decode(told, type=str)
+    return key if told.startswith(("#", '"')) else told
+
+
 class Seen:
     """The ids that were handed out, as 8 bytes each; looked up only once they have to be.
 
@@ -86,8 +126,8 @@ class Seen:
         places: list[int] = []
         twice = 0
         for place, item in enumerate(items):
-            found = id_of(item)
-            if found is None:
+            found = key_of(item)
+            if found.startswith(_NAMELESS):
                 self.nameless = True
                 places.append(place)
                 continue
