@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:  # --help does without what the extras bring
 
 __all__ = ["command"]
 
+_TO_END = 3.0  # seconds, after the second signal
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _EXAMPLES = """\b
@@ -175,26 +178,28 @@ def command(
     if emulated:
         flags = msgspec.structs.replace(flags, emulated=True)
     try:
-        return in_loop(_run(open_client(flags, concurrency=concurrency), wish), on_uvloop=flags.uvloop)
+        with _at_the_latest(_TO_END) as end:
+            client = open_client(flags, concurrency=concurrency)
+            return in_loop(_run(client, wish, end), on_uvloop=flags.uvloop)
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Failure("sync: interrupted; the same command goes on from there", Code.INTERRUPTED) from None
 
 
-async def _run(client: Limio, wish: _Wish) -> int:
+async def _run(client: Limio, wish: _Wish, end: Callable[[], None]) -> int:
     async with client:
-        code = await _run_once(client, wish)
+        code = await _run_once(client, wish, end)
         while wish.every is not None and code != Code.INTERRUPTED:
             tell(f"next run in {wish.every}")
             await asyncio.sleep(wish.every.total_seconds())
             try:
-                code = await _run_once(client, wish)
+                code = await _run_once(client, wish, end)
             except JobError as error:  # a database that is away for a while must not end it
                 tell(str(error))
                 code = Code.API
     return code
 
 
-async def _run_once(client: Limio, wish: _Wish) -> int:
+async def _run_once(client: Limio, wish: _Wish, end: Callable[[], None]) -> int:
     from limio_async.cli.sync_view import closing_table, view
     from limio_async.sync_jobs.job import Job
 
@@ -215,7 +220,7 @@ async def _run_once(client: Limio, wish: _Wish) -> int:
         )
         for name, reason in job.left_out.items():
             tell(f"{name} is left out: {reason}")
-        with _stopped_by_signals(job) as told:
+        with _stopped_by_signals(job, end) as told:
             report = await job.run()
     closing_table(report, as_json=wish.as_json)
     if report.interrupted or (
@@ -229,8 +234,11 @@ async def _run_once(client: Limio, wish: _Wish) -> int:
 
 
 @contextmanager
-def _stopped_by_signals(job: Job) -> Generator[list[int]]:
-    """The first Ctrl-C or SIGTERM lets the job finish its batches; the second ends it at once. Gives those that came."""
+def _stopped_by_signals(job: Job, end: Callable[[], None]) -> Generator[list[int]]:
+    """The first Ctrl-C or SIGTERM lets the job finish its batches; the second ends it at once, with *end* if it hangs.
+
+    Gives the signals that came.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     told: list[int] = []
 
@@ -240,6 +248,7 @@ def _stopped_by_signals(job: Job) -> Generator[list[int]]:
             tell("stopping: finishing what is being written; again to stop at once")
             job.stop()
         elif task is not None:
+            end()
             task.cancel()
 
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -249,8 +258,31 @@ def _stopped_by_signals(job: Job) -> Generator[list[int]]:
             with suppress(NotImplementedError):  # where a loop has no signals, Ctrl-C ends it at once
                 loop.add_signal_handler(one, stop, one)
         yield told
+    except JobError:
+        if len(told) > 1:  # of what was cancelled
+            raise asyncio.CancelledError from None
+        raise
     finally:
         for one, handler in before.items():
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(one)
             signal.signal(one, handler)
+
+
+@contextmanager
+def _at_the_latest(seconds: float) -> Generator[Callable[[], None]]:
+    """Give a function after whose call the process ends within *seconds*, if the block has not ended by then.
+
+    Nothing is lost by that: a job may be killed at any instant.
+    """
+    timer = threading.Timer(seconds, os._exit, (Code.INTERRUPTED,))
+    timer.daemon = True
+
+    def begin() -> None:
+        with suppress(RuntimeError):  # begun already
+            timer.start()
+
+    try:
+        yield begin
+    finally:
+        timer.cancel()

@@ -5,6 +5,9 @@ values.py     values that every target can hold: pure
 sql.py        what the databases have in common
 sqlite.py     a SQLite file: the standard library
 postgres.py   a schema of a PostgreSQL database: psycopg
+postgres_session.py  its connections: settings, rights, an end from another thread
+postgres_watch.py    how long it waits: locks that others hold, cancelling, a server that is silent
+postgres_errors.py   what its errors mean: pure
 duckdb.py     a DuckDB file: duckdb, pyarrow
 files.py      a directory of files: NDJSON (zstd: zstandard) and CSV
 parquet.py    a directory of Parquet files: pyarrow

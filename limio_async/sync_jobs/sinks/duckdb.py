@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -52,9 +52,11 @@ class DuckdbSink(SqlSink):
         super().__init__(name)
         self._file = file
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._is_cancelled = False
 
     def open(self, *, to_read: bool = False) -> None:
         """Make the file if it is missing, and lock it: DuckDB lets one process in."""
+        self._is_cancelled = False
         with self._failures():
             if not to_read:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,18 @@ class DuckdbSink(SqlSink):
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+    def cancel(self, *, only_blocked: bool = False) -> None:
+        """End soon what another thread does, and refuse what comes, until the next `open`.
+
+        *only_blocked*: do nothing; DuckDB never waits for others.
+        """
+        if only_blocked:
+            return
+        self._is_cancelled = True
+        if (connection := self._connection) is not None:
+            with suppress(duckdb.Error):  # closed meanwhile
+                connection.interrupt()
 
     def refusal(self, table: Table, row: Row) -> str | None:
         """Why the target cannot hold *row*; None if it can."""
@@ -79,6 +93,8 @@ class DuckdbSink(SqlSink):
         return self._connection
 
     def _run(self, statement: str, *values: Any) -> int:
+        if self._is_cancelled:
+            raise duckdb.InterruptException("cancelled")
         done = self._db.execute(statement, values).fetchone()
         return done[0] if done and isinstance(done[0], int) else 0
 
@@ -88,8 +104,10 @@ class DuckdbSink(SqlSink):
     def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
         with closing(self._db.cursor()) as own:
             own.execute(statement)
-            while some := own.fetchmany(1000):
+            while not self._is_cancelled and (some := own.fetchmany(1000)):
                 yield from some
+            if self._is_cancelled:
+                raise duckdb.InterruptException("cancelled")
 
     def _shape(self, name: str) -> Shape | None:
         found = self._ask(
@@ -139,6 +157,8 @@ class DuckdbSink(SqlSink):
     def _failure(self, error: Exception) -> JobError:
         if isinstance(error, FileExistsError | NotADirectoryError):
             return SinkError(f"{self.name}: there is a file where {error.filename} needs a directory")
+        if self._is_cancelled:
+            return SinkError(f"{self.name}: cancelled")
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         if "Could not set lock" in reason:
             return TargetBusy(f"{self.name}: another program has it open; DuckDB lets one in at a time")

@@ -16,6 +16,9 @@ from psycopg import conninfo, pq
 
 from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.sink import Column, Kind, Row, Table
+from limio_async.sync_jobs.sinks.postgres_errors import meaning
+from limio_async.sync_jobs.sinks.postgres_session import DEFAULTS, Session, wrong_with
+from limio_async.sync_jobs.sinks.postgres_watch import Watch
 from limio_async.sync_jobs.sinks.sql import META, Shape, SqlSink, quoted, upsert
 from limio_async.sync_jobs.sinks.values import halved_pair
 
@@ -24,13 +27,6 @@ __all__ = ["PostgresSink"]
 _NEW = "_limio_new"
 _TURN = "turn"
 _PATIENCE = "5s"  # a server takes its time to notice that the client of a lock was killed
-_BUSY = {"55P03", "40P01"}  # a lock is not to be had, a deadlock
-_HINTS = {
-    "42501": "grant the user the right to it, or name another schema with ?schema=",
-    "25006": "a standby or a read-only session: use the primary server",
-    "53100": "make room on the server's disk; what was committed is there",
-}
-_DEFAULTS = {"connect_timeout": "15", "keepalives_idle": "30", "application_name": "limio"}
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _TINY = (re.compile(rb"e-0*[1-9]\d{4}"), re.compile(rb"E-0*[1-9]\d{4}"))  # numeric ends at 16,383 digits
@@ -51,7 +47,7 @@ class PostgresSink(SqlSink):
     mark: ClassVar[str] = "%s"
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error,)
 
-    def __init__(self, url: str, *, schema: str) -> None:
+    def __init__(self, url: str, *, schema: str, lock_wait: float = 30.0) -> None:
         try:
             given = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
         except psycopg.Error:  # quotes parts of the URL, the password too
@@ -63,13 +59,15 @@ class PostgresSink(SqlSink):
                 "PostgreSQL's library cannot read this URL; it is postgresql://USER@HOST:PORT/DATABASE, and what is"
                 " special in a part of it is %-encoded"
             )
-        self._conninfo = conninfo.make_conninfo("", **{**_DEFAULTS, **given})
+        self._conninfo = conninfo.make_conninfo("", **{**DEFAULTS, **given})
         self._schema = schema
         self._spot = _spot(given)
-        self._connection: psycopg.Connection | None = None
+        self._connection: Session | None = None
         self._turn: str | None = None
+        self._to_read = False
         host, port, database, _ = self._spot
         super().__init__(f"postgresql://{host}:{port}/{database}?schema={schema}")
+        self._watch = Watch(self.name, self._conninfo, lock_wait=lock_wait)
 
     @property
     def state_file(self) -> Path:
@@ -79,19 +77,30 @@ class PostgresSink(SqlSink):
 
     def open(self, *, to_read: bool = False) -> None:
         """Connect; unless *to_read*, lock the schema, and make it if it is missing."""
-        with self._failures():
-            if to_read:
-                self._connection = self._connected()
-                return
-            self._connection, self._turn = self._locked(), None
-            if not self._ask("SELECT 1 FROM pg_namespace WHERE nspname = %s", self._schema):
-                self._run(f"CREATE SCHEMA {quoted(self._schema)}")
+        self.close()
+        self._watch.renew()
+        self._to_read, self._turn = to_read, None
+        try:
+            with self._failures():
+                self._connection = self._connected() if to_read else self._locked()
+                if not to_read:
+                    self._make_schema()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Disconnect, which unlocks the schema."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+    def cancel(self, *, only_blocked: bool = False) -> None:
+        """End soon what another thread waits for, and refuse what comes, until the next `open`.
+
+        *only_blocked*: from now on only waits for locks and connections end, after a moment.
+        """
+        self._watch.cancel(only_blocked=only_blocked)
 
     def prepare(self, tables: Sequence[Table]) -> None:
         """Make the tables that are missing, add the columns that are missing; note whose turn it is to write."""
@@ -113,62 +122,66 @@ class PostgresSink(SqlSink):
     # --- connections
 
     @property
-    def _db(self) -> psycopg.Connection:
+    def _db(self) -> Session:
         assert self._connection is not None  # noqa: S101  # used between `open` and `close`
         return self._connection
 
-    def _connected(self) -> psycopg.Connection:
-        connection = psycopg.connect(self._conninfo, autocommit=True)
-        try:
-            connection.execute(b"SET search_path TO " + quoted(self._schema).encode())
-            connection.execute("SET client_encoding TO 'UTF8'")
-            connection.execute("SET TIME ZONE 'UTC'")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _connected(self) -> Session:
+        return self._watch.connect(quoted(self._schema))
 
-    def _locked(self) -> psycopg.Connection:
+    def _locked(self) -> Session:
         connection = self._connected()
         try:
-            self._lock(connection)
+            with self._watch.over(connection):
+                self._lock(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _lock(self, connection: psycopg.Connection) -> None:
-        if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
-            raise SinkError(f"{self.name}: its encoding is {encoding}, a database with UTF8 is needed")
+    def _lock(self, connection: Session) -> None:
+        wait = "SELECT set_config('lock_timeout', %s, false)"
+        ((before,),) = connection.execute("SHOW lock_timeout").fetchall()
         try:
-            connection.execute("SELECT set_config('lock_timeout', %s, false)", (_PATIENCE,))
+            connection.execute(wait, (_PATIENCE,))
             connection.execute(
                 "SELECT pg_advisory_lock(hashtextextended('limio_async ' || %s, 0))", (self._schema,)
             )
-            connection.execute("RESET lock_timeout")
+            connection.execute(wait, (before,))
         except psycopg.errors.LockNotAvailable:
             raise TargetBusy(
                 f"{self.name}: another run is writing to this schema; wait for it, or stop it"
             ) from None
 
+    def _make_schema(self) -> None:
+        with self._watch.over(self._db):
+            if reason := wrong_with(self._db):
+                raise SinkError(f"{self.name}: {reason}")
+            if not self._ask("SELECT 1 FROM pg_namespace WHERE nspname = %s", self._schema):
+                self._run(f"CREATE SCHEMA {quoted(self._schema)}")
+
     def _reach(self) -> None:
         """Connect again, if the connection broke while nothing was asked of it, and with it the lock."""
-        with suppress(psycopg.OperationalError):
+        with suppress(psycopg.OperationalError), self._watch.over(self._db):
             self._db.execute("SELECT 1")
             return
         self._db.close()
-        self._connection = self._locked()
-        if self._turn is not None and (self._turn,) not in self._ask(
-            f'SELECT "value" FROM "{META}" WHERE "key" = %s', _TURN
-        ):
+        self._connection = self._connected() if self._to_read else self._locked()
+        if self._turn is None:
+            return
+        with self._watch.over(self._db):
+            known = self._ask(f'SELECT "value" FROM "{META}" WHERE "key" = %s', _TURN)
+        if (self._turn,) not in known:
             self._db.close()  # whoever asks next hears the same
-            raise TargetBusy(f"{self.name}: the connection broke, and another run began meanwhile; run again")
+            raise TargetBusy(
+                f"{self.name}: the connection broke, and another run began meanwhile; run again", final=True
+            )
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
         with self._failures():
             self._reach()
-        with super()._transaction():
+        with self._watch.over(self._db), super()._transaction():
             yield
 
     # --- statements
@@ -179,10 +192,19 @@ class PostgresSink(SqlSink):
     def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(statement.encode(), values).fetchall()
 
+    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
+        """All rows of a table, as dicts by column, over a connection of their own."""
+        with self._failures():
+            self._reach()
+        yield from super().rows(table)
+
     def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
         with self._connected() as own, own.transaction(), own.cursor(name="limio_rows") as cursor:
-            cursor.itersize = 1000
-            yield from cursor.execute(statement.encode())
+            with self._watch.over(own):
+                cursor.execute(statement.encode())
+            while some := cursor.fetchmany(1000):
+                self._watch.check()
+                yield from some
 
     def _shape(self, name: str) -> Shape | None:
         table = f"{quoted(self._schema)}.{quoted(name)}"
@@ -223,15 +245,7 @@ class PostgresSink(SqlSink):
         return f"{quoted(column.name)}::text" if column.kind == "json" else super()._selected(column)
 
     def _failure(self, error: Exception) -> JobError:
-        reason = " ".join(str(error).split())
-        state = getattr(error, "sqlstate", None) or ""
-        if state in _BUSY:
-            return TargetBusy(f"{self.name}: {reason}; wait for what holds it, or stop it")
-        if self._connection is not None and self._connection.closed:
-            hint = "the connection broke; what was committed is there, run again"
-        else:
-            hint = _HINTS.get(state, "")
-        return SinkError(f"{self.name}: {reason}" + (f" ({hint})" if hint else ""))
+        return meaning(self.name, error, is_lost=self._connection is not None and self._connection.closed)
 
 
 def _spot(given: Mapping[str, str]) -> tuple[str, str, str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -20,6 +21,8 @@ from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
 __all__ = ["SqliteSink"]
 
 _WAIT = 10.0  # seconds for another program to end its transaction
+_MOMENT = 0.25
+_STEPS = 100_000  # of SQLite's machine between two looks whether it is cancelled: milliseconds
 _SETTINGS = (
     "PRAGMA page_size = 16384",  # several rows of 3 kB a page; only a new file takes it
     "PRAGMA journal_mode = WAL",
@@ -49,10 +52,12 @@ class SqliteSink(SqlSink):
         self._connection: sqlite3.Connection | None = None
         self._lock: Lock | None = None
         self._mode = "rwc"
+        self._is_cancelled = self._hurries = False
 
     def open(self, *, to_read: bool = False) -> None:
         """Make the file if it is missing, and see that it can be written to, by this run only."""
         self._mode = "ro" if to_read else "rwc"
+        self._is_cancelled = self._hurries = False
         with self._failures():
             if to_read:
                 self._connection = self._connected_to_read()
@@ -61,7 +66,7 @@ class SqliteSink(SqlSink):
             file = self._file.resolve()  # the same by whatever name it is called
             self._lock = locked(file.with_name(f"{file.name}.lock"))
             self._connection = self._connected()
-            for setting in _SETTINGS:
+            for setting in (*_SETTINGS, f"PRAGMA busy_timeout = {1000 * min(_WAIT, _MOMENT):.0f}"):
                 self._connection.execute(setting)
         with self._transaction():
             pass
@@ -73,6 +78,14 @@ class SqliteSink(SqlSink):
         if self._lock is not None:
             self._lock.close()
         self._connection = self._lock = None
+
+    def cancel(self, *, only_blocked: bool = False) -> None:
+        """End soon what another thread waits for, and refuse what comes, until the next `open`.
+
+        *only_blocked*: from now on only a wait for another program ends, after a moment.
+        """
+        self._hurries = True
+        self._is_cancelled = self._is_cancelled or not only_blocked
 
     def _connected_to_read(self) -> sqlite3.Connection:
         connection = self._connected()
@@ -92,7 +105,11 @@ class SqliteSink(SqlSink):
 
     def _connected(self) -> sqlite3.Connection:
         place = f"file:{quote(str(self._file.absolute()))}?mode={self._mode}"
-        return sqlite3.connect(place, uri=True, timeout=_WAIT, check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(
+            place, uri=True, timeout=_WAIT, check_same_thread=False, isolation_level=None
+        )
+        connection.set_progress_handler(lambda: self._is_cancelled, _STEPS)  # interrupts what is under way
+        return connection
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -100,7 +117,20 @@ class SqliteSink(SqlSink):
         return self._connection
 
     def _run(self, statement: str, *values: Any) -> int:
-        return self._db.execute(statement, values).rowcount
+        if self._is_cancelled:
+            raise sqlite3.OperationalError("interrupted")
+        ends = monotonic() + _WAIT
+        while True:
+            try:
+                return self._db.execute(statement, values).rowcount
+            except sqlite3.OperationalError as error:
+                if (
+                    statement != self.begin
+                    or "locked" not in str(error)
+                    or self._hurries
+                    or monotonic() > ends
+                ):
+                    raise
 
     def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(statement, values).fetchall()
@@ -151,6 +181,8 @@ class SqliteSink(SqlSink):
     def _failure(self, error: Exception) -> JobError:
         if isinstance(error, FileExistsError | NotADirectoryError):
             return SinkError(f"{self.name}: there is a file where {error.filename} needs a directory")
+        if self._is_cancelled:
+            return SinkError(f"{self.name}: cancelled")
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if "locked" in reason:
             return TargetBusy(f"{self.name}: another program is writing to it; wait for it, or stop it")

@@ -45,7 +45,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Cluster]:
-    with own_cluster() as cluster:
+    with own_cluster("max_prepared_transactions=2") as cluster:
         yield cluster
 
 

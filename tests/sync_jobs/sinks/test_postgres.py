@@ -10,11 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from limio_async.errors import SinkError, TargetBusy
+from limio_async.errors import SinkError, TargetAway, TargetBusy
 from limio_async.sync_jobs.sink import Change, Written
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.sinks import postgres as sinks_postgres
 from limio_async.sync_jobs.sinks.postgres import PostgresSink
+from limio_async.sync_jobs.sinks.postgres_session import Session
 from tests.sync_jobs.sinks.targets import LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
 
 
@@ -55,17 +56,6 @@ def test_two_runs_refuse_each_other(postgres: str, monkeypatch: pytest.MonkeyPat
         pass
 
 
-def test_a_table_that_another_program_holds_is_busy(postgres: str, admin: psycopg.Connection) -> None:
-    """The server, the user or the URL says how long a lock is waited for."""
-    schema = postgres.rpartition("=")[2]
-    with opened(f"{postgres}&options=-c%20lock_timeout%3D20ms", OFFERS) as sink:
-        with admin.transaction():
-            admin.execute(f'LOCK TABLE "{schema}".offers'.encode())
-            with pytest.raises(TargetBusy, match="lock timeout.*; wait for what holds it, or stop it"):
-                write(sink, [offer(1)])
-        assert write(sink, [offer(1)]) == Written(inserted=1)
-
-
 def test_a_connection_that_broke_between_two_writes_is_made_again(
     postgres: str, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +79,7 @@ def test_a_connection_that_breaks_in_a_transaction_is_told_and_made_again(
         return []
 
     with opened(postgres, OFFERS) as sink:
-        with pytest.raises(SinkError, match="the connection broke; what was committed is there, run again"):
+        with pytest.raises(TargetAway, match="the connection broke; what was committed is there, run again"):
             sink.apply([Change(OFFERS, [offer(1)])], then=cut_now)
         assert told == [Written(inserted=1)], "told once: who counts must not count twice"
         assert write(sink, [offer(1)]) == Written(inserted=1)
@@ -108,8 +98,9 @@ def test_a_run_whose_connection_broke_gives_way_to_one_that_began_meanwhile(
         for _ in range(2):  # the streams of a run, one after the other
             with pytest.raises(
                 TargetBusy, match="the connection broke, and another run began meanwhile; run again"
-            ):
+            ) as caught:
                 sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None)
+            assert caught.value.final, "waiting does not help this run"
         sink.close()
         sink.open()
         sink.prepare([OFFERS])
@@ -121,7 +112,7 @@ def test_a_run_whose_connection_broke_gives_way_to_one_that_began_meanwhile(
 
 def test_a_server_that_is_away(postgres: str) -> None:
     with pytest.raises(
-        SinkError, match=r"^postgresql://127.0.0.1:1/shop\?schema=public: connection failed.*refused"
+        TargetAway, match=r"^postgresql://127.0.0.1:1/shop\?schema=public: connection failed.*refused"
     ) as caught:
         open_sink("postgresql://me:secret@127.0.0.1:1/shop").open()
     assert "secret" not in repr((caught.value, caught.value.__cause__))
@@ -131,17 +122,17 @@ def test_a_server_that_is_away(postgres: str) -> None:
 def test_who_is_stopped_while_connecting_leaves_no_connection(
     postgres: str, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[psycopg.Connection] = []
-    connect = psycopg.connect
+    made: list[Session] = []
+    connect = Session.connect
 
-    def connected(*args: Any, **named: Any) -> psycopg.Connection:
+    def connected(*args: Any, **named: Any) -> Session:
         made.append(connect(*args, **named))
         return made[-1]
 
     def stopped(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(psycopg, "connect", connected)
+    monkeypatch.setattr(Session, "connect", connected)
     monkeypatch.setattr(psycopg.Connection, "execute", stopped)
     with pytest.raises(KeyboardInterrupt):
         open_sink(postgres).open()
@@ -149,13 +140,14 @@ def test_who_is_stopped_while_connecting_leaves_no_connection(
 
 
 def test_a_name_that_is_no_host() -> None:
-    with pytest.raises(SinkError, match="no-such-host.invalid"):
+    with pytest.raises(TargetAway, match="no-such-host.invalid"):
         open_sink("postgresql://no-such-host.invalid/shop").open()
 
 
 def test_a_database_that_is_not_there(postgres: str) -> None:
-    with pytest.raises(SinkError, match='database "no_such" does not exist'):
+    with pytest.raises(SinkError, match='database "no_such" does not exist') as caught:
         open_sink(f"{POSTGRES.rpartition('/')[0]}/no_such").open()
+    assert not isinstance(caught.value, TargetAway), "no matter of time"
 
 
 def test_rights_that_are_missing(postgres: str, admin: psycopg.Connection) -> None:

@@ -1,0 +1,119 @@
+"""A connection to PostgreSQL: made so that it can be given up, with settings of its own, ended from another thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+
+import psycopg
+from psycopg.rows import TupleRow
+
+__all__ = ["DEFAULTS", "Session", "connected", "connecting", "settle", "shut", "wrong_with"]
+
+_TICK = 0.1
+DEFAULTS = {
+    "connect_timeout": "15",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+    "application_name": "limio",
+}
+_BEFORE_LOCKS = 5.0  # seconds more than the watch waits: it can name who holds a lock, the server cannot
+_SETTINGS = {
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+    "standard_conforming_strings": "on",
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+}
+
+
+class Session(psycopg.Connection[TupleRow]):
+    """A connection; *pid* is that of its server process, also behind a pooler."""
+
+    pid = 0
+
+
+def connecting(conninfo: str) -> Callable[[], Session]:
+    """Return a function that connects."""
+    return lambda: Session.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+def connected(connect: Callable[[], Session], waits: Callable[[], bool]) -> Session | None:
+    """Call *connect* in a thread of its own, for as long as *waits* says; None where it said no first."""
+    made: Future[Session] = Future()
+
+    def work() -> None:
+        try:
+            made.set_result(connect())
+        except BaseException as error:  # whoever waits gets it
+            made.set_exception(error.with_traceback(None))  # whose frames hold the password
+
+    threading.Thread(target=work, name="limio-connect", daemon=True).start()
+    try:
+        while not wait((made,), _TICK).done:
+            if not waits():
+                made.add_done_callback(_close)
+                return None
+    except BaseException:
+        made.add_done_callback(_close)
+        raise
+    return made.result()
+
+
+def _close(made: Future[Session]) -> None:
+    if made.exception() is None:
+        made.result().close()
+
+
+def shut(connection: Session) -> None:
+    """Take the network from a connection, from another thread: whoever reads from it hears that it ended."""
+    with suppress(OSError, psycopg.Error):
+        network = socket.socket(fileno=connection.fileno())
+        try:
+            network.shutdown(socket.SHUT_RDWR)
+        finally:
+            network.detach()
+
+
+def settle(session: Session, search_path: str, *, lock_wait: float) -> None:
+    """Set what a database or a role may set otherwise. Never by startup options: poolers refuse them."""
+    milliseconds = round(1000 * (lock_wait + _BEFORE_LOCKS))
+    settings = {**_SETTINGS, "search_path": search_path, "lock_timeout": str(milliseconds)}
+    session.execute("SET statement_timeout TO 0")  # first: it may be too short for the rest
+    session.execute("SET client_encoding TO 'UTF8'")
+    # what this release of the server does not know is not there
+    session.execute(
+        "SELECT set_config(name, wanted, false) FROM pg_settings"
+        " JOIN unnest(%s::text[], %s::text[]) AS wish (name, wanted) USING (name)",
+        (list(settings), list(settings.values())),
+    )
+    ((session.pid,),) = session.execute("SELECT pg_backend_pid()").fetchall()
+
+
+def wrong_with(session: Session) -> str | None:
+    """Return why nothing can be written there, and what to do; None if it can."""
+    ((encoding, is_standby, is_read_only, has_temporary),) = session.execute(
+        "SELECT current_setting('server_encoding'), pg_is_in_recovery(),"
+        " current_setting('default_transaction_read_only')::boolean,"
+        " has_database_privilege(current_database(), 'TEMPORARY')"
+    ).fetchall()
+    user, database = session.info.user, session.info.dbname
+    if encoding != "UTF8":
+        return f"its encoding is {encoding}, a database with UTF8 is needed"
+    if is_standby:
+        return "a standby takes no rows: use the primary server"
+    if is_read_only:  # so are databases that are being moved, or whose disk is nearly full
+        return f'it is set to read only: ALTER ROLE "{user}" SET default_transaction_read_only = off, if it shall write'
+    if not has_temporary:
+        return f'every batch needs a temporary table: GRANT TEMPORARY ON DATABASE "{database}" TO "{user}"'
+    return None
