@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import operator
 import os
 import secrets
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,18 @@ import msgspec
 
 from limio_async import Limio
 from limio_async.errors import SinkError
-from limio_async.sync_jobs import Change, Column, Job, Row, Sink, Table, Unseen, Written
+from limio_async.sync_jobs import (
+    Change,
+    Column,
+    Condition,
+    Job,
+    Prepared,
+    Row,
+    Sink,
+    Table,
+    Unseen,
+    Written,
+)
 
 TYPES: dict[str, Any] = {
     "text": str,
@@ -53,7 +65,7 @@ class FolderSink:
             with failures(self.name):
                 self.folder.mkdir(parents=True, exist_ok=True)
 
-    def prepare(self, tables: Sequence[Table]) -> None:
+    def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
         """A column that is missing needs nothing: files say what they have."""
         with failures(self.name):
             if not (self.folder / "_target").exists():
@@ -61,6 +73,15 @@ class FolderSink:
             for table in tables:
                 (self.folder / table.name).mkdir(exist_ok=True)
             sync(self.folder)
+            for name in rewrite:
+                write(self.folder / name / "_salt", secrets.token_hex(8).encode())
+            return {table.name: self.held(table) for table in tables}
+
+    def held(self, table: Table) -> Prepared:
+        """Rows of a folder that was emptied come back: the job asks for all of them."""
+        salt = self.folder / table.name / "_salt"
+        has_rows = next((self.folder / table.name).glob("*.json"), None) is not None
+        return Prepared(has_rows=has_rows, salt=salt.read_text() if salt.exists() else "")
 
     def refusal(self, table: Table, row: Row) -> str | None:
         """JSON holds whatever JSON held."""
@@ -88,14 +109,14 @@ class FolderSink:
         seen: Iterable[str],
         *,
         deleted_at: datetime,
-        most: float | None,
+        allows: Callable[[int, int], bool],
         then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
         """Keeps all ids in memory; a sink for millions would not."""
         ids = set(seen)
         live = [row for row in self.rows(table) if row["deleted_at"] is None]
         unseen = [row for row in live if row["id"] not in ids]
-        gone = unseen if most is None or len(unseen) <= most * len(live) else []
+        gone = unseen if allows(len(live), len(unseen)) else []
         found = Unseen(live=len(live), unseen=len(unseen), deleted=len(gone))
         with failures(self.name):
             for row in gone:
@@ -105,22 +126,42 @@ class FolderSink:
                 self.write(change)
         return found
 
-    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
+    def rows(self, table: Table, where: Sequence[Condition] = ()) -> Iterator[dict[str, Any]]:
         """A file that is being replaced is read as it was or as it will be."""
         with failures(self.name):
             for file in sorted((self.folder / table.name).glob("*.json")):
-                yield decoded(table, file.read_bytes())
+                row = decoded(table, file.read_bytes())
+                if all(meets(row[one.column], one) for one in where):
+                    yield row
+
+    def prune(self, table: Table, where: Sequence[Condition]) -> int:
+        """Files that a killed job leaves are removed by the next."""
+        gone = [self.file(table, row) for row in self.rows(table, where)]
+        with failures(self.name):
+            for file in gone:
+                file.unlink()
+        return len(gone)
 
     def publish(self, table: Table) -> None:
         """Nothing to do: files are to be seen at once."""
+
+    def cancel(self, *, only_blocked: bool = False) -> None:
+        """Nothing here waits for anybody."""
 
     def close(self) -> None:
         """Nothing to let go of."""
 
     def write(self, change: Change) -> Written:
         """The rows of one change, the last one of each key."""
-        table, counts = change.table, {"inserted": 0, "updated": 0, "unchanged": 0}
+        table = change.table
+        counts: dict[str, Any] = {"inserted": 0, "updated": 0, "unchanged": 0}
         names = [column.name for column in table.columns]
+        stale = {*change.stale}
+        for row in self.rows(table) if stale else ():
+            if row["id"] in stale:
+                since = row["stale_since"] or change.at
+                row |= {"stale_since": since, "deleted_at": None}
+                write(self.file(table, row), encoded(table, row))
         rows = [dict(zip(names, row, strict=True)) for row in change.rows]
         for file, row in {self.file(table, row): row for row in rows}.items():
             before = decoded(table, file.read_bytes()) if file.exists() else None
@@ -144,8 +185,19 @@ def became(before: dict[str, Any] | None, row: dict[str, Any], table: Table) -> 
     """What a row is to the one that was there."""
     if before is None:
         return "inserted"
+    marked = before.get("deleted_at") or before.get("stale_since")
     same = table.compared is not None and before[table.compared] == row[table.compared]
-    return "unchanged" if table.keeps or (same and not before.get("deleted_at")) else "updated"
+    return "unchanged" if table.keeps or (same and not marked) else "updated"
+
+
+def meets(value: Any, condition: Condition) -> bool:
+    """Whether a value is as a condition wants it; None never is."""
+    if value is None or condition.is_ == "set":
+        return value is not None
+    if condition.is_ == "in":
+        return value in condition.value
+    tests = {"=": operator.eq, ">=": operator.ge, "<": operator.lt}
+    return bool(tests[condition.is_](value, condition.value))
 
 
 def encoded(table: Table, row: dict[str, Any]) -> bytes:

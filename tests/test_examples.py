@@ -23,7 +23,7 @@ from limio_async.emulator import World
 from limio_async.errors import SinkError
 from limio_async.sync_jobs import Change, Sink, Table, Unseen, Written
 from limio_async.testing import served
-from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, offer
+from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, offer, up_to
 
 ROOT = Path(__file__).parents[1]
 
@@ -172,9 +172,15 @@ def test_the_folder_counts_and_gives_back_what_it_got(sink: FolderSink) -> None:
 def test_the_folder_marks_what_is_gone_within_the_guard_and_takes_it_back(sink: FolderSink) -> None:
     write(sink, *(offer(number) for number in range(10)))
     few = [f"o-{number}" for number in range(8)]
-    assert sink.mark_unseen(OFFERS, few[:7], deleted_at=AT, most=0.2) == Unseen(live=10, unseen=3, deleted=0)
-    assert sink.mark_unseen(OFFERS, few, deleted_at=LATER, most=0.2) == Unseen(live=10, unseen=2, deleted=2)
-    assert sink.mark_unseen(OFFERS, few, deleted_at=AT, most=0.2) == Unseen(live=8, unseen=0, deleted=0)
+    assert sink.mark_unseen(OFFERS, few[:7], deleted_at=AT, allows=up_to(0.2)) == Unseen(
+        live=10, unseen=3, deleted=0
+    )
+    assert sink.mark_unseen(OFFERS, few, deleted_at=LATER, allows=up_to(0.2)) == Unseen(
+        live=10, unseen=2, deleted=2
+    )
+    assert sink.mark_unseen(OFFERS, few, deleted_at=AT, allows=up_to(0.2)) == Unseen(
+        live=8, unseen=0, deleted=0
+    )
     assert write(sink, offer(9)) == Written(updated=1)
 
 

@@ -22,15 +22,29 @@ sinks/          one target a file
 from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
 from limio_async.sync_jobs.job import Job
-from limio_async.sync_jobs.sink import Change, Column, Row, Sink, Table, Unseen, Written
+from limio_async.sync_jobs.sink import (
+    Change,
+    Column,
+    Condition,
+    Prepared,
+    Refused,
+    Row,
+    Sink,
+    Table,
+    Unseen,
+    Written,
+)
 from limio_async.sync_jobs.streams import Stream, known_streams
 
 __all__ = [
     "Change",
     "Column",
+    "Condition",
     "Hydrated",
     "Job",
     "JobReport",
+    "Prepared",
+    "Refused",
     "Row",
     "Sink",
     "Stream",

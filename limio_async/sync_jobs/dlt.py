@@ -37,7 +37,7 @@ from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
 from limio_async.sync_jobs.rows import Item, Reader, child_key, summary_of, table_of
-from limio_async.sync_jobs.sink import Column, Kind, Table
+from limio_async.sync_jobs.sink import DELETED, STALE, Column, Kind, Table
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
 from limio_async.sync_jobs.times import arguments, asked_since, is_old, newest, now, watermark
 
@@ -312,7 +312,7 @@ class _Walk:
 
 def _told(table: Table) -> list[Column]:
     """The columns for dlt, which compares rows by their key and marks none as deleted."""
-    return [one for one in table.columns if one.name in table.key or one.name not in {"deleted_at", "hash"}]
+    return [one for one in table.columns if one.name in table.key or one.name not in {DELETED, STALE, "hash"}]
 
 
 def _hints(columns: Iterable[Column]) -> dict[str, TColumnSchema]:

@@ -17,7 +17,7 @@ from limio_async.core.wire import UNDECODABLE
 from limio_async.drift.findings import Drift
 from limio_async.envelope import CHANGED, at, changed_at, moment
 from limio_async.sync_jobs.events import Mode
-from limio_async.sync_jobs.sink import Column, Kind, Row, Table
+from limio_async.sync_jobs.sink import STALE, Column, Kind, Row, Table
 from limio_async.sync_jobs.streams import Spot, Stream
 
 __all__ = ["Item", "Reader", "Summary", "child_key", "summary_of", "table_of"]
@@ -110,6 +110,7 @@ def table_of(stream: Stream, mode: Mode) -> Table:
         *(Column(name) for name in stream.heads),
         Column("updated", "time"),
         Column("deleted_at", "time"),
+        *(() if appends else (Column(STALE, "time"),)),
         Column("hash"),
         Column("raw", "json"),
     )
@@ -130,6 +131,7 @@ class Reader:
         self.drift = Drift(stream.endpoint.returns)
         self._stream = stream
         self._decoder: msgspec.json.Decoder[Any] = decoder_for(stream.endpoint.returns)
+        self._unmarked = (None,) if self.table.keeps else (None, None)
         self._salt = repr(_reading(stream, self.table)).encode()
 
     def row(self, item: Item) -> Row | str:
@@ -152,7 +154,7 @@ class Reader:
             *(value_at(held, spot) for spot in self._stream.spots),
             *heads,
             changed_at(held),
-            None,
+            *self._unmarked,
             self._hash(item, heads),
             bytes(item.raw),
         )
@@ -167,7 +169,8 @@ class Reader:
 
 def _reading(stream: Stream, table: Table) -> Any:
     """What a row is made by: rows are written anew once that is another; versions that are kept, by their columns."""
-    return table.columns if table.keeps else (table.columns, stream.spots, CHANGED)
+    columns = tuple(column for column in table.columns if column.name != STALE)  # hashes of 0.1 stay valid
+    return columns if table.keeps else (columns, stream.spots, CHANGED)
 
 
 def value_at(item: Mapping[str, Any], spot: Spot) -> Any:

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-__all__ = ["Change", "Column", "Kind", "Row", "Sink", "Table", "Unseen", "Written"]
+__all__ = [
+    "DELETED",
+    "STALE",
+    "Change",
+    "Column",
+    "Condition",
+    "Kind",
+    "Prepared",
+    "Refused",
+    "Row",
+    "Sink",
+    "Table",
+    "Unseen",
+    "Written",
+]
+
+DELETED = "deleted_at"
+"""The column that says since when a row is gone from the tenant."""
+STALE = "stale_since"
+"""The column that says since when a row could not be refreshed."""
 
 Kind = Literal["text", "number", "integer", "boolean", "time", "json", "bytes"]
 """What a column holds, in Python: `str`, `float`, `int`, `bool`, an aware `datetime` in UTC, `bytes` of JSON text,
@@ -43,12 +62,46 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         """Where in a row the column *name* stands."""
         return next(place for place, column in enumerate(self.columns) if column.name == name)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a column *name*."""
+        return any(column.name == name for column in self.columns)
+
 
 class Change(msgspec.Struct, frozen=True):
     """Rows to write to a table; of rows with the same key, the last counts."""
 
     table: Table
     rows: Sequence[Row]
+    stale: Sequence[str] = ()
+    """Ids of rows that could not be refreshed. Before *rows* are written, they get *at* as their `stale_since`, unless they have
+    one, and lose their `deleted_at`."""
+    at: datetime | None = None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A row that the target did not take."""
+
+    row: Row
+    reason: str
+    """Names the kind of error, the table, the column and the constraint, never what the row holds."""
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """How a target holds a table when a job begins."""
+
+    has_rows: bool = True
+    """False where it was made just now, or is empty: what earlier runs remember of it holds no more."""
+    salt: str = ""
+    """Part of every row's hash. Another one is drawn when the rows that are there must be written anew: a column
+    was added to them, or the caller asked for it."""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """What rows must have in one column. `set` means any value, `in` one of several; NULL fulfils none."""
+
+    column: str
+    is_: Literal["=", ">=", "<", "in", "set"]
+    value: Any = None
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +109,10 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
     inserted: int = 0
     updated: int = 0
-    """Replaced, those included that had been marked as deleted."""
+    """Replaced, those included that had been marked as deleted or stale."""
     unchanged: int = 0
+    refused: tuple[Refused, ...] = ()
+    """Rows that the target did not take; all others are written."""
 
 
 class Unseen(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,8 +152,11 @@ class Sink(Protocol):
         """
         ...
 
-    def prepare(self, tables: Sequence[Table]) -> None:
-        """Make the tables that are missing, add the columns that are missing."""
+    def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
+        """Make the tables that are missing and add the columns that are missing. Return how each table is held, by name.
+
+        *rewrite* names tables whose rows shall count as changed: each gets another salt.
+        """
         ...
 
     def refusal(self, table: Table, row: Row) -> str | None:
@@ -113,10 +171,12 @@ class Sink(Protocol):
     ) -> list[Written]:
         """Write all changes, in one transaction where there are transactions; on return they are durable.
 
-        *then* is told what became of them and says what else belongs to the same transaction.
+        *then* is told what became of them and says what else belongs to the same transaction. It may be called again,
+        where the transaction has to be repeated.
 
         A row whose key is there replaces the one that is there unless their `compared` values are equal and
-        the old one is not marked as deleted; in a table that `keeps`, it changes nothing.
+        the old one is marked neither as deleted nor as stale; in a table that `keeps`, it changes nothing. A row that
+        the target does not take, by a constraint for instance, keeps out no other.
         """
         ...
 
@@ -126,22 +186,33 @@ class Sink(Protocol):
         seen: Iterable[str],
         *,
         deleted_at: datetime,
-        most: float | None,
+        allows: Callable[[int, int], bool],
         then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
         """Set `deleted_at` in the rows whose `id` is not among *seen* (an iterable of any length, to be read once;
         it asks nothing of the sink).
 
-        Marks none if they are more than the share *most* of the rows that live. *then* is as in `apply`.
+        Marks none where *allows*, given the number of live rows and of unseen ones, says no. *then* is as in `apply`.
         """
         ...
 
-    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
-        """An iterator over all rows of a table, as dicts by column; empty if the table is not there."""
+    def rows(self, table: Table, where: Sequence[Condition] = ()) -> Iterator[dict[str, Any]]:
+        """Iterate over the rows of a table that meet all conditions, as dicts by column; empty if the table is not there."""
+        ...
+
+    def prune(self, table: Table, where: Sequence[Condition]) -> int:
+        """Remove the rows of a table that meet all conditions, and return how many there were."""
         ...
 
     def publish(self, table: Table) -> None:
         """A stream came to its end: let others see its table, where they do not see it already."""
+        ...
+
+    def cancel(self, *, only_blocked: bool = False) -> None:
+        """Make a call that is under way in the worker's thread end soon. Called from any thread; never blocks.
+
+        With *only_blocked*, end only what waits for a lock or a connection, now or later; what is being written goes on.
+        """
         ...
 
     def close(self) -> None:

@@ -559,7 +559,11 @@ class StreamRun:
 
         seen = self._context.spool.seen_ids(report.stream)
         found = self._context.sink.mark_unseen(
-            self._reader.table, seen, deleted_at=now(), most=most, then=remembered
+            self._reader.table,
+            seen,
+            deleted_at=now(),
+            allows=lambda live, gone: most is None or gone <= most * live,
+            then=remembered,
         )
         if found.unseen > found.deleted and most is not None:
             report.status = "incomplete"
@@ -582,7 +586,7 @@ class StreamRun:
         if old:
             released = {*old.values()}
             kept = [row["id"] for row in sink.rows(QUARANTINED) if row["id"] not in released]
-            sink.mark_unseen(QUARANTINE, kept, deleted_at=now(), most=None)
+            sink.mark_unseen(QUARANTINE, kept, deleted_at=now(), allows=lambda live, gone: True)
 
     def _note(self) -> None:
         """Tell in the report how far the walk is."""

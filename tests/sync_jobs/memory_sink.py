@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from typing import Any
 
 from limio_async.errors import SinkError
-from limio_async.sync_jobs.sink import Change, Row, Table, Unseen, Written
+from limio_async.sync_jobs.sink import (
+    DELETED,
+    STALE,
+    Change,
+    Condition,
+    Prepared,
+    Refused,
+    Row,
+    Table,
+    Unseen,
+    Written,
+)
 
 
 class MemorySink:
@@ -28,6 +39,9 @@ class MemorySink:
         self.published: list[str] = []
         self.applied = 0
         self.fails_at: int | None = None
+        self.refuses: Callable[[Table, dict[str, Any]], str | None] = lambda table, row: None
+        self.salts: dict[str, str] = {}
+        self.cancelled: list[bool] = []
         self._opened = 0
         self._in_use = threading.Lock()
 
@@ -57,10 +71,17 @@ class MemorySink:
                 self.tables = before
                 raise
 
-    def prepare(self, tables: Sequence[Table]) -> None:
+    def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
         with self._turn():
-            for table in tables:
-                self.tables.setdefault(table.name, {})
+            for name in rewrite:
+                self.salts[name] = f"{self.salts.get(name, '')}+"
+            return {
+                table.name: Prepared(
+                    has_rows=bool(self.tables.setdefault(table.name, {})),
+                    salt=self.salts.get(table.name, ""),
+                )
+                for table in tables
+            }
 
     def refusal(self, table: Table, row: Row) -> str | None:
         return None
@@ -83,16 +104,24 @@ class MemorySink:
     def _write(self, change: Change) -> Written:
         table, counts = change.table, {"inserted": 0, "updated": 0, "unchanged": 0}
         names = [column.name for column in table.columns]
+        held = self.tables[table.name]
+        for key, row in [*held.items()] if change.stale else ():
+            if row["id"] in change.stale:
+                held[key] = {**row, STALE: row.get(STALE) or change.at, DELETED: None}
+        refused: list[Refused] = []
         rows: dict[tuple[Any, ...], dict[str, Any]] = {}
         for values in change.rows:
             row = dict(zip(names, values, strict=True))
+            if reason := self.refuses(table, row):
+                refused.append(Refused(values, reason))
+                continue
             rows[tuple(row[name] for name in table.key)] = row
         for key, row in rows.items():
-            what = _became(self.tables[table.name].get(key), row, table)
+            what = _became(held.get(key), row, table)
             counts[what] += 1
             if what != "unchanged":
-                self.tables[table.name][key] = row
-        return Written(**counts)
+                held[key] = row
+        return Written(**counts, refused=tuple(refused))
 
     def mark_unseen(
         self,
@@ -100,14 +129,14 @@ class MemorySink:
         seen: Iterable[str],
         *,
         deleted_at: datetime,
-        most: float | None,
+        allows: Callable[[int, int], bool],
         then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
         with self._transaction():
             ids, rows = set(seen), self.tables[table.name]
             live = [key for key, row in rows.items() if row["deleted_at"] is None]
             unseen = [key for key in live if rows[key]["id"] not in ids]
-            gone = unseen if most is None or len(unseen) <= most * len(live) else []
+            gone = unseen if allows(len(live), len(unseen)) else []
             for key in gone:
                 rows[key] = {**rows[key], "deleted_at": deleted_at}
             found = Unseen(live=len(live), unseen=len(unseen), deleted=len(gone))
@@ -115,11 +144,22 @@ class MemorySink:
                 self._write(change)
         return found
 
-    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
+    def rows(self, table: Table, where: Sequence[Condition] = ()) -> Iterator[dict[str, Any]]:
         with self._turn() if self._opened else nullcontext():  # tests look when the job is done
             names = [column.name for column in table.columns]
-            found = [*self.tables.get(table.name, {}).values()]
+            found = [row for row in self.tables.get(table.name, {}).values() if _meets(row, where)]
         return iter([{name: row.get(name) for name in names} for row in found])
+
+    def prune(self, table: Table, where: Sequence[Condition]) -> int:
+        with self._transaction():
+            rows = self.tables.get(table.name, {})
+            gone = [key for key, row in rows.items() if _meets(row, where)]
+            for key in gone:
+                del rows[key]
+        return len(gone)
+
+    def cancel(self, *, only_blocked: bool = False) -> None:
+        self.cancelled.append(only_blocked)
 
     def publish(self, table: Table) -> None:
         with self._turn():
@@ -136,5 +176,24 @@ class MemorySink:
 def _became(before: Mapping[str, Any] | None, row: Mapping[str, Any], table: Table) -> str:
     if before is None:
         return "inserted"
+    marked = before.get(DELETED) or before.get(STALE)
     same = table.compared is not None and before[table.compared] == row[table.compared]
-    return "unchanged" if table.keeps or (same and not before.get("deleted_at")) else "updated"
+    return "unchanged" if table.keeps or (same and not marked) else "updated"
+
+
+def _meets(row: Mapping[str, Any], where: Sequence[Condition]) -> bool:
+    return all(_meets_one(row.get(one.column), one) for one in where)
+
+
+def _meets_one(value: Any, condition: Condition) -> bool:
+    match condition.is_:
+        case "set":
+            return value is not None
+        case "in":
+            return value in condition.value
+        case "=":
+            return value is not None and bool(value == condition.value)
+        case ">=":
+            return value is not None and bool(value >= condition.value)
+        case "<":
+            return value is not None and bool(value < condition.value)

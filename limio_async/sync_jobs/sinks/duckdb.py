@@ -14,7 +14,7 @@ import duckdb
 from limio_async.errors import JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.sink import Column, Kind, Row, Table
 from limio_async.sync_jobs.sinks.arrow import arrow_table
-from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted
+from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, or_marked, quoted
 from limio_async.sync_jobs.sinks.values import halved_pair
 
 __all__ = ["DuckdbSink"]
@@ -45,6 +45,7 @@ class DuckdbSink(SqlSink):
         "json": "JSON",
         "bytes": "BLOB",
     }
+    among: ClassVar[str] = "IN (SELECT unnest(?))"
     keyed: ClassVar[bool] = False
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error, OSError)
 
@@ -101,9 +102,9 @@ class DuckdbSink(SqlSink):
     def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(statement, values).fetchall()
 
-    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
+    def _read(self, statement: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         with closing(self._db.cursor()) as own:
-            own.execute(statement)
+            own.execute(statement, values)
             while not self._is_cancelled and (some := own.fetchmany(1000)):
                 yield from some
             if self._is_cancelled:
@@ -178,9 +179,7 @@ def _differs(table: Table) -> str:
         return ""
     own, compared = quoted(table.name), quoted(table.compared)
     condition = f"{own}.{compared} IS DISTINCT FROM {quoted(_BATCH)}.{compared}"
-    if any(column.name == "deleted_at" for column in table.columns):
-        condition += f' OR {own}."deleted_at" IS NOT NULL'
-    return f" AND ({condition})"
+    return f" AND ({condition}{or_marked(table)})"
 
 
 def _moment(microseconds: int) -> datetime:

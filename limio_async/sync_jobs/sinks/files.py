@@ -7,14 +7,14 @@ import gzip
 import io
 import re
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
 
 from limio_async._durable import replacing
 from limio_async.errors import ConfigurationError, JobError, SinkError
-from limio_async.sync_jobs.sink import Column, Table
+from limio_async.sync_jobs.sink import DELETED, STALE, Column, Prepared, Table
 from limio_async.sync_jobs.sinks.sql import quoted
 from limio_async.sync_jobs.sinks.sqlite import SqliteSink
 
@@ -25,7 +25,7 @@ Compression = Literal["gzip", "zstd"]
 _ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_SHORT_OF_A_READER = ("raw", "hash", "deleted_at")
+_SHORT_OF_A_READER = ("raw", "hash", DELETED, STALE)
 
 
 class FileSink(SqliteSink):
@@ -67,22 +67,13 @@ class FileSink(SqliteSink):
 
     def _live(self, table: Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The rows that are not marked as deleted, by key; *columns* are SQL."""
-        names = {column.name for column in table.columns}
-        live = 'WHERE "deleted_at" IS NULL' if "deleted_at" in names else ""
+        live = f'WHERE "{DELETED}" IS NULL' if table.has(DELETED) else ""
         key = ", ".join(map(quoted, table.key))
         return self._read(f"SELECT {', '.join(columns)} FROM {quoted(table.name)} {live} ORDER BY {key}")
 
     def _changed(self, table: Table) -> None:
         key = f"changes {table.name}"
         self._set_meta(key, str(int(self._meta(key) or "0") + 1))
-
-    def _meta(self, key: str) -> str | None:
-        return next(
-            (value for (value,) in self._ask('SELECT "value" FROM _limio_meta WHERE "key" = ?', key)), None
-        )
-
-    def _set_meta(self, key: str, value: str) -> None:
-        self._run("INSERT OR REPLACE INTO _limio_meta VALUES (?, ?)", key, value)
 
     def _failure(self, error: Exception) -> JobError:
         if isinstance(error, OSError) and not isinstance(error, FileExistsError | NotADirectoryError):
@@ -121,14 +112,14 @@ class CsvSink(FileSink):
         super().__init__(directory, name=name)
         self._columns = columns
 
-    def prepare(self, tables: Sequence[Table]) -> None:
+    def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
         """Make the tables that are missing, add the columns that are missing."""
         known = {column.name for table in tables if table.published for column in table.columns}
         if known and (unknown := [name for name in self._columns or () if name not in known]):
             raise ConfigurationError(
                 f"no table of this job has a column {', '.join(unknown)}; there are {', '.join(sorted(known))}"
             )
-        super().prepare(tables)
+        return super().prepare(tables, rewrite=rewrite)
 
     def publish(self, table: Table) -> None:
         """Write the file of a table that has chosen columns, unless it is as it would be written."""

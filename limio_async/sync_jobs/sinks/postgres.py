@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ import psycopg
 from psycopg import conninfo, pq
 
 from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
-from limio_async.sync_jobs.sink import Column, Kind, Row, Table
+from limio_async.sync_jobs.sink import Column, Condition, Kind, Prepared, Row, Table
 from limio_async.sync_jobs.sinks.postgres_errors import meaning
 from limio_async.sync_jobs.sinks.postgres_session import DEFAULTS, Session, wrong_with
 from limio_async.sync_jobs.sinks.postgres_watch import Watch
@@ -45,6 +45,7 @@ class PostgresSink(SqlSink):
         "bytes": "bytea",
     }
     mark: ClassVar[str] = "%s"
+    among: ClassVar[str] = "= ANY (%s)"
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error,)
 
     def __init__(self, url: str, *, schema: str, lock_wait: float = 30.0) -> None:
@@ -102,15 +103,16 @@ class PostgresSink(SqlSink):
         """
         self._watch.cancel(only_blocked=only_blocked)
 
-    def prepare(self, tables: Sequence[Table]) -> None:
+    def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
         """Make the tables that are missing, add the columns that are missing; note whose turn it is to write."""
-        super().prepare(tables)
+        held = super().prepare(tables, rewrite=rewrite)
         if self._turn is None:
             turn = secrets.token_hex(16)
             with self._transaction():
                 self._run(f'DELETE FROM "{META}" WHERE "key" = %s', _TURN)
                 self._run(f'INSERT INTO "{META}" ("key", "value") VALUES (%s, %s)', _TURN, turn)
             self._turn = turn
+        return held
 
     def refusal(self, table: Table, row: Row) -> str | None:
         """Why the target cannot hold *row*; None if it can."""
@@ -192,16 +194,16 @@ class PostgresSink(SqlSink):
     def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(statement.encode(), values).fetchall()
 
-    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
-        """All rows of a table, as dicts by column, over a connection of their own."""
+    def rows(self, table: Table, where: Sequence[Condition] = ()) -> Iterator[dict[str, Any]]:
+        """Iterate over the rows of a table that meet all conditions, as dicts by column, over a connection of their own."""
         with self._failures():
             self._reach()
-        yield from super().rows(table)
+        yield from super().rows(table, where)
 
-    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
+    def _read(self, statement: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         with self._connected() as own, own.transaction(), own.cursor(name="limio_rows") as cursor:
             with self._watch.over(own):
-                cursor.execute(statement.encode())
+                cursor.execute(statement.encode(), values or None)
             while some := cursor.fetchmany(1000):
                 self._watch.check()
                 yield from some

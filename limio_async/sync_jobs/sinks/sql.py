@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, ClassVar
@@ -12,13 +12,26 @@ from typing import Any, ClassVar
 import msgspec
 
 from limio_async.errors import JobError, SinkError
-from limio_async.sync_jobs.sink import Change, Column, Kind, Row, Table, Unseen, Written
-from limio_async.sync_jobs.sinks.values import by_column, refusal, stored_keys
+from limio_async.sync_jobs.sink import (
+    DELETED,
+    STALE,
+    Change,
+    Column,
+    Condition,
+    Kind,
+    Prepared,
+    Row,
+    Table,
+    Unseen,
+    Written,
+)
+from limio_async.sync_jobs.sinks.values import by_column, refusal, stored, stored_keys
 
-__all__ = ["META", "Shape", "SqlSink", "quoted", "upsert"]
+__all__ = ["META", "Shape", "SqlSink", "or_marked", "quoted", "upsert"]
 
 _VERSION = 1
 META = "_limio_meta"
+_MARKS = (DELETED, STALE)
 _SEEN = "_limio_seen"
 
 
@@ -38,6 +51,8 @@ class SqlSink(ABC):
     mark: ClassVar[str] = "?"
     """Where a statement takes a value."""
     begin: ClassVar[str] = "BEGIN"
+    among: ClassVar[str]
+    """What a statement says where a value is one of a list."""
     keyed: ClassVar[bool] = True
     """Whether tables have a primary key."""
     errors: ClassVar[tuple[type[Exception], ...]]
@@ -60,12 +75,17 @@ class SqlSink(ABC):
     def close(self) -> None:
         """Let go of the target."""
 
-    def prepare(self, tables: Sequence[Table]) -> None:
-        """Make the tables that are missing, add the columns that are missing."""
+    def cancel(self, *, only_blocked: bool = False) -> None:  # noqa: B027  # nothing to do: waits for locks are short
+        """Make a call that is under way end soon."""
+
+    def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
+        """Make the tables that are missing and add the columns that are missing. Return how each table is held, by name."""
         with self._transaction():
             is_new = self._take_up()
-            for table in tables:
-                self._prepare(table, self._shape(table.name), is_new)
+            return {
+                table.name: self._prepare(table, self._shape(table.name), is_new, table.name in rewrite)
+                for table in tables
+            }
 
     def refusal(self, table: Table, row: Row) -> str | None:
         """Why the target cannot hold *row*; None if it can."""
@@ -90,24 +110,24 @@ class SqlSink(ABC):
         seen: Iterable[str],
         *,
         deleted_at: datetime,
-        most: float | None,
+        allows: Callable[[int, int], bool],
         then: Callable[[Unseen], Sequence[Change]] | None = None,
     ) -> Unseen:
         """Set `deleted_at` in the rows whose `id` is not among *seen*, in one transaction."""
         unseen = (
-            f'"deleted_at" IS NULL AND NOT EXISTS'
+            f'"{DELETED}" IS NULL AND NOT EXISTS'
             f' (SELECT 1 FROM "{_SEEN}" WHERE "{_SEEN}"."id" = {quoted(table.name)}."id")'
         )
         with self._transaction():
             self._note_seen(_SEEN, stored_keys(seen))
             ((live, missing),) = self._ask(
-                f'SELECT (SELECT count(*) FROM {quoted(table.name)} WHERE "deleted_at" IS NULL),'
+                f'SELECT (SELECT count(*) FROM {quoted(table.name)} WHERE "{DELETED}" IS NULL),'
                 f" (SELECT count(*) FROM {quoted(table.name)} WHERE {unseen})"
             )
-            deletes = bool(missing) and (most is None or missing <= most * live)
+            deletes = bool(missing) and allows(live, missing)
             if deletes:
                 self._run(
-                    f'UPDATE {quoted(table.name)} SET "deleted_at" = {self.mark} WHERE {unseen}',
+                    f'UPDATE {quoted(table.name)} SET "{DELETED}" = {self.mark} WHERE {unseen}',
                     self._time(deleted_at),
                 )
                 self._changed(table)
@@ -117,24 +137,36 @@ class SqlSink(ABC):
                 self._write(change)
         return found
 
-    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
-        """All rows of a table, as dicts by column, over a connection of their own."""
+    def rows(self, table: Table, where: Sequence[Condition] = ()) -> Iterator[dict[str, Any]]:
+        """Iterate over the rows of a table that meet all conditions, as dicts by column, over a connection of their own."""
         with self._failures():
             shape = self._shape(table.name)
-        if shape is None:
+        if shape is None or any(one.column not in shape.columns for one in where):
             return
+        condition, bound = self._where(table, where)
         names = [column.name for column in table.columns]
         parsers = [self._parser(column) for column in table.columns]
         wanted = (
             self._selected(column) if column.name in shape.columns else "NULL" for column in table.columns
         )
         with self._failures():
-            for values in self._read(f"SELECT {', '.join(wanted)} FROM {quoted(table.name)}"):
+            for values in self._read(
+                f"SELECT {', '.join(wanted)} FROM {quoted(table.name)}{condition}", *bound
+            ):
                 parsed = (
                     parse(value) if parse and value is not None else value
                     for parse, value in zip(parsers, values, strict=True)
                 )
                 yield dict(zip(names, parsed, strict=True))
+
+    def prune(self, table: Table, where: Sequence[Condition]) -> int:
+        """Remove the rows of a table that meet all conditions, and return how many there were."""
+        with self._transaction():
+            shape = self._shape(table.name)
+            if shape is None or any(one.column not in shape.columns for one in where):
+                return 0
+            condition, bound = self._where(table, where)
+            return self._run(f"DELETE FROM {quoted(table.name)}{condition}", *bound)
 
     def publish(self, table: Table) -> None:  # noqa: B027  # nothing to do: what is committed is to be seen
         """Let others see the table."""
@@ -150,7 +182,7 @@ class SqlSink(ABC):
         """The rows of an answer that is short."""
 
     @abstractmethod
-    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
+    def _read(self, statement: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of an answer that may be long."""
 
     @abstractmethod
@@ -181,6 +213,10 @@ class SqlSink(ABC):
     def _time(self, moment: datetime) -> Any:
         return moment
 
+    def _many(self, values: list[Any]) -> Any:
+        """A list as `among` takes it."""
+        return values
+
     def _changed(self, table: Table) -> None:  # noqa: B027  # for sinks that keep more than tables
         """The transaction under way changes rows of a table."""
 
@@ -194,10 +230,8 @@ class SqlSink(ABC):
             self._run(
                 f'CREATE TABLE "{META}" ("key" {self.types["text"]} PRIMARY KEY, "value" {self.types["text"]})'
             )
-            for key, value in (("version", str(_VERSION)), ("target", self._target_id)):
-                self._run(
-                    f'INSERT INTO "{META}" ("key", "value") VALUES ({self.mark}, {self.mark})', key, value
-                )
+            self._set_meta("version", str(_VERSION))
+            self._set_meta("target", self._target_id)
             return True
         meta = {}
         if {"key", "value"} <= {*shape.columns}:
@@ -215,13 +249,23 @@ class SqlSink(ABC):
         self._target_id = target
         return False
 
-    def _prepare(self, table: Table, shape: Shape | None, is_new: bool) -> None:
+    def _meta(self, key: str) -> str | None:
+        return next(
+            (value for (value,) in self._ask(f'SELECT "value" FROM "{META}" WHERE "key" = {self.mark}', key)),
+            None,
+        )
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._run(f'DELETE FROM "{META}" WHERE "key" = {self.mark}', key)
+        self._run(f'INSERT INTO "{META}" ("key", "value") VALUES ({self.mark}, {self.mark})', key, value)
+
+    def _prepare(self, table: Table, shape: Shape | None, is_new: bool, rewrites: bool) -> Prepared:
         if shape is None:
             declared = [self._declared(column) for column in table.columns]
             if self.keyed:
                 declared.append(f"PRIMARY KEY ({', '.join(map(quoted, table.key))})")
             self._run(f"CREATE TABLE {quoted(table.name)} ({', '.join(declared)})")
-            return
+            return Prepared(has_rows=False, salt=self._meta(f"salt {table.name}") or "")
         needed = [
             name
             for name in ("raw", table.compared, *table.key)
@@ -233,11 +277,35 @@ class SqlSink(ABC):
                 f"{self.name} has a table {table.name} that limio did not make; choose another target,"
                 " or rename that table"
             )
-        for column in table.columns:
-            if column.name not in shape.columns:
-                self._run(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {self._declared(column)}")
+        missing = [column for column in table.columns if column.name not in shape.columns]
+        for column in missing:
+            self._run(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {self._declared(column)}")
+        ((has_rows,),) = self._ask(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)})")
+        filled = table.compared is not None and any(column.name not in _MARKS for column in missing)
+        if has_rows and (filled or rewrites):
+            self._set_meta(f"salt {table.name}", secrets.token_hex(8))
+        return Prepared(has_rows=bool(has_rows), salt=self._meta(f"salt {table.name}") or "")
+
+    def _where(self, table: Table, where: Sequence[Condition]) -> tuple[str, list[Any]]:
+        """The conditions as SQL, and the values that it takes."""
+        parts: list[str] = []
+        bound: list[Any] = []
+        for one in where:
+            name = quoted(one.column)
+            if one.is_ == "set":
+                parts.append(f"{name} IS NOT NULL")
+                continue
+            values = [
+                self._time(value) if isinstance(value, datetime) else value
+                for value in stored(table, one.column, one.value if one.is_ == "in" else [one.value])
+            ]
+            parts.append(f"{name} {self.among if one.is_ == 'in' else f'{one.is_} {self.mark}'}")
+            bound.append(self._many(values) if one.is_ == "in" else values[0])
+        return (" WHERE " + " AND ".join(parts) if parts else ""), bound
 
     def _write(self, change: Change) -> Written:
+        if change.stale:
+            self._mark_stale(change)
         columns = by_column(change)
         count = len(columns[0])
         if not count:
@@ -247,6 +315,18 @@ class SqlSink(ABC):
             self._changed(change.table)
         inserted = count - there
         return Written(inserted=inserted, updated=changed - inserted, unchanged=count - changed)
+
+    def _mark_stale(self, change: Change) -> None:
+        """Mark the rows that could not be refreshed; they are not marked as deleted any more."""
+        assert change.at is not None  # noqa: S101  # goes with `stale`
+        changed = self._run(
+            f'UPDATE {quoted(change.table.name)} SET "{STALE}" = coalesce("{STALE}", {self.mark}), "{DELETED}" = NULL'
+            f' WHERE ("{STALE}" IS NULL OR "{DELETED}" IS NOT NULL) AND "id" {self.among}',
+            self._time(change.at),
+            self._many([*stored_keys(change.stale)]),
+        )
+        if changed:
+            self._changed(change.table)
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
@@ -289,6 +369,10 @@ def _on_conflict(table: Table, differs: str) -> str:
         return f"UPDATE SET {sets}"
     own, compared = quoted(table.name), quoted(table.compared)
     changed = f"{own}.{compared} {differs} excluded.{compared}"
-    if "deleted_at" in names:
-        changed += f' OR {own}."deleted_at" IS NOT NULL'
-    return f"UPDATE SET {sets} WHERE {changed}"
+    return f"UPDATE SET {sets} WHERE {changed}{or_marked(table)}"
+
+
+def or_marked(table: Table) -> str:
+    """The rest of a condition: or the row that is there is marked as deleted or stale."""
+    own = quoted(table.name)
+    return "".join(f" OR {own}.{quoted(name)} IS NOT NULL" for name in _MARKS if table.has(name))

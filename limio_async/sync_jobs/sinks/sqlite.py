@@ -44,6 +44,7 @@ class SqliteSink(SqlSink):
         "bytes": "BLOB",
     }
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
+    among: ClassVar[str] = "IN (SELECT value FROM json_each(?))"
     errors: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, OSError)
 
     def __init__(self, file: Path, *, name: str) -> None:
@@ -135,9 +136,9 @@ class SqliteSink(SqlSink):
     def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(statement, values).fetchall()
 
-    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
+    def _read(self, statement: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         with closing(self._connected()) as own:
-            yield from own.execute(statement)
+            yield from own.execute(statement, values)
 
     def _shape(self, name: str) -> Shape | None:
         found = self._ask("SELECT name, pk FROM pragma_table_info(?)", name)
@@ -177,6 +178,9 @@ class SqliteSink(SqlSink):
 
     def _time(self, moment: datetime) -> str:
         return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
+
+    def _many(self, values: list[Any]) -> str:
+        return msgspec.json.encode(values).decode()
 
     def _failure(self, error: Exception) -> JobError:
         if isinstance(error, FileExistsError | NotADirectoryError):

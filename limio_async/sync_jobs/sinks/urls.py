@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["open_sink", "state_file"]
 
+_LOCK_WAIT = timedelta(seconds=30)
 
-def open_sink(url: str) -> Sink:
+
+def open_sink(url: str, *, lock_wait: timedelta = _LOCK_WAIT) -> Sink:
     """The sink that *url* names; constructed only, nothing is read or written before its `open`.
+
+    *lock_wait* is how long a server's lock is waited for.
 
     Raises `ConfigurationError` where the URL names none, or where the library that it needs is not installed.
     """
-    return _SCHEMES[_scheme_of(url)](url)
+    scheme = _scheme_of(url)
+    return _postgres(url, lock_wait) if scheme in _SERVERS else _SCHEMES[scheme](url)
 
 
 def state_file(url: str) -> Path:
@@ -59,7 +65,7 @@ def _duckdb(url: str) -> Sink:
     return DuckdbSink(file, name=url)
 
 
-def _postgres(url: str) -> PostgresSink:
+def _postgres(url: str, lock_wait: timedelta = _LOCK_WAIT) -> PostgresSink:
     _need("postgres", "psycopg", "platformdirs")
     from limio_async.sync_jobs.sinks.postgres import PostgresSink
 
@@ -67,7 +73,9 @@ def _postgres(url: str) -> PostgresSink:
     options = parse_qsl(query, keep_blank_values=True)
     schema = dict(options).get("schema") or "public"
     others = urlencode([(key, value) for key, value in options if key != "schema"], quote_via=quote)
-    return PostgresSink(f"{base}?{others}" if others else base, schema=schema)
+    return PostgresSink(
+        f"{base}?{others}" if others else base, schema=schema, lock_wait=lock_wait.total_seconds()
+    )
 
 
 def _ndjson(url: str) -> Sink:
@@ -107,6 +115,7 @@ _SCHEMES: Mapping[str, Callable[[str], Sink]] = {
     "ndjson": _ndjson,
     "csv": _csv,
 }
+_SERVERS = ("postgresql", "postgres")
 _OPTIONS: Mapping[str, Collection[str]] = {"parquet": (), "ndjson": ("compress",), "csv": ("columns",)}
 _EXAMPLES = {
     "sqlite": "sqlite:///limio.db",

@@ -13,7 +13,7 @@ import msgspec
 from limio_async.core.wire import UNDECODABLE
 from limio_async.sync_jobs.sink import Change, Kind, Row, Table
 
-__all__ = ["by_column", "halved_pair", "refusal", "stored_keys"]
+__all__ = ["by_column", "halved_pair", "refusal", "stored", "stored_keys"]
 
 _LONGEST_KEY = 600  # characters: the index of PostgreSQL holds 2,704 bytes
 _LARGEST = 2**63
@@ -75,6 +75,13 @@ def by_column(change: Change) -> list[Sequence[Any]]:
     if len(last) < len(change.rows):
         columns = [[values[number] for number in last.values()] for values in columns]
     return columns
+
+
+def stored(table: Table, column: str, values: Sequence[Any]) -> list[Any]:
+    """Values of one column as `by_column` has them."""
+    kind = table.columns[table.at(column)].kind
+    shown = _STORED.get(kind, _as_it_is)(values)
+    return [_shortened(value) for value in shown] if column in table.key else [*shown]
 
 
 def stored_keys(ids: Iterable[str]) -> Iterator[str]:

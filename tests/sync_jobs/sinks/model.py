@@ -18,7 +18,7 @@ class Model:
         self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def apply(self, rows: Sequence[Row]) -> Written:
-        counts = {"inserted": 0, "updated": 0, "unchanged": 0}
+        counts: dict[str, Any] = {"inserted": 0, "updated": 0, "unchanged": 0}
         names = [column.name for column in self.table.columns]
         last: dict[tuple[Any, ...], dict[str, Any]] = {}
         for values in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -55,6 +55,16 @@ def opened(url: str, *tables: Table) -> Generator[SqlSink]:
         yield sink
     finally:
         sink.close()
+
+
+def any_number(live: int, unseen: int) -> bool:
+    """Allows however many to be marked as deleted."""
+    return True
+
+
+def up_to(most: float | None) -> Callable[[int, int], bool]:
+    """Allows this share of the live rows to be marked as deleted."""
+    return lambda live, unseen: most is None or unseen <= most * live
 
 
 def write(sink: SqlSink, rows: Sequence[Row], table: Table = OFFERS) -> Written:

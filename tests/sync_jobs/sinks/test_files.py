@@ -21,7 +21,7 @@ from limio_async.sync_jobs.sink import Column, Table
 from limio_async.sync_jobs.sinks import parquet
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from tests.disk import Disk, kept
-from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, held, offer, opened, write
+from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, any_number, held, offer, opened, write
 
 KINDS = [column.kind for column in OFFERS.columns]
 ODD = [b'{"id": "o-3",\r\n\t"n" :1.0}', '{"id":"\\n ü"}'.encode()]
@@ -30,7 +30,7 @@ ODD = [b'{"id": "o-3",\r\n\t"n" :1.0}', '{"id":"\\n ü"}'.encode()]
 def filled(sink: SqlSink) -> None:
     """Live are o-1, o-3 and o-4, in this order."""
     write(sink, [offer(4, raw=ODD[1]), offer(2), offer(3, raw=ODD[0]), offer(1)])
-    sink.mark_unseen(OFFERS, ["o-1", "o-3", "o-4"], deleted_at=LATER, most=None)
+    sink.mark_unseen(OFFERS, ["o-1", "o-3", "o-4"], deleted_at=LATER, allows=any_number)
     sink.publish(OFFERS)
 
 
@@ -190,12 +190,12 @@ def test_a_file_is_written_only_where_something_has_changed(tmp_path: Path, kind
         write(sink, [offer(1), offer(2)])
         assert is_written()
         write(sink, [offer(1)])
-        sink.mark_unseen(OFFERS, ["o-1", "o-2"], deleted_at=LATER, most=None)
+        sink.mark_unseen(OFFERS, ["o-1", "o-2"], deleted_at=LATER, allows=any_number)
         assert not is_written()
         write(sink, [offer(1, version="2")])
     with opened(f"{kind}:{tmp_path}", OFFERS) as sink:
         assert is_written(), "also when the job was killed in between"
-        sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None)
+        sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, allows=any_number)
         assert is_written()
         file.unlink()
         assert is_written()
@@ -276,7 +276,7 @@ def test_the_same_rows_make_the_same_file_whatever_came_before(tmp_path: Path) -
             with opened(f"{kind}:{tmp_path}/{name}", OFFERS) as sink:
                 write(sink, before)
                 write(sink, rows)
-                sink.mark_unseen(OFFERS, [row[0] for row in rows], deleted_at=AT, most=None)
+                sink.mark_unseen(OFFERS, [row[0] for row in rows], deleted_at=AT, allows=any_number)
                 sink.publish(OFFERS)
         files.append(
             (tmp_path / name / "offers.csv").read_bytes() + (tmp_path / name / "offers.ndjson").read_bytes()

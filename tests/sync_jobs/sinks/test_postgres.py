@@ -16,7 +16,17 @@ from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.sinks import postgres as sinks_postgres
 from limio_async.sync_jobs.sinks.postgres import PostgresSink
 from limio_async.sync_jobs.sinks.postgres_session import Session
-from tests.sync_jobs.sinks.targets import LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
+from tests.sync_jobs.sinks.targets import (
+    LATER,
+    NOTES,
+    OFFERS,
+    POSTGRES,
+    any_number,
+    held,
+    offer,
+    opened,
+    write,
+)
 
 
 @pytest.fixture
@@ -84,7 +94,7 @@ def test_a_connection_that_breaks_in_a_transaction_is_told_and_made_again(
         assert told == [Written(inserted=1)], "told once: who counts must not count twice"
         assert write(sink, [offer(1)]) == Written(inserted=1)
         cut(admin, postgres)
-        assert sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None).live == 1
+        assert sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, allows=any_number).live == 1
 
 
 def test_a_run_whose_connection_broke_gives_way_to_one_that_began_meanwhile(
@@ -99,7 +109,7 @@ def test_a_run_whose_connection_broke_gives_way_to_one_that_began_meanwhile(
             with pytest.raises(
                 TargetBusy, match="the connection broke, and another run began meanwhile; run again"
             ) as caught:
-                sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None)
+                sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, allows=any_number)
             assert caught.value.final, "waiting does not help this run"
         sink.close()
         sink.open()

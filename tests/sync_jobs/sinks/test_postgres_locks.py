@@ -18,7 +18,7 @@ from limio_async.sync_jobs.sink import Column
 from limio_async.sync_jobs.sinks import postgres_session
 from limio_async.sync_jobs.sinks.postgres import PostgresSink
 from tests.postgres_cluster import Cluster
-from tests.sync_jobs.sinks.targets import LATER, OFFERS, held, offer, write
+from tests.sync_jobs.sinks.targets import LATER, OFFERS, any_number, held, offer, write
 
 MORE = msgspec.structs.replace(OFFERS, columns=(*OFFERS.columns, Column("more")))
 ROW = "SELECT FROM offers FOR UPDATE"
@@ -27,7 +27,7 @@ META = "LOCK TABLE _limio_meta"
 BLOCKED: list[tuple[str, str, Callable[[PostgresSink], Any]]] = [
     ("a row", ROW, lambda sink: write(sink, [offer(1, version="2")])),
     ("a table", TABLE, lambda sink: write(sink, [offer(1, version="2")])),
-    ("a row to mark", ROW, lambda sink: sink.mark_unseen(OFFERS, [], deleted_at=LATER, most=None)),
+    ("a row to mark", ROW, lambda sink: sink.mark_unseen(OFFERS, [], deleted_at=LATER, allows=any_number)),
     ("a table to change", "SELECT FROM offers", lambda sink: sink.prepare([MORE])),
     ("a table to read", TABLE, held),
     ("a table of ours", META, lambda sink: sink.prepare([OFFERS])),

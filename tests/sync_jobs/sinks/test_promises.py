@@ -31,7 +31,19 @@ from limio_async.sync_jobs.ledger import (
 from limio_async.sync_jobs.sink import Change, Column, Row, Table, Unseen, Written
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.sinks.values import halved_pair
-from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, POSTGRES, held, offer, opened, write
+from tests.sync_jobs.sinks.targets import (
+    AT,
+    LATER,
+    NOTES,
+    OFFERS,
+    POSTGRES,
+    any_number,
+    held,
+    offer,
+    opened,
+    up_to,
+    write,
+)
 
 
 def test_rows_are_inserted_updated_or_left_and_counted(url: str) -> None:
@@ -144,7 +156,7 @@ def test_rows_that_were_not_seen_are_marked_as_deleted_and_come_back(url: str) -
     with opened(url, OFFERS) as sink:
         write(sink, [offer(number) for number in range(10)])
         seen = (f"o-{number}" for number in [*range(8), 1, 99])
-        assert sink.mark_unseen(OFFERS, seen, deleted_at=LATER, most=0.2) == Unseen(
+        assert sink.mark_unseen(OFFERS, seen, deleted_at=LATER, allows=up_to(0.2)) == Unseen(
             live=10, unseen=2, deleted=2
         )
         assert {row["id"] for row in sink.rows(OFFERS) if row["deleted_at"] == LATER} == {"o-8", "o-9"}
@@ -156,13 +168,15 @@ def test_too_many_are_not_marked_as_deleted(url: str) -> None:
     with opened(url, OFFERS) as sink:
         write(sink, [offer(number) for number in range(10)])
         few = [f"o-{number}" for number in range(7)]
-        assert sink.mark_unseen(OFFERS, few, deleted_at=LATER, most=0.2) == Unseen(
+        assert sink.mark_unseen(OFFERS, few, deleted_at=LATER, allows=up_to(0.2)) == Unseen(
             live=10, unseen=3, deleted=0
         )
-        assert sink.mark_unseen(OFFERS, [], deleted_at=LATER, most=None) == Unseen(
+        assert sink.mark_unseen(OFFERS, [], deleted_at=LATER, allows=any_number) == Unseen(
             live=10, unseen=10, deleted=10
         )
-        assert sink.mark_unseen(OFFERS, [], deleted_at=AT, most=0.0) == Unseen(live=0, unseen=0, deleted=0)
+        assert sink.mark_unseen(OFFERS, [], deleted_at=AT, allows=up_to(0.0)) == Unseen(
+            live=0, unseen=0, deleted=0
+        )
         assert {row["deleted_at"] for row in sink.rows(OFFERS)} == {LATER}
 
 
@@ -179,14 +193,14 @@ def test_what_is_remembered_of_the_deletions_is_there_with_them_or_not_at_all(ur
     with opened(url, OFFERS) as sink:
         write(sink, [offer(1), offer(2)])
         with pytest.raises(SinkError, match="^no$"):
-            sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None, then=fail)
+            sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, allows=any_number, then=fail)
         assert held(sink)["o-2"]["deleted_at"] is None
-        found = sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None, then=note)
+        found = sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, allows=any_number, then=note)
         assert told == [found]
         assert {row["id"]: row["deleted_at"] for row in sink.rows(OFFERS)} == {
             "o-1": None, "o-2": LATER, "o-7": None,
         }  # fmt: skip
-        sink.mark_unseen(OFFERS, [], deleted_at=LATER, most=0.2, then=note)
+        sink.mark_unseen(OFFERS, [], deleted_at=LATER, allows=up_to(0.2), then=note)
         assert told[-1] == Unseen(live=2, unseen=2, deleted=0)
 
 
@@ -197,7 +211,7 @@ def test_a_row_leaves_the_quarantine_and_its_bytes_stay(url: str) -> None:
     with opened(url, QUARANTINE) as sink:
         write(sink, rows, QUARANTINE)
         kept = [row["id"] for row in sink.rows(QUARANTINE) if row["item_id"] != "a"]
-        found = sink.mark_unseen(QUARANTINE, kept, deleted_at=LATER, most=None)
+        found = sink.mark_unseen(QUARANTINE, kept, deleted_at=LATER, allows=any_number)
         assert found == Unseen(live=3, unseen=1, deleted=1)
         assert all("raw" not in row for row in sink.rows(QUARANTINED)), "which may be large"
         assert held(sink, QUARANTINE)["a"] == {
@@ -243,8 +257,8 @@ def test_nothing_is_marked_where_the_seen_cannot_be_read(url: str) -> None:
     with opened(url, OFFERS) as sink:
         write(sink, [offer(1), offer(2)])
         with pytest.raises(SinkError, match="the spool"):
-            sink.mark_unseen(OFFERS, broken(), deleted_at=LATER, most=None)  # type: ignore[arg-type]
-        assert sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None).deleted == 1
+            sink.mark_unseen(OFFERS, broken(), deleted_at=LATER, allows=any_number)  # type: ignore[arg-type]
+        assert sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, allows=any_number).deleted == 1
 
 
 def test_what_was_written_is_there_after_it_was_closed(url: str) -> None:
@@ -384,7 +398,7 @@ def test_seen_ids_may_be_odd(url: str) -> None:
     with opened(url, OFFERS) as sink:
         write(sink, [offer(1)])
         seen = ["o-1", "a\0b", "\ud800", "x" * 5000, "o-1"]
-        assert sink.mark_unseen(OFFERS, seen, deleted_at=LATER, most=None) == Unseen(
+        assert sink.mark_unseen(OFFERS, seen, deleted_at=LATER, allows=any_number) == Unseen(
             live=1, unseen=0, deleted=0
         )
 
@@ -426,7 +440,7 @@ def test_looking_at_a_target_that_is_not_there_makes_none(url: str, kind: str, t
 def test_nothing_of_a_batch_stays_in_a_duckdb_target(tmp_path: Path) -> None:
     with opened(f"duckdb:///{tmp_path}/limio.duckdb", OFFERS) as sink:
         write(sink, [offer(1), offer(2)])
-        sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, most=None)
+        sink.mark_unseen(OFFERS, ["o-1"], deleted_at=LATER, allows=any_number)
         looked: Any = sink
         views = looked._db.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
     assert views == []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from limio_async.sync_jobs.sink import Change, Row, Table
 from tests.sync_jobs.sinks.model import Model
-from tests.sync_jobs.sinks.targets import AT, LATER, OFFERS, held, offer, opened
+from tests.sync_jobs.sinks.targets import AT, LATER, OFFERS, held, offer, opened, up_to
 
 TABLES = st.sampled_from(
     [
@@ -88,9 +88,9 @@ def test_any_calls_leave_what_a_dict_would_hold(sink: Any, table: Table, calls: 
             assert sink.apply([Change(table, rows)]) == [model.apply(rows)]
         elif table.key == ("id",):
             seen, most, at = call
-            assert sink.mark_unseen(table, iter(seen), deleted_at=at, most=most) == model.mark_unseen(
-                seen, at, most
-            )
+            assert sink.mark_unseen(
+                table, iter(seen), deleted_at=at, allows=up_to(most)
+            ) == model.mark_unseen(seen, at, most)
     found = {tuple(row[name] for name in table.key): row for row in sink.rows(table)}
     assert len(found) == sum(1 for _ in sink.rows(table))
     if "postgresql" in sink.name:  # jsonb keeps the value of JSON, not its bytes
