@@ -21,4 +21,4 @@ CATALOG = Paging(
 OBJECTS = Paging(kind="key", cursor="queryMore", sends={"": "queryMore"}, page_size="limit")
 PARTNER = Paging(kind="opaque", hits="hits", cursor="queryMore", sends={"": "queryMore"}, page_size="limit")
 SALESFORCE = Paging(kind="opaque", items="subscriptions", cursor="queryMore", sends={"": "queryMore"})
-WHOLE = Paging(kind="whole")
+WHOLE = Paging(kind="whole", cursor="queryMore", sends={"": "queryMore"})

@@ -149,9 +149,11 @@ class Customers(Resource):
     ) -> Listing[LimioObject]:
         """List related objects.
 
-        `GET /api/objects/{service}/customers/{id}/related` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/customers/{id}/related`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer, events included.
+        All in one answer, events included. No document tells of pages; a cursor that an answer names is
+        followed.
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -186,7 +188,7 @@ class Customers(Resource):
         """List related objects of one record type.
 
         `GET /api/objects/{service}/customers/{id}/related/{record_type}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -234,9 +236,10 @@ class Customers(Resource):
     ) -> Listing[LimioObject]:
         """List child objects.
 
-        `GET /api/objects/{service}/customers/{id}/objects` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/customers/{id}/objects`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer; summaries.
+        All in one answer; summaries. No document tells of pages; a cursor that an answer names is followed.
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -270,7 +273,7 @@ class Customers(Resource):
         """List child objects of one record type.
 
         `GET /api/objects/{service}/customers/{id}/objects/{subtype}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -292,7 +295,8 @@ class Customers(Resource):
     ) -> Listing[LimioObject]:
         """List events of a customer.
 
-        `GET /api/objects/{service}/customers/{id}/events` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/customers/{id}/events`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.

@@ -262,9 +262,11 @@ class Identities(Resource):
     ) -> Listing[LimioObject]:
         """List related objects.
 
-        `GET /api/objects/{service}/identities/{id}/related` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/identities/{id}/related`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer, events included.
+        All in one answer, events included. No document tells of pages; a cursor that an answer names is
+        followed.
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -299,7 +301,7 @@ class Identities(Resource):
         """List related objects of one record type.
 
         `GET /api/objects/{service}/identities/{id}/related/{record_type}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -320,9 +322,10 @@ class Identities(Resource):
     ) -> Listing[LimioObject]:
         """List child objects.
 
-        `GET /api/objects/{service}/identities/{id}/objects` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/identities/{id}/objects`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer; summaries.
+        All in one answer; summaries. No document tells of pages; a cursor that an answer names is followed.
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -356,7 +359,7 @@ class Identities(Resource):
         """List child objects of one record type.
 
         `GET /api/objects/{service}/identities/{id}/objects/{subtype}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.

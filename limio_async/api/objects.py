@@ -832,9 +832,9 @@ class Objects(Resource):
         """List child objects.
 
         `GET /api/objects/{service}/{path_type}/{id}/objects`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer; summaries.
+        All in one answer; summaries. No document tells of pages; a cursor that an answer names is followed.
 
         *service*: The system the object lives in.
         *path_type*: Documented plural names; singular forms (subscription, customer) also work on live
@@ -888,7 +888,7 @@ class Objects(Resource):
         """List child objects of one record type.
 
         `GET /api/objects/{service}/{path_type}/{id}/objects/{subtype}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *path_type*: Documented plural names; singular forms (subscription, customer) also work on live
@@ -930,7 +930,8 @@ class Objects(Resource):
     ) -> Listing[LimioObject]:
         """List events of an object.
 
-        `GET /api/objects/{service}/{path_type}/{id}/events` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/{path_type}/{id}/events`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *path_type*: Documented plural names; singular forms (subscription, customer) also work on live
@@ -1010,9 +1011,10 @@ class Objects(Resource):
         """List related objects.
 
         `GET /api/objects/{service}/{path_type}/{id}/related`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer, events included.
+        All in one answer, events included. No document tells of pages; a cursor that an answer names is
+        followed.
 
         *service*: The system the object lives in.
         *path_type*: Documented plural names; singular forms (subscription, customer) also work on live
@@ -1067,7 +1069,7 @@ class Objects(Resource):
         """List related objects of one record type.
 
         `GET /api/objects/{service}/{path_type}/{id}/related/{record_type}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *path_type*: Documented plural names; singular forms (subscription, customer) also work on live

@@ -319,9 +319,11 @@ class Orders(Resource):
     ) -> Listing[LimioObject]:
         """List related objects.
 
-        `GET /api/objects/{service}/orders/{id}/related` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/orders/{id}/related`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer, events included.
+        All in one answer, events included. No document tells of pages; a cursor that an answer names is
+        followed.
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -356,7 +358,7 @@ class Orders(Resource):
         """List related objects of one record type.
 
         `GET /api/objects/{service}/orders/{id}/related/{record_type}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -403,9 +405,10 @@ class Orders(Resource):
     ) -> Listing[LimioObject]:
         """List child objects.
 
-        `GET /api/objects/{service}/orders/{id}/objects` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/orders/{id}/objects`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer; summaries.
+        All in one answer; summaries. No document tells of pages; a cursor that an answer names is followed.
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -439,7 +442,7 @@ class Orders(Resource):
         """List child objects of one record type.
 
         `GET /api/objects/{service}/orders/{id}/objects/{subtype}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -461,7 +464,8 @@ class Orders(Resource):
     ) -> Listing[LimioObject]:
         """List events of an order.
 
-        `GET /api/objects/{service}/orders/{id}/events` · one answer holds everything · bearer · seed
+        `GET /api/objects/{service}/orders/{id}/events`
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.

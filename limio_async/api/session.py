@@ -58,7 +58,8 @@ class Session(Resource):
     def subscriptions(self, **options: Unpack[ListOptions]) -> Listing[MmaSubscription]:
         """List the signed-in user's subscriptions.
 
-        `GET /api/mma/subscriptions` · one answer holds everything · session · observed
+        `GET /api/mma/subscriptions`
+        one answer holds everything, unless it names a cursor · session · observed
 
         Known from clients only.
 

@@ -191,9 +191,10 @@ class Subscriptions(Resource):
         """List related objects.
 
         `GET /api/objects/{service}/subscriptions/{id}/related`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer, events included.
+        All in one answer, events included. No document tells of pages; a cursor that an answer names is
+        followed.
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -228,7 +229,7 @@ class Subscriptions(Resource):
         """List related objects of one record type.
 
         `GET /api/objects/{service}/subscriptions/{id}/related/{record_type}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -282,9 +283,9 @@ class Subscriptions(Resource):
         """List child objects.
 
         `GET /api/objects/{service}/subscriptions/{id}/objects`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
-        All in one answer; summaries.
+        All in one answer; summaries. No document tells of pages; a cursor that an answer names is followed.
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -318,7 +319,7 @@ class Subscriptions(Resource):
         """List child objects of one record type.
 
         `GET /api/objects/{service}/subscriptions/{id}/objects/{subtype}`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.
@@ -341,7 +342,7 @@ class Subscriptions(Resource):
         """List events of a subscription.
 
         `GET /api/objects/{service}/subscriptions/{id}/events`
-        one answer holds everything · bearer · seed
+        one answer holds everything, unless it names a cursor · bearer · seed
 
         *service*: The system the object lives in.
         *id*: Id of the object.

@@ -187,8 +187,8 @@ SPECIES: Mapping[Kind, Species] = {
         advances=True, held_by_server=True, durable=False, ends_empty=False, never_repeats=False, promises=False,
     ),
     "whole": Species(
-        summary="one answer holds everything",
-        advances=False, held_by_server=False, durable=False, ends_empty=False, never_repeats=False, promises=False,
+        summary="one answer holds everything, unless it names a cursor",
+        advances=False, held_by_server=False, durable=False, ends_empty=False, never_repeats=True, promises=False,
     ),
 }  # fmt: skip
 """The kinds of cursor that there are; a new one is a row.

@@ -28,10 +28,9 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource, DltSource
 
 from limio_async.client import Limio
-from limio_async.core.listing.page import Page
 from limio_async.core.listing.repeats import id_in
 from limio_async.envelope import moment
-from limio_async.errors import JobError, NotFound
+from limio_async.errors import IncompleteListing, JobError, NotFound
 from limio_async.sync_jobs.asking import Asking, asking, timeless
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.hydrate import hydrated
@@ -263,15 +262,22 @@ class _Walk:
             async for result in results:
                 if result.full is not None:
                     of = result.summary
-                    children += [
-                        Item(raw, child_key(summary_of(raw).id, of), {}, of) for raw in result.full.items
-                    ]
-                elif not isinstance(result.error, NotFound):  # an object that is gone has none
+                    children += [Item(raw, child_key(summary_of(raw).id, of), {}, of) for raw in result.full]
+                elif not isinstance(
+                    result.error, NotFound
+                ):  # of the first page: an object that is gone has none
                     raise result.error or AssertionError
         return children
 
-    async def _listed(self, parent: str) -> Page[bytes]:
-        return await self._limio.listing(self._stream.endpoint, {**self._args, "id": id_in(parent)}).raw()
+    async def _listed(self, parent: str) -> list[bytes]:
+        listing = self._limio.listing(self._stream.endpoint, {**self._args, "id": id_in(parent)}).raw()
+        try:
+            return [child async for child in listing]
+        except NotFound as error:
+            if not listing.report.pages:
+                raise
+            said = "a page after the first was not found: there are more children"
+            raise IncompleteListing(said, operation=self._stream.endpoint.operation) from error
 
     async def _whole(self, items: list[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:
         """The objects that these are summaries of, and those that are gone; the items, where they are whole."""

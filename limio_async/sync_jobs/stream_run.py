@@ -351,27 +351,34 @@ class StreamRun:
                     begun = perf_counter()
             await self._has_room()
 
-    async def _children_of(self, parent: str) -> Page[bytes]:
+    async def _children_of(self, parent: str) -> tuple[list[bytes], LimioError | None]:
+        """The children of an object, over all pages, and why there may be more."""
         listing = self._context.limio.listing(
             self._stream.endpoint, {**self._args, "id": id_in(parent)}
         ).raw()
+        items: list[bytes] = []
+        failed: LimioError | None = None
         try:
-            return await listing
+            async for page in listing.pages():
+                items += page.items  # which are kept where a later page fails
+        except LimioError as error:
+            failed = error
         finally:
+            self._walk.pages += listing.report.pages
             self._walk.requests += listing.report.requests
             self._walk.retries += listing.report.retries
+        return items, failed
 
-    async def _add_children(self, result: Hydrated[str, Page[bytes]]) -> None:
+    async def _add_children(self, result: Hydrated[str, tuple[list[bytes], LimioError | None]]) -> None:
         walk = self._walk
         walk.after = result.summary
-        items = result.full.items if result.full is not None else []
-        if isinstance(result.error, _HOPELESS):
-            raise result.error
-        if result.error is not None and not isinstance(
-            result.error, NotFound
+        items, error = result.full or ([], result.error)
+        if isinstance(error, _HOPELESS):
+            raise error
+        if error is not None and (
+            items or not isinstance(error, NotFound)
         ):  # an object that is gone has none
             walk.missing += 1
-        walk.pages += 1
         walk.items += len(items)
         walk.received += sum(map(len, items))
         await self._spooled(items, parent=result.summary)

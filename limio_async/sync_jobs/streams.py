@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from limio_async.api._cursors import WHOLE
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey
-from limio_async.core.wire import Endpoint, ListEndpoint, Paging, Scheme
+from limio_async.core.wire import Endpoint, ListEndpoint, Scheme
 from limio_async.envelope import places
 from limio_async.errors import ConfigurationError, MissingCredentials
 from limio_async.sync_jobs.sink import Kind
@@ -25,7 +26,7 @@ _NOT_BY_DEFAULT = {
     "partner_organisations",
 }  # what others hold too, what few tenants have
 _NAME = re.compile(r"(?P<base>\w+)(:(?P<value>[\w-]+))?(\.(?P<child>\w+))?(@(?P<service>\w+))?", re.ASCII)
-_JOURNEYS = Paging(kind="whole", items="journeys")
+_JOURNEYS = msgspec.structs.replace(WHOLE, items="journeys")
 
 
 class Spot(msgspec.Struct, frozen=True):

@@ -127,6 +127,8 @@ class ObjectEventList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
     items: list[LimioObject]
     unpacked_items: list[UnpackedRow] | None = field(name="unpackedItems", default=None)
+    query_more: str | None = field(name="queryMore", default=None)
+    """Not documented here; key of the next page where an answer has one."""
 
 
 class Order(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):

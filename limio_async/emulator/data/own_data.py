@@ -174,7 +174,8 @@ class OwnData:
 
 def _key(endpoint: Endpoint[Any]) -> tuple[str, str] | None:
     """Which list an endpoint stands for: its operation, and of objects their type."""
-    if endpoint.paging is None or endpoint.paging.cursor is None:
+    species = endpoint.paging.species if endpoint.paging else None
+    if species is None or not (species.advances or species.durable):  # one answer holds all of it
         return None
     if endpoint.operation == "listObjects" and "path_type" not in endpoint.bound:
         return None

@@ -1,0 +1,127 @@
+"""Children on several pages: a cursor in their answer is followed, and what did not come is not gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from limio_async import BearerToken, Limio, errors
+from limio_async.sync_jobs import Job, StreamReport
+from limio_async.sync_jobs.dlt import limio as source
+from tests.sync_jobs.memory_sink import MemorySink
+from tests.sync_jobs.raw_tenant import RawObjects, raw_tenant
+
+SUBSCRIPTIONS = [[b'{"id":"a"}', b'{"id":"b"}', b'{"id":"c"}']]
+PAGES = [[b'{"id":"1"}', b'{"id":"2"}'], [], [b'{"id":"3"}']]
+PATHS = {"events": "events", "related": "related", "children": "objects"}
+ALL = {"a/1", "a/2", "a/3", "b/1"}
+
+
+@pytest.fixture
+def tenant() -> Iterator[RawObjects]:
+    """One whose object `a` has children on three pages, `b` on one, and `c` none."""
+    lists: dict[str, list[list[bytes]]] = {"subscriptions": SUBSCRIPTIONS}
+    for kind in PATHS.values():
+        lists |= {f"subscriptions/a/{kind}": PAGES, f"subscriptions/b/{kind}": [[b'{"id":"1"}']]}
+        lists |= {f"subscriptions/c/{kind}": [[]]}
+    with raw_tenant(RawObjects(lists)) as found:
+        yield found
+
+
+@pytest.fixture
+def make(tenant: RawObjects) -> Any:
+    return lambda: Limio(tenant.url, auth=BearerToken("token"), attempts=1)
+
+
+async def sync(make: Any, sink: MemorySink, state: Path, stream: str) -> StreamReport:
+    async with make() as limio:
+        job = Job(limio, to=sink, state=state / "state", streams=[f"subscriptions.{stream}"])
+        return (await job.run()).streams[-1]
+
+
+@pytest.mark.parametrize(("stream", "path"), [*PATHS.items()])
+async def test_a_job_follows_it(
+    make: Any, tenant: RawObjects, tmp_path: Path, stream: str, path: str
+) -> None:
+    sink = MemorySink()
+    report = await sync(make, sink, tmp_path, stream)
+    assert report.complete
+    assert sink.live(f"subscriptions_{stream}").keys() == ALL
+    asked = [one for one in tenant.asked if one.endswith(path) or "?" in one]
+    assert sorted(asked) == [
+        f"subscriptions/a/{path}",
+        f"subscriptions/a/{path}?1",
+        f"subscriptions/a/{path}?2",
+        f"subscriptions/b/{path}",
+        f"subscriptions/c/{path}",
+    ]
+    assert (report.requests, report.pages) == (5, 5)
+
+
+@pytest.mark.parametrize("status", [404, 500, 503, 400])
+async def test_what_a_page_that_failed_would_have_told_is_not_gone(
+    make: Any, tenant: RawObjects, sink: MemorySink, tmp_path: Path, status: int
+) -> None:
+    await sync(make, sink, tmp_path, "events")
+    tenant.refuses["subscriptions/a/events?2"] = status
+    tenant.lists["subscriptions/a/events"] = [
+        [b'{"id":"1","status":"new"}', b'{"id":"2"}'],
+        [],
+        [b'{"id":"3"}'],
+    ]
+    report = await sync(make, sink, tmp_path, "events")
+    assert (report.status, report.deleted) == ("incomplete", 0)
+    assert sink.live("subscriptions_events").keys() == ALL
+    assert b"new" in sink.live("subscriptions_events")["a/1"]
+    tenant.refuses.clear()
+    again = await sync(make, sink, tmp_path, "events")
+    assert again.complete
+    assert sink.live("subscriptions_events").keys() == ALL
+
+
+async def test_a_cursor_that_comes_back_ends_it_and_nothing_is_gone(
+    make: Any, tenant: RawObjects, sink: MemorySink, tmp_path: Path
+) -> None:
+    await sync(make, sink, tmp_path, "events")
+    tenant.loops.add("subscriptions/a/events")
+    tenant.lists["subscriptions/a/events"] = PAGES[:2]
+    asked = len(tenant.asked)
+    report = await sync(make, sink, tmp_path, "events")
+    assert (report.status, report.deleted) == ("incomplete", 0)
+    assert sink.live("subscriptions_events").keys() == ALL
+    assert len(tenant.asked) - asked < 10
+
+
+@pytest.mark.parametrize(("name", "path"), [*PATHS.items()])
+async def test_a_listing_follows_it(make: Any, tenant: RawObjects, name: str, path: str) -> None:
+    async with make() as limio:
+        listing = getattr(limio.subscriptions, name)("a").raw()
+        assert [one async for one in listing] == [*PAGES[0], *PAGES[2]]
+        assert listing.report.ended
+        one = getattr(limio.subscriptions, name)("b")
+        assert [child.id async for child in one] == ["1"]
+        assert one.report.requests == 1
+        tenant.loops.add(f"subscriptions/b/{path}")
+        with pytest.raises(errors.CursorLoop):
+            await getattr(limio.subscriptions, name)("b").collect(limit=100)
+
+
+def test_dlt_follows_it(
+    make: Any, tenant: RawObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    target = dlt.destinations.duckdb(str(tmp_path / "tenant.duckdb"))
+    pipeline = dlt.pipeline("children", destination=target, dataset_name="limio")
+    pipeline.run(source(["subscriptions.events"], client=make))
+    with pipeline.sql_client() as database:
+        rows = database.execute_sql("SELECT id FROM subscriptions_events") or []
+    assert {row[0] for row in rows} == ALL
+    tenant.refuses["subscriptions/a/events?2"] = 404  # its object is there
+    with pytest.raises(PipelineStepFailed, match="a page after the first was not found"):
+        pipeline.run(source(["subscriptions.events"], client=make))
