@@ -10,6 +10,7 @@ times.py        the time a run asks from, and where the next one starts: pure
 streams.py      what can be synced, and the columns of its table
 rows.py         turns items into rows: pure
 spool.py        what was listed and is not in the target yet: the job's own state
+packing.py      items of a page as one value, byte for byte: pure
 lock.py         one run at a time
 hydrate.py      fetches many objects whole, with a fixed pool of workers
 dlt.py          the lists as a source of dlt
