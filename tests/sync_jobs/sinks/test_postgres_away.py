@@ -19,7 +19,7 @@ from limio_async.sync_jobs.sink import Change
 from limio_async.sync_jobs.sinks import postgres_watch
 from limio_async.sync_jobs.sinks.postgres import PostgresSink
 from tests.postgres_cluster import Cluster
-from tests.sync_jobs.sinks.targets import LATER, OFFERS, held, offer, write
+from tests.sync_jobs.sinks.targets import LATER, OFFERS, any_number, held, offer, write
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_server_that_is_away_is_told_by_each_call_until_it_is_back(
         other.open,
         lambda: sink.prepare([OFFERS]),
         lambda: write(sink, [offer(2)]),
-        lambda: sink.mark_unseen(OFFERS, [], deleted_at=LATER, most=None),
+        lambda: sink.mark_unseen(OFFERS, [], deleted_at=LATER, allows=any_number),
         lambda: held(sink),
     )
     for call in calls:
