@@ -18,6 +18,7 @@ from benchmarks import goals
 from limio_async import ApiKey, Limio, emulator, errors
 from limio_async.api.endpoints import ENDPOINTS
 from limio_async.cli import settings
+from limio_async.cli import sync as cli_sync
 from limio_async.cli.app import app
 from limio_async.cli.emulate import command as emulate
 from limio_async.cli.settings import Flags, open_client
@@ -34,7 +35,7 @@ from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
 from limio_async.sync_jobs import Job, hydrated, job, spool, stream_run
 from limio_async.sync_jobs.dlt import limio as source
-from limio_async.sync_jobs.sinks import parquet, postgres, sqlite
+from limio_async.sync_jobs.sinks import parquet, postgres, postgres_watch, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
@@ -204,6 +205,9 @@ TABLE = [
     told("limio_async/sync_jobs/sinks/parquet.py", "ends after {:,} rows or {} MiB.", parquet._ROWS, parquet._BYTES // MIB),
     told(SYNC, "a transaction in SQLite that lasted longer than {:g} seconds", sqlite._WAIT),
     told(SYNC, "(PostgreSQL is waited for {} seconds, since", postgres._PATIENCE.removesuffix("s")),
+    told(SYNC, "that somebody holds is waited for {:g} seconds", default(postgres.PostgresSink, "lock_wait")),
+    told(SYNC, "The second ends the command within {:g} seconds.", cli_sync._TO_END),
+    told(SYNC, "counts as away after about {}", in_words({60.0: "a minute"}, postgres_watch._SILENCE)),
     told(SYNC, '`mode="{}"`, the default', default(source, "mode")),
     told(
         REPORT,
