@@ -14,6 +14,8 @@ from limio_async.emulator import World
 
 __all__ = ["Kept"]
 
+_VERSION = 1
+"""Of the file; 0 is of release 0.1, which holds the same."""
 _TABLE = "CREATE TABLE IF NOT EXISTS world (id INTEGER PRIMARY KEY CHECK (id = 1), state BLOB NOT NULL)"
 _WRITE = "INSERT INTO world VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state"
 
@@ -30,8 +32,10 @@ class Kept:
             raise Failure(f"--state {file}: {_reason(error)}") from None
         try:
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._check_version()
             self._connection.execute("BEGIN EXCLUSIVE")
             self._connection.execute(_TABLE)
+            self._connection.execute(f"PRAGMA user_version = {_VERSION}")
             self._connection.execute("COMMIT")  # the lock stays until the connection is closed
             row = self._connection.execute("SELECT state FROM world").fetchone()
         except sqlite3.Error as error:
@@ -63,6 +67,15 @@ class Kept:
             self.save()
         finally:
             self._connection.close()
+
+    def _check_version(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            self._connection.close()
+            raise Failure(
+                f"--state {self._file}: made by a newer release of limio_async (version {version}, this one knows"
+                f" {_VERSION}): update limio_async, or name another file"
+            )
 
     def _restore(self, state: bytes) -> None:
         try:

@@ -25,6 +25,12 @@ class _Saved(msgspec.Struct, kw_only=True):
     bytes: int
     """Of FILE.partial; what follows them belongs to a page that was not finished."""
     checkpoint: Checkpoint
+    version: int = 1
+    """Release 0.1 did not write it."""
+
+
+class _Version(msgspec.Struct):
+    version: int = 1
 
 
 class Target:
@@ -103,7 +109,13 @@ class Target:
 
     def _read_saved(self) -> _Saved:
         try:
-            saved = msgspec.json.decode(self._checkpoint_file.read_bytes(), type=_Saved)
+            found = self._checkpoint_file.read_bytes()
+            if (version := msgspec.json.decode(found, type=_Version).version) > 1:
+                raise Failure(
+                    f"cannot resume: {self._checkpoint_file} was made by a newer release of limio_async (version"
+                    f" {version}, this one knows 1): update limio_async; --force starts over"
+                )
+            saved = msgspec.json.decode(found, type=_Saved)
         except (OSError, *UNDECODABLE) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise Failure(f"cannot resume: {self._checkpoint_file}: {reason}; --force starts over") from None

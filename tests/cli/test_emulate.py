@@ -8,10 +8,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -190,6 +191,29 @@ def test_state_outlives_a_restart_and_is_held_by_one_process(limio: Run, tmp_pat
     assert taken.stderr == f"limio: --state {state}: another process uses it\n"
     with emulating("--state", state) as env:
         assert limio("offers", "list", env=env).stdout.count("\n") == 32
+
+
+def test_a_state_of_0_1_is_taken_over_and_one_of_a_newer_release_refused(limio: Run, tmp_path: Path) -> None:
+    state = tmp_path / "world.sqlite"
+    with emulating("--state", str(state), "--control") as env:
+        controlled(env, {"action": "add_offers", "count": 2})
+    _set_version(state, 0)  # as release 0.1 left it
+    with emulating("--state", str(state)) as env:
+        assert limio("offers", "list", env=env).stdout.count("\n") == 32
+    _set_version(state, 2)
+    before = state.read_bytes()
+    refused = limio("emulate", "--state", str(state), "--offers", "30", "--subscriptions", "3")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        f"limio: --state {state}: made by a newer release of limio_async (version 2, this one knows 1):"
+        " update limio_async, or name another file\n"
+    )
+    assert state.read_bytes() == before
+
+
+def _set_version(state: Path, version: int) -> None:
+    with closing(sqlite3.connect(state)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,14 @@ def test_a_target_that_the_system_refuses_is_named_with_the_reason(limio: Run, w
         ({"bytes": 10**9}, "is shorter than it was"),
         ({"bytes": "x"}, "Expected `int`"),
         (
+            {"version": 2},
+            f"cannot resume: {NOTE} was made by a newer release of limio_async (version 2, this one knows 1)",
+        ),
+        (
+            {"checkpoint": {"operation": "listObjects", "digest": "0", "items": 1, "version": 3}},
+            "the checkpoint has version 3; this release reads 1 and 2",
+        ),
+        (
             {"checkpoint": {"operation": "listOffers", "digest": "0", "items": 1}},
             "the checkpoint belongs to listOffers",
         ),
