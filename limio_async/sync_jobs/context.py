@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
-from typing import Literal, TypeVar, cast
+from typing import TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -12,7 +12,8 @@ import msgspec
 
 from limio_async.client import Limio
 from limio_async.errors import JobError, LimioError
-from limio_async.sync_jobs.events import Mode, StreamReport, SyncEvent
+from limio_async.sync_jobs.events import Kind, Mode, StreamReport, SyncEvent
+from limio_async.sync_jobs.patience import Patience
 from limio_async.sync_jobs.sink import Sink
 from limio_async.sync_jobs.spool import Spool
 from limio_async.sync_jobs.times import now
@@ -32,41 +33,83 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     page_size: int | None
     most_deleted: float | None
+    mass_delete: Collection[str]
+    """Streams of which any share of the rows may be soft-deleted."""
 
 
 class JobContext:
-    """What the streams of a job share: client, target and spool, of which each is used by one thread at a time."""
+    """What the streams of a job share: client, target and spool, of which each is used by one thread at a time.
+
+    *patience* is how many seconds an outage of the tenant, or of the target, may last.
+    """
 
     def __init__(
-        self, limio: Limio, sink: Sink, spool: Spool, tell: Callable[[SyncEvent], object] | None
+        self,
+        limio: Limio,
+        sink: Sink,
+        spool: Spool,
+        tell: Callable[[SyncEvent], object] | None,
+        *,
+        patience: float,
     ) -> None:
-        self.limio = limio
+        self.limio = limio.with_options(lane="background")
         self.sink = sink
         self.spool = spool
         self.stopping = anyio.Event()
         """Set when the job shall come to an end early."""
         self._tell = tell
+        self.tenant = Patience(patience, stopping=self.stopping)
+        self.target = Patience(patience, stopping=self.stopping)
+        self._target_outage = self.target.outage(self._target_is_away)
         # Locks, not limiters of one: below anyio 4.15 a limiter lets in a second now and then.
         self._sink_turn = anyio.Lock()
         self._spool_turn = anyio.Lock()
         self._threads = anyio.CapacityLimiter(2)  # none of those that a service has for itself
 
     async def in_sink(self, work: Callable[[], T]) -> T:
-        """Run *work* on the target, in a thread, one call at a time."""
+        """Run *work* on the target, in a thread, one call at a time; again after a pause where the target is away.
+
+        Being cancelled ends what the thread does.
+        """
         async with self._sink_turn:
-            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+            return await self._target_outage.ride(lambda: self._in_thread(work))
 
     async def in_spool(self, work: Callable[[], T]) -> T:
         """Run *work* on the spool, in a thread, one call at a time."""
         async with self._spool_turn:
             return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
-    def tell(
-        self,
-        kind: Literal["started", "listed", "written", "restarted", "ended"],
-        report: StreamReport,
-        message: str = "",
-    ) -> None:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        found: list[T] = []
+        failed: Exception | None = None
+        working = True
+
+        async def interrupt() -> None:
+            """End what the thread does where this call is cancelled: a thread hears nothing of that."""
+            try:
+                await anyio.sleep_forever()
+            finally:
+                if working:
+                    self.sink.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(interrupt)
+            try:
+                found.append(await anyio.to_thread.run_sync(work, limiter=self._threads))
+            except Exception as error:  # raised below, by itself instead of in a group
+                failed = error
+            finally:
+                working = False
+            tasks.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+        return found[0]
+
+    def _target_is_away(self, said: str) -> None:
+        about = StreamReport(run="", stream="target", table_name="", mode="full", started=now())
+        self.tell("waiting", about, said)
+
+    def tell(self, kind: Kind, report: StreamReport, message: str = "") -> None:
         """Let the caller know."""
         if self._tell is not None:
             self._tell(SyncEvent(kind=kind, at=now(), report=report, message=message))

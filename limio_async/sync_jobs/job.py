@@ -1,12 +1,12 @@
-"""`Job`: streams into a sink. Opens both, lets the streams run side by side, and reports."""
+"""`Job`: streams into a sink. Opens both, runs the streams side by side, and reports."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import anyio
 
@@ -15,39 +15,60 @@ from limio_async.errors import ConfigurationError, JobError
 from limio_async.sync_jobs.context import Choices, JobContext, main_error
 from limio_async.sync_jobs.events import JobReport, Mode, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, other_tenant, report_of, run_id
+from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.rows import table_of
-from limio_async.sync_jobs.sink import Sink
-from limio_async.sync_jobs.sinks import open_sink, state_file
+from limio_async.sync_jobs.run.progress import Begun
+from limio_async.sync_jobs.run.stream_run import StreamRun
+from limio_async.sync_jobs.sink import Column, Condition, Prepared, Sink, Table
+from limio_async.sync_jobs.sinks import is_server, open_sink, state_file
 from limio_async.sync_jobs.spool import Spool
-from limio_async.sync_jobs.stream_run import StreamRun
 from limio_async.sync_jobs.streams import Stream, streams_for, with_parents
-from limio_async.sync_jobs.times import now
+from limio_async.sync_jobs.times import earlier, now
 
 __all__ = ["Job"]
 
 _CLOCKS_DIFFER = timedelta(minutes=5)
-_WORTH_GOING_ON_WITH = timedelta(days=2)  # longer than the spool keeps a walk
+_PRUNED_AT_ONCE = 5_000
+_WORTH_RESUMING = timedelta(days=2)  # longer than the spool keeps a walk
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A sink of files, which may have left others behind."""
+
+    def stale_files(self) -> Sequence[str]:
+        """Return the files that no run updates any more."""
+        ...
+
+    def remove_stale_files(self) -> None:
+        """Remove them."""
+        ...
 
 
 class Job:
     """Keeps lists of a tenant in a target: a database or a directory of files.
 
     *to* is a URL (`sqlite:///limio.db`, `postgresql://…`, `duckdb:///…`, `parquet:DIR`, `ndjson:DIR`, `csv:DIR`) or a
-    `Sink` of yours; then *state* is the file of the job's own state. *streams* are names (`limio sync --help`
+    custom `Sink`; then *state* is the file of the job's own state. *streams* are names (`limio sync --help`
     lists them); none means the whole tenant, less what the client's credentials cannot ask for (`left_out`).
 
-    *mode* `full` walks everything, writes what has changed, and marks rows as deleted that a complete walk has
-    not seen, unless they are more than *most_deleted* of all (None: however many). `incremental` asks for what has
+    *mode* `full` walks everything, writes what has changed, and soft-deletes rows that a complete walk has
+    not seen. It deletes none where they are more than 10 and more than *most_deleted* of all (None: any share; for the
+    streams *allow_mass_delete_of* too). `incremental` asks for what has
     changed since the last complete run, less *overlap*, or since *since* (without a zone, UTC), and deletes nothing; where
     the tenant's filter hides items it asks for everything, and its report says why (`unfiltered`).
     `append` keeps every version of an item that it sees, in a table of its own. With *hydrate*, objects are fetched
-    whole, *concurrency* at once; lists hold summaries.
+    whole, *concurrency* at once; lists hold summaries. *rewrite* writes all rows again.
 
-    Raises `ConfigurationError` for a stream or a target that there is not, `JobError` for arguments that do not go
+    An outage is ridden out for *patience*, once the tenant, or the target, has answered in this or an earlier run; all
+    outages together may take three times as long. Streams that failed are tried once more at the end. A lock in the
+    target that somebody else holds is waited for in steps of *lock_wait*. Reports of runs are kept for *keep_runs*.
+    *clean* removes files that an earlier run of another format left in the directory.
+
+    Raises `ConfigurationError` for a stream or a target that does not exist, `JobError` for arguments that do not go
     together, `MissingCredentials` where no list can be asked for.
 
-    A job may be killed at any instant: run again with the same arguments, it goes on and ends with the same
-    target. `run()` may be called once.
+    Kill it at any time: the same job, run again, resumes and ends with the same target. `run()` may be called once.
     """
 
     def __init__(
@@ -64,23 +85,33 @@ class Job:
         streams_at_once: int = 4,
         page_size: int | None = None,
         most_deleted: float | None = 0.2,
+        allow_mass_delete_of: Collection[str] = (),
+        rewrite: bool = False,
+        clean: bool = False,
+        patience: timedelta = timedelta(minutes=10),
+        lock_wait: timedelta = timedelta(seconds=30),
+        keep_runs: timedelta = timedelta(days=90),
         state: Path | None = None,
         on_event: Callable[[SyncEvent], object] | None = None,
     ) -> None:
         if isinstance(to, str):
-            self._sink, file = open_sink(to), state or state_file(to)
+            self._sink, file = open_sink(to, lock_wait=lock_wait), state or state_file(to)
         elif state is None:
-            raise JobError("a sink of your own needs state=, a file for what is not in it yet")
+            raise JobError("a custom sink needs state=, a file for what is not in it yet")
         else:
             self._sink, file = to, state
         if since is not None and mode == "full":
             raise JobError("a full run has no beginning in time; since= goes with incremental and append")
         if min(concurrency, streams_at_once) < 1:
             raise ConfigurationError("concurrency and streams_at_once are at least 1")
+        if min(patience, lock_wait, keep_runs) < timedelta(0):
+            raise ConfigurationError("patience, lock_wait and keep_runs are not negative")
         self._limio = limio
         wanted, self.left_out = streams_for(streams, limio.schemes)
         self._streams = with_parents(wanted)
-        self._spool = Spool(file)
+        if unknown := {*allow_mass_delete_of} - {one.name for one in self._streams}:
+            raise ConfigurationError(f"allow_mass_delete_of: {', '.join(sorted(unknown))} is not synced here")
+        self._spool = Spool(file, stays=isinstance(to, str) and is_server(to))
         self._choices = Choices(
             mode=mode,
             hydrate=hydrate,
@@ -89,12 +120,18 @@ class Job:
             concurrency=concurrency,
             page_size=page_size,
             most_deleted=most_deleted,
+            mass_delete=frozenset(allow_mass_delete_of),
         )
-        self._context = JobContext(limio, self._sink, self._spool, on_event)
+        self._context = JobContext(
+            limio, self._sink, self._spool, on_event, patience=patience.total_seconds()
+        )
+        self._rewrite, self._clean, self._keep_runs = rewrite, clean, keep_runs
         self._at_once = anyio.Semaphore(streams_at_once)
         self._reports: dict[str, StreamReport] = {}
         self._runs: dict[str, Mapping[str, Any]] = {}
-        self._watermarks: dict[str, datetime | None] = {}
+        self._remembered: dict[str, Mapping[str, Any]] = {}
+        self._prepared: Mapping[str, Prepared] = {}
+        self._stale_files: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -110,8 +147,9 @@ class Job:
     """Streams of the whole tenant that cannot be asked for, and why."""
 
     def stop(self) -> None:
-        """Come to an end soon: finish what is being written, save, report. The next run goes on from there."""
+        """Come to an end soon: finish what is being written, save, report. The next run resumes from there."""
         self._context.stopping.set()
+        self._sink.cancel(only_blocked=True)
 
     async def run(self) -> JobReport:
         """Do it. What goes wrong with one stream is in its report and ends no other.
@@ -123,25 +161,49 @@ class Job:
                 tasks.start_soon(self._run)
         except ExceptionGroup as group:
             error = main_error(group)
-            raise error from error.__cause__
-        return JobReport(target=self.target, streams=tuple(self._reports.values()), left_out=self.left_out)
+            if not (self._context.stopping.is_set() and is_outage(error)):
+                raise error from error.__cause__
+            for report in self._reports.values():  # told to stop while it waited for the target
+                if report.status == "running":
+                    report.status = "interrupted"
+        return JobReport(
+            target=self.target,
+            streams=tuple(self._reports.values()),
+            left_out=self.left_out,
+            stale_files=self._stale_files,
+        )
 
     async def _run(self) -> None:
+        context = self._context
+        context.target.answered = self._spool.is_there
         try:
-            await self._context.in_sink(self._open)
+            await context.in_sink(self._open)
+            context.target.answered = True
             await self._run_all(one for one in self._streams if one.parent is None)
             await self._run_all(one for one in self._streams if one.parent is not None)
+            for again in (
+                [one for one in self._streams if one.parent is None],
+                [one for one in self._streams if one.parent],
+            ):
+                await self._run_all(one for one in again if self._is_worth_another_try(one))
             for name in [one.name for one in self._streams if self._is_done_with(one)]:
-                await self._context.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
+                await context.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
+            await context.in_sink(self._tidy)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._context.in_sink(self._close)
+                await context.in_sink(self._close)
+
+    def _is_worth_another_try(self, stream: Stream) -> bool:
+        """Whether it failed and may do better, or waits for one that did."""
+        report, stopping = self._reports[stream.name], self._context.stopping.is_set()
+        patient = self._context.tenant.longest > 0 and self._context.tenant.answered
+        return report.status == "failed" and not report.refused and patient and not stopping
 
     def _children_of(self, stream: Stream) -> list[Stream]:
         return [one for one in self._streams if one.parent == stream.name]
 
     def _is_done_with(self, stream: Stream) -> bool:
-        """Whether it is a parent, and the next run goes on neither with it nor with its children."""
+        """Whether it is a parent, and the next run resumes neither it nor its children."""
         children = [self._reports[one.name].status for one in self._children_of(stream)]
         return (
             bool(children)
@@ -157,26 +219,37 @@ class Job:
 
     async def _run_one(self, stream: Stream, name: str) -> None:
         async with self._at_once:
-            run = StreamRun(
-                self._context,
+            table = self._table(stream).name
+            begun = Begun(
                 stream,
-                self._choices,
                 run=name,
+                before=self._remembered.get(table, {}),
+                prepared=self._prepared.get(table, Prepared()),
                 watermark=self._watermark(stream),
                 reach=self._reach(stream),
-                left=lambda left: self._left(left, stream.name),
                 parent=self._reports[stream.parent] if stream.parent else None,
                 is_parent=bool(self._children_of(stream)),
             )
+            before = self._reports.get(stream.name)
+
+            def left(run: str) -> StreamReport | None:
+                return before if before and before.run == run else self._left(run, stream.name)
+
+            run = StreamRun(self._context, self._choices, begun, left=left)
             self._reports[stream.name] = run.report
             if self._context.stopping.is_set():
                 run.report.status = "interrupted"
                 return
             await run.run()
-            self._reports[stream.name] = run.report
+
+    def _table(self, stream: Stream) -> Table:
+        return table_of(stream, self._choices.mode)
 
     def _watermark(self, stream: Stream) -> datetime | None:
-        return self._watermarks.get(table_of(stream, self._choices.mode).name)
+        """What the table remembers; nothing where it was made again or emptied since."""
+        table = self._table(stream).name
+        remembers = self._prepared.get(table, Prepared()).has_rows
+        return self._remembered.get(table, {}).get("watermark") if remembers else None
 
     def _reach(self, stream: Stream) -> datetime | None:
         """Until when all changes are known, of the stream and of those whose objects it lists."""
@@ -199,32 +272,55 @@ class Job:
     def _open(self) -> None:
         self._sink.open()
         self._spool.lock()
-        for row in self._sink.rows(STREAMS):
-            self._check_tenant(row["origin"])
-            self._watermarks[row["id"]] = row["watermark"]
         moment = now()
-        tables = {table_of(one, self._choices.mode).name: one.name for one in self._streams}
-        for row in self._sink.rows(RUNS):
+        self._remembered = {row["id"]: row for row in self._sink.rows(STREAMS)}
+        recent = [Condition("started", ">=", earlier(moment, _WORTH_RESUMING))]
+        self._runs = {row["id"]: row for row in self._sink.rows(RUNS, recent)}
+        self._check(moment)
+        tables = [self._table(one) for one in self._streams]
+        rewrite = [one.name for one in tables] if self._rewrite else []
+        self._prepared = self._sink.prepare([*LEDGER, *tables], rewrite=rewrite) or {}
+        self._spool.open(target=self._sink.target_id, origin=self._limio.origin)
+
+    def _check(self, moment: datetime) -> None:
+        """See that the target belongs to this tenant and these streams, and that the clock is right."""
+        origin = self._limio.origin
+        tables = {self._table(one).name: one.name for one in self._streams}
+        for row in self._remembered.values():
+            if row["origin"]:
+                self._check_owner(row["origin"], row["id"], row["stream"], tables)
+        for row in self._runs.values():
             if row["delivered"]:  # of a run that has written nothing, tenant and stream do not matter
-                self._check_tenant(row["origin"])
-                if (name := tables.get(row["table_name"], row["stream"])) != row["stream"]:
-                    raise JobError(
-                        f"the table {row['table_name']} holds {row['stream']}: sync {name} to another target"
-                    )
+                self._check_owner(row["origin"], row["table_name"], row["stream"], tables)
+            if row["origin"] == origin and row["seen"]:
+                self._context.tenant.answered = True
             if max(row["started"], row["ended"] or row["started"]) > moment + _CLOCKS_DIFFER:
                 raise JobError(
                     f"the clock stands at {moment:%Y-%m-%d %H:%M} UTC, but a run of {row['stream']} is noted at"
                     f" {row['started']:%Y-%m-%d %H:%M} UTC: set the clock right; nothing was done"
                 )
-            if row["started"] > moment - _WORTH_GOING_ON_WITH:
-                self._runs[row["id"]] = row
-        self._sink.prepare([*LEDGER, *(table_of(one, self._choices.mode) for one in self._streams)])
-        self._spool.open(target=self._sink.target_id, origin=self._limio.origin)
+        if any(row["origin"] == origin and row["ended"] for row in self._remembered.values()):
+            self._context.tenant.answered = True
 
-    def _check_tenant(self, origin: str | None) -> None:
-        """That *origin*, which the target has something of, is the client's; runs of older releases do not tell it."""
+    def _check_owner(self, origin: str | None, table: str, stream: str, tables: Mapping[str, str]) -> None:
+        """That what the target has of *origin* is the client's; runs of older releases do not tell it."""
         if origin and origin != self._limio.origin:
             raise JobError(other_tenant(origin, self._limio.origin))
+        if (name := tables.get(table, stream)) != stream:
+            raise JobError(f"the table {table} holds {stream}: sync {name} to another target")
+
+    def _tidy(self) -> None:
+        """Forget old reports, and tell or remove files that nobody updates."""
+        last = {row["last_run"] for row in self._sink.rows(STREAMS)}
+        old = [Condition("started", "<", earlier(now(), self._keep_runs))]
+        ids = Table(name=RUNS.name, columns=(Column("id"), Column("started", "time")))
+        gone = [row["id"] for row in self._sink.rows(ids, old) if row["id"] not in last]
+        for at in range(0, len(gone), _PRUNED_AT_ONCE):
+            self._sink.prune(RUNS, [Condition("id", "in", gone[at : at + _PRUNED_AT_ONCE])])
+        if isinstance(self._sink, KeepsFiles):
+            self._stale_files = tuple(self._sink.stale_files())
+            if self._clean:
+                self._sink.remove_stale_files()
 
     def _close(self) -> None:
         try:

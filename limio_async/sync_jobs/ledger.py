@@ -41,7 +41,7 @@ RUNS = Table(
         Column("started", "time"),
         Column("ended", "time"),
         *(Column(name, "integer") for name in _INTEGERS),
-        *(Column(f"{name}_seconds", "number") for name in ("network", "decode", "spool", "write")),
+        *(Column(f"{name}_seconds", "number") for name in ("network", "decode", "spool", "write", "waited")),
         Column("commit_id"),
         Column("watermark", "time"),
         Column("error"),
@@ -63,10 +63,13 @@ STREAMS = Table(
         Column("ended", "time"),
         Column("seen", "integer"),
         Column("commit_id"),
+        Column("failing_since", "time"),
+        Column("last_run"),
     ),
     published=False,
 )
-"""One row for each table that was ever complete: its stream and tenant, its last complete run, its watermark."""
+"""One row for each table: its stream and tenant, its last run (an id in `RUNS`), the last one that was complete, its
+watermark, and since when runs have not been complete (null when the last one was)."""
 
 QUARANTINE = Table(
     name="_limio_quarantine",
@@ -113,10 +116,22 @@ def report_of(row: Mapping[str, Any]) -> StreamReport:
     return msgspec.convert(told, StreamReport)
 
 
-def stream_row(report: StreamReport, *, origin: str) -> Row:
-    """What is remembered of a stream that is complete."""
-    values: dict[str, Any] = {"id": report.table_name, "origin": origin}
-    return tuple(values.get(one.name, getattr(report, one.name, None)) for one in STREAMS.columns)
+def stream_row(report: StreamReport, before: Mapping[str, Any]) -> Row:
+    """Return what is remembered of a stream once a run has begun or ended; *before* it, that was remembered."""
+    has_written = report.complete or report.delivered > 0  # else tenant and stream do not matter
+    last: dict[str, Any] = {
+        "id": report.table_name,
+        "last_run": run_id(report.run, report.stream),
+        "stream": report.stream,
+    }
+    last["origin"] = report.origin if has_written else before.get("origin")
+    if report.complete:
+        known: Mapping[str, Any] = {**msgspec.structs.asdict(report), "failing_since": None}
+    else:
+        begun = None if report.status == "running" else report.started
+        known = {**before, "failing_since": before.get("failing_since") or begun}
+    values = {**known, **last}
+    return tuple(values.get(one.name) for one in STREAMS.columns)
 
 
 def quarantine_row(report: StreamReport, item_id: str, reason: str, raw: bytes, now: datetime) -> Row:

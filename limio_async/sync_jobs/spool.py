@@ -7,7 +7,7 @@ which items a walk has seen, and where a walk can go on. Losing it loses nothing
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,13 +18,17 @@ import msgspec
 from limio_async.core.listing.checkpoint import Checkpoint
 from limio_async.core.wire import UNDECODABLE
 from limio_async.errors import SinkError
+from limio_async.sync_jobs.events import Tally
 from limio_async.sync_jobs.lock import Lock, locked
+from limio_async.sync_jobs.packing import pack
 from limio_async.sync_jobs.rows import child_key, summary_of
 from limio_async.sync_jobs.times import is_old, newest
 
 __all__ = ["Added", "SavedWalk", "Spool", "SpooledPage"]
 
-_VERSION = "1"
+_VERSION = "2"
+_KNOWN = {"1", _VERSION}
+"""Versions that are taken over."""
 _LONGEST_PAUSE = timedelta(days=1)
 _TABLES = {"meta", "walks", "pages", "seen"}
 _SCHEMA = """
@@ -35,7 +39,8 @@ CREATE TABLE IF NOT EXISTS walks (
     epoch INTEGER NOT NULL DEFAULT 1, forgotten INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS pages (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, walk INTEGER, items BLOB, count INTEGER, head BLOB, parent TEXT
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, walk INTEGER, items BLOB, count INTEGER, head BLOB, parent TEXT,
+    refusal TEXT
 );
 CREATE INDEX IF NOT EXISTS pages_of_walk ON pages (walk, seq);
 CREATE TABLE IF NOT EXISTS seen (
@@ -49,39 +54,33 @@ _HINTS = {
     "not a database": "name another file, or remove this one",
     "malformed": "remove it; nothing is lost, run again",
 }
+_DELETED = b"deleted"  # no digest is as short
 _Known = dict[str, tuple[bytes, int, int]]
 
 
-class SavedWalk(msgspec.Struct, kw_only=True):
+class SavedWalk(Tally, kw_only=True):
     """How far a stream's list was walked; saved with each page."""
 
     run: str
     started: datetime
-    listed: bool = False
+    ended: bool = False
     """Whether the end was reached."""
     miscounted: str | None = None
     """Why the list is not whole though its end was reached; None where nothing tells so."""
     checkpoint: Checkpoint | None = None
-    """Where the walk can go on; None where it has to begin at the top."""
+    """Where the walk can be resumed; None where it has to begin at the top."""
     after: str = ""
     """The last object whose children were listed."""
     parent_run: str = ""
     """The run whose objects these are children of; empty where it did not list all of them."""
-    expected: int | None = None
-    commit_id: str | None = None
     newest: datetime | None = None
     """The latest change that an item told of and that lies before the walk began."""
-    items: int = 0
-    pages: int = 0
-    received: int = 0
-    requests: int = 0
-    retries: int = 0
-    restarts: int = 0
-    passed: int = 0
-    """Items that have not changed since the last run by their own account."""
-    missing: int = 0
-    """Objects whose children could not be had."""
-    network_seconds: float = 0.0
+
+    def count_page(self, items: Sequence[bytes], *, pages: int = 1) -> None:
+        """Count what came in a page, or in several."""
+        self.pages += pages
+        self.listed += len(items)
+        self.received += sum(map(len, items))
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -97,19 +96,29 @@ class SpooledPage(msgspec.Struct, frozen=True):
     """Items that wait for the target."""
 
     seq: int
-    items: bytes
-    """A JSON array of them."""
+    packed: bytes
     head: Any
     parent: str | None
+    refusal: str | None = None
+    """Why the children of `parent` could not be had; None where they could."""
 
 
 class Spool:
-    """The state of a job, in *file*. Called from one thread at a time; only `seen_ids` opens a connection of its own."""
+    """The state of a job, in *file*. Called from one thread at a time; only `seen_ids` opens a connection of its own.
 
-    def __init__(self, file: Path) -> None:
+    It *stays* where it also tells that the target has answered before.
+    """
+
+    def __init__(self, file: Path, *, stays: bool = False) -> None:
         self._file = file
+        self._stays = stays
         self._open: sqlite3.Connection | None = None
         self._lock: Lock | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an earlier run has left it."""
+        return self._file.is_file()
 
     def lock(self) -> None:
         """See that no other run uses this state until `close`. Raises `TargetBusy` where one does."""
@@ -174,6 +183,7 @@ class Spool:
         *,
         head: Any = None,
         parent: str | None = None,
+        refusal: str | None = None,
         since: datetime | None = None,
         by_creation: bool = False,
     ) -> Added:
@@ -186,7 +196,8 @@ class Spool:
             number, seen, epoch = db.execute(
                 "SELECT id, seen, epoch FROM walks WHERE stream = ?", (stream,)
             ).fetchone()
-            summaries = {child_key(one.id, parent): (one, raw) for raw in items for one in (summary_of(raw),)}
+            told = ((summary_of(raw), raw) for raw in items)
+            summaries = {child_key(one.id, parent): (one, raw) for one, raw in told}
             known = _known(db, number, list(summaries))
             notes: list[tuple[int, str, bytes, int, int]] = []
             waiting: list[bytes] = []
@@ -194,7 +205,7 @@ class Spool:
                 content, last, spooled = known.get(key, (b"", 0, 0))
                 seen += last != epoch
                 if content != summary.content:
-                    spooled = int(not is_old(summary, since))
+                    spooled = int(content == _DELETED or not is_old(summary, since))
                     walk.passed += not spooled
                     if spooled:
                         waiting.append(raw)
@@ -203,12 +214,12 @@ class Spool:
                 notes.append((number, key, summary.content, epoch, spooled))
             db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", notes)
             size = 0
-            if waiting:
-                packed = b"[%b]" % b",".join(waiting)
+            if waiting or refusal:
+                packed = pack(waiting)
                 size = len(packed)
                 db.execute(
-                    "INSERT INTO pages (walk, items, count, head, parent) VALUES (?, ?, ?, ?, ?)",
-                    (number, packed, len(waiting), msgspec.json.encode(head), parent),
+                    "INSERT INTO pages (walk, items, count, head, parent, refusal) VALUES (?, ?, ?, ?, ?, ?)",
+                    (number, packed, len(waiting), msgspec.json.encode(head), parent, refusal),
                 )
             db.execute(
                 "UPDATE walks SET seen = ?, walk = ? WHERE id = ?", (seen, msgspec.json.encode(walk), number)
@@ -232,28 +243,18 @@ class Spool:
         """The pages after page *after*, about *items* items and *size* bytes of them, at least one page if there is one."""
         with self._failures():
             rows = self._db.execute(
-                "SELECT seq, items, head, parent, count FROM pages WHERE walk = (SELECT id FROM walks WHERE stream = ?)"
+                "SELECT seq, items, head, parent, refusal, count FROM pages WHERE walk = (SELECT id FROM walks WHERE stream = ?)"
                 " AND seq > ? ORDER BY seq",
                 (stream, after),
             )
             batch: list[SpooledPage] = []
             with closing(rows):
-                for seq, packed, head, parent, count in rows:
+                for seq, packed, head, parent, refusal, count in rows:
                     items, size = items - count, size - len(packed)
                     if batch and (items < 0 or size < 0):
                         break
-                    batch.append(SpooledPage(seq, packed, msgspec.json.decode(head), parent))
+                    batch.append(SpooledPage(seq, packed, msgspec.json.decode(head), parent, refusal))
         return batch
-
-    def unsee(self, stream: str, gone: Sequence[str]) -> None:
-        """These ids turned out not to be there any more."""
-        with self._transaction() as db:
-            number, epoch = db.execute("SELECT id, epoch FROM walks WHERE stream = ?", (stream,)).fetchone()
-            unseen = db.executemany(
-                "UPDATE seen SET epoch = 0 WHERE walk = ? AND id = ? AND epoch = ?",
-                [(number, one, epoch) for one in gone],
-            ).rowcount
-            db.execute("UPDATE walks SET seen = seen - ? WHERE id = ?", (unseen, number))
 
     def forget(self, stream: str, upto: int) -> None:
         """The target has the items up to this page."""
@@ -293,6 +294,22 @@ class Spool:
                 )
             ]
 
+    def expect(self, stream: str, deleted: Iterable[str]) -> None:
+        """Spool these ids whenever they come: the target has their rows marked as deleted."""
+        with self._transaction() as db:
+            (number,) = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
+            notes = ((number, one, _DELETED, 0, 0) for one in deleted)
+            db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, ?)", notes)
+
+    def known(self, stream: str, ids: Sequence[str], *, changed: bool) -> set[str]:
+        """Return those of *ids* that the walk has seen since it last began at the top; only those that it spooled if *changed*."""
+        with self._failures():
+            row = self._db.execute("SELECT id, epoch FROM walks WHERE stream = ?", (stream,)).fetchone()
+            found = _known(self._db, row[0], [*ids]) if row else {}
+        return {
+            one for one, (_, epoch, spooled) in found.items() if epoch == row[1] and spooled >= int(changed)
+        }
+
     def drop(self, stream: str) -> None:
         """The run is done with this stream."""
         with self._transaction() as db:
@@ -320,7 +337,7 @@ class Spool:
         with self._failures():
             with closing(db):
                 is_empty = not db.execute("SELECT 1 FROM walks").fetchone()
-            if is_empty:
+            if is_empty and not self._stays:
                 self._file.unlink(missing_ok=True)
 
     def _take_up(self, db: sqlite3.Connection) -> None:
@@ -331,20 +348,34 @@ class Spool:
             raise SinkError(
                 f"the state of the job, {self._file}: a database that limio did not make; name another file"
             )
+        if there:
+            self._check_version(dict(db.execute("SELECT key, value FROM meta")).get("version", _VERSION))
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")  # page numbers tell what a power failure has taken back
         db.execute("PRAGMA cache_size = -16000")
         db.executescript(_SCHEMA)
 
+    def _check_version(self, version: str) -> None:
+        if version not in _KNOWN:
+            raise SinkError(
+                f"the state of the job, {self._file}: made by a newer release of limio_async (version {version}, this"
+                f" one knows {_VERSION}): update limio_async, or remove the file; nothing is lost, streams are listed again"
+            )
+
     def _bind(self, target: str, origin: str) -> None:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        values = {"target": target, "origin": origin, "version": _VERSION}
-        if meta == values:
-            return
-        with self._transaction() as db:  # of another target, tenant or release: nothing of it can be used
-            for table in ("walks", "pages", "seen", "meta"):
-                db.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
-            db.executemany("INSERT INTO meta VALUES (?, ?)", list(values.items()))
+        with self._transaction() as db:
+            if meta.get("version") == "1":
+                _take_over_first(db)
+            if {**meta, "version": ""} != {"target": target, "origin": origin, "version": ""}:
+                for table in (
+                    "walks",
+                    "pages",
+                    "seen",
+                ):  # of another target or tenant: nothing of it can be used
+                    db.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
+            values = {"target": target, "origin": origin, "version": _VERSION}
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
     @staticmethod
     def _drop(db: sqlite3.Connection, number: int) -> None:
@@ -381,3 +412,13 @@ def _known(db: sqlite3.Connection, walk: int, ids: list[str]) -> _Known:
         (msgspec.json.encode(ids).decode(), walk),
     )
     return {one: (content, epoch, spooled) for one, content, epoch, spooled in found}
+
+
+def _take_over_first(db: sqlite3.Connection) -> None:
+    """Make a state of version 1 one of the present version."""
+    if "refusal" not in {name for (name,) in db.execute("SELECT name FROM pragma_table_info('pages')")}:
+        db.execute("ALTER TABLE pages ADD COLUMN refusal TEXT")
+    for number, saved in db.execute("SELECT id, walk FROM walks").fetchall():
+        walk: dict[str, Any] = msgspec.json.decode(saved)
+        walk["ended"], walk["listed"] = walk.pop("listed", False), walk.pop("items", 0)
+        db.execute("UPDATE walks SET walk = ? WHERE id = ?", (msgspec.json.encode(walk), number))

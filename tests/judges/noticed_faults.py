@@ -74,9 +74,9 @@ FAULTS = (
     ),
     Fault(
         "a list that was walked to its end is asked for again",
-        f"{_JOBS}/stream_run.py",
-        "            if not self._walk.listed:\n",
-        "            if self._walk is not None:\n",
+        f"{_JOBS}/run/fill.py",
+        "            if not progress.walk.ended:\n",
+        "            if progress.walk is not None:\n",
         "tests/sync_jobs/test_promises.py::test_a_list_that_was_walked_to_its_end_is_not_asked_for_again",
     ),
     Fault(
@@ -137,17 +137,17 @@ FAULTS = (
     ),
     Fault(
         "what earlier runs found of drift is counted again",
-        f"{_JOBS}/stream_run.py",
-        'row["run"] == self.report.run and row["stream"]',
-        'row["stream"]',
+        f"{_JOBS}/run/stream_run.py",
+        'row for row in rows if row["run"] == self.report.run',
+        "row for row in rows",
         "tests/sync_jobs/test_drift.py"
         "::test_what_earlier_runs_and_other_streams_found_is_not_counted_again_where_a_job_goes_on",
     ),
     Fault(
         "retries of what is fetched whole are not counted",
-        f"{_JOBS}/stream_run.py",
-        "self._walk.retries += max(0, len(trace) - 1)",
-        "self._walk.retries += 0",
+        f"{_JOBS}/source.py",
+        "self._count(len(trace), max(0, len(trace) - 1))",
+        "self._count(len(trace), 0)",
         "tests/sync_jobs/test_promises.py"
         "::test_what_is_fetched_for_each_object_counts_every_request_and_retry",
     ),

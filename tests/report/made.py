@@ -119,7 +119,7 @@ def report(name: str, day: int, status: Status = "complete", **more: Any) -> Str
         "ended": began + timedelta(seconds=12.3 + count / 150),
         **more,
     }
-    return StreamReport(run=f"run-{day:02}", stream=name, table_name=name, mode="full", status=status, started=began, **values)  # fmt: skip
+    return StreamReport(run=f"run-{day:02}", stream=name, table_name=name, origin="https://acme.prod.limio.com", mode="full", status=status, started=began, **values)  # fmt: skip
 
 
 def reports() -> list[StreamReport]:
@@ -165,7 +165,7 @@ def ledger() -> dict[str, list[tuple[Any, ...]]]:
     bad.append((*quarantine_row(last[0], "cus-well", "was odd", b"{}", NOW)[:-1], NOW))
     return {
         RUNS.name: [run_row(one) for one in reports()],
-        STREAMS.name: [stream_row(one, origin="https://acme.prod.limio.com") for one in last],
+        STREAMS.name: [stream_row(one, {}) for one in last],
         QUARANTINE.name: bad,
         DRIFT.name: [drift_row(one, "run-13", "offers") for one in findings()],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from tests.flows.conftest import all_credentials
 from tests.sync_jobs.memory_sink import MemorySink
 
 RunJob = Callable[..., Awaitable[JobReport]]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for a tenant unless it says how long."""
+    assert Job.__init__.__kwdefaults__
+    monkeypatch.setitem(Job.__init__.__kwdefaults__, "patience", timedelta(0))
 
 
 @pytest.fixture

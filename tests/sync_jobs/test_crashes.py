@@ -19,7 +19,7 @@ from tests.flows.conftest import all_credentials
 from tests.sync_jobs.memory_sink import MemorySink
 
 STREAMS = ("offers", "subscriptions", "subscriptions.events")
-CALLS = ("begin", "add", "save", "restart", "next_batch", "unsee", "forget", "seen", "drop")
+CALLS = ("begin", "add", "save", "restart", "next_batch", "known", "forget", "seen", "drop")
 
 
 class Died(Exception):

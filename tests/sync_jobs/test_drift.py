@@ -354,7 +354,7 @@ async def test_what_earlier_runs_and_other_streams_found_is_not_counted_again_wh
         if event.kind == "written" and event.report.stream == "products":
             left.stop()
 
-    monkeypatch.setattr("limio_async.sync_jobs.stream_run._BATCH_ITEMS", 100)
+    monkeypatch.setattr("limio_async.sync_jobs.run.drain.BATCH_ITEMS", 100)
     hold("loyaltyTier")
     earlier, _ = (await make_job("products", "offers").run()).streams
     hold("gracePeriod")

@@ -137,9 +137,9 @@ async def test_up_to_a_fifth_is_deleted_and_more_only_where_it_is_allowed(
 
 
 @pytest.mark.parametrize("place", ["in_sink", "in_spool"])
-async def test_nobody_who_comes_as_one_leaves_is_let_in_beside_the_next(place: str) -> None:
+async def test_nobody_who_comes_as_one_leaves_is_let_in_beside_the_next(client: Limio, place: str) -> None:
     nothing: Any = None
-    turn = getattr(JobContext(nothing, nothing, nothing, None), place)
+    turn = getattr(JobContext(client, nothing, nothing, None, patience=0), place)
     loop = asyncio.get_running_loop()
     inside = 0
     seen: list[int] = []
@@ -275,7 +275,7 @@ async def test_the_watermark_moves_only_after_a_complete_walk(
 ) -> None:
     world.faults.on("listOffers").wrong_hits(251)
     await run_job("offers", mode="incremental")
-    assert list(sink.rows(STREAMS)) == []
+    assert [row["watermark"] for row in sink.rows(STREAMS)] == [None]
     world.faults.clear()
     await run_job("offers", mode="incremental")
     (stream,) = sink.rows(STREAMS)
@@ -312,7 +312,7 @@ async def test_an_object_that_is_gone_meanwhile_does_not_stop_the_job(
     await run_job("subscriptions", hydrate=True)
     world.faults.on("getObject", call=7).status(404)
     report = only(await run_job("subscriptions", hydrate=True))
-    assert (report.status, report.quarantined, report.deleted, report.seen) == ("complete", 1, 1, 119)
+    assert (report.status, report.quarantined, report.deleted, report.seen) == ("complete", 1, 0, 120)
     (one,) = sink.rows(QUARANTINE)
     assert "404" in one["reason"]
     assert b'"record_type":"subscription"' in one["raw"]
@@ -327,7 +327,7 @@ async def test_what_cannot_be_fetched_now_is_asked_for_again_by_the_next_run(
     world.faults.on("getObject", where={"id": unlucky}).status(status)
     report = only(await run_job("subscriptions", hydrate=True, attempts=1))
     assert (report.status, report.missing, report.quarantined, report.deleted) == ("incomplete", 1, 1, 0)
-    assert list(sink.rows(STREAMS)) == []
+    assert [row["watermark"] for row in sink.rows(STREAMS)] == [None]
     assert unlucky not in sink.live("subscriptions")
     world.faults.clear()
     assert only(await run_job("subscriptions", hydrate=True)).complete
@@ -338,7 +338,7 @@ async def test_credentials_that_are_refused_end_the_stream(world: World, run_job
     world.faults.on("getObject").status(403)
     report = only(await run_job("subscriptions", hydrate=True))
     assert report.status == "failed"
-    assert world.count("getObject") < 20
+    assert world.count("getObject") <= 20 + 2 * 8  # those that were under way besides
 
 
 # --- children
@@ -692,7 +692,7 @@ async def test_a_catalog_that_is_rebuilt_all_the_time_fails_its_stream(world: Wo
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"state": None}, "a sink of your own needs state="),
+        ({"state": None}, "a custom sink needs state="),
         ({"since": datetime(2026, 1, 1, tzinfo=UTC)}, "a full run has no beginning in time"),
         ({"concurrency": 0}, "at least 1"),
         ({"streams_at_once": 0}, "at least 1"),

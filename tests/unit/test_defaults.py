@@ -33,8 +33,9 @@ from limio_async.emulator import World, received
 from limio_async.emulator.areas import catalog
 from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
-from limio_async.sync_jobs import Job, hydrated, job, spool, stream_run
+from limio_async.sync_jobs import Job, hydrated, job, spool
 from limio_async.sync_jobs.dlt import limio as source
+from limio_async.sync_jobs.run import drain, fill
 from limio_async.sync_jobs.sinks import parquet, postgres, postgres_watch, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
 from tests.conftest import ScriptedTransport
@@ -190,16 +191,16 @@ TABLE = [
     told(SYNC, "together; {} streams run side by side.", in_words({4: "four"}, default(Job, "streams_at_once"))),
     told(SYNC, "unless these are more than a {} of all that live", in_words({0.2: "fifth"}, default(Job, "most_deleted"))),
     told(SYNC, "… rows were not seen, more than {:.0%}`", default(Job, "most_deleted")),
-    told(SYNC, "from the top, {} times", stream_run._RESTARTS),
-    told(SYNC, "the catalog was rebuilt before page …` | {} in one run", in_words(TIMES, stream_run._RESTARTS + 1)),
+    told(SYNC, "from the top, {} times", fill.RESTARTS),
+    told(SYNC, "the catalog was rebuilt before page …` | {} in one run", in_words(TIMES, fill.RESTARTS + 1)),
     told(
         SYNC,
         "in batches of about {:,} items or {} MiB ({} items with `--hydrate`)",
-        stream_run._BATCH_ITEMS,
-        stream_run._BATCH_BYTES // MIB,
-        stream_run._HYDRATED_AT_ONCE,
+        drain.BATCH_ITEMS,
+        drain.BATCH_BYTES // MIB,
+        drain.HYDRATED_AT_ONCE,
     ),
-    told(SYNC, "Other lists wait for the target at {} MiB.", stream_run._SPOOLED_AT_MOST // MIB),
+    told(SYNC, "Other lists wait for the target at {} MiB.", fill.SPOOLED_AT_MOST // MIB),
     told(SYNC, "For {}, a run with the same mode", in_words({timedelta(days=1): "a day"}, spool._LONGEST_PAUSE)),
     told(SYNC, "more than {} minutes before a run that the target knows", in_words({timedelta(minutes=5): "five"}, job._CLOCKS_DIFFER)),
     told("limio_async/sync_jobs/sinks/parquet.py", "ends after {:,} rows or {} MiB.", parquet._ROWS, parquet._BYTES // MIB),

@@ -16,6 +16,6 @@ arrow.py      rows as Arrow tables
 
 from __future__ import annotations
 
-from limio_async.sync_jobs.sinks.urls import open_sink, state_file
+from limio_async.sync_jobs.sinks.urls import is_server, open_sink, state_file
 
-__all__ = ["open_sink", "state_file"]
+__all__ = ["is_server", "open_sink", "state_file"]

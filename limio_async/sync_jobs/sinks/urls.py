@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from limio_async.sync_jobs.sinks.files import Compression
     from limio_async.sync_jobs.sinks.postgres import PostgresSink
 
-__all__ = ["open_sink", "state_file"]
+__all__ = ["is_server", "open_sink", "state_file"]
 
 _LOCK_WAIT = timedelta(seconds=30)
 
@@ -31,6 +31,11 @@ def open_sink(url: str, *, lock_wait: timedelta = _LOCK_WAIT) -> Sink:
     """
     scheme = _scheme_of(url)
     return _postgres(url, lock_wait) if scheme in _SERVERS else _SCHEMES[scheme](url)
+
+
+def is_server(url: str) -> bool:
+    """Return whether *url* names a server, which may be away for a while."""
+    return _scheme_of(url) in {"postgresql", "postgres"}
 
 
 def state_file(url: str) -> Path:

@@ -229,7 +229,7 @@ def test_what_is_remembered_of_runs_comes_back_as_it_was(url: str) -> None:
     finding = Finding(model="Offer", path="$.a", kind="field", found="string", count=3, example="a date")
     remembered = [
         Change(RUNS, [run_row(told)]),
-        Change(STREAMS, [stream_row(told, origin="https://limio.test")]),
+        Change(STREAMS, [stream_row(told, {})]),
         Change(DRIFT, [drift_row(finding, "run", "offers")]),
     ]
     with opened(url, *LEDGER) as sink:

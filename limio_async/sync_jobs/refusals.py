@@ -1,0 +1,124 @@
+"""Whose verdict an error is: of one object, or of the whole stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from typing import Generic, Literal, Protocol, TypeVar
+
+from limio_async.errors import (
+    ApiError,
+    InvalidArgument,
+    LimioError,
+    ListingError,
+    Unauthorized,
+    Unreadable,
+)
+from limio_async.sync_jobs.hydrate import Hydrated, hydrated
+from limio_async.sync_jobs.patience import is_outage
+
+__all__ = ["Fetching", "Ride", "concerns"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+MOST_IN_A_ROW = 20
+
+
+def concerns(error: LimioError) -> Literal["object", "later", "doubt", "all"]:
+    """Return what an error that came for one object says.
+
+    `object`: it cannot be had. `later`: not just now. `doubt`: the credentials may be refused for it, or for
+    everything. `all`: no other object can be had either.
+    """
+    match error:
+        case Unauthorized():
+            return "doubt"
+        case ListingError():
+            return "later"
+        case ApiError(status=status) if not is_outage(error):
+            return "later" if status >= 500 else "object"
+        case Unreadable() | InvalidArgument():
+            return "object"
+        case _:
+            return "later" if is_outage(error) else "all"
+
+
+class Ride(Protocol):
+    """Makes a request, perhaps again and again; *probe* makes one that has succeeded before."""
+
+    async def __call__(
+        self, ask: Callable[[], Awaitable[T]], probe: Callable[[], Awaitable[object]] | None = None
+    ) -> T:
+        """Return what *ask* does."""
+        ...
+
+
+class Fetching(Generic[S, T]):
+    """Fetches many things at once, and tells errors of single objects from those that concern the stream."""
+
+    def __init__(self, fetch: Callable[[S], Awaitable[T]], ride: Ride) -> None:
+        self._fetch = fetch
+        self._ride = ride
+        self._in_a_row = 0
+        self._good: S | None = None
+
+    @asynccontextmanager
+    async def results(
+        self, wanted: Iterable[S], workers: int
+    ) -> AsyncGenerator[AsyncIterator[Hydrated[S, T]]]:
+        """Fetch *wanted*, *workers* at once; gives the results in that order.
+
+        A result's `error` concerns its object alone. Raises one that concerns more, and the last of 20 in a row.
+        """
+        fetching = hydrated(wanted, self._one, workers=workers, key=_key)
+        async with fetching as came, aclosing(self._sorted(came)) as results:
+            yield results
+
+    async def _one(self, wanted: S) -> T:
+        found = await self._ride(lambda: self._fetch(wanted), self._probe)
+        self._good = wanted
+        return found
+
+    async def _probe(self) -> None:
+        """Fetch again what was fetched before. Raises what that does, and where nothing was."""
+        if self._good is None:
+            raise LimioError("nothing was fetched before")
+        await self._fetch(self._good)
+
+    async def _sorted(self, results: AsyncIterator[Hydrated[S, T]]) -> AsyncGenerator[Hydrated[S, T]]:
+        """Yield results in their order. Raises the error that concerns more than its object."""
+        undecided: list[Hydrated[S, T]] = []
+        async for result in results:
+            if result.error is None:
+                self._in_a_row = 0
+            else:
+                self._in_a_row += 1
+                if concerns(result.error) == "all":
+                    raise result.error
+                if self._in_a_row >= MOST_IN_A_ROW:
+                    said = f"{self._in_a_row} objects in a row could not be had, the last with {result.error}"
+                    raise LimioError(said) from result.error
+            undecided.append(result)
+            if self._good is not None:
+                for one in undecided:
+                    await self._check(one)
+                    yield one
+                undecided.clear()
+            elif concerns(undecided[0].error or LimioError("")) != "doubt":
+                yield undecided.pop(0)
+        for one in undecided:  # nothing shows that the credentials work
+            if isinstance(one.error, Unauthorized):
+                raise one.error
+            yield one
+
+    async def _check(self, result: Hydrated[S, T]) -> None:
+        if isinstance(result.error, Unauthorized):
+            try:
+                await self._ride(self._probe)
+            except LimioError:
+                raise result.error from None
+
+
+def _key(wanted: object) -> Hashable:
+    return getattr(wanted, "id", wanted)

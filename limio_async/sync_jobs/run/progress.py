@@ -1,0 +1,202 @@
+"""What the parts of a stream's run share: the report, how far the walk is, and what waits for the target."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import datetime
+from time import perf_counter
+from typing import Any, TypeVar
+
+import anyio
+
+from limio_async.core.wire import Species
+from limio_async.sync_jobs.context import Choices, JobContext
+from limio_async.sync_jobs.events import StreamReport
+from limio_async.sync_jobs.ledger import QUARANTINED, RUNS, in_quarantine, report_of, run_id
+from limio_async.sync_jobs.patience import Outage
+from limio_async.sync_jobs.rows import Reader
+from limio_async.sync_jobs.sink import Condition, Prepared
+from limio_async.sync_jobs.source import Source
+from limio_async.sync_jobs.spool import SavedWalk
+from limio_async.sync_jobs.streams import Stream
+from limio_async.sync_jobs.times import asked_since, now
+
+__all__ = ["Begun", "Progress", "refused_before"]
+
+T = TypeVar("T")
+
+_OF_TARGET = (
+    "inserted",
+    "updated",
+    "unchanged",
+    "deleted",
+    "quarantined",
+    "decode_seconds",
+    "write_seconds",
+    "delivered",
+)
+"""What of a report changes only with the target."""
+_ONLY_GROW = ("requests", "retries", "missing", "network_seconds", "waited_seconds")
+
+
+class Begun:
+    """What a job knows of a stream before it runs.
+
+    *before* is what the target remembers of its table. *reach* is the time until which all changes are known, earlier
+    than the watermark where children of the stream are behind. *parent* is the report of the stream whose objects
+    this one's items are children of. *is_parent* keeps what was seen for such streams.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        run: str,
+        before: Mapping[str, Any],
+        prepared: Prepared,
+        watermark: datetime | None,
+        reach: datetime | None,
+        parent: StreamReport | None,
+        is_parent: bool,
+    ) -> None:
+        self.stream = stream
+        self.run = run
+        self.before = before
+        self.prepared = prepared
+        self.watermark = watermark
+        self.reach = reach
+        self.parent = parent
+        self.is_parent = is_parent
+
+
+class Progress:
+    """How far a stream is."""
+
+    def __init__(self, context: JobContext, choices: Choices, begun: Begun) -> None:
+        stream = begun.stream
+        self.context = context
+        self.choices = choices
+        self.begun = begun
+        self.stream = stream
+        self.since = asked_since(choices.mode, begun.reach, since=choices.since, overlap=choices.overlap)
+        self.reader = Reader(stream, choices.mode, salt=begun.prepared.salt)
+        # a list that broke off goes on with other objects than these: then no run goes on with their children
+        parent = begun.parent
+        is_whole = parent is not None and parent.status in {"complete", "incomplete"}
+        self.walk = SavedWalk(
+            run=begun.run, started=now(), parent_run=parent.run if parent and is_whole else ""
+        )
+        self.report = StreamReport(
+            run=begun.run,
+            stream=stream.name,
+            table_name=self.reader.table.name,
+            origin=context.limio.origin,
+            mode=choices.mode,
+            started=self.walk.started,
+        )
+        self.outage: Outage = context.tenant.outage(lambda said: context.tell("waiting", self.report, said))
+        self.source = Source(
+            context.limio, stream, workers=choices.concurrency, ride=self.outage.ride, count=self.count
+        )
+        self.well_again: set[str] = set()
+        """Ids in quarantine that turned out well in this run though it did not see them change."""
+        self.waited_before = 0.0
+        """Seconds in pauses before the run was resumed."""
+        self.waiting = 0
+        """Bytes in the spool."""
+        self.over = False
+        """Whether nothing more will be spooled."""
+        self.emptied = False
+        """Whether all that was spooled is in the target."""
+        self.more = asyncio.Event()  # something was spooled since the last look, or nothing more will be
+        self.less = asyncio.Event()  # the target has taken something
+
+    @property
+    def species(self) -> Species:
+        """What the list's cursor promises."""
+        return self.stream.endpoint.paging.species
+
+    @property
+    def hydrates(self) -> bool:
+        """Whether objects are fetched whole."""
+        return self.choices.hydrate and self.stream.hydrates is not None
+
+    def count(self, requests: int, retries: int) -> None:
+        """Count requests of this stream, whoever makes them."""
+        self.walk.requests += requests
+        self.walk.retries += retries
+        self.note()
+
+    def note(self) -> None:
+        """Tell in the report how far the walk is."""
+        self.walk.waited_seconds = self.waited_before + self.outage.seconds
+        for name, value in self.walk.tally().items():
+            setattr(self.report, name, value)
+
+    def resume(self, walk: SavedWalk, left: StreamReport, seen: int) -> None:
+        """Take up an earlier run: its walk, and the report that the target has of it."""
+        for name in _ONLY_GROW:  # each of the two was saved at a moment of its own
+            setattr(walk, name, max(getattr(walk, name), getattr(left, name)))
+        self.walk, self.waited_before = walk, walk.waited_seconds
+        for name in StreamReport.__struct_fields__:
+            setattr(self.report, name, getattr(left, name))
+        self.report.status, self.report.error, self.report.ended = "running", None, None
+        self.report.seen = seen
+
+    def adopt(self, report: StreamReport) -> None:
+        """Take over what another report of this run says of the target."""
+        for name in _OF_TARGET:
+            setattr(self.report, name, getattr(report, name))
+
+    async def in_spool(self, work: Callable[[], T]) -> T:
+        """Run *work* on the spool, in a thread, one call at a time; its time counts."""
+
+        def timed() -> T:
+            begun = perf_counter()
+            done = work()
+            self.report.spool_seconds += perf_counter() - begun
+            return done
+
+        return await self.context.in_spool(timed)
+
+    async def in_sink(self, work: Callable[[], T], *, is_done: Callable[[StreamReport], bool]) -> T | None:
+        """Run *work* on the target; where it broke off, first look whether it took effect.
+
+        The target's own report of the run tells *is_done*; then it is adopted, and None returned.
+        """
+        broke_off = False
+
+        def once() -> T | None:
+            nonlocal broke_off
+            if broke_off and (stored := self._stored()) is not None and is_done(stored):
+                self.adopt(stored)
+                return None
+            broke_off = True
+            return work()
+
+        return await self.context.in_sink(once)
+
+    def _stored(self) -> StreamReport | None:
+        own = run_id(self.report.run, self.report.stream)
+        rows = self.context.sink.rows(RUNS, [Condition("id", "=", own)])
+        return next(map(report_of, rows), None)
+
+    async def until_stopped(self, work: Awaitable[T]) -> T | None:
+        """Return what *work* gives; None where the job shall end first: what was not saved is asked for again."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._end_with_job, tasks.cancel_scope)
+            done = await work
+            tasks.cancel_scope.cancel()
+            return done
+        return None
+
+    async def _end_with_job(self, asking: anyio.CancelScope) -> None:
+        await self.context.stopping.wait()
+        asking.cancel()
+
+
+def refused_before(progress: Progress) -> Iterator[str]:
+    """Yield the ids of a stream that earlier runs put into quarantine, in the sink's thread."""
+    rows = progress.context.sink.rows(QUARANTINED, [Condition("stream", "=", progress.stream.name)])
+    return (row["item_id"] for row in in_quarantine(rows) if row["run"] != progress.report.run)

@@ -1,0 +1,161 @@
+"""The end of a stream's run: the verdict, deletions, what leaves the quarantine, and the watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from time import perf_counter
+
+import msgspec
+
+from limio_async.sync_jobs.asking import timeless
+from limio_async.sync_jobs.events import Status
+from limio_async.sync_jobs.ledger import (
+    QUARANTINE,
+    QUARANTINED,
+    RUNS,
+    STREAMS,
+    in_quarantine,
+    run_row,
+    stream_row,
+)
+from limio_async.sync_jobs.rows import parent_of
+from limio_async.sync_jobs.run.drain import children_ids
+from limio_async.sync_jobs.run.progress import Progress, refused_before
+from limio_async.sync_jobs.sink import Change, Condition, Unseen
+from limio_async.sync_jobs.times import now, watermark
+
+__all__ = ["Settle", "allowance", "judged"]
+
+FEW = 10
+MOST_QUARANTINED = 0.2
+_PARENTS_AT_ONCE = 500
+
+
+def allowance(most: float | None, *, seen: int) -> Callable[[int, int], bool]:
+    """Return what decides whether so many of the live rows may be soft-deleted: called with live and unseen.
+
+    *most* is a share; 10 rows are always few, except where the list came empty.
+    """
+
+    def allows(live: int, unseen: int) -> bool:
+        return most is None or unseen <= max(most * live, FEW if seen else 0)
+
+    return allows
+
+
+def judged(progress: Progress) -> tuple[Status, str | None]:
+    """Return how a run ended whose parts have all come to their end, and why it is not complete."""
+    report, walk, parent = progress.report, progress.walk, progress.begun.parent
+    if not (walk.ended and progress.emptied):
+        return "interrupted", None
+    if report.missing:
+        return "incomplete", f"{report.missing:,} could not be had; the next run asks for them again"
+    if walk.miscounted:
+        return "incomplete", walk.miscounted
+    if walk.expected not in {None, report.seen} and progress.species.promises:
+        return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
+    if too_many_odd(report.quarantined, report.written + report.passed):
+        odd, of = report.quarantined, report.written + report.passed + report.quarantined
+        return "incomplete", f"{odd:,} of {of:,} items are in quarantine, more than {MOST_QUARANTINED:.0%}"
+    if parent and not parent.complete:
+        return "incomplete", f"{progress.stream.parent} is not complete"
+    return "complete", None
+
+
+def too_many_odd(odd: int, well: int) -> bool:
+    """Return whether so many items in quarantine say more of the list than of the items."""
+    return odd > (max(MOST_QUARANTINED * (odd + well), FEW) if well else 0)
+
+
+class Settle:
+    """Ends a run, in the sink's thread; every part may be called again where the target broke off."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def end(self) -> None:
+        """Soft-delete what is gone and publish the table, where the list was walked to its end; remember the run."""
+        progress, report = self._progress, self._progress.report
+        begun = perf_counter()
+        deletions_withheld = False
+        if report.complete and progress.choices.mode == "full":
+            deletions_withheld = not self._delete_unseen()
+        if report.complete:
+            self._release()
+        if report.complete or deletions_withheld:
+            progress.context.sink.publish(progress.reader.table)
+        report.write_seconds += perf_counter() - begun
+        self._remember()
+
+    def _delete_unseen(self) -> bool:
+        progress, report = self._progress, self._progress.report
+        most = None if report.stream in progress.choices.mass_delete else progress.choices.most_deleted
+        after = report
+
+        def remembered(found: Unseen) -> list[Change]:
+            nonlocal after
+            deleted = report.deleted + found.deleted
+            after = msgspec.structs.replace(report, deleted=deleted, status="running")  # not published yet
+            return [Change(RUNS, [run_row(after)])]
+
+        kept = [*self._kept_for_refusals()]
+        found = progress.context.sink.mark_unseen(
+            progress.reader.table,
+            chain(progress.context.spool.seen_ids(report.stream), kept),
+            deleted_at=now(),
+            allows=allowance(most, seen=report.seen),
+            then=remembered,
+        )
+        progress.adopt(after)
+        if found.unseen == found.deleted:
+            return True
+        report.status = "incomplete"
+        report.error = (
+            f"{found.unseen:,} of {found.live:,} rows were not seen, more than {most or 0:.0%}: none was soft-deleted;"
+            f" allow it with --allow-mass-delete-of {report.stream} if so many are really gone"
+        )
+        return False
+
+    def _kept_for_refusals(self) -> Iterator[str]:
+        """Yield the rows whose parents' children could not be had in this run."""
+        progress, sink = self._progress, self._progress.context.sink
+        if progress.stream.parent is None:
+            return
+        own = [Condition("stream", "=", progress.stream.name), Condition("run", "=", progress.report.run)]
+        keys = [row["item_id"] for row in in_quarantine(sink.rows(QUARANTINED, own))]
+        refused = [one for one in map(parent_of, keys) if one is not None]
+        for at in range(0, len(refused), _PARENTS_AT_ONCE):
+            yield from children_ids(sink, progress.reader.table, refused[at : at + _PARENTS_AT_ONCE])
+
+    def _release(self) -> None:
+        """Take out of quarantine what earlier runs put there and this one has found well, or gone."""
+        progress, sink, name = self._progress, self._progress.context.sink, self._progress.stream.name
+        old = {*refused_before(progress)}
+        if old and progress.choices.mode != "full":  # which has looked at every item there is
+            found = progress.context.spool.seen_ids(name, changed=True)
+            old = {one for one in found if one in old} | (old & progress.well_again)
+        if old:
+            rows = sink.rows(QUARANTINED, [Condition("stream", "=", name)])
+            gone = {row["id"] for row in rows if row["item_id"] in old and row["run"] != progress.report.run}
+            kept = (row["id"] for row in sink.rows(QUARANTINED) if row["id"] not in gone)
+            sink.mark_unseen(QUARANTINE, [*kept], deleted_at=now(), allows=lambda live, unseen: True)
+
+    def _remember(self) -> None:
+        progress, report, walk = self._progress, self._progress.report, self._progress.walk
+        if report.complete:
+            parent = progress.begun.parent
+            newest = parent.watermark if parent else walk.newest
+            report.watermark = watermark(
+                walk.started, newest, before=progress.begun.watermark, since=progress.since
+            )
+            report.unfiltered = report.unfiltered or timeless(
+                progress.stream,
+                progress.choices.mode,
+                progress.since,
+                items=walk.listed,
+                latest=walk.newest,
+            )
+        report.ended = now()
+        remembered = stream_row(report, progress.begun.before)
+        progress.context.sink.apply([Change(RUNS, [run_row(report)]), Change(STREAMS, [remembered])])

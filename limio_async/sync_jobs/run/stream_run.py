@@ -1,0 +1,155 @@
+"""One run of one stream: begins or resumes, lists and delivers side by side, and comes to an honest end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import anyio
+
+from limio_async.errors import JobError, LimioError, ListingError, MissingCredentials, Unauthorized
+from limio_async.sync_jobs.context import Choices, JobContext, main_error
+from limio_async.sync_jobs.events import StreamReport
+from limio_async.sync_jobs.ledger import DRIFT, RUNS, STREAMS, run_row, stream_row
+from limio_async.sync_jobs.patience import is_outage
+from limio_async.sync_jobs.run.drain import Drain
+from limio_async.sync_jobs.run.fill import Fill
+from limio_async.sync_jobs.run.progress import Begun, Progress
+from limio_async.sync_jobs.run.settle import Settle, judged
+from limio_async.sync_jobs.sink import Change, Column, Condition, Table
+from limio_async.sync_jobs.times import arguments
+
+__all__ = ["StreamRun"]
+
+
+class StreamRun:
+    """One stream of a job, from where an earlier run of it left off, if it did.
+
+    *left* finds the report of a run that the target knows, by the run's name.
+    """
+
+    def __init__(
+        self,
+        context: JobContext,
+        choices: Choices,
+        begun: Begun,
+        *,
+        left: Callable[[str], StreamReport | None],
+    ) -> None:
+        self._progress = Progress(context, choices, begun)
+        self._left = left
+        self._leads_nowhere = False  # resuming the walk would fail again
+        self.report = self._progress.report
+
+    async def run(self) -> None:
+        """Do all of it. What goes wrong with the stream is told by `report`; a `JobError` ends the job."""
+        progress = self._progress
+        try:
+            await self._begin()
+            await self._play()
+        except LimioError as error:
+            self._failed(error)
+        except ExceptionGroup as group:
+            self._failed(main_error(group))
+        finally:
+            progress.outage.over()
+        await self._conclude()
+
+    async def _play(self) -> None:
+        """List and deliver side by side; what was listed is delivered although the list fails."""
+        failed: LimioError | None = None
+
+        async def fill() -> None:
+            nonlocal failed
+            try:
+                await Fill(self._progress).run()
+            except JobError:
+                raise
+            except LimioError as error:
+                failed = error
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fill)
+            tasks.start_soon(Drain(self._progress).run)
+        if failed is not None:
+            raise failed
+
+    # --- beginning
+
+    async def _begin(self) -> None:
+        """Resume the walk that was left, if the target knows it just as well."""
+        progress, context = self._progress, self._progress.context
+        spool, name = context.spool, progress.stream.name
+        args = arguments(progress.stream, progress.since)
+        chosen = (progress.choices.mode, progress.choices.hydrate, sorted(args.items()), progress.since)
+        bound = repr((*chosen, progress.stream.endpoint.path))
+        fresh = progress.walk
+        walk, seen, forgotten = await context.in_spool(lambda: spool.begin(name, bound, fresh))
+        if walk is not fresh:
+            left = self._left(walk.run)
+            last = await context.in_spool(spool.last_page)
+            if left is None or not self._can_resume(left, forgotten, last):
+                await context.in_spool(lambda: spool.drop(name))
+                await context.in_spool(lambda: spool.begin(name, bound, fresh))
+            else:
+                if not (walk.ended or walk.checkpoint or progress.stream.parent):
+                    # from the top: what is gone since then must not count as seen
+                    await context.in_spool(lambda: spool.restart(name, walk))
+                    seen = 0
+                progress.resume(walk, left, seen)
+                await context.in_sink(self._load_drift)
+        if progress.choices.mode == "incremental":
+            deleted = await context.in_sink(lambda: [*self._deleted()])
+            await context.in_spool(lambda: spool.expect(name, deleted))
+        progress.note()
+        await context.in_sink(self._remember_begin)
+        context.tell("started", self.report)
+
+    def _can_resume(self, left: StreamReport, forgotten: int, last: int) -> bool:
+        begun = self._progress.begun
+        if left.complete and not begun.is_parent:
+            return False  # it had ended, and nobody waits for its objects
+        if left.written and not begun.prepared.has_rows:
+            return False  # what it wrote is gone
+        return forgotten <= left.delivered <= last  # else one of them is older than the other
+
+    def _load_drift(self) -> None:
+        rows = self._progress.context.sink.rows(DRIFT, [Condition("stream", "=", self.report.stream)])
+        self._progress.reader.drift.load(row for row in rows if row["run"] == self.report.run)
+
+    def _deleted(self) -> Iterator[str]:
+        ids = Table(name=self.report.table_name, columns=(Column("id"),))
+        rows = self._progress.context.sink.rows(ids, [Condition("deleted_at", "set")])
+        return (row["id"] for row in rows)
+
+    def _remember_begin(self) -> None:
+        remembered = stream_row(self.report, self._progress.begun.before)
+        self._progress.context.sink.apply(
+            [Change(RUNS, [run_row(self.report)]), Change(STREAMS, [remembered])]
+        )
+
+    # --- the end
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, JobError) or not isinstance(error, LimioError):
+            raise error
+        if self._progress.context.stopping.is_set() and is_outage(error):
+            self.report.status = "interrupted"  # while it waited
+            return
+        self.report.status, self.report.error = "failed", str(error)
+        refusals = (Unauthorized, MissingCredentials)
+        self.report.refused = isinstance(error, refusals) or isinstance(error.__cause__, refusals)
+        self._leads_nowhere = isinstance(error, ListingError)
+
+    async def _conclude(self) -> None:
+        progress, context, report = self._progress, self._progress.context, self.report
+        name, parent = report.stream, progress.begun.parent
+        report.seen = await context.in_spool(lambda: context.spool.seen(name))
+        if report.status == "running":
+            report.status, report.error = judged(progress)
+            report.refused = bool(parent and not parent.complete and parent.refused)
+        settle = Settle(progress)
+        await context.in_sink(settle.end)
+        ended = report.status in {"complete", "incomplete"} and not progress.begun.is_parent
+        if ended or self._leads_nowhere:
+            await context.in_spool(lambda: context.spool.drop(name))
+        context.tell("ended", report)

@@ -1,0 +1,478 @@
+"""Nights that go wrong in one place: what concerns one object, one row or one moment costs no more than that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from limio_async import Limio
+from limio_async.auth import ApiKey, ClientCredentials
+from limio_async.sync_jobs import Job, JobReport, StreamReport, SyncEvent, patience
+
+from .conftest import only
+from .raw_lists import RawLists, offer, raw_lists, subscription
+
+SUBSCRIPTIONS = "objects/limio/subscriptions"
+Night = Callable[..., Awaitable[JobReport]]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_FIRST", 0.01)
+    monkeypatch.setattr(patience, "_LONGEST", 0.2)
+    assert Job.__init__.__kwdefaults__
+    monkeypatch.setitem(Job.__init__.__kwdefaults__, "patience", timedelta(minutes=10))
+
+
+@pytest.fixture
+async def tenant() -> AsyncIterator[RawLists]:
+    async with raw_lists() as lists:
+        yield lists
+
+
+@pytest.fixture
+async def limio(tenant: RawLists) -> AsyncIterator[Limio]:
+    credentials = ClientCredentials(client_id="i", client_secret="s")
+    async with Limio(tenant.url, auth=[ApiKey("public_x"), credentials]) as client:
+        yield client.with_options(attempts=1)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "a.db"
+
+
+@pytest.fixture
+def night(limio: Limio, db: Path) -> Night:
+    async def run(*streams: str, **options: Any) -> JobReport:
+        return await Job(limio, to=f"sqlite:///{db}", streams=streams, **options).run()
+
+    return run
+
+
+def ask(db: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(db)) as connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def ids(db: Path, table: str, where: str = "deleted_at IS NULL") -> set[str]:
+    return {one for (one,) in ask(db, f"SELECT id FROM {table} WHERE {where}")}  # noqa: S608
+
+
+def quarantine(db: Path) -> dict[str, str]:
+    return dict(ask(db, "SELECT item_id, reason FROM _limio_quarantine WHERE deleted_at IS NULL"))
+
+
+def by_name(report: JobReport) -> dict[str, StreamReport]:
+    return {one.stream: one for one in report.streams}
+
+
+def no(status: int) -> tuple[int, bytes]:
+    return status, b'{"message": "no"}'
+
+
+def away(times: int, of: str = "", status: int = 503) -> Any:
+    """Answer the first *times* requests for a path with an outage."""
+    left = times
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        nonlocal left
+        if path.startswith(of) and path != "oauth2/token" and left > 0:
+            left -= 1
+            return web.Response(status=status)
+        return None
+
+    return hook
+
+
+# --- outages
+
+
+async def test_an_outage_in_the_middle_costs_the_night_nothing(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(100)]
+    tenant.subscriptions(60)
+    asked = 0
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        nonlocal asked
+        asked += path != "oauth2/token"
+        return web.Response(status=503) if 6 <= asked < 40 else None
+
+    tenant.hook = hook
+    report = await night("offers", "subscriptions", "subscriptions.events", hydrate=True)
+    assert {one.stream: one.status for one in report.streams} == dict.fromkeys(
+        ("offers", "subscriptions", "subscriptions.events"), "complete"
+    )
+    assert (len(ids(db, "offers")), len(ids(db, "subscriptions")), len(ids(db, "subscriptions_events"))) == (
+        100,
+        60,
+        60,
+    )
+    assert max(one.waited_seconds for one in report.streams) > 0
+
+
+async def test_a_tenant_that_has_never_answered_is_not_waited_for(tenant: RawLists, night: Night) -> None:
+    tenant.lists["offers"] = [offer(1)]
+    tenant.hook = away(10_000)
+    report = only(await night("offers"))
+    assert (report.status, report.waited_seconds) == ("failed", 0)
+    assert tenant.times_asked("offers") == 1
+
+
+async def test_one_that_answered_in_an_earlier_run_is(tenant: RawLists, night: Night) -> None:
+    tenant.lists["offers"] = [offer(1)]
+    await night("offers")
+    tenant.hook = away(5)
+    report = only(await night("offers"))
+    assert (report.status, report.unchanged) == ("complete", 1)
+
+
+async def test_without_patience_an_outage_is_a_failure(tenant: RawLists, night: Night, db: Path) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(60)]
+    await night("offers", patience=timedelta(0))
+    tenant.hook = away(2)
+    assert only(await night("offers", patience=timedelta(0))).status == "failed"
+
+
+async def test_a_failed_stream_is_tried_once_more_at_the_end(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists["offers"] = [offer(1)]
+    await night("offers")
+    tenant.hook = away(1, of="offers", status=500)
+    report = only(await night("offers"))
+    assert (report.status, report.error) == ("complete", None)
+    assert ids(db, "offers") == {"o1"}
+
+
+async def test_the_wait_is_told(tenant: RawLists, limio: Limio, db: Path) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(60)]
+    events: list[SyncEvent] = []
+    job = Job(limio, to=f"sqlite:///{db}", streams=["offers"], on_event=events.append)
+    asked = 0
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        nonlocal asked
+        asked += path == "offers"
+        return web.Response(status=503) if asked == 2 else None
+
+    tenant.hook = hook
+    await job.run()
+    (told,) = [one for one in events if one.kind == "waiting"]
+    assert told.report.stream == "offers"
+    assert "503" in told.message
+    assert "patience left" in told.message
+
+
+async def test_stop_ends_a_wait_within_a_second(
+    tenant: RawLists, limio: Limio, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "_FIRST", 30.0)
+    monkeypatch.setattr(patience, "_LONGEST", 30.0)
+    tenant.lists["offers"] = [offer(one) for one in range(60)]
+    asked = 0
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        nonlocal asked
+        asked += path == "offers"
+        return web.Response(status=503) if asked >= 2 else None
+
+    tenant.hook = hook
+    waits = asyncio.Event()
+
+    def note(event: SyncEvent) -> None:
+        if event.kind == "waiting":
+            waits.set()
+
+    job = Job(
+        limio,
+        to=f"sqlite:///{db}",
+        streams=["offers"],
+        on_event=note,
+    )
+    running = asyncio.create_task(job.run())
+    await waits.wait()
+    job.stop()
+    async with asyncio.timeout(1):
+        report = await running
+    assert only(report).status == "interrupted"
+    assert len(ids(db, "offers")) == 20  # what had come is delivered
+
+
+async def test_what_was_listed_is_delivered_although_the_list_fails(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(60)]
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        return web.Response(status=500) if request.query.get("opt.queryMoreFrom") == "40" else None
+
+    tenant.hook = hook
+    report = only(await night("offers"))
+    assert report.status == "failed"
+    assert len(ids(db, "offers")) == 40
+
+
+# --- verdicts about one
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+async def test_a_refused_object_is_in_quarantine_and_its_neighbours_arrive(
+    status: int, tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(50)
+    tenant.objects[f"{SUBSCRIPTIONS}/s7"] = no(status)
+    tenant.objects[f"{SUBSCRIPTIONS}/s8/events"] = no(status)
+    for _ in range(2):
+        reports = by_name(await night("subscriptions.events", hydrate=True))
+        assert {one.status for one in reports.values()} == {"complete"}
+        assert [one.quarantined for one in reports.values()] == [1, 1]
+        assert ids(db, "subscriptions") == {f"s{one}" for one in range(50)} - {"s7"}
+        assert len(ids(db, "subscriptions_events")) == 49
+        assert set(quarantine(db)) == {"s7", "s8/"}
+        assert str(status) in quarantine(db)["s7"]
+
+
+async def test_it_keeps_its_row_which_says_since_when_it_is_stale(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(20)
+    await night("subscriptions.events", hydrate=True)
+    well = dict(tenant.objects)
+    tenant.objects[f"{SUBSCRIPTIONS}/s7"] = no(403)
+    tenant.objects[f"{SUBSCRIPTIONS}/s8/events"] = no(403)
+    await night("subscriptions.events", hydrate=True)
+    (since,) = ask(db, "SELECT stale_since FROM subscriptions WHERE id = 's7' AND deleted_at IS NULL")
+    assert since[0]
+    assert ids(db, "subscriptions", "stale_since IS NOT NULL") == {"s7"}
+    assert ids(db, "subscriptions_events", "stale_since IS NOT NULL AND deleted_at IS NULL") == {"s8/e8"}
+    await night("subscriptions.events", hydrate=True)
+    assert ask(db, "SELECT stale_since FROM subscriptions WHERE id = 's7'") == [since]
+    tenant.objects.update(well)
+    await night("subscriptions.events", hydrate=True)
+    assert ids(db, "subscriptions", "stale_since IS NOT NULL") == set()
+    assert ids(db, "subscriptions_events", "stale_since IS NOT NULL") == set()
+    assert quarantine(db) == {}
+
+
+async def test_it_is_asked_for_again_though_it_has_not_changed(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(20)
+    well = dict(tenant.objects)
+    tenant.objects[f"{SUBSCRIPTIONS}/s7"] = no(403)
+    tenant.objects[f"{SUBSCRIPTIONS}/s8/events"] = no(403)
+    incremental: dict[str, Any] = {"mode": "incremental", "hydrate": True}
+    await night("subscriptions.events", **incremental)
+    await night("subscriptions.events", **incremental)
+    assert set(quarantine(db)) == {"s7", "s8/"}
+    tenant.objects.update(well)
+    await night("subscriptions.events", **incremental)
+    assert "s7" in ids(db, "subscriptions")
+    assert "s8/e8" in ids(db, "subscriptions_events")
+    assert quarantine(db) == {}
+
+
+async def test_twenty_refusals_in_a_row_stop_the_stream(tenant: RawLists, night: Night) -> None:
+    tenant.subscriptions(60)
+    for one in range(60):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(403)
+    report = only(await night("subscriptions", hydrate=True))
+    assert report.status == "failed"
+    assert "20 objects in a row" in (report.error or "")
+
+
+async def test_credentials_that_are_refused_for_everything_stop_the_stream(
+    tenant: RawLists, night: Night
+) -> None:
+    tenant.subscriptions(60)
+    for one in range(60):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(401)
+    report = await night("subscriptions", hydrate=True)
+    assert only(report).status == "failed"
+    assert report.refused
+
+
+async def test_an_object_that_is_away_for_ever_costs_neither_the_list_nor_the_patience(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(50)
+    tenant.objects[f"{SUBSCRIPTIONS}/s7"] = no(503)
+    async with asyncio.timeout(20):
+        report = only(await night("subscriptions", hydrate=True))
+    assert (report.status, report.missing) == ("incomplete", 1)
+    assert len(ids(db, "subscriptions")) == 49
+
+
+# --- unchanged means unchanged
+
+
+async def test_a_wrong_deletion_mark_is_taken_back_in_every_mode(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    every = [subscription(one, updated=f"2024-01-{one + 1:02}T10:00:00Z") for one in range(20)]
+    tenant.lists[SUBSCRIPTIONS] = list(every)
+    await night("subscriptions")
+    tenant.lists[SUBSCRIPTIONS] = list(every[3:])
+    assert only(await night("subscriptions")).deleted == 3
+    tenant.lists[SUBSCRIPTIONS] = list(every)
+    report = only(await night("subscriptions", mode="incremental"))
+    assert len(ids(db, "subscriptions")) == 20
+    assert report.updated == 3
+
+
+async def test_a_table_that_was_emptied_or_dropped_forgets_its_watermark(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists[SUBSCRIPTIONS] = [subscription(one) for one in range(20)]
+    for statement in (
+        "DELETE FROM subscriptions",
+        "DROP TABLE subscriptions",
+        "ALTER TABLE subscriptions RENAME TO old",
+    ):
+        await night("subscriptions", mode="incremental")
+        with closing(sqlite3.connect(db)) as connection, connection:
+            connection.execute(statement)
+        await night("subscriptions", mode="incremental")
+        assert len(ids(db, "subscriptions")) == 20, statement
+
+
+async def test_a_column_that_comes_back_is_filled(tenant: RawLists, night: Night, db: Path) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(10)]
+    await night("offers")
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("ALTER TABLE offers DROP COLUMN name")
+    assert only(await night("offers")).updated == 10
+    assert ask(db, "SELECT count(name) FROM offers") == [(10,)]
+    assert only(await night("offers")).unchanged == 10
+
+
+async def test_rewrite_writes_all_rows_again(tenant: RawLists, night: Night, db: Path) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(10)]
+    await night("offers")
+    assert only(await night("offers", rewrite=True)).updated == 10
+    assert only(await night("offers")).unchanged == 10
+
+
+# --- judgement
+
+
+async def test_as_many_different_items_as_promised_are_complete_though_one_came_twice(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(50)]
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        if path != "offers" or request.query.get("opt.queryMoreFrom") != "40":
+            return None
+        items = [offer(one) for one in range(39, 50)]  # o39 was on the page before
+        return web.json_response({"items": items, "hits": {"value": 50, "relation": "eq"}})
+
+    tenant.hook = hook
+    report = only(await night("offers"))
+    assert (report.status, report.seen, report.listed, report.restarts) == ("complete", 50, 51, 0)
+
+
+@pytest.mark.parametrize(
+    ("odd", "of", "status"),
+    [(10, 12, "complete"), (11, 54, "incomplete"), (11, 56, "complete"), (3, 3, "incomplete")],
+)
+async def test_more_than_a_fifth_in_quarantine_is_incomplete(
+    odd: int, of: int, status: str, tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one, name={"en": "odd"} if one < odd else "well") for one in range(of)]
+    report = only(await night("offers"))
+    assert (report.status, report.quarantined) == (status, odd)
+    assert (report.watermark is None) == (status == "incomplete")
+
+
+@pytest.mark.parametrize(
+    ("gone", "of", "status"),
+    [(10, 12, "complete"), (11, 54, "incomplete"), (11, 56, "complete"), (3, 3, "incomplete")],
+)
+async def test_ten_rows_are_always_few_except_where_the_list_came_empty(
+    gone: int, of: int, status: str, tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(of)]
+    await night("offers")
+    tenant.lists["offers"] = [offer(one) for one in range(gone, of)]
+    report = only(await night("offers"))
+    assert (report.status, report.deleted) == (status, gone if status == "complete" else 0)
+    if status == "incomplete":
+        assert only(await night("offers", allow_mass_delete_of=["offers"])).deleted == gone
+
+
+async def test_new_and_changed_rows_are_published_although_deletions_are_withheld(
+    tenant: RawLists, limio: Limio, tmp_path: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(60)]
+
+    async def run() -> StreamReport:
+        return only(await Job(limio, to=f"ndjson:{tmp_path}", streams=["offers"]).run())
+
+    await run()
+    tenant.lists["offers"] = [offer(one, name="renamed") for one in range(20)]
+    assert (await run()).status == "incomplete"
+    lines = [json.loads(line) for line in (tmp_path / "offers.ndjson").read_text().splitlines()]
+    assert len(lines) == 60
+    assert sum(line["name"] == "renamed" for line in lines) == 20
+
+
+async def test_requests_and_retries_are_exact_with_hydration(
+    tenant: RawLists, limio: Limio, db: Path
+) -> None:
+    tenant.subscriptions(200)
+    asked = failed = 0
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        nonlocal asked, failed
+        asked += path.startswith(SUBSCRIPTIONS)
+        if asked % 10 == 0 and path.startswith(SUBSCRIPTIONS):
+            failed += 1
+            return web.Response(status=500)
+        return None
+
+    tenant.hook = hook
+    patient = limio.with_options(attempts=5)
+    report = only(await Job(patient, to=f"sqlite:///{db}", streams=["subscriptions"], hydrate=True).run())
+    assert (report.status, report.requests, report.retries) == ("complete", asked, failed)
+
+
+# --- keys
+
+
+async def test_runs_that_are_too_old_are_forgotten(tenant: RawLists, night: Night, db: Path) -> None:
+    tenant.lists["offers"] = [offer(1)]
+    for _ in range(3):
+        await night("offers")
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("UPDATE _limio_runs SET started = '2020-01-01T00:00:00.000000Z'")
+    await night("offers", keep_runs=timedelta(days=30))
+    assert ask(db, "SELECT count(*) FROM _limio_runs") == [(1,)]
+
+
+async def test_a_table_tells_since_when_it_fails(tenant: RawLists, night: Night, db: Path) -> None:
+    def state() -> tuple[Any, ...]:
+        return ask(db, "SELECT ended IS NOT NULL, failing_since IS NOT NULL FROM _limio_streams")[0]
+
+    tenant.lists["offers"] = [offer(1)]
+    tenant.hook = away(10_000, of="offers", status=500)
+    await night("offers")
+    assert state() == (0, 1)
+    (since,) = ask(db, "SELECT failing_since FROM _limio_streams")
+    await night("offers")
+    assert ask(db, "SELECT failing_since FROM _limio_streams") == [since]
+    tenant.hook = None
+    await night("offers")
+    assert state() == (1, 0)
