@@ -7,7 +7,6 @@ run/            one run of one stream: list, deliver, settle
 source.py       reads a stream: its list, children, whole objects; for run/ and dlt.py
 refusals.py     whose verdict an error is: of an object or of all
 patience.py     riding out an outage
-packing.py      how items wait in the spool: pure
 context.py      what the streams of a job share: choices, client, target, state
 asking.py       what a run asks a list for: whether the tenant may be asked to filter
 times.py        the time a run asks from, and where the next one starts: pure
