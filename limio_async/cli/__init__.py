@@ -1,6 +1,7 @@
 """`limio`: every operation on the command line. Data goes to stdout, messages to stderr.
 
 __main__.py     main()
+early.py        what an interrupted `limio sync --json` says before anything is loaded
 app.py          the root command: global options, the commands there are, how a run ends
 loop.py         the event loop that a command runs in
 settings.py     flags, environment, profiles
@@ -24,6 +25,7 @@ masking.py      removes personal data and tokens from recordings
 
 sync.py         `limio sync`: a whole tenant, or some of its lists, into a database or files
 sync_view.py    what `limio sync` shows
+sync_status.py  `limio sync --status`: how old each stream is
 drift.py        `limio drift`: what items hold that the models do not know
 report.py       `limio report`: a page about what `limio sync` keeps
 reading.py      opens what `limio sync` has written

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TextIO
@@ -13,8 +11,10 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
-from limio_async.cli.failures import Code, Failure, code_of, did_you_mean, tell
+from limio_async.cli.early import report_interruption
+from limio_async.cli.failures import Code, Failure, code_of, did_you_mean, said_of, tell
 from limio_async.cli.operation import command_for, hyphens
+from limio_async.cli.output import let_go_of_stdout
 from limio_async.cli.settings import Flags
 from limio_async.core.wire import Endpoint
 from limio_async.errors import LimioError
@@ -70,7 +70,7 @@ class _App(_Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # whoever reads has read enough
-            _let_go_of_stdout()
+            let_go_of_stdout()
             return Code.OK
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
@@ -98,30 +98,16 @@ def _ended(run: Callable[[], object]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return Code.USAGE
-    except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        where = context.command_path.partition(" ")[2] if context is not None else ""
-        message = error.format_message().rstrip(".")
-        tell(f"{where}: {message[:1].lower()}{message[1:]}" if where else message)
-        return Code.USAGE
-    except (Failure, LimioError) as error:
-        _end_of_records(str(error))
-        tell(str(error))
-        return error.code if isinstance(error, Failure) else code_of(error)
-    except click.Abort:
-        tell("interrupted")
-        return Code.INTERRUPTED
-    except OSError as error:
-        tell(f"cannot write to stdout: {error.strerror or error}")
-        _let_go_of_stdout()
-        return Code.API
+    except (click.ClickException, Failure, LimioError, click.Abort, OSError) as error:
+        if isinstance(error, Failure | LimioError):
+            _end_of_records(str(error))
+        tell(said_of(error))
+        if isinstance(error, click.Abort):
+            report_interruption(sys.argv)
+        if isinstance(error, OSError):
+            let_go_of_stdout()
+        return code_of(error)
     return code if isinstance(code, int) else Code.OK
-
-
-def _let_go_of_stdout() -> None:
-    """Keep the interpreter from flushing into the broken pipe when it exits."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Records(logging.StreamHandler[TextIO]):
@@ -170,7 +156,9 @@ def _log_to_stderr(verbose: int) -> None:
 @click.option(
     "--uvloop", is_flag=True, envvar="LIMIO_UVLOOP", help="Run on uvloop, some percent faster  [LIMIO_UVLOOP]"
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="No progress, no summary; limio sync is silent when all is well."
+)
 @click.option("-v", "--verbose", count=True, help="Log to stderr what is sent again; -vv: every request.")
 @click.version_option(__version__, prog_name="limio")
 @click.pass_context
@@ -192,7 +180,8 @@ def app(
     LIMIO_SESSION_TOKEN; or sign in with a browser: limio login. The way there is set by LIMIO_PROXY,
     LIMIO_CA_FILE and LIMIO_PLAIN_HTTP, the pace by LIMIO_REQUESTS_PER_SECOND.
 
-    Exit codes: 0 ok, 1 the API said no, 2 usage, 3 credentials, 4 incomplete, 130 interrupted.
+    Exit codes: 0 ok, 1 the API said no, 2 usage, 3 credentials, 4 incomplete, 5 too old (limio sync --status),
+    130 interrupted.
     """
     ctx.obj = Flags(
         host=host, profile=profile, emulated=emulated, timeout=timeout, uvloop=uvloop, quiet=quiet

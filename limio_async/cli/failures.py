@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
@@ -10,7 +11,7 @@ import click
 
 from limio_async import errors
 
-__all__ = ["Code", "Failure", "code_of", "did_you_mean", "printable", "tell"]
+__all__ = ["Code", "Failure", "code_of", "did_you_mean", "printable", "said_of", "tell"]
 
 
 class Code(IntEnum):
@@ -21,6 +22,7 @@ class Code(IntEnum):
     USAGE = 2
     CREDENTIALS = 3
     INCOMPLETE = 4
+    TOO_OLD = 5
     INTERRUPTED = 130
 
 
@@ -32,9 +34,35 @@ class Failure(Exception):
         self.code = code
 
 
-def code_of(error: errors.LimioError) -> Code:
-    """The exit code that tells what the user can do about *error*."""
+def said_of(error: BaseException) -> str:
+    """Return what stderr says about *error*, which ends a command."""
     match error:
+        case click.ClickException():
+            context = click.get_current_context(silent=True)
+            if isinstance(error, click.UsageError):
+                context = error.ctx or context
+            where = context.command_path.partition(" ")[2] if context is not None else ""
+            message = error.format_message().rstrip(".")
+            return f"{where}: {message[:1].lower()}{message[1:]}" if where else message
+        case Failure() | errors.LimioError():
+            return str(error)
+        case click.Abort() | KeyboardInterrupt() | asyncio.CancelledError():
+            return "interrupted"
+        case OSError():
+            return f"cannot write to stdout: {error.strerror or error}"
+        case _:  # its words may hold anything
+            return f"a bug, please report it: {type(error).__name__}"
+
+
+def code_of(error: BaseException) -> Code:
+    """Return the exit code that says what the user can do about *error*."""
+    match error:
+        case Failure():
+            return error.code
+        case click.ClickException():
+            return Code.USAGE
+        case click.Abort() | KeyboardInterrupt() | asyncio.CancelledError():
+            return Code.INTERRUPTED
         case errors.MissingCredentials() | errors.Unauthorized() | errors.ApiError(operation="createToken"):
             return Code.CREDENTIALS
         case errors.ListingError():
@@ -46,7 +74,7 @@ def code_of(error: errors.LimioError) -> Code:
 
 
 def tell(message: str) -> None:
-    """Say one line on stderr."""
+    """Write one line to stderr."""
     click.echo(f"limio: {printable(message)}", err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ __all__ = [
     "Layout",
     "TableOfItems",
     "columns_of",
+    "let_go_of_stdout",
     "show_table",
     "to_stdout",
     "whole",
@@ -139,6 +141,12 @@ def to_stdout(data: bytes) -> None:
         raise
     except OSError as error:
         raise Failure(f"cannot write to stdout: {error.strerror or error}", Code.API) from None
+
+
+def let_go_of_stdout() -> None:
+    """Keep the interpreter from flushing into a broken pipe or a full disk when it exits."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_table(answer: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ _ON_DISK = {"sqlite", "duckdb", "parquet", "ndjson", "csv"}
 @contextmanager
 def target(url: str, *, option: str = "--from") -> Generator[Sink]:
     """The target of a sync that *option* names, open as long as the block runs; nothing is made where there is none."""
-    from limio_async.sync_jobs.ledger import RUNS
+    from limio_async.sync_jobs.ledger import RUNS, STREAMS
     from limio_async.sync_jobs.sinks import open_sink
 
     sink = open_sink(url)
@@ -32,7 +33,7 @@ def target(url: str, *, option: str = "--from") -> Generator[Sink]:
         )
     try:
         sink.open(to_read=True)
-        if next(sink.rows(RUNS), None) is None:
+        if next(chain(sink.rows(STREAMS), sink.rows(RUNS)), None) is None:
             raise Failure(f"{option} {printable(sink.name)}: nothing was synced to it by limio sync")
         yield sink
     finally:

@@ -1,13 +1,14 @@
-"""What `limio sync` shows: bars on a terminal, lines in a log, JSON for programs; and the tables at the end."""
+"""What `limio sync` shows: bars on a terminal, lines in a log, JSON for programs; and a report at the end of each run."""
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from time import monotonic
+from typing import Any
 
 import msgspec
 from rich import box
@@ -15,13 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from limio_async.cli.failures import printable, tell
+from limio_async.cli.early import is_reported
+from limio_async.cli.failures import Code, Failure, code_of, printable, said_of, tell
 from limio_async.cli.output import to_stdout
-from limio_async.cli.reading import target
 from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent
-from limio_async.sync_jobs.ledger import QUARANTINED, RUNS, STREAMS, in_quarantine, report_of
+from limio_async.sync_jobs.status import length
 
-__all__ = ["closing_table", "show_status", "view"]
+__all__ = ["Shown", "news", "runs_table", "table_of"]
 
 _BETWEEN_LINES = 5.0
 _WIDE = 135  # columns that the table of all figures takes
@@ -29,41 +30,114 @@ _SHOWN_STATUS = {"complete": "[green]complete[/]", "running": "running"}
 Show = Callable[[SyncEvent], object]
 
 
-@contextmanager
-def view(*, as_json: bool, quiet: bool) -> Generator[Show]:
-    """What is to be called with each event as long as the block runs."""
-    if as_json:
-        yield _json_line
-    elif quiet:
-        yield lambda _: None
-    elif sys.stderr.isatty():
-        with _Bars().shown() as show:
+class Shown:
+    """What one command shows: news as they come, and at the end of each run a table, a report, or nothing."""
+
+    def __init__(self, *, as_json: bool, quiet: bool, patience: timedelta = timedelta(minutes=10)) -> None:
+        self._as_json = as_json
+        self._patience = patience
+        self._quiet = quiet
+        self._reports: dict[str, StreamReport] = {}
+        self._is_reported = False
+        if quiet:  # warnings of what went well in the end are news too
+            logger = logging.getLogger("limio_async")
+            logger.setLevel(max(logger.getEffectiveLevel(), logging.ERROR))
+
+    @contextmanager
+    def to_its_end(self) -> Generator[None]:
+        """End in a report, with JSON, whatever the block raises."""
+        try:
+            yield
+        except BaseException as error:
+            self.give_up(error)
+            raise
+
+    @contextmanager
+    def run(self) -> Generator[Show]:
+        """Give what is to be called with each event of one run, which ends in one report."""
+        self._reports, self._is_reported = {}, False
+        with self.to_its_end(), self._view() as show:
             yield show
-    else:
-        yield _Lines()
 
+    @contextmanager
+    def _view(self) -> Generator[Show]:
+        if self._as_json:
+            yield self._json_line
+        elif self._quiet:
+            yield lambda _: None
+        elif sys.stderr.isatty():
+            with _Bars(self._patience).shown() as show:
+                yield show
+        else:
+            yield _Lines(self._patience, tell)
 
-def _json_line(event: SyncEvent) -> None:
-    to_stdout(msgspec.json.encode(event) + b"\n")
+    def tell(self, news: str) -> None:
+        """Write one line to stderr, unless only failures are wanted."""
+        if not self._quiet:
+            tell(news)
+
+    def close(self, report: JobReport, code: Code) -> None:
+        """Show the report of a run."""
+        self._is_reported = True
+        is_reported()
+        bad = [_why(one) for one in report.streams if not one.complete]
+        if self._as_json:
+            ended = msgspec.json.decode(report.to_json(), type=dict[str, Any])
+            said = {"error": "; ".join(bad) or None, "exit_code": code}
+            to_stdout(msgspec.json.encode({"kind": "report", **ended, **said}) + b"\n")
+            return
+        if not self._quiet:
+            news(runs_table(report.target, report.streams))
+            if report.stale_files:
+                names = ", ".join(report.stale_files)
+                tell(f"of an earlier format, and no longer written: {names}; --clean removes them")
+        else:
+            for one in bad:
+                tell(one)
+
+    def give_up(self, error: BaseException) -> None:
+        """Show a report that says why a run did not begin or go on; not where a run has its report already."""
+        if self._is_reported or not self._as_json or isinstance(error, BrokenPipeError):
+            return
+        self._is_reported = True
+        is_reported()
+        ended = {
+            "kind": "report",
+            "complete": False,
+            "streams": list(self._reports.values()),
+            "error": printable(said_of(error)),
+            "exit_code": code_of(error),
+        }
+        with suppress(OSError, Failure):  # the error itself may be that stdout takes nothing
+            to_stdout(msgspec.json.encode(ended) + b"\n")
+
+    def _json_line(self, event: SyncEvent) -> None:
+        if event.report.run:  # else it is about the target
+            self._reports[event.report.stream] = event.report
+        if not self._quiet:
+            to_stdout(msgspec.json.encode(event) + b"\n")
 
 
 class _Bars:
     """A bar for each stream that is under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: timedelta) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}", justify="right"),
             TextColumn("{task.fields[speed]}", justify="right"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}", style="yellow"),
+            TextColumn("{task.fields[note]}", style="yellow", markup=False),
             console=Console(stderr=True),
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._lines = _Lines(
+            patience, lambda line: self._progress.console.print(line, markup=False, highlight=False)
+        )
 
     @contextmanager
     def shown(self) -> Generator[Show]:
@@ -73,17 +147,24 @@ class _Bars:
 
     def _show(self, event: SyncEvent) -> None:
         report = event.report
+        if not report.run:  # about the target, which has no bar
+            self._lines(event)
+            return
+        if event.kind not in {"waiting", "restarted"}:
+            self._lines.forget(event.report.stream)
+            self._lines.over("target", event)
         task = self._tasks.get(report.stream)
         if task is None:
             task = self._tasks[report.stream] = self._progress.add_task(report.stream, total=None, count="", speed="", note="")  # fmt: skip
         notes = {"retries": report.retries, "restarts": report.restarts, "quarantined": report.quarantined}
+        counts = ", ".join(f"{count:,} {name}" for name, count in notes.items() if count)
         self._progress.update(
             task,
             total=report.expected,
             completed=_done(report),
             count=_counted(report),
             speed=f"{_speed(event):,.0f} items/s",
-            note=", ".join(f"{count:,} {name}" for name, count in notes.items() if count),
+            note=printable(self._lines.wait(event)) if event.kind == "waiting" else counts,
         )
         if event.kind == "ended":
             self._progress.remove_task(task)
@@ -91,26 +172,62 @@ class _Bars:
 
 
 class _Lines:
-    """A line when a stream begins, restarts, ends, and now and then between."""
+    """A line when a stream begins, waits, resumes, restarts, ends, and now and then between."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: timedelta, tell: Callable[[str], object]) -> None:
+        self._patience = patience
+        self._tell = tell
         self._told: dict[str, float] = {}
+        self._waiting: dict[str, datetime] = {}
 
     def __call__(self, event: SyncEvent) -> None:
         report, clock = event.report, monotonic()
+        name = report.stream
+        if event.kind == "waiting":  # a line for each wait, not for each try
+            is_new = name not in self._waiting
+            said = self.wait(event)
+            if is_new:
+                self._tell(f"{name}: {said}")
+            return
+        if event.kind == "restarted" and name in self._waiting:  # a try, which may fail as well
+            return
+        self.over(name, event)
+        self.over("target", event)
         match event.kind:
             case "started":
-                tell(f"{report.stream}: begins" if not report.written else f"{report.stream}: goes on at {report.written:,} items")  # fmt: skip
-                self._told[report.stream] = clock
+                self._tell(f"{name}: started" if not report.written else f"{name}: resuming at {report.written:,} items")  # fmt: skip
+                self._told[name] = clock
             case "restarted":
-                tell(f"{report.stream}: begins again at the top: {event.message}")
+                self._tell(f"{name}: restarting at the top: {event.message}")
             case "ended":
-                tell(_ended(report))
-            case _ if clock - self._told.get(report.stream, 0.0) >= _BETWEEN_LINES:
-                self._told[report.stream] = clock
-                tell(f"{report.stream}: {_counted(report)}, {_speed(event):,.0f} items/s")
+                self._tell(_ended(report))
+            case _ if clock - self._told.get(name, 0.0) >= _BETWEEN_LINES:
+                self._told[name] = clock
+                self._tell(f"{name}: {_counted(report)}, {_speed(event):,.0f} items/s")
             case _:
                 pass
+
+    def forget(self, name: str) -> None:
+        """Take note, without a word, that *name* waits no longer."""
+        self._waiting.pop(name, None)
+
+    def wait(self, event: SyncEvent) -> str:
+        """Return what is waited for, for how long so far, and how long at most."""
+        since = self._waiting.setdefault(event.report.stream, event.at)
+        who, (reason, *_) = "tenant" if event.report.run else "target", event.message.split(";")
+        return f"waiting for the {who} ({reason}), {length(event.at - since)} of at most {length(self._patience)}"
+
+    def over(self, name: str, event: SyncEvent) -> None:
+        """Tell that *name* waits no longer, if *event* says so."""
+        since = self._waiting.get(name)
+        if since is not None and (name == event.report.stream or event.kind in {"written", "ended"}):
+            del self._waiting[name]
+            if (name, event.kind) != (event.report.stream, "ended"):
+                self._tell(f"{name}: resumed after {length(event.at - since)}")
+
+
+def _why(report: StreamReport) -> str:
+    return f"{report.stream}: {report.status}" + (f": {report.error}" if report.error else "")
 
 
 def _done(report: StreamReport) -> int:
@@ -143,46 +260,8 @@ def _listed_in_full(report: StreamReport) -> str | None:
     return report.unfiltered and f"listed in full: {report.unfiltered}"
 
 
-def closing_table(report: JobReport, *, as_json: bool) -> None:
-    """The report of a run, on stdout."""
-    if as_json:
-        to_stdout(report.to_json() + b"\n")
-        return
-    _print(_runs_table(f"{report.target}", report.streams))
-
-
-def show_status(url: str, *, as_json: bool) -> None:
-    """The watermarks and last runs of a target, on stdout."""
-    with target(url, option="--to") as sink:
-        watermarks = {row["id"]: row for row in sink.rows(STREAMS)}
-        quarantine = Counter(row["stream"] for row in in_quarantine(sink.rows(QUARANTINED)))
-        last: dict[str, StreamReport] = {}
-        for row in sink.rows(RUNS):
-            report = report_of(row)
-            if report.table_name not in last or last[report.table_name].started < report.started:
-                last[report.table_name] = report
-    if as_json:
-        said = {
-            "target": sink.name,
-            "streams": list(watermarks.values()),
-            "last_runs": list(last.values()),
-            "quarantine": quarantine,
-        }
-        to_stdout(msgspec.json.encode(said) + b"\n")
-        return
-    _print(_runs_table(f"{sink.name}: last runs", sorted(last.values(), key=lambda one: one.stream)))
-    table = Table(title="watermarks", title_justify="left")
-    for heading in ("table", "watermark (UTC)", "last complete run (UTC)", "items"):
-        table.add_column(heading, justify="right" if heading == "items" else "left")
-    for name, row in sorted(watermarks.items()):
-        table.add_row(name, _moment(row["watermark"]), _moment(row["ended"]), f"{row['seen'] or 0:,}")
-    _print(table)
-    if quarantine:
-        held = ", ".join(f"{count:,} of {name}" for name, count in sorted(quarantine.items()))
-        to_stdout(f"in quarantine: {held}\n".encode())
-
-
-def _runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
+def runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
+    """Return a table of what runs have done."""
     columns = {
         "stream": [one.stream for one in reports],
         "expected": ["" if one.expected is None else f"{one.expected:,}" for one in reports],
@@ -196,17 +275,7 @@ def _runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
         "seconds": [f"{one.seconds(one.started):.1f}" for one in reports],
         "status": [_SHOWN_STATUS.get(one.status, f"[bold red]{one.status}[/]") for one in reports],
     }
-    narrow = sys.stdout.isatty() and Console().width < _WIDE
-    if narrow:  # figures that are cut off say less than none
-        columns = {heading: cells for heading, cells in columns.items() if {*cells} - {"0", ""}}
-    table = Table(
-        title=printable(title), title_justify="left", box=box.SIMPLE_HEAD if narrow else box.HEAVY_HEAD
-    )
-    for heading in columns:
-        is_text = heading in {"stream", "status"}
-        table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
+    table = table_of(title, columns, texts={"stream", "status"}, wraps={"stream", "status"})
     reasons = [
         f"{one.stream}: {printable(reason)}"
         for one in reports
@@ -219,10 +288,27 @@ def _runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
     return table
 
 
-def _moment(value: datetime | None) -> str:
-    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+def table_of(title: str, columns: Mapping[str, Sequence[str]], *, texts: Collection[str], wraps: Collection[str]) -> Table:  # fmt: skip
+    """Return a table; on a narrow terminal without columns that say nothing."""
+    narrow = sys.stdout.isatty() and Console().width < _WIDE
+    if narrow:  # figures that are cut off say less than none
+        columns = {heading: cells for heading, cells in columns.items() if {*cells} - {"0", ""}}
+    table = Table(
+        title=printable(title), title_justify="left", box=box.SIMPLE_HEAD if narrow else box.HEAVY_HEAD
+    )
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading in texts else "right", no_wrap=heading not in wraps)  # fmt: skip
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table
 
 
-def _print(what: Table) -> None:
-    console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 140)
-    console.print(what)
+def news(what: Table) -> None:
+    """Print a table on stdout; a disk that is full, or a reader that is gone, ends nothing."""
+    is_terminal = sys.stdout.isatty()
+    console = Console(soft_wrap=not is_terminal, width=None if is_terminal else 140)
+    try:
+        console.print(what)
+        sys.stdout.flush()
+    except OSError as error:
+        tell(f"cannot write to stdout: {error.strerror or error}")

@@ -5,19 +5,29 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree as ET
+from zlib import crc32
 
 import msgspec
 import vl_convert
 
 from limio_async.report.figures import Figures, Offers, Subscriptions, Tally, Turn, step_order
+from limio_async.sync_jobs.events import Status
 
 __all__ = ["Chart", "charts"]
 
 _WIDE, _NARROW = 1000, 318
 _COLOURS = [f"var(--c{number})" for number in range(1, 7)]
+_RUN_STATUSES: tuple[Status, ...] = ("complete", "running", "interrupted", "incomplete", "failed")
+_OF_STATUS = {
+    "complete": "var(--complete)", "running": "var(--running)", "interrupted": "var(--interrupted)",
+    "incomplete": "var(--incomplete)", "failed": "var(--failed)",
+    "active": "var(--c1)", "pending": "var(--c2)", "cancelled": "var(--c3)", "expired": "var(--c4)", "initial": "var(--c5)",
+}  # fmt: skip
+"""The colour of each status, whichever others there are; one that is not known has a hue of its own."""
 _OTHERS = "all others"
 _MOST_TABLES = 30
 _MOST_MONTHS = {_WIDE: 36, _NARROW: 12}
@@ -55,16 +65,19 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     """Its text alternative."""
     wide: str
-    """SVG, safe to put into a page."""
+    """SVG, safe to put into a page; empty where there is nothing to draw."""
     narrow: str
+    nothing: str = ""
+    """What is said instead of an empty frame."""
     heads: Sequence[str]
     rows: Sequence[Sequence[str | int]]
     """The same as a table; numbers are counts."""
 
 
 def charts(figures: Figures) -> dict[str, Chart]:
-    """The charts that there are figures for, by name: kept, changes, seen, offers, subscriptions."""
+    """The charts that there are figures for, by name: runs, kept, changes, seen, offers, subscriptions."""
     found = {
+        "runs": _ended(figures),
         "kept": _kept(figures),
         "changes": _changes(figures),
         "seen": _seen(figures),
@@ -72,6 +85,53 @@ def charts(figures: Figures) -> dict[str, Chart]:
         "subscriptions": _subscriptions(figures.subscriptions),
     }
     return {name: chart for name, chart in found.items() if chart is not None}
+
+
+def _ended(figures: Figures) -> Chart | None:
+    turns: dict[str, Counter[str]] = {}
+    for one in figures.turns:
+        turns.setdefault(_when(one, daily=figures.daily), Counter()).update(one.ended)
+    if not turns:
+        return None
+    span = "day" if figures.daily else "run"
+    drawn = _days([*turns]) if figures.daily else [*turns]
+    values = [
+        {"at": at, "status": status, "rank": rank, "count": counts[status], "said": f"{at}: {counts[status]:,} {status}"}
+        for at, counts in turns.items()
+        for rank, status in enumerate(_RUN_STATUSES)
+        if counts[status]
+    ]  # fmt: skip
+    there = [one for one in _RUN_STATUSES if any(counts[one] for counts in turns.values())]
+
+    def spec(width: int) -> dict[str, Any]:
+        last = drawn[-_MOST_TURNS[width] :]
+        return {
+            "transform": [{"filter": {"field": "at", "oneOf": last}}],
+            "mark": _bars(width, len(last)),
+            "height": 150,
+            "encoding": {
+                "x": {"field": "at", "type": "ordinal", "scale": {"domain": last}, "axis": _times(width, len(last))},
+                "y": {"field": "count", "type": "quantitative", "axis": {"title": "runs of streams", "tickCount": 4, "tickMinStep": 1, "domain": False}},
+                "color": _colour("status", there, [*map(_of_status, there)], columns=None if width == _WIDE else 2),
+                "order": {"field": "rank"},
+                "description": {"field": "said"},
+            },
+        }  # fmt: skip
+
+    total = sum(turns.values(), Counter[str]())
+    bad = sum(any(counts[one] for one in ("incomplete", "failed")) for counts in turns.values())
+    told = ", ".join(f"{total[name]:,} {name}" for name in there)
+    skipped = len(drawn) - len(turns)
+    idle = f" {skipped:,} {'day' if skipped == 1 else 'days'} between had no run." if skipped else ""
+    return _drawn(
+        spec,
+        values,
+        title=f"How runs ended, {span} by {span}",
+        note=f"Each stream of a run counts once, in UTC. On {bad:,} of {len(turns):,} {span}s something failed or was incomplete.{idle}{_left(drawn, _MOST_TURNS)}",
+        summary=f"In {len(turns)} {span}s: {told}.",
+        heads=(f"{span} (UTC)", *_RUN_STATUSES),
+        rows=[(at, *(counts[name] for name in _RUN_STATUSES)) for at, counts in reversed(turns.items())],
+    )
 
 
 def _kept(figures: Figures) -> Chart | None:
@@ -107,14 +167,16 @@ def _kept(figures: Figures) -> Chart | None:
     live, deleted = sum(one.live for one in kept), sum(one.deleted for one in kept)
     most = f" The largest is {shown[0].table} with {shown[0].live:,}."
     left = f" The {len(kept) - len(shown)} smallest are only in the table." if len(kept) > len(shown) else ""
+    stale = sum(one.stale for one in kept)
+    left += f" {stale:,} live ones are stale: they could not be refreshed." if stale else ""
     return _drawn(
         spec,
         values,
         title="What is kept",
         note=f"Rows of each table; deleted ones are those that a complete walk did not see again.{left}",
         summary=f"{live:,} live and {deleted:,} deleted items in {len(kept)} tables.{most}",
-        heads=("table", "stream", "live", "deleted"),
-        rows=[(one.table, one.stream, one.live, one.deleted) for one in kept],
+        heads=("table", "stream", "live", "of these stale", "deleted"),
+        rows=[(one.table, one.stream, one.live, one.stale, one.deleted) for one in kept],
     )
 
 
@@ -142,8 +204,10 @@ def _changes(figures: Figures) -> Chart | None:
     is_load = len(others) > 1 and turns[first].total() > 5 * max(turns[at].total() for at in others)
     drawn = others if is_load else [first, *others]
 
-    def spec(width: int) -> dict[str, Any]:
+    def spec(width: int) -> dict[str, Any] | None:
         last = drawn[-_MOST_TURNS[width] :]
+        if not any(turns[at].total() for at in last):
+            return None
         return {
             "transform": [{"filter": {"field": "at", "oneOf": last}}],
             "mark": _bars(width, len(last)),
@@ -167,6 +231,7 @@ def _changes(figures: Figures) -> Chart | None:
         title=f"What changed, {span} by {span}",
         note=f"All streams together, in UTC; what was there already and unchanged is left out.{load}{_left(drawn, _MOST_TURNS)}",
         summary=f"In {len(turns)} {span}s: {told}.",
+        nothing=f"Nothing has changed in the last {span}s.",
         heads=(f"{span} (UTC)", *_OUTCOMES),
         rows=[(at, *(counts[name] for name in _OUTCOMES)) for at, counts in reversed(turns.items())],
     )
@@ -183,7 +248,7 @@ def _seen(figures: Figures) -> Chart | None:
     if not streams:
         return None
     values = [
-        {"at": one.at.isoformat(), "stream": one.stream, "seen": one.seen, "said": f"{one.stream}, {_when(one, daily=figures.daily)}: {one.seen:,} seen"}
+        {"at": one.at.isoformat(), "stream": one.stream, "seen": one.seen, "status": _worst(one), "said": f"{one.stream}, {_when(one, daily=figures.daily)}: {one.seen:,} seen, {_worst(one)}"}
         for one in figures.turns
     ]  # fmt: skip
 
@@ -191,9 +256,10 @@ def _seen(figures: Figures) -> Chart | None:
         shown = streams[: _MOST_PANELS[width]]
         columns = 4 if width == _WIDE else 2
         line = {"mark": {"type": "line", "color": "var(--c1)", "strokeWidth": 1.75}}
+        colour = _colour("status", _RUN_STATUSES, [*map(_of_status, _RUN_STATUSES)])
         points = {
-            "mark": {"type": "point", "filled": True, "size": 26, "color": "var(--c1)", "opacity": 1},
-            "encoding": {"description": {"field": "said"}},
+            "mark": {"type": "point", "filled": True, "size": 26, "opacity": 1},
+            "encoding": {"description": {"field": "said"}, "color": {**colour, "legend": None}},
         }
         time_format = "%d %b" if (times[-1] - times[0]).days else "%H:%M"
         panel = {
@@ -223,7 +289,7 @@ def _seen(figures: Figures) -> Chart | None:
         spec,
         values,
         title="Items seen over time",
-        note=f"Each stream on a scale of its own, in UTC; an incremental run sees only what has changed.{left}",
+        note=f"Each stream on a scale of its own, in UTC; an incremental run sees only what has changed. A point has the colour of how the run ended, as above.{left}",
         summary=f"{len(streams)} streams over {len(times)} {'days' if figures.daily else 'runs'}; the largest is {streams[0]}.",
         heads=("stream", "first", "last", "most"),
         rows=rows,
@@ -310,7 +376,7 @@ def _subscriptions(subscriptions: Subscriptions) -> Chart | None:
             "encoding": {
                 "x": {"field": "month", "type": "ordinal", "scale": {"domain": last}, "axis": _times(width, len(last))},
                 "y": {"field": "count", "type": "quantitative", "axis": {"title": "subscriptions", "tickCount": 5, "domain": False}},
-                "color": _colour("status", statuses, _COLOURS, columns=None if width == _WIDE else 3),
+                "color": _colour("status", statuses, [*map(_of_status, statuses)], columns=None if width == _WIDE else 3),
                 "order": {"field": "rank"},
                 "description": {"field": "said"},
             },
@@ -333,6 +399,28 @@ def _subscriptions(subscriptions: Subscriptions) -> Chart | None:
 
 
 # --- what charts have in common
+
+
+def _of_status(status: str) -> str:
+    """Return the colour that belongs to a status, in every report."""
+    if status in {_OTHERS, "other"}:
+        return _COLOURS[-1]
+    return _OF_STATUS.get(status) or f"hsl({crc32(status.encode(errors='replace')) % 360}, 38%, 52%)"
+
+
+def _worst(turn: Turn) -> str:
+    return next(status for status in reversed(_RUN_STATUSES) if turn.ended[status])
+
+
+def _days(days: Sequence[str]) -> list[str]:
+    """Return the days, with those between them on which nothing ran; where these are many, without."""
+    found = [date.fromisoformat(one) for one in days]
+    every = found[:1]
+    for before, day in pairwise(found):
+        gap = (day - before).days
+        every += [before + timedelta(days=n) for n in range(1, gap)] if gap <= _MOST_EMPTY else []
+        every.append(day)
+    return [f"{one:%Y-%m-%d}" for one in every]
 
 
 def _sums(tally: Tally, at: int) -> Counter[str]:
@@ -407,7 +495,11 @@ def _drawn(spec: Any, values: Sequence[dict[str, Any]], **told: Any) -> Chart:
     return Chart(wide=wide, narrow=narrow, **told)
 
 
-def _svg(spec: dict[str, Any], values: Sequence[dict[str, Any]], width: int, title: str, summary: str) -> str:
+def _svg(
+    spec: dict[str, Any] | None, values: Sequence[dict[str, Any]], width: int, title: str, summary: str
+) -> str:
+    if spec is None:
+        return ""
     whole = {
         "width": width,
         "autosize": {"type": "fit-x", "contains": "padding"},

@@ -16,10 +16,11 @@ import msgspec
 from limio_async.api.models import Journey
 from limio_async.core.wire import UNDECODABLE
 from limio_async.drift.findings import Finding
-from limio_async.sync_jobs.events import StreamReport
+from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS, drifted, in_quarantine, report_of
 from limio_async.sync_jobs.rows import value_at
 from limio_async.sync_jobs.sink import Column, Table
+from limio_async.sync_jobs.status import Standing, standing_of
 from limio_async.sync_jobs.streams import stream
 
 __all__ = [
@@ -44,6 +45,7 @@ _MOST_CURRENCIES = 200
 _MOST_TERMS = 40
 _MOST_STATUSES = 20
 _MOST_RUNS = 2_000
+_MOST_DAYS = 3
 _STEPS = [0.0, *(step * 10**power for power in range(7) for step in (1, 2, 5))]
 _OTHER = "other"
 _MONTH = re.compile(r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])", re.ASCII)
@@ -67,6 +69,8 @@ class Kept(msgspec.Struct, frozen=True):
     stream: str
     live: int
     deleted: int
+    stale: int = 0
+    """Live rows that could not be refreshed and keep older values."""
 
 
 class Turn(msgspec.Struct):
@@ -79,6 +83,8 @@ class Turn(msgspec.Struct):
     updated: int = 0
     deleted: int = 0
     quarantined: int = 0
+    ended: Counter[Status] = msgspec.field(default_factory=Counter)
+    """How many runs came to each status."""
 
 
 class Offers(msgspec.Struct, frozen=True):
@@ -125,6 +131,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     tenants: list[str]
     last: list[StreamReport]
     """The last run of each stream."""
+    standings: list[Standing]
+    """How each stream stands: age, failures."""
     runs: int
     turns: list[Turn]
     daily: bool
@@ -142,17 +150,21 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(sink: Reads) -> Figures:
     """The figures of a target."""
-    last, runs, turns, daily = _runs(map(report_of, sink.rows(RUNS)))
-    tenants = sorted({row["origin"] for row in sink.rows(STREAMS) if row["origin"]})
+    streams = {row["id"]: row for row in sink.rows(STREAMS)}
+    told = _Runs()
+    standings = standing_of(streams, map(told.add, map(report_of, sink.rows(RUNS))), {})
+    last = [one.last_run for one in standings if one.last_run is not None]
+    turns, daily = told.turns()
     journeys, journeys_total = _journeys(sink)
     quarantine, quarantined = _quarantine(in_quarantine(sink.rows(QUARANTINE)))
     return Figures(
-        tenants=tenants,
-        last=sorted(last.values(), key=lambda one: one.stream),
-        runs=runs,
+        tenants=sorted({row["origin"] for row in streams.values() if row["origin"]}),
+        last=sorted(last, key=lambda one: one.stream),
+        standings=sorted(standings, key=lambda one: (one.stream, one.table)),
+        runs=told.count,
         turns=turns,
         daily=daily,
-        kept=[_kept(sink, one) for one in sorted(last.values(), key=lambda one: one.table_name)],
+        kept=[_kept(sink, one) for one in standings],
         offers=_offers(_live(sink, "offers", _OFFER)),
         subscriptions=_subscriptions(_live(sink, "subscriptions", _SUBSCRIPTION)),
         journeys=journeys,
@@ -166,26 +178,38 @@ def read(sink: Reads) -> Figures:
 # --- runs
 
 
-def _runs(reports: Iterable[StreamReport]) -> tuple[dict[str, StreamReport], int, list[Turn], bool]:
-    last: dict[str, StreamReport] = {}
-    by_run: dict[tuple[str, str], Turn] | None = {}
-    by_day: dict[tuple[str, str], Turn] = {}
-    runs: dict[str, datetime] = {}
-    for one in reports:
-        if one.table_name not in last or last[one.table_name].started <= one.started:
-            last[one.table_name] = one
-        runs[one.run] = min(one.started, runs.get(one.run, one.started))
+class _Runs:
+    """Counts what runs have done, run by run as long as these are few, and day by day."""
+
+    def __init__(self) -> None:
+        self._by_run: dict[tuple[str, str], Turn] | None = {}
+        self._by_day: dict[tuple[str, str], Turn] = {}
+        self._began: dict[str, datetime] = {}
+
+    def add(self, one: StreamReport) -> StreamReport:
+        """Count a report, and return it."""
+        self._began[one.run] = min(one.started, self._began.get(one.run, one.started))
         day = one.started.replace(hour=0, minute=0, second=0, microsecond=0)
-        _add(by_day.setdefault((day.isoformat(), one.stream), Turn(day, one.stream)), one)
-        if by_run is not None:
-            _add(by_run.setdefault((one.run, one.stream), Turn(one.started, one.stream)), one)
-            by_run = by_run if len(by_run) <= _MOST_RUNS else None
-    daily = by_run is None or len({day for day, _ in by_day}) > 3
-    turns = by_day if daily or by_run is None else by_run
-    if turns is by_run:  # the streams of a run begin one after the other
-        for (run, _), turn in turns.items():
-            turn.at = runs[run]
-    return last, len(runs), sorted(turns.values(), key=lambda one: (one.at, one.stream)), daily
+        _add(self._by_day.setdefault((day.isoformat(), one.stream), Turn(day, one.stream)), one)
+        if self._by_run is not None:
+            _add(self._by_run.setdefault((one.run, one.stream), Turn(one.started, one.stream)), one)
+            self._by_run = self._by_run if len(self._by_run) <= _MOST_RUNS else None
+        return one
+
+    @property
+    def count(self) -> int:
+        """How many runs there were."""
+        return len(self._began)
+
+    def turns(self) -> tuple[list[Turn], bool]:
+        """Return what was done by time and stream, and whether times are days rather than runs."""
+        turns, daily = self._by_run, False
+        if turns is None or len({day for day, _ in self._by_day}) > _MOST_DAYS:
+            turns, daily = self._by_day, True
+        else:  # the streams of a run begin one after the other
+            for (run, _), turn in turns.items():
+                turn.at = self._began[run]
+        return sorted(turns.values(), key=lambda one: (one.at, one.stream)), daily
 
 
 def _add(turn: Turn, report: StreamReport) -> None:
@@ -194,12 +218,16 @@ def _add(turn: Turn, report: StreamReport) -> None:
     turn.updated += report.updated
     turn.deleted += report.deleted
     turn.quarantined += report.quarantined
+    turn.ended[report.status] += 1
 
 
-def _kept(sink: Reads, report: StreamReport) -> Kept:
-    table = Table(name=report.table_name, columns=(Column("id"), Column("deleted_at", "time")))
-    deleted = Counter(row["deleted_at"] is not None for row in sink.rows(table))
-    return Kept(report.table_name, report.stream, deleted[False], deleted[True])
+def _kept(sink: Reads, one: Standing) -> Kept:
+    times = (Column("deleted_at", "time"), Column("stale_since", "time"))
+    counts = Counter(
+        "deleted" if row["deleted_at"] else "stale" if row["stale_since"] else "live"
+        for row in sink.rows(Table(name=one.table, columns=(Column("id"), *times)))
+    )
+    return Kept(one.table, one.stream, counts["live"] + counts["stale"], counts["deleted"], counts["stale"])
 
 
 # --- items

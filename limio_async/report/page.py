@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -17,9 +17,11 @@ from limio_async.report.charts import charts
 from limio_async.report.figures import Figures
 from limio_async.report.flow import branches, drawing
 from limio_async.sync_jobs.events import StreamReport
+from limio_async.sync_jobs.status import length
 
 __all__ = ["render", "write"]
 
+NEVER = timedelta.max
 _MOST_DRIFT = 200
 _NOTHING = "\N{EN DASH}"
 _HEADS = ("expected", "seen", "inserted", "updated", "unchanged", "deleted", "quarantined", "retries")
@@ -32,8 +34,8 @@ def render(figures: Figures, *, target: str, now: datetime) -> str:
     )
     filters: Any = environment.filters
     filters.update(
-        number=_number, counted=_counted, moment=_moment, size=_size, seconds=partial(_seconds, now=now)
-    )
+        number=_number, counted=_counted, moment=_moment, size=_size, seconds=partial(_seconds, now=now), length_of=length, minute=_minute
+    )  # fmt: skip
     template = environment.from_string(
         (files("limio_async.report") / "page.html").read_text(encoding="utf-8")
     )
@@ -49,6 +51,10 @@ def render(figures: Figures, *, target: str, now: datetime) -> str:
         live=sum(one.live for one in figures.kept),
         deleted=sum(one.deleted for one in figures.kept),
         complete=sum(one.complete for one in figures.last),
+        ages=sorted(one.age(now) or NEVER for one in figures.standings),
+        never=NEVER,
+        nothing=_NOTHING,
+        stale=[one for one in figures.kept if one.stale],
         drift=figures.drift[:_MOST_DRIFT],
     )
     return page.lstrip()
@@ -86,6 +92,10 @@ def _counted(count: int, noun: str) -> str:
 
 def _moment(value: datetime | None) -> str:
     return _NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def _minute(value: datetime | None) -> str:
+    return _NOTHING if value is None else f"{value:%Y-%m-%d %H:%M}"
 
 
 def _size(value: int) -> str:

@@ -20,6 +20,7 @@ dlt.py          the lists as a source of dlt
 sink.py         tables, rows, the Sink protocol
 ledger.py       the tables beside the streams': runs, watermarks, quarantine, drift
 events.py       reports and events
+status.py       how the streams of a target stand: age, failures, quarantine
 sinks/          one target a file
 """
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from limio_async.cli.sync_view import show_status
+from limio_async.cli.app import app
+from limio_async.cli.sync_status import show_status
 from limio_async.emulator import World
+from limio_async.sync_jobs import Job
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.testing import served
 from tests.cli.conftest import Run, command_line
@@ -27,6 +32,13 @@ def count(table: str, file: str = "limio.db") -> int:
     with closing(sqlite3.connect(file)) as db:
         (number,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608  # a name of the test's own
         return int(number)
+
+
+def status(limio: Run, stream: str) -> dict[str, Any]:
+    """What monitoring is told about a stream."""
+    told = json.loads(limio("sync", "--status", "--json", *TO).stdout)
+    found: dict[str, Any] = next(one for one in told["streams"] if one["stream"] == stream)
+    return found
 
 
 def environ(world: World, url: str) -> dict[str, str]:
@@ -51,8 +63,15 @@ def test_programs_get_events_and_the_report_as_json(world: World, limio: Run) ->
     report = events.pop()
     assert [events[0]["kind"], events[-1]["kind"]] == ["started", "ended"]
     assert {event["kind"] for event in events} == {"started", "listed", "written", "ended"}
-    assert report["complete"] is True
+    assert (report["kind"], report["complete"], report["error"], report["exit_code"]) == (
+        "report",
+        True,
+        None,
+        0,
+    )
     assert report["streams"][0]["inserted"] == 120
+    alone = limio("-q", "sync", "--emulated", "offers", *TO, "--json")
+    assert [json.loads(line)["kind"] for line in alone.stdout.splitlines()] == ["report"]
 
 
 @pytest.mark.parametrize(("gone", "code"), [(20, 0), (21, 4), (22, 4)])
@@ -69,10 +88,22 @@ def test_more_than_a_fifth_is_marked_as_deleted_only_where_that_is_allowed(
     assert count("offers WHERE deleted_at IS NULL") == 100 - gone
 
 
-def test_quiet_leaves_the_table_only(world: World, limio: Run) -> None:
-    result = limio("-q", "sync", "--emulated", "offers", *TO)
-    assert result.stderr == ""
-    assert "offers" in result.stdout
+def test_quiet_says_nothing_where_all_is_well(world: World, limio: Run) -> None:
+    world.faults.on("listOffers", page=2).status(503)
+    world.faults.on("listProducts", page=2).expire_scroll()
+    for _ in range(2):
+        result = limio("-q", "sync", "--emulated", "offers", "products", "--page-size", "20", *TO)
+        assert (result.exit_code, result.output) == (0, "")
+
+
+def test_quiet_names_the_streams_that_are_not_complete_and_why(world: World, limio: Run) -> None:
+    world.faults.on("listOffers").wrong_hits(121)
+    world.faults.on("listSegments").status(403)
+    result = limio("-q", "sync", "--emulated", "offers", "products", "segments", *TO)
+    assert (result.exit_code, result.stdout) == (4, "")
+    first, second = result.stderr.splitlines()
+    assert first == "limio: offers: incomplete: the walk ended after 120 items, 121 were promised"
+    assert second.startswith("limio: segments: failed: listSegments: 403")
 
 
 def test_what_is_missing_has_an_exit_code_and_a_reason(world: World, limio: Run) -> None:
@@ -88,18 +119,75 @@ def test_status_tells_watermarks_and_last_runs(world: World, limio: Run) -> None
     result = limio("sync", "--status", *TO)
     assert result.exit_code == 0
     assert "watermark (UTC)" in result.stdout
+    assert "last complete " in result.stdout
     told = json.loads(limio("sync", "--status", "--json", *TO).stdout)
-    assert told["last_runs"][0]["status"] == "complete"
-    assert told["streams"][0]["watermark"].startswith("2024-12")
+    (offers,) = told["streams"]
+    assert (told["kind"], told["exit_code"], offers["stream"], offers["table"]) == (
+        "status",
+        0,
+        "offers",
+        "offers",
+    )
+    assert (offers["last_run"]["status"], offers["failing_since"], offers["quarantined"]) == (
+        "complete",
+        None,
+        0,
+    )
+    assert offers["watermark"].startswith("2024-12")
+    assert offers["last_complete"] == offers["last_run"]["ended"]
+    assert offers["last_complete"].endswith("Z")
+    assert 0 <= offers["age_seconds"] < 60
 
 
 def test_status_tells_what_is_in_quarantine_by_now(world: World, limio: Run) -> None:
     world.faults.on("listOffers", page=1).bad_item(at=3, field="name", value=["odd"])
     assert limio("sync", "--emulated", "offers", *TO).exit_code == 0
-    assert "in quarantine: 1 of offers\n" in limio("sync", "--status", *TO).stdout
-    assert json.loads(limio("sync", "--status", "--json", *TO).stdout)["quarantine"] == {"offers": 1}
+    assert status(limio, "offers")["quarantined"] == 1
     assert limio("sync", "--emulated", "offers", *TO).exit_code == 0
-    assert "in quarantine" not in limio("sync", "--status", *TO).stdout
+    assert status(limio, "offers")["quarantined"] == 0
+
+
+def test_status_tells_since_when_a_stream_fails(world: World, limio: Run) -> None:
+    command = ("sync", "--emulated", "offers", *TO)
+    assert limio(*command).exit_code == 0
+    before = status(limio, "offers")
+    world.faults.on("listOffers").wrong_hits(121)
+    for _ in range(2):
+        assert limio(*command).exit_code == 4
+    offers = status(limio, "offers")
+    assert offers["last_complete"] == before["last_complete"] < offers["failing_since"]
+    assert offers["failing_since"] < offers["last_run"]["started"]  # the first of the two runs
+    assert (offers["last_run"]["status"], "121 were promised" in offers["last_run"]["error"]) == (
+        "incomplete",
+        True,
+    )
+    shown = limio("sync", "--status", *TO).stdout
+    began = offers["failing_since"][:16].replace("T", " ")
+    assert re.search(f"failing since {began}, last complete [0-9]+ s ago", shown)
+    world.faults.clear()
+    assert limio(*command).exit_code == 0
+    assert status(limio, "offers")["failing_since"] is None
+
+
+def test_what_is_too_old_has_an_exit_code(world: World, limio: Run) -> None:
+    world.faults.on("listProducts").status(403)
+    limio("sync", "--emulated", "offers", "products", *TO)
+    with closing(sqlite3.connect("limio.db")) as db, db:
+        db.execute("UPDATE _limio_streams SET ended = '2024-05-06T07:08:09.000000Z' WHERE id = 'offers'")
+    old = limio("sync", "--status", "--max-age", "26h", *TO)
+    assert old.exit_code == 5
+    first, second = old.stderr.splitlines()
+    assert re.fullmatch(r"limio: offers is too old: last complete \d+ d ago", first)
+    assert re.fullmatch(r"limio: products is too old: failing since .*, never complete", second)
+    world.faults.clear()
+    limio("sync", "--emulated", "offers", "products", *TO)
+    well = limio("-q", "sync", "--status", "--max-age", "26h", *TO)
+    assert (well.exit_code, well.output) == (0, "")
+    named = limio("sync", "segments", "offers", "--status", "--max-age", "26h", "--json", *TO)
+    assert (named.exit_code, named.stderr) == (5, "limio: segments is too old: never complete\n")
+    told = json.loads(named.stdout)
+    assert told["exit_code"] == 5
+    assert {one["stream"]: one["too_old"] for one in told["streams"]} == {"offers": False, "segments": True}
 
 
 def test_status_of_nothing_makes_nothing(limio: Run) -> None:
@@ -138,6 +226,128 @@ def test_mistakes_are_one_line(world: World, limio: Run, args: list[str], code: 
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--host", "http://127.0.0.1:9", "sync", *TO], 3, "no list of the tenant can be asked for"),
+        (["sync", "offers", *TO], 2, "no host: use --host"),
+        (["--emulated", "sync", "ofers", *TO], 2, "there is no stream ofers"),
+        (["--emulated", "sync", "offers", "--to", "limio.db"], 2, "targets are sqlite:///limio.db"),
+        (["--emulated", "sync", "offers", "--to", "postgresql://127.0.0.1:9/limio"], 1, "127.0.0.1:9"),
+        (["--emulated", "sync", "offers", *TO, "--since", "7d"], 2, "--since goes with"),
+        (["--emulated", "sync", "offers", *TO, "--since", "yesterday"], 2, "neither a date"),
+        (["--emulated", "sync", "offers", *TO, "--ever", "2h"], 2, "no such option"),
+        (["--emulated", "sync", "offers"], 2, "--to"),
+        (["--emulated", "sync", "offers", *TO, "--max-age", "2h"], 2, "--max-age goes with --status"),
+        (["--emulated", "sync", "offers", *TO, "--allow-mass-delete-of", "ofers"], 2, "ofers"),
+        (["--emulated", "sync", "offers", *TO, "--allow-mass-delete-of", "products"], 2, "products"),
+        (["--emulated", "sync", "offers", "--to", "sqlite:////proc/limio.db"], 1, "/proc/limio.db"),
+    ],
+)  # fmt: skip
+def test_programs_get_a_report_of_a_run_that_cannot_begin(
+    world: World, limio: Run, args: list[str], code: int, said: str
+) -> None:
+    result = limio(*args, "--json")
+    (line,) = result.stdout.splitlines()
+    report = json.loads(line)
+    assert (report["kind"], report["complete"], report["exit_code"]) == ("report", False, code)
+    assert result.exit_code == code
+    assert said in report["error"]
+    assert result.stderr == f"limio: {report['error']}\n"
+
+
+def test_programs_get_a_report_of_a_bug_without_what_it_says(
+    world: World, limio: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(job: Job) -> None:
+        raise ZeroDivisionError("somebody@example.com")
+
+    monkeypatch.setattr(Job, "run", broken)
+    with redirect_stdout(TextIOWrapper(BytesIO())) as stdout, pytest.raises(ZeroDivisionError):
+        app.main(["--emulated", "sync", "offers", *TO, "--json"])
+    report = json.loads(stdout.buffer.getvalue())
+    assert (report["complete"], report["exit_code"]) == (False, 1)
+    assert report["error"] == "a bug, please report it: ZeroDivisionError"
+
+
+def test_a_job_that_ends_in_the_middle_reports_how_far_it_came(world: World, limio: Run) -> None:
+    with closing(sqlite3.connect("limio.db")) as db:
+        db.execute("CREATE TABLE products (id TEXT, mine TEXT)")
+        db.commit()
+    result = limio("sync", "--emulated", "offers", "products", *TO, "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["kind"] for line in lines].count("report") == 1
+    assert (lines[-1]["kind"], lines[-1]["exit_code"]) == ("report", result.exit_code)
+
+
+INTERRUPTED = """
+import sys
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "limio_async.cli.{}":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from limio_async.cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("loading", ["app", "sync", "sync_view", "sync_status"])
+def test_programs_get_a_report_of_a_run_that_is_interrupted_before_it_begins(loading: str) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        INTERRUPTED.format(loading),
+        "--emulated",
+        "sync",
+        "offers",
+        "--json",
+        *TO,
+    ]
+    if loading == "sync_status":
+        command.append("--status")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (line,) = done.stdout.splitlines()
+    report = json.loads(line)
+    assert (report["kind"], report["complete"], report["exit_code"]) == ("report", False, done.returncode)
+    assert done.returncode == 130
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2>/dev/full >/dev/full", ">/dev/full", "<&- 2>&-"])
+@pytest.mark.parametrize(("fault", "code"), [(False, 0), (True, 4)])
+def test_a_full_disk_behind_what_it_says_ends_nothing(where: str, fault: bool, code: int) -> None:
+    world = World(offers=60, subscriptions=0)
+    if fault:
+        world.faults.on("listOffers").wrong_hits(61)
+    with served(world) as url:
+        line = f"{shlex.join(command_line('-v', 'sync', 'offers', 'products', *TO))} {where}"
+        done = subprocess.run(
+            ["/bin/sh", "-c", line], env=environ(world, url), check=False, stdout=subprocess.DEVNULL
+        )
+    assert done.returncode == code
+    assert (count("offers"), count("products")) == (60, 40)
+
+
+def test_a_terminal_that_goes_away_ends_nothing() -> None:
+    world = World(offers=60, subscriptions=0)
+    world.faults.on("listOffers", page=2).delay(1)
+    ours, theirs = os.openpty()
+    with served(world) as url:
+        command = command_line("sync", "offers", "--page-size", "20", *TO)
+        with subprocess.Popen(
+            command, stderr=theirs, stdout=subprocess.DEVNULL, env=environ(world, url)
+        ) as process:
+            os.close(theirs)
+            os.read(ours, 1)
+            os.close(ours)
+            assert process.wait(20) == 0
+    assert count("offers") == 60
+
+
 def test_refused_credentials_have_an_exit_code_where_no_stream_got_through(world: World, limio: Run) -> None:
     world.faults.on("listOffers").status(401)
     both = limio("sync", "--emulated", "offers", "products", *TO)
@@ -168,7 +378,7 @@ def test_a_narrow_terminal_shows_whole_figures(
     monkeypatch.setenv("COLUMNS", "80")
     limio("sync", "--emulated", *TO)
     with redirect_stdout(shown):
-        show_status(TO[1], as_json=False)
+        show_status(TO[1], (), max_age=None, as_json=False, quiet=False)
     assert "subscription_offers" in shown.getvalue()
     assert "…" not in shown.getvalue()
 
@@ -220,8 +430,10 @@ def test_a_polite_end_saves_and_the_next_run_goes_on(loop: list[str]) -> None:
             assert process.stderr is not None
             said = process.stderr.read()
         assert "stopping: finishing what is being written" in said
-        assert "the same command goes on from there" in said
-        assert json.loads(last)["streams"][0]["status"] == "interrupted"
+        assert "the same command resumes" in said
+        interrupted = json.loads(last)
+        assert (interrupted["kind"], interrupted["exit_code"]) == ("report", 130)
+        assert interrupted["streams"][0]["status"] == "interrupted"
         world.faults.clear()
         asked = world.count("listObjects")
         done = subprocess.run(command, capture_output=True, text=True, env=environ(world, url), check=True)
@@ -280,7 +492,7 @@ def test_it_runs_again_and_again_until_it_is_stopped() -> None:
             ended: list[Any] = []
             for line in process.stdout:
                 said = json.loads(line)
-                if "complete" in said:
+                if said["kind"] == "report":
                     ended.append(said)
                 if len(ended) == 2:
                     process.send_signal(signal.SIGINT)

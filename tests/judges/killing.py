@@ -144,7 +144,7 @@ class Process:
             running.kill()
 
     def _read(self, event: Mapping[str, Any]) -> None:
-        if "kind" not in event:  # the closing report
+        if event["kind"] == "report":  # of the whole run
             return
         report, kind = event["report"], event["kind"]
         name = report["stream"]

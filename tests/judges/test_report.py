@@ -96,7 +96,7 @@ def test_it_fits_its_width(look: Look, width: int, scheme: str) -> None:
         "[...document.querySelectorAll('svg')].map(one => one.getBoundingClientRect())"
         ".filter(one => one.width).map(one => [one.left, one.right, one.height])"
     )
-    assert len(drawn) == (5 if width < 720 else 7)
+    assert len(drawn) == (6 if width < 720 else 8)
     assert all(left >= 0 and right <= width and height > 40 for left, right, height in drawn)
     if SCREENSHOTS:
         size = {"x": 0, "y": 0, "width": width, "height": look.ask("document.documentElement.scrollHeight")}

@@ -15,6 +15,7 @@ from limio_async.report.charts import charts
 from limio_async.report.figures import Journeys, read
 from limio_async.report.flow import branches, drawing
 from limio_async.report.page import render, write
+from limio_async.sync_jobs.ledger import RUNS, run_row
 from tests.disk import Disk, kept
 
 from . import made
@@ -50,7 +51,8 @@ def test_it_says_what_there_is_with_separators_and_in_utc(whole: str) -> None:
     for told in (
         "acme.prod.limio.com", "sqlite:///limio.db", "2026-03-20 12:00:00", "All times are UTC",
         "18,095", "4 of 6", "listObjects: 502 upstream fault", "1 min 13 s", "8,190", "loyaltyTier", "4,012",
-        "48.6 kB", "/tags/cancel-pause", "listed in full: the filter hides 226 of 310 items",
+        "48.6 kB", "3 d ago", "failing since 2026-03-18 02:00: listObjects", "On 4 of 14 days something failed",
+        "2 rows could not be refreshed and keep older values (stale_since): 2 of offers", "/tags/cancel-pause", "listed in full: the filter hides 226 of 310 items",
     ):  # fmt: skip
         assert told in text, told
 
@@ -86,7 +88,7 @@ def test_data_that_looks_like_markup_stays_text(whole: str) -> None:
 def test_every_chart_has_words_and_a_table(whole: str) -> None:
     figures = read(made.memory())
     drawn = charts(figures)
-    assert list(drawn) == ["kept", "changes", "seen", "offers", "subscriptions"]
+    assert list(drawn) == ["runs", "kept", "changes", "seen", "offers", "subscriptions"]
     assert sum(row[2] for row in drawn["kept"].rows if isinstance(row[2], int)) == 18_095
     pictures = [attributes for tag, attributes in Tags(whole).found if tag == "svg"]
     assert len(pictures) == 2 * len(drawn) + 2
@@ -104,6 +106,86 @@ def test_what_is_not_there_is_said_in_a_sentence() -> None:
         assert sentence in empty
     unpriced = page(made.Memory({"offers": [{**made.offer(1), "price_amount": None}]}))
     assert "Of 1 offer, none has a price of its own" in unpriced
+
+
+def test_a_chart_of_nothing_is_a_sentence() -> None:
+    """A first load and quiet nights after it: what changed is drawn of no night."""
+    load, *nights = [
+        made.report("offers", day, inserted=40 * (not day), updated=0, deleted=0) for day in range(8)
+    ]
+    figures = read(made.Memory({RUNS.name: [made.held(RUNS, run_row(one)) for one in (load, *nights)]}))
+    changes = charts(figures)["changes"]
+    assert (changes.wide, changes.narrow) == ("", "")
+    text = Tags(render(figures, target="sqlite:///limio.db", now=made.NOW)).text
+    assert "Nothing has changed in the last days." in text
+    assert "The first load, 40 items, is only in the table." in text
+
+
+def test_a_chart_of_a_quiet_while_is_a_sentence_on_a_narrow_screen_only() -> None:
+    nights = [
+        made.report("offers", day, inserted=0, updated=9 * (day < 3), deleted=0) for day in range(1, 40)
+    ]
+    figures = read(made.Memory({RUNS.name: [made.held(RUNS, run_row(one)) for one in nights]}))
+    changes = charts(figures)["changes"]
+    assert changes.narrow == "" != changes.wide
+
+
+def test_journeys_that_cannot_be_read_are_a_sentence() -> None:
+    rows = [{**made.journey(1), "raw": b"[]"}]
+    text = page(made.Memory({"journeys_v2": rows}))
+    assert "<svg" not in text
+    assert "none is drawn" in text
+
+
+def colours(svg: str) -> dict[str, str]:
+    """The fill of each mark, by the status that its title ends with."""
+    marks = re.findall(r'<path[^>]* fill="([^"]+)"[^>]*><title>[^<]* (\w+)</title>', svg)
+    return {status: fill for fill, status in marks}
+
+
+def test_a_colour_belongs_to_a_status_whichever_others_there_are() -> None:
+    known = ["active", "pending", "cancelled", "expired", "initial"]
+    others = ["paused", "lapsed", "on_hold"]
+
+    def drawn(*statuses: str) -> dict[str, str]:
+        rows = [
+            {"id": f"{n} {status}", "status": status, "start_date": "2026-01-01"}
+            for n, status in enumerate(statuses)
+        ]
+        return colours(charts(read(made.Memory({"subscriptions": rows})))["subscriptions"].wide)
+
+    together = drawn(*known)
+    assert together.keys() == {*known}
+    for status in known:
+        assert drawn(status, "expired", "expired")[status] == together[status]
+    mixed = drawn(*others, "active")
+    assert mixed["active"] == together["active"]
+    for status in others:
+        assert drawn(status) == {status: mixed[status]}
+    assert len({*together.values(), *mixed.values()}) == len(known) + len(others)
+
+
+def test_failed_and_incomplete_nights_are_seen() -> None:
+    drawn = charts(read(made.memory()))
+    whole = colours(drawn["runs"].wide)
+    assert whole.keys() == {"complete", "interrupted", "incomplete", "failed"}
+    assert whole == {status: f"var(--{status})" for status in whole}  # as in the table
+    for said in ("2026-03-18: 1 failed", "2026-03-20: 1 incomplete", "2026-03-10: 2 interrupted"):
+        assert f"<title>{said}</title>" in drawn["runs"].wide
+    assert drawn["runs"].rows[0] == ("2026-03-20", 4, 0, 0, 1, 1)
+    only = [made.report("offers", day, "failed") for day in range(5)]
+    figures = read(made.Memory({RUNS.name: [made.held(RUNS, run_row(one)) for one in only]}))
+    assert colours(charts(figures)["runs"].wide) == {"failed": whole["failed"]}
+    assert colours(drawn["seen"].wide)["failed"] == whole["failed"]
+    dots = dict(re.findall(r'style="--dot: var\(--(\w+)\)">(\w+)<', page(made.memory())))
+    assert dots == {"complete": "complete", "incomplete": "incomplete", "failed": "failed"}
+
+
+def test_a_night_without_a_run_is_a_gap() -> None:
+    nights = [made.report("offers", day) for day in (0, 1, 2, 5, 6)]
+    chart = charts(read(made.Memory({RUNS.name: [made.held(RUNS, run_row(one)) for one in nights]})))["runs"]
+    assert "2 days between had no run." in chart.note
+    assert ">2026-03-10<" in chart.wide
 
 
 def test_a_journey_leads_over_conditions_and_actions_to_destinations() -> None:

@@ -188,6 +188,9 @@ TABLE = [
     told(SYNC, "| | `{}` (the default) | `incremental` | `append` |", default(sync, "mode")),
     told(SYNC, "the watermark less `--overlap` ({:g} h), or since", default(sync, "overlap") / timedelta(hours=1)),
     told(SYNC, "**`--concurrency`** ({}): requests on the wire at once", default(sync, "concurrency")),
+    told(SYNC, "**`--patience`** ({:g} min): how long", default(sync, "patience") / timedelta(minutes=1)),
+    told(SYNC, "**`--lock-wait`** ({:g} s): how long", default(sync, "lock_wait") / timedelta(seconds=1)),
+    told(SYNC, "**`--keep-runs`** ({} days): older", default(sync, "keep_runs").days),
     told(SYNC, "together; {} streams run side by side.", in_words({4: "four"}, default(Job, "streams_at_once"))),
     told(SYNC, "unless these are more than a {} of all that live", in_words({0.2: "fifth"}, default(Job, "most_deleted"))),
     told(SYNC, "… rows were not seen, more than {:.0%}`", default(Job, "most_deleted")),
@@ -259,7 +262,7 @@ def both(first: Any, others: tuple[Any, ...], *names: str) -> Iterator[Any]:
 SAME = [
     *both(Limio, (Session,), "timeout", "attempts", "max_concurrency"),
     *both(Job, (sync, source), "overlap", "concurrency"),
-    *both(Job, (sync,), "mode"),
+    *both(Job, (sync,), "mode", "patience", "lock_wait", "keep_runs"),
     *both(World, (emulate,), "offers", "subscriptions", "envelope", "modified_filter", "seed"),
     *both(kinds.PageLimit, (On.page_limit,), "bytes", "code"),
     *both(kinds.GzipBomb, (On.gzip_bomb,), "megabytes"),
