@@ -58,7 +58,11 @@ class JobContext:
         self.stopping = anyio.Event()
         """Set when the job shall come to an end early."""
         self._tell = tell
-        self.tenant = Patience(patience, stopping=self.stopping)
+
+        def has_token() -> bool:
+            return limio.state().token is not None  # which only the tenant gives
+
+        self.tenant = Patience(patience, stopping=self.stopping, works=has_token)
         self.target = Patience(patience, stopping=self.stopping)
         self._target_outage = self.target.outage(self._target_is_away)
         # Locks, not limiters of one: below anyio 4.15 a limiter lets in a second now and then.

@@ -196,7 +196,7 @@ class Job:
     def _is_worth_another_try(self, stream: Stream) -> bool:
         """Whether it failed and may do better, or waits for one that did."""
         report, stopping = self._reports[stream.name], self._context.stopping.is_set()
-        patient = self._context.tenant.longest > 0 and self._context.tenant.answered
+        patient = self._context.tenant.longest > 0 and self._context.tenant.has_answered
         return report.status == "failed" and not report.refused and patient and not stopping
 
     def _children_of(self, stream: Stream) -> list[Stream]:

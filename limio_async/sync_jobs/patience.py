@@ -48,12 +48,15 @@ class Patience:
     *longest* is in seconds, for each outage; all outages of a run together may take three times as long.
     """
 
-    def __init__(self, longest: float, *, stopping: anyio.Event) -> None:
+    def __init__(
+        self, longest: float, *, stopping: anyio.Event, works: Callable[[], bool] = lambda: False
+    ) -> None:
         self.longest = longest
         self.answered = False
-        """Whether it has answered before, in this run or an earlier one: else nothing is waited for."""
+        """Whether it has answered before, in this run or an earlier one, or *works* says so: else nothing is waited for."""
         self.clock = anyio.current_time
         self._stopping = stopping
+        self._works = works
         self._failing: set[Outage] = set()
         self._since = 0.0
         self._total = 0.0
@@ -61,6 +64,12 @@ class Patience:
     def outage(self, tell: Callable[[str], object]) -> Outage:
         """Return what one stream waits by; *tell* is called with what it waits for."""
         return Outage(self, tell)
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether there is anything to wait for."""
+        self.answered = self.answered or self._works()
+        return self.answered
 
     @property
     def spent(self) -> float:
@@ -152,7 +161,7 @@ class Outage:
         """Pause after *error*; return False at once where there is no patience left, or the job shall stop."""
         patience = self._patience
         left = self._left()
-        if not patience.answered or left <= 0:
+        if not patience.has_answered or left <= 0:
             return False
         now = patience.clock()
         if now < self._until:  # others of the stream have begun the pause
