@@ -384,7 +384,7 @@ def test_a_narrow_terminal_shows_whole_figures(
 
 
 def test_the_state_can_be_kept_elsewhere(world: World, limio: Run) -> None:
-    world.faults.on("listOffers", from_page=2).status(403)
+    world.faults.on("listOffers", page=2, times=9).status(403)
     assert limio("sync", "--emulated", "offers", *TO, "--state", "elsewhere/state").exit_code == 4
     assert Path("elsewhere/state").exists()
     assert not Path("limio.db.state").exists()
