@@ -47,6 +47,7 @@ RUNS = Table(
         Column("error"),
         Column("unfiltered"),
     ),
+    indexed=("started",),
     published=False,
 )
 """One row for each run of each stream: its report."""

@@ -55,6 +55,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     """The column that tells whether a row has changed; None where rows are always written anew."""
     keeps: bool = False
     """Whether a row that is there stays as it is."""
+    indexed: tuple[str, ...] = ()
+    """Columns to find rows by, beside the key."""
     published: bool = True
     """Whether a sink of files makes a file of it."""
 

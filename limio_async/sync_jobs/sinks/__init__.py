@@ -2,7 +2,10 @@
 
 urls.py       from a URL to a sink
 values.py     values that every target can hold: pure
-sql.py        what the databases have in common
+database.py   what a sink asks of its database
+statements.py SQL that the databases have in common: pure
+sql.py        what the databases have in common: which rows a job changes
+sound.py      which rows of a batch a target takes: pure
 sqlite.py     a SQLite file: the standard library
 postgres.py   a schema of a PostgreSQL database: psycopg
 postgres_session.py  its connections: settings, rights, an end from another thread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,16 @@ from typing import Any, ClassVar
 import duckdb
 
 from limio_async.errors import JobError, SinkError, TargetBusy
-from limio_async.sync_jobs.sink import Column, Kind, Row, Table
+from limio_async.sync_jobs.sink import Change, Column, Kind, Table, Written
 from limio_async.sync_jobs.sinks.arrow import arrow_table
-from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, or_marked, quoted
-from limio_async.sync_jobs.sinks.values import halved_pair
+from limio_async.sync_jobs.sinks.database import Shape
+from limio_async.sync_jobs.sinks.sql import SqlSink
+from limio_async.sync_jobs.sinks.statements import or_marked, quoted
+from limio_async.sync_jobs.sinks.values import Holds
 
 __all__ = ["DuckdbSink"]
 
+_NAMED = re.compile(r"(?P<what>(?:NOT NULL|CHECK) constraint failed: [\w.]+$|Duplicate key \"\w+(?=:))")
 _BATCH = "_limio_batch"
 _AT_ONCE = 50_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,6 +49,7 @@ class DuckdbSink(SqlSink):
         "json": "JSON",
         "bytes": "BLOB",
     }
+    holds: ClassVar[Holds] = "duckdb"
     among: ClassVar[str] = "IN (SELECT unnest(?))"
     keyed: ClassVar[bool] = False
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error, OSError)
@@ -80,13 +85,6 @@ class DuckdbSink(SqlSink):
         if (connection := self._connection) is not None:
             with suppress(duckdb.Error):  # closed meanwhile
                 connection.interrupt()
-
-    def refusal(self, table: Table, row: Row) -> str | None:
-        """Why the target cannot hold *row*; None if it can."""
-        for column, value in zip(table.columns, row, strict=True):
-            if column.kind == "json" and value is not None and halved_pair(value):
-                return f"{column.name}: DuckDB holds no half of a surrogate pair in JSON"
-        return super().refusal(table, row)
 
     @property
     def _db(self) -> duckdb.DuckDBPyConnection:
@@ -154,6 +152,18 @@ class DuckdbSink(SqlSink):
 
     def _parser(self, column: Column) -> Callable[[Any], Any] | None:
         return _moment if column.kind == "time" else super()._parser(column)
+
+    def _apply_sifted(
+        self, changes: Sequence[Change], then: Callable[[Sequence[Written]], Sequence[Change]] | None
+    ) -> list[Written]:
+        return self._apply_tried(changes, then)  # an error ends its transactions
+
+    def _refused(self, error: Exception) -> str | None:
+        if not isinstance(error, duckdb.DataError | duckdb.IntegrityError | duckdb.InvalidInputException):
+            return None
+        name = type(error).__name__
+        named = _NAMED.search(str(error))  # other words hold contents
+        return f"{name} ({named['what']})" if named else name
 
     def _failure(self, error: Exception) -> JobError:
         if isinstance(error, FileExistsError | NotADirectoryError):

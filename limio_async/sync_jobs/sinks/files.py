@@ -10,13 +10,14 @@ from abc import abstractmethod
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, cast
+from typing import IO, Any, BinaryIO, ClassVar, Literal, cast
 
 from limio_async._durable import replacing
 from limio_async.errors import ConfigurationError, JobError, SinkError
 from limio_async.sync_jobs.sink import DELETED, STALE, Column, Prepared, Table
-from limio_async.sync_jobs.sinks.sql import quoted
 from limio_async.sync_jobs.sinks.sqlite import SqliteSink
+from limio_async.sync_jobs.sinks.statements import quoted
+from limio_async.sync_jobs.sinks.values import Holds
 
 __all__ = ["Compression", "CsvSink", "FileSink", "NdjsonSink"]
 
@@ -33,6 +34,8 @@ class FileSink(SqliteSink):
 
     A file is there whole or not at all, and stays untouched where nothing has changed since it was written.
     """
+
+    holds: ClassVar[Holds] = "files"
 
     def __init__(self, directory: Path, *, name: str) -> None:
         super().__init__(directory / "_limio" / "store.db", name=name)

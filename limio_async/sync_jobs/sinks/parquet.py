@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from limio_async.sync_jobs.sink import Kind, Table
 from limio_async.sync_jobs.sinks.arrow import arrow_table, parquet_writer
 from limio_async.sync_jobs.sinks.files import FileSink
-from limio_async.sync_jobs.sinks.sql import quoted
+from limio_async.sync_jobs.sinks.statements import quoted
 
 __all__ = ["ParquetSink"]
 

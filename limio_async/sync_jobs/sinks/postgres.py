@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,21 +15,20 @@ import psycopg
 from psycopg import conninfo, pq
 
 from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
-from limio_async.sync_jobs.sink import Column, Condition, Kind, Prepared, Row, Table
-from limio_async.sync_jobs.sinks.postgres_errors import meaning
+from limio_async.sync_jobs.sink import Change, Column, Condition, Kind, Prepared, Table, Written
+from limio_async.sync_jobs.sinks.database import META, Shape
+from limio_async.sync_jobs.sinks.postgres_errors import meaning, refusal
 from limio_async.sync_jobs.sinks.postgres_session import DEFAULTS, Session, wrong_with
 from limio_async.sync_jobs.sinks.postgres_watch import Watch
-from limio_async.sync_jobs.sinks.sql import META, Shape, SqlSink, quoted, upsert
-from limio_async.sync_jobs.sinks.values import halved_pair
+from limio_async.sync_jobs.sinks.sql import SqlSink
+from limio_async.sync_jobs.sinks.statements import quoted, upsert
+from limio_async.sync_jobs.sinks.values import Holds
 
 __all__ = ["PostgresSink"]
 
 _NEW = "_limio_new"
 _TURN = "turn"
 _PATIENCE = "5s"  # a server takes its time to notice that the client of a lock was killed
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_TINY = (re.compile(rb"e-0*[1-9]\d{4}"), re.compile(rb"E-0*[1-9]\d{4}"))  # numeric ends at 16,383 digits
 
 
 class PostgresSink(SqlSink):
@@ -44,6 +43,7 @@ class PostgresSink(SqlSink):
         "json": "jsonb",
         "bytes": "bytea",
     }
+    holds: ClassVar[Holds] = "postgres"
     mark: ClassVar[str] = "%s"
     among: ClassVar[str] = "= ANY (%s)"
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error,)
@@ -113,13 +113,6 @@ class PostgresSink(SqlSink):
                 self._run(f'INSERT INTO "{META}" ("key", "value") VALUES (%s, %s)', _TURN, turn)
             self._turn = turn
         return held
-
-    def refusal(self, table: Table, row: Row) -> str | None:
-        """Why the target cannot hold *row*; None if it can."""
-        for column, value in zip(table.columns, row, strict=True):
-            if column.kind == "json" and value is not None and (reason := _refused(value)):
-                return f"{column.name}: PostgreSQL holds no {reason}"
-        return super().refusal(table, row)
 
     # --- connections
 
@@ -211,27 +204,68 @@ class PostgresSink(SqlSink):
     def _shape(self, name: str) -> Shape | None:
         table = f"{quoted(self._schema)}.{quoted(name)}"
         found = self._ask(
-            "SELECT attname, coalesce(attnum = ANY (indkey), false) FROM pg_attribute"
+            "SELECT attname, coalesce(attnum = ANY (indkey), false), format_type(atttypid, -1),"
+            " coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' OR attidentity = 'a' FROM pg_attribute a"
             " LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary"
             " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             table,
         )
         return (
-            Shape([column for column, _ in found], [column for column, key in found if key])
+            Shape(
+                [column for column, *_ in found],
+                [column for column, key, *_ in found if key],
+                [column for column, _, _, is_computed in found if is_computed],
+                {column: kind for column, _, kind, _ in found},
+            )
             if found
             else None
         )
 
     def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
-        own, new = quoted(table.name), quoted(_NEW)
-        same = " AND ".join(f"{own}.{quoted(name)} = {new}.{quoted(name)}" for name in table.key)
+        with self._staged(table, columns) as write:
+            return write(0, len(columns[0]))
+
+    @contextmanager
+    def _staged(
+        self, table: Table, columns: Sequence[Sequence[Any]]
+    ) -> Generator[Callable[[int, int], tuple[int, int]]]:
+        """Hold the rows as texts in a temporary table: whatever their columns have become, an error is a row's."""
+        own, new, shape = quoted(table.name), quoted(_NEW), self._shape(table.name)
+        types, computed = (shape.types, shape.computed) if shape else ({}, ())
+        texts = ", ".join(f"{quoted(column.name)} text" for column in table.columns)
+        self._run(f"CREATE TEMPORARY TABLE {new} (_limio_n integer PRIMARY KEY, {texts})")
         names = ", ".join(quoted(column.name) for column in table.columns)
-        self._run(f"CREATE TEMPORARY TABLE {new} ({', '.join(map(self._declared, table.columns))})")
-        self._copy(f"COPY {new} ({names}) FROM STDIN", zip(*columns, strict=True))
-        ((there,),) = self._ask(f"SELECT count(*) FROM {new} JOIN {own} ON {same}")
-        changed = self._run(upsert(table, f"SELECT {names} FROM {new}", differs="IS DISTINCT FROM"))
+        self._copy(f"COPY {new} (_limio_n, {names}) FROM STDIN", zip(count(), *columns))
+        cast = ", ".join(
+            f"CAST({quoted(column.name)} AS {types.get(column.name, self.types[column.kind])})"
+            for column in table.columns
+            if column.name not in computed
+        )
+        same = " AND ".join(f"{own}.{quoted(name)} = {new}.{quoted(name)}" for name in table.key)
+        part = "_limio_n >= %s AND _limio_n < %s"
+        source = f"SELECT {cast} FROM {new} WHERE {part}"
+        statement = upsert(table, source, differs="IS DISTINCT FROM", without=computed)
+
+        def write(start: int, end: int) -> tuple[int, int]:
+            ((there,),) = self._ask(
+                f"SELECT count(*) FROM {new} JOIN {own} ON {same} WHERE {part}", start, end
+            )
+            return there, self._run(statement, start, end)
+
+        yield write
         self._run(f"DROP TABLE {new}")
-        return there, changed
+
+    def _apply_sifted(
+        self, changes: Sequence[Change], then: Callable[[Sequence[Written]], Sequence[Change]] | None
+    ) -> list[Written]:
+        def write(change: Change) -> Written:
+            self._run("SET CONSTRAINTS ALL IMMEDIATE")  # what would fail at the end only
+            return self._sift(change)
+
+        return self._apply(changes, then, write)
+
+    def _refused(self, error: Exception) -> str | None:
+        return refusal(error)
 
     def _note_seen(self, name: str, ids: Iterable[str]) -> None:
         self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id text)")
@@ -258,13 +292,3 @@ def _spot(given: Mapping[str, str]) -> tuple[str, str, str, str]:
     known.update(given)
     user = known.get("user", "")
     return known.get("host", "localhost"), known.get("port", "5432"), known.get("dbname", user), user
-
-
-def _refused(raw: bytes) -> str | None:
-    if b"\\u" in raw and _NUL.search(raw):
-        return r"\u0000 in JSON"
-    if halved_pair(raw):
-        return "half of a surrogate pair in JSON"
-    if any(one.search(raw) for one in _TINY) and any(one.search(_STRING.sub(b"", raw)) for one in _TINY):
-        return "number with so low an exponent"
-    return None

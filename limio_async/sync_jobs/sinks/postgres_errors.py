@@ -8,7 +8,7 @@ import psycopg
 
 from limio_async.errors import JobError, SinkError, TargetAway, TargetBusy
 
-__all__ = ["meaning", "said"]
+__all__ = ["meaning", "refusal", "said"]
 
 _AGAIN = {
     "55P03": "waited too long for a lock; who holds it could not be asked",
@@ -31,6 +31,25 @@ _REFUSED = re.compile(
     r"|not currently accepting connections|certificate|does not support SSL|unsupported|unrecognized|invalid",
     re.IGNORECASE,
 )
+_OF_A_ROW = {"22", "23", "44", "54", "P0"}
+_OF_THE_SERVER = {
+    "08",
+    "0A",
+    "25",
+    "26",
+    "28",
+    "34",
+    "3D",
+    "3F",
+    "40",
+    "42",
+    "53",
+    "55",
+    "57",
+    "58",
+    "F0",
+    "XX",
+}
 _NAMES = re.compile(r"""("|').*?\1""")
 _TOO_MANY = re.compile(r"too many|connection slots")
 
@@ -59,6 +78,15 @@ def _is_away(error: Exception, state: str, *, is_lost: bool) -> bool:
     )
 
 
+def refusal(error: Exception) -> str | None:
+    """Return why a row was refused, where *error* is about what is in it; None where it is not."""
+    state = getattr(error, "sqlstate", None) or ""
+    if not isinstance(error, psycopg.Error) or not state:
+        return None
+    from_a_trigger = bool(error.diag.context) and state[:2] not in _OF_THE_SERVER
+    return said(error) if state[:2] in _OF_A_ROW or from_a_trigger else None
+
+
 def said(error: Exception) -> str:
     """Return what *error* says, without what may be contents: values, and words of somebody's triggers."""
     if not isinstance(error, psycopg.Error):
@@ -66,7 +94,7 @@ def said(error: Exception) -> str:
     state, diag = error.sqlstate, error.diag
     if state is None:  # the library's own words; those about values quote them
         return type(error).__name__ if isinstance(error, psycopg.DataError) else _line(str(error))
-    if state[:2] in {"22", "23", "P0"} or diag.context or not diag.message_primary:
+    if state[:2] in _OF_A_ROW or diag.context or not diag.message_primary:
         names = {"table": diag.table_name, "column": diag.column_name, "constraint": diag.constraint_name}
         facts = (f"{what} {name}" for what, name in names.items() if name)
         return ", ".join((f"{type(error).__name__} ({state})", *facts))

@@ -3,63 +3,49 @@
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
-from limio_async.errors import JobError, SinkError
+from limio_async.errors import SinkError
 from limio_async.sync_jobs.sink import (
     DELETED,
     STALE,
     Change,
-    Column,
     Condition,
-    Kind,
     Prepared,
+    Refused,
     Row,
     Table,
     Unseen,
     Written,
 )
-from limio_async.sync_jobs.sinks.values import by_column, refusal, stored, stored_keys
+from limio_async.sync_jobs.sinks.database import META, Database, RowRefused, Shape
+from limio_async.sync_jobs.sinks.sound import sound
+from limio_async.sync_jobs.sinks.statements import MARKS, quoted
+from limio_async.sync_jobs.sinks.values import by_column, last_of_each, refusal_for, stored_keys
 
-__all__ = ["META", "Shape", "SqlSink", "or_marked", "quoted", "upsert"]
+__all__ = ["SqlSink"]
 
-_VERSION = 1
-META = "_limio_meta"
-_MARKS = (DELETED, STALE)
+_VERSION = 2
+_TAKEN_OVER = 1  # it had neither marks of stale rows nor indexes: `prepare` adds them
 _SEEN = "_limio_seen"
+_Then = Callable[[Sequence[Written]], Sequence[Change]]
+_Write = Callable[[Change], Written]
 
 
-class Shape(msgspec.Struct, frozen=True):
-    """A table that is there."""
-
-    columns: Sequence[str]
-    key: Sequence[str]
-    """The columns of its primary key."""
+class _Undo(Exception):
+    """Ends a transaction that was a trial."""
 
 
-class SqlSink(ABC):
+class SqlSink(Database):
     """A `Sink` that is a database. A subclass connects, and says how its database takes rows and gives them back."""
 
-    types: ClassVar[Mapping[Kind, str]]
-    """What columns are declared as."""
-    mark: ClassVar[str] = "?"
-    """Where a statement takes a value."""
-    begin: ClassVar[str] = "BEGIN"
-    among: ClassVar[str]
-    """What a statement says where a value is one of a list."""
-    keyed: ClassVar[bool] = True
-    """Whether tables have a primary key."""
-    errors: ClassVar[tuple[type[Exception], ...]]
-    """What the database's library raises."""
-
     def __init__(self, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self._target_id = ""
 
     @property
@@ -75,7 +61,7 @@ class SqlSink(ABC):
     def close(self) -> None:
         """Let go of the target."""
 
-    def cancel(self, *, only_blocked: bool = False) -> None:  # noqa: B027  # nothing to do: waits for locks are short
+    def cancel(self, *, only_blocked: bool = False) -> None:  # nothing to do: waits for locks are short
         """Make a call that is under way end soon."""
 
     def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
@@ -89,7 +75,7 @@ class SqlSink(ABC):
 
     def refusal(self, table: Table, row: Row) -> str | None:
         """Why the target cannot hold *row*; None if it can."""
-        return refusal(table, row)
+        return refusal_for(self.holds, table, row)
 
     def apply(
         self,
@@ -97,12 +83,73 @@ class SqlSink(ABC):
         *,
         then: Callable[[Sequence[Written]], Sequence[Change]] | None = None,
     ) -> list[Written]:
-        """Write all changes in one transaction."""
+        """Write all changes in one transaction, but for the rows that the database does not take."""
+        try:
+            return self._apply(changes, then, self._write)
+        except RowRefused:
+            return self._apply_sifted(changes, then)
+
+    def _apply(self, changes: Sequence[Change], then: _Then | None, write: _Write) -> list[Written]:
         with self._transaction():
-            written = [self._write(change) for change in changes]
+            written = [write(change) for change in changes]
             for change in then(written) if then else ():
                 self._write(change)
         return written
+
+    def _apply_sifted(self, changes: Sequence[Change], then: _Then | None) -> list[Written]:
+        return self._apply(changes, then, self._sift)
+
+    def _sift(self, change: Change) -> Written:
+        """Write the rows that the database takes; the others are found by halves. A ledger has none to lose."""
+        table = change.table
+        if not table.published:
+            return self._write(change)
+        self._mark_stale(change)
+        rows, refused, there, changed = last_of_each(change), list[Refused](), 0, 0
+        with self._staged(table, by_column(Change(table, rows))) as write:
+            spans = [(0, len(rows))] if rows else []
+            while spans:
+                start, end = spans.pop()
+                try:
+                    with self._savepoint():
+                        found, wrote = write(start, end)
+                except self.errors as error:
+                    if (reason := self._refused(error)) is None:
+                        raise
+                    if end - start > 1:
+                        middle = (start + end) // 2
+                        spans += [(middle, end), (start, middle)]
+                    else:
+                        refused.append(Refused(rows[start], f"{table.name}: {reason}"))
+                else:
+                    there, changed = there + found, changed + wrote
+        return self._counted(table, len(rows) - len(refused), there, changed, refused)
+
+    def _apply_tried(self, changes: Sequence[Change], then: _Then | None) -> list[Written]:
+        """For databases where an error ends the transaction: find the rows in transactions that are rolled back."""
+        kept: list[Change] = []
+        refused: list[list[Refused]] = []
+        for change in changes:
+            rows, bad = self._sound(change) if change.table.published else (change.rows, [])
+            kept.append(Change(change.table, rows, change.stale, change.at))
+            refused.append(bad)
+        next_refused = iter(refused)
+        return self._apply(
+            kept, then, lambda change: replace(self._write(change), refused=tuple(next(next_refused)))
+        )
+
+    def _sound(self, change: Change) -> tuple[Sequence[Row], list[Refused]]:
+        return sound(last_of_each(change), lambda rows: self._tried(change.table, rows))
+
+    def _tried(self, table: Table, rows: Sequence[Row]) -> str | None:
+        try:
+            with self._transaction():
+                self._write(Change(table, rows))
+                raise _Undo  # noqa: TRY301  # the way to undo it
+        except _Undo:
+            return None
+        except RowRefused as error:
+            return f"{table.name}: {error.reason}"
 
     def mark_unseen(
         self,
@@ -168,57 +215,8 @@ class SqlSink(ABC):
             condition, bound = self._where(table, where)
             return self._run(f"DELETE FROM {quoted(table.name)}{condition}", *bound)
 
-    def publish(self, table: Table) -> None:  # noqa: B027  # nothing to do: what is committed is to be seen
+    def publish(self, table: Table) -> None:  # nothing to do: what is committed is to be seen
         """Let others see the table."""
-
-    # --- what the databases do in their own ways
-
-    @abstractmethod
-    def _run(self, statement: str, *values: Any) -> int:
-        """How many rows a statement has changed."""
-
-    @abstractmethod
-    def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """The rows of an answer that is short."""
-
-    @abstractmethod
-    def _read(self, statement: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """The rows of an answer that may be long."""
-
-    @abstractmethod
-    def _shape(self, name: str) -> Shape | None:
-        """The table of this name; None if there is none."""
-
-    @abstractmethod
-    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
-        """Write rows with different keys. How many of the keys were there, how many rows were changed or added."""
-
-    @abstractmethod
-    def _note_seen(self, name: str, ids: Iterable[str]) -> None:
-        """Make a temporary table with the column `id`, and fill it."""
-
-    @abstractmethod
-    def _failure(self, error: Exception) -> JobError:
-        """What an error of the library means to the user."""
-
-    def _declared(self, column: Column) -> str:
-        return f"{quoted(column.name)} {self.types[column.kind]}"
-
-    def _selected(self, column: Column) -> str:
-        return quoted(column.name)
-
-    def _parser(self, column: Column) -> Callable[[Any], Any] | None:
-        return str.encode if column.kind == "json" else None
-
-    def _time(self, moment: datetime) -> Any:
-        return moment
-
-    def _many(self, values: list[Any]) -> Any:
-        """A list as `among` takes it."""
-        return values
-
-    def _changed(self, table: Table) -> None:  # noqa: B027  # for sinks that keep more than tables
-        """The transaction under way changes rows of a table."""
 
     # --- what they do alike
 
@@ -241,7 +239,9 @@ class SqlSink(ABC):
             raise SinkError(
                 f"{self.name}: its table {META} is not one that limio made; choose another target"
             )
-        if int(version) > _VERSION:
+        if int(version) == _TAKEN_OVER:
+            self._set_meta("version", str(_VERSION))
+        elif int(version) != _VERSION:
             raise SinkError(
                 f"{self.name} was made by a newer release of limio_async (version {version} of its tables, this"
                 f" one knows {_VERSION}): update limio_async"
@@ -249,22 +249,13 @@ class SqlSink(ABC):
         self._target_id = target
         return False
 
-    def _meta(self, key: str) -> str | None:
-        return next(
-            (value for (value,) in self._ask(f'SELECT "value" FROM "{META}" WHERE "key" = {self.mark}', key)),
-            None,
-        )
-
-    def _set_meta(self, key: str, value: str) -> None:
-        self._run(f'DELETE FROM "{META}" WHERE "key" = {self.mark}', key)
-        self._run(f'INSERT INTO "{META}" ("key", "value") VALUES ({self.mark}, {self.mark})', key, value)
-
     def _prepare(self, table: Table, shape: Shape | None, is_new: bool, rewrites: bool) -> Prepared:
         if shape is None:
             declared = [self._declared(column) for column in table.columns]
             if self.keyed:
                 declared.append(f"PRIMARY KEY ({', '.join(map(quoted, table.key))})")
             self._run(f"CREATE TABLE {quoted(table.name)} ({', '.join(declared)})")
+            self._index(table)
             return Prepared(has_rows=False, salt=self._meta(f"salt {table.name}") or "")
         needed = [
             name
@@ -280,44 +271,44 @@ class SqlSink(ABC):
         missing = [column for column in table.columns if column.name not in shape.columns]
         for column in missing:
             self._run(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {self._declared(column)}")
+        self._index(table)
         ((has_rows,),) = self._ask(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)})")
-        filled = table.compared is not None and any(column.name not in _MARKS for column in missing)
-        if has_rows and (filled or rewrites):
+        filled = any(column.name not in MARKS for column in missing)
+        if has_rows and (filled or rewrites) and table.compared and not table.keeps:
             self._set_meta(f"salt {table.name}", secrets.token_hex(8))
         return Prepared(has_rows=bool(has_rows), salt=self._meta(f"salt {table.name}") or "")
 
-    def _where(self, table: Table, where: Sequence[Condition]) -> tuple[str, list[Any]]:
-        """The conditions as SQL, and the values that it takes."""
-        parts: list[str] = []
-        bound: list[Any] = []
-        for one in where:
-            name = quoted(one.column)
-            if one.is_ == "set":
-                parts.append(f"{name} IS NOT NULL")
-                continue
-            values = [
-                self._time(value) if isinstance(value, datetime) else value
-                for value in stored(table, one.column, one.value if one.is_ == "in" else [one.value])
-            ]
-            parts.append(f"{name} {self.among if one.is_ == 'in' else f'{one.is_} {self.mark}'}")
-            bound.append(self._many(values) if one.is_ == "in" else values[0])
-        return (" WHERE " + " AND ".join(parts) if parts else ""), bound
+    def _index(self, table: Table) -> None:
+        for name in table.indexed if self.keyed else ():
+            index = quoted(f"{table.name}_{name}")
+            self._run(f"CREATE INDEX IF NOT EXISTS {index} ON {quoted(table.name)} ({quoted(name)})")
 
     def _write(self, change: Change) -> Written:
-        if change.stale:
-            self._mark_stale(change)
+        self._mark_stale(change)
         columns = by_column(change)
-        count = len(columns[0])
-        if not count:
+        if not (count := len(columns[0])):
             return Written()
-        there, changed = self._upsert(change.table, columns)
+        with self._staged(change.table, columns) as write:
+            there, changed = write(0, count)
+        return self._counted(change.table, count, there, changed)
+
+    def _counted(
+        self, table: Table, count: int, there: int, changed: int, refused: Sequence[Refused] = ()
+    ) -> Written:
         if changed:
-            self._changed(change.table)
+            self._changed(table)
         inserted = count - there
-        return Written(inserted=inserted, updated=changed - inserted, unchanged=count - changed)
+        return Written(
+            inserted=inserted,
+            updated=changed - inserted,
+            unchanged=count - changed,
+            refused=tuple(refused),
+        )
 
     def _mark_stale(self, change: Change) -> None:
         """Mark the rows that could not be refreshed; they are not marked as deleted any more."""
+        if not change.stale:
+            return
         assert change.at is not None  # noqa: S101  # goes with `stale`
         changed = self._run(
             f'UPDATE {quoted(change.table.name)} SET "{STALE}" = coalesce("{STALE}", {self.mark}), "{DELETED}" = NULL'
@@ -327,52 +318,3 @@ class SqlSink(ABC):
         )
         if changed:
             self._changed(change.table)
-
-    @contextmanager
-    def _transaction(self) -> Generator[None]:
-        with self._failures():
-            self._run(self.begin)
-            try:
-                yield
-                self._run("COMMIT")
-            except BaseException:
-                with suppress(*self.errors):  # some failures have ended it already
-                    self._run("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _failures(self) -> Generator[None]:
-        try:
-            yield
-        except self.errors as error:
-            raise self._failure(error) from error
-
-
-def quoted(name: str) -> str:
-    """A name as SQL takes it, reserved words too."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def upsert(table: Table, source: str, *, differs: str) -> str:
-    """The statement that writes rows of *source*, for SQLite and PostgreSQL; *differs* is how each compares with NULL."""
-    names = ", ".join(quoted(column.name) for column in table.columns)
-    key = ", ".join(map(quoted, table.key))
-    return f"INSERT INTO {quoted(table.name)} ({names}) {source} ON CONFLICT ({key}) DO {_on_conflict(table, differs)}"
-
-
-def _on_conflict(table: Table, differs: str) -> str:
-    if table.keeps:
-        return "NOTHING"
-    names = [column.name for column in table.columns]
-    sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name not in table.key)
-    if table.compared is None:
-        return f"UPDATE SET {sets}"
-    own, compared = quoted(table.name), quoted(table.compared)
-    changed = f"{own}.{compared} {differs} excluded.{compared}"
-    return f"UPDATE SET {sets} WHERE {changed}{or_marked(table)}"
-
-
-def or_marked(table: Table) -> str:
-    """The rest of a condition: or the row that is there is marked as deleted or stale."""
-    own = quoted(table.name)
-    return "".join(f" OR {own}.{quoted(name)} IS NOT NULL" for name in _MARKS if table.has(name))

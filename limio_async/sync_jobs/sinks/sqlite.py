@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,8 +16,11 @@ import msgspec
 
 from limio_async.errors import JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.lock import Lock, locked
-from limio_async.sync_jobs.sink import Column, Kind, Table
-from limio_async.sync_jobs.sinks.sql import Shape, SqlSink, quoted, upsert
+from limio_async.sync_jobs.sink import Change, Column, Kind, Table, Written
+from limio_async.sync_jobs.sinks.database import Shape
+from limio_async.sync_jobs.sinks.sql import SqlSink
+from limio_async.sync_jobs.sinks.statements import quoted, upsert
+from limio_async.sync_jobs.sinks.values import Holds
 
 __all__ = ["SqliteSink"]
 
@@ -31,6 +35,9 @@ _SETTINGS = (
 )
 
 
+_NAMED = re.compile(r"(?P<what>(?:UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed(?:: [\w., ]+)?)$")
+
+
 class SqliteSink(SqlSink):
     """Tables in *file*. Times are ISO 8601 in UTC with microseconds, which sorts; JSON is text, byte for byte."""
 
@@ -43,6 +50,7 @@ class SqliteSink(SqlSink):
         "json": "TEXT",
         "bytes": "BLOB",
     }
+    holds: ClassVar[Holds] = "sqlite"
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
     among: ClassVar[str] = "IN (SELECT value FROM json_each(?))"
     errors: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, OSError)
@@ -141,8 +149,10 @@ class SqliteSink(SqlSink):
             yield from own.execute(statement, values)
 
     def _shape(self, name: str) -> Shape | None:
-        found = self._ask("SELECT name, pk FROM pragma_table_info(?)", name)
-        return Shape([name for name, _ in found], [name for name, key in found if key]) if found else None
+        found = self._ask("SELECT name, pk, hidden FROM pragma_table_xinfo(?)", name)
+        computed = [name for name, _, hidden in found if hidden]
+        key = [name for name, key, _ in found if key]
+        return Shape([name for name, _, _ in found], key, computed) if found else None
 
     def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
         keys = list(zip(*(columns[table.at(name)] for name in table.key), strict=True))
@@ -154,12 +164,15 @@ class SqliteSink(SqlSink):
             f"SELECT count(*) FROM json_each(?) AS sent CROSS JOIN {quoted(table.name)} WHERE {same}",
             msgspec.json.encode(keys).decode(),
         )
-        stored = (
+        shape = self._shape(table.name)
+        computed = shape.computed if shape else ()
+        stored = [
             [value and self._time(value) for value in values] if column.kind == "time" else values
             for column, values in zip(table.columns, columns, strict=True)
-        )
-        marks = ", ".join("?" for _ in table.columns)
-        statement = upsert(table, f"VALUES ({marks})", differs="IS NOT")
+            if column.name not in computed
+        ]
+        marks = ", ".join("?" for _ in stored)
+        statement = upsert(table, f"VALUES ({marks})", differs="IS NOT", without=computed)
         changed = self._db.executemany(statement, zip(*stored, strict=True)).rowcount
         return there, changed
 
@@ -181,6 +194,21 @@ class SqliteSink(SqlSink):
 
     def _many(self, values: list[Any]) -> str:
         return msgspec.json.encode(values).decode()
+
+    def _apply_sifted(
+        self, changes: Sequence[Change], then: Callable[[Sequence[Written]], Sequence[Change]] | None
+    ) -> list[Written]:
+        triggers = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%rollback%'"
+        if self._ask(triggers):  # they end the whole transaction
+            return self._apply_tried(changes, then)
+        return super()._apply_sifted(changes, then)
+
+    def _refused(self, error: Exception) -> str | None:
+        if not isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
+            return None
+        name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        named = _NAMED.match(str(error))  # the words of triggers may hold contents
+        return f"{name} ({named['what']})" if named else name
 
     def _failure(self, error: Exception) -> JobError:
         if isinstance(error, FileExistsError | NotADirectoryError):

@@ -6,28 +6,66 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from limio_async.core.wire import UNDECODABLE
 from limio_async.sync_jobs.sink import Change, Kind, Row, Table
 
-__all__ = ["by_column", "halved_pair", "refusal", "stored", "stored_keys"]
+__all__ = ["Holds", "by_column", "halved_pair", "last_of_each", "refusal_for", "stored", "stored_keys"]
+
+Holds = Literal["postgres", "duckdb", "sqlite", "files"]
+"""Kinds of targets whose limits differ."""
 
 _LONGEST_KEY = 600  # characters: the index of PostgreSQL holds 2,704 bytes
 _LARGEST = 2**63
 _BEYOND_DOUBLE = 2**1024 - 2**970  # what is less is rounded to a double
 _ODD = re.compile("[\0\ud800-\udfff]")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NUMBER = re.compile(rb"-?(?P<whole>\d+)(?:\.(?P<fraction>\d+))?(?:[eE](?P<exponent>[-+]?\d+))?")
+_LONG = re.compile(rb"\d{1000}|\d[eE][-+]?\d{4}")
+_BEFORE_POINT, _AFTER_POINT = 131_072, 16_383
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def refusal(table: Table, row: Row) -> str | None:
-    """Why no target can hold *row* as it is; None if each can."""
+def refusal_for(target: str, table: Table, row: Row) -> str | None:
+    """Why *target* cannot hold *row* as it is; None if it can. One of no kind of `Holds` is as strict as all of them."""
     for column, value in zip(table.columns, row, strict=True):
-        if value is not None and (reason := _refused(column.kind, value, column.name in table.key)):
+        if value is None:
+            continue
+        reason = _refused(column.kind, value, column.name in table.key)
+        if reason is None and column.kind == "json":
+            reason = _refused_json(target, value)
+        if reason:
             return f"{column.name}: {reason}"
     return None
+
+
+def _refused_json(target: str, raw: bytes) -> str | None:
+    if target in {"sqlite", "files"}:  # which keep its text
+        return None
+    if halved_pair(raw):
+        return "holds half of a surrogate pair in JSON, which the target cannot"
+    if target == "duckdb":
+        return None
+    if b"\\u" in raw and _NUL.search(raw):
+        return r"holds \u0000 in JSON, which the target cannot"
+    if _LONG.search(raw) and any(map(_beyond_numeric, _NUMBER.finditer(_STRING.sub(b'""', raw)))):
+        return "holds a number with more digits in JSON than the target can"
+    return None
+
+
+def _beyond_numeric(number: re.Match[bytes]) -> bool:
+    """Whether PostgreSQL's numeric, and so its jsonb, cannot hold it."""
+    whole, fraction, exponent = number["whole"], number["fraction"] or b"", number["exponent"] or b"0"
+    if len(exponent) > 7:
+        return True
+    digits = (whole + fraction).lstrip(b"0")
+    before = len(digits) - len(fraction) + int(exponent)
+    after = len(fraction) - int(exponent)
+    return (bool(digits) and before > _BEFORE_POINT) or after > _AFTER_POINT
 
 
 def _refused(kind: Kind, value: Any, is_key: bool) -> str | None:
@@ -75,6 +113,18 @@ def by_column(change: Change) -> list[Sequence[Any]]:
     if len(last) < len(change.rows):
         columns = [[values[number] for number in last.values()] for values in columns]
     return columns
+
+
+def last_of_each(change: Change) -> list[Row]:
+    """The rows of a change, of those with the same key the last."""
+    keys = zip(
+        *(
+            stored(change.table, name, [row[change.table.at(name)] for row in change.rows])
+            for name in change.table.key
+        ),
+        strict=True,
+    )
+    return [*dict(zip(keys, change.rows, strict=True)).values()]
 
 
 def stored(table: Table, column: str, values: Sequence[Any]) -> list[Any]:

@@ -351,7 +351,7 @@ def test_a_target_that_has_such_a_table_already_is_not_touched(url: str) -> None
 
 def test_a_target_of_a_newer_release_is_refused(url: str) -> None:
     with opened(url, OFFERS) as sink:
-        sink._run("""UPDATE "_limio_meta" SET "value" = '2' WHERE "key" = 'version'""")
+        sink._run("""UPDATE "_limio_meta" SET "value" = '3' WHERE "key" = 'version'""")
         with pytest.raises(SinkError, match="made by a newer release"):
             sink.prepare([OFFERS])
         sink._run("""UPDATE "_limio_meta" SET "value" = 'what' WHERE "key" = 'version'""")

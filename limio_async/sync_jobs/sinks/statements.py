@@ -1,0 +1,45 @@
+"""SQL that the databases have in common. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from limio_async.sync_jobs.sink import DELETED, STALE, Table
+
+__all__ = ["MARKS", "or_marked", "quoted", "upsert"]
+
+MARKS = (DELETED, STALE)
+"""Columns that say what became of a row, not what it holds."""
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it, reserved words too."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def upsert(table: Table, source: str, *, differs: str, without: Collection[str] = ()) -> str:
+    """The statement that writes rows of *source*, for SQLite and PostgreSQL; *differs* is how each compares with NULL.
+
+    Columns that the database computes are left out: *without*.
+    """
+    names = ", ".join(quoted(column.name) for column in table.columns if column.name not in without)
+    key = ", ".join(map(quoted, table.key))
+    return f"INSERT INTO {quoted(table.name)} ({names}) {source} ON CONFLICT ({key}) DO {_on_conflict(table, differs, without)}"
+
+
+def _on_conflict(table: Table, differs: str, without: Collection[str]) -> str:
+    if table.keeps:
+        return "NOTHING"
+    names = [column.name for column in table.columns if column.name not in without]
+    sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name not in table.key)
+    if table.compared is None:
+        return f"UPDATE SET {sets}"
+    own, compared = quoted(table.name), quoted(table.compared)
+    changed = f"{own}.{compared} {differs} excluded.{compared}"
+    return f"UPDATE SET {sets} WHERE {changed}{or_marked(table)}"
+
+
+def or_marked(table: Table) -> str:
+    """The rest of a condition: or the row that is there is marked as deleted or stale."""
+    own = quoted(table.name)
+    return "".join(f" OR {own}.{quoted(name)} IS NOT NULL" for name in MARKS if table.has(name))
