@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from limio_async._durable import made
 from limio_async.core.listing.checkpoint import Checkpoint
 from limio_async.core.wire import UNDECODABLE
 from limio_async.errors import SinkError
@@ -325,6 +326,7 @@ class Spool:
         return self._open
 
     def _opened(self) -> sqlite3.Connection:
+        made(self._file)
         db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None)
         try:
             self._take_up(db)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any, ClassVar
 
 import duckdb
 
+from limio_async._durable import PRIVATE, made
 from limio_async.errors import JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.sink import Change, Column, Kind, Table, Written
 from limio_async.sync_jobs.sinks.arrow import arrow_table
@@ -54,9 +56,10 @@ class DuckdbSink(SqlSink):
     keyed: ClassVar[bool] = False
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error, OSError)
 
-    def __init__(self, file: Path, *, name: str) -> None:
+    def __init__(self, file: Path, *, name: str, mode: int = PRIVATE) -> None:
         super().__init__(name)
         self._file = file
+        self._mode = mode
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._is_cancelled = False
 
@@ -66,13 +69,22 @@ class DuckdbSink(SqlSink):
         with self._failures():
             if not to_read:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not self._file.exists()
             self._connection = duckdb.connect(self._file, read_only=to_read, config=_SETTINGS)
+            if is_new:  # and empty
+                self._file.chmod(self._mode)
 
     def close(self) -> None:
         """Close the file; what waits in its journal moves into it."""
         if self._connection is not None:
             self._connection.close()
+            with suppress(OSError):  # there is none, or not only ours
+                self._spill.rmdir()
         self._connection = None
+
+    @property
+    def _spill(self) -> Path:
+        return self._file.with_name(f"{self._file.name}.tmp")
 
     def cancel(self, *, only_blocked: bool = False) -> None:
         """End soon what another thread does, and refuse what comes, until the next `open`.
@@ -107,6 +119,15 @@ class DuckdbSink(SqlSink):
                 yield from some
             if self._is_cancelled:
                 raise duckdb.InterruptException("cancelled")
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        with self._failures():  # what DuckDB makes has the mode that the umask allows
+            mode = S_IMODE(self._file.stat().st_mode)
+            made(self._file.with_name(f"{self._file.name}.wal"), mode)
+            self._spill.mkdir(mode=0o700, exist_ok=True)
+        with super()._transaction():
+            yield
 
     def _shape(self, name: str) -> Shape | None:
         found = self._ask(

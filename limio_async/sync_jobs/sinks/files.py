@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, ClassVar, Literal, cast
 
-from limio_async._durable import replacing
+from limio_async._durable import PRIVATE, removed, replacing
 from limio_async.errors import ConfigurationError, JobError, SinkError
 from limio_async.sync_jobs.sink import DELETED, STALE, Column, Prepared, Table
+from limio_async.sync_jobs.sinks.database import META
 from limio_async.sync_jobs.sinks.sqlite import SqliteSink
 from limio_async.sync_jobs.sinks.statements import quoted
 from limio_async.sync_jobs.sinks.values import Holds
@@ -23,6 +24,7 @@ __all__ = ["Compression", "CsvSink", "FileSink", "NdjsonSink"]
 
 Compression = Literal["gzip", "zstd"]
 
+_WRITTEN = "written "
 _ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -37,8 +39,8 @@ class FileSink(SqliteSink):
 
     holds: ClassVar[Holds] = "files"
 
-    def __init__(self, directory: Path, *, name: str) -> None:
-        super().__init__(directory / "_limio" / "store.db", name=name)
+    def __init__(self, directory: Path, *, name: str, mode: int = PRIVATE) -> None:
+        super().__init__(directory / "_limio" / "store.db", name=name, mode=mode)
         self._directory = directory
 
     def publish(self, table: Table) -> None:
@@ -49,12 +51,12 @@ class FileSink(SqliteSink):
         with self._failures():
             changes = self._meta(f"changes {table.name}")
             written = f"{changes} {self._layout(table)}"
-            if file.is_file() and self._meta(f"written {file.name}") == written:
+            if file.is_file() and self._meta(_WRITTEN + file.name) == written:
                 return
-            with replacing(file, part=file.with_name(f"{file.name}.part")) as part:
+            with replacing(file, part=file.with_name(f"{file.name}.part"), mode=self._file_mode) as part:
                 self._write_file(table, part)
         with self._transaction():
-            self._set_meta(f"written {file.name}", written)
+            self._set_meta(_WRITTEN + file.name, written)
 
     @abstractmethod
     def _file_name(self, table: Table) -> str:
@@ -67,6 +69,30 @@ class FileSink(SqliteSink):
     def _layout(self, table: Table) -> str:
         """What a file depends on beside its rows."""
         return ",".join(column.name for column in table.columns)
+
+    def stale_files(self) -> Sequence[str]:
+        """Name the files that an earlier run wrote there, of another format or of other columns, and nobody updates any more."""
+        with self._failures():
+            if self._shape(META) is None:
+                return []
+            known = self._ask(f'SELECT "key" FROM "{META}" WHERE "key" LIKE ?', f"{_WRITTEN}%")
+        names = (key.removeprefix(_WRITTEN) for (key,) in known)
+        return sorted(
+            name for name in names if not self._updates(name) and (self._directory / name).is_file()
+        )
+
+    def remove_stale_files(self) -> None:
+        """Remove the files that `stale_files` names."""
+        for name in self.stale_files():
+            with self._failures():
+                removed(self._directory / name)
+            with self._transaction():
+                self._run(f'DELETE FROM "{META}" WHERE "key" = ?', _WRITTEN + name)
+
+    def _updates(self, name: str) -> bool:
+        """Whether a run of this format writes a file of this name."""
+        table, _, rest = name.partition(".")
+        return self._file_name(Table(name=table, columns=())) == f"{table}.{rest}"
 
     def _live(self, table: Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The rows that are not marked as deleted, by key; *columns* are SQL."""
@@ -90,8 +116,10 @@ class FileSink(SqliteSink):
 class NdjsonSink(FileSink):
     """DIR/TABLE.ndjson: one raw item a line, as it came; only line breaks between its tokens are spaces there."""
 
-    def __init__(self, directory: Path, *, name: str, compression: Compression | None = None) -> None:
-        super().__init__(directory, name=name)
+    def __init__(
+        self, directory: Path, *, name: str, mode: int = PRIVATE, compression: Compression | None = None
+    ) -> None:
+        super().__init__(directory, name=name, mode=mode)
         self._compression: Compression | None = compression
 
     def _file_name(self, table: Table) -> str:
@@ -111,8 +139,10 @@ class CsvSink(FileSink):
     programs read.
     """
 
-    def __init__(self, directory: Path, *, name: str, columns: Sequence[str] | None = None) -> None:
-        super().__init__(directory, name=name)
+    def __init__(
+        self, directory: Path, *, name: str, mode: int = PRIVATE, columns: Sequence[str] | None = None
+    ) -> None:
+        super().__init__(directory, name=name, mode=mode)
         self._columns = columns
 
     def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
@@ -128,6 +158,13 @@ class CsvSink(FileSink):
         """Write the file of a table that has chosen columns, unless it is as it would be written."""
         if self._chosen(table):
             super().publish(table)
+
+    def _updates(self, name: str) -> bool:
+        shape = self._shape(name.partition(".")[0])
+        chosen = self._columns is None or (
+            shape is not None and not {*shape.columns}.isdisjoint(self._columns)
+        )
+        return chosen and super()._updates(name)
 
     def _chosen(self, table: Table) -> list[Column]:
         if self._columns is None:

@@ -236,20 +236,19 @@ class PostgresSink(SqlSink):
         self._run(f"CREATE TEMPORARY TABLE {new} (_limio_n integer PRIMARY KEY, {texts})")
         names = ", ".join(quoted(column.name) for column in table.columns)
         self._copy(f"COPY {new} (_limio_n, {names}) FROM STDIN", zip(count(), *columns))
+        same = " AND ".join(f"{own}.{quoted(name)} = {new}.{quoted(name)}" for name in table.key)
+        held = {n for (n,) in self._ask(f"SELECT _limio_n FROM {new} JOIN {own} ON {same}")}
         cast = ", ".join(
             f"CAST({quoted(column.name)} AS {types.get(column.name, self.types[column.kind])})"
             for column in table.columns
             if column.name not in computed
         )
-        same = " AND ".join(f"{own}.{quoted(name)} = {new}.{quoted(name)}" for name in table.key)
         part = "_limio_n >= %s AND _limio_n < %s"
         source = f"SELECT {cast} FROM {new} WHERE {part}"
         statement = upsert(table, source, differs="IS DISTINCT FROM", without=computed)
 
         def write(start: int, end: int) -> tuple[int, int]:
-            ((there,),) = self._ask(
-                f"SELECT count(*) FROM {new} JOIN {own} ON {same} WHERE {part}", start, end
-            )
+            there = sum(n in held for n in range(start, end))
             return there, self._run(statement, start, end)
 
         yield write

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from limio_async._durable import PRIVATE, made
 from limio_async.errors import JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.lock import Lock, locked
 from limio_async.sync_jobs.sink import Change, Column, Kind, Table, Written
@@ -55,9 +56,10 @@ class SqliteSink(SqlSink):
     among: ClassVar[str] = "IN (SELECT value FROM json_each(?))"
     errors: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, OSError)
 
-    def __init__(self, file: Path, *, name: str) -> None:
+    def __init__(self, file: Path, *, name: str, mode: int = PRIVATE) -> None:
         super().__init__(name)
         self._file = file
+        self._file_mode = mode
         self._connection: sqlite3.Connection | None = None
         self._lock: Lock | None = None
         self._mode = "rwc"
@@ -74,6 +76,7 @@ class SqliteSink(SqlSink):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             file = self._file.resolve()  # the same by whatever name it is called
             self._lock = locked(file.with_name(f"{file.name}.lock"))
+            made(file, self._file_mode)  # its journal gets the same mode
             self._connection = self._connected()
             for setting in (*_SETTINGS, f"PRAGMA busy_timeout = {1000 * min(_WAIT, _MOMENT):.0f}"):
                 self._connection.execute(setting)

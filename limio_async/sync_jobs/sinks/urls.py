@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
+from limio_async._durable import PRIVATE
 from limio_async.errors import ConfigurationError
 from limio_async.sync_jobs.sink import Sink
 
@@ -44,7 +46,7 @@ def state_file(url: str) -> Path:
     """
     match scheme := _scheme_of(url):
         case "sqlite" | "duckdb":
-            file = _file_of(url, scheme)
+            file, _ = _file_of(url, scheme)
             return file.with_name(f"{file.name}.state")
         case "postgresql" | "postgres":
             return _postgres(url).state_file
@@ -59,15 +61,16 @@ def state_file(url: str) -> Path:
 def _sqlite(url: str) -> Sink:
     from limio_async.sync_jobs.sinks.sqlite import SqliteSink
 
-    return SqliteSink(_file_of(url, "sqlite"), name=url)
+    file, mode = _file_of(url, "sqlite")
+    return SqliteSink(file, name=url, mode=mode)
 
 
 def _duckdb(url: str) -> Sink:
-    file = _file_of(url, "duckdb")
+    file, mode = _file_of(url, "duckdb")
     _need("duckdb", "duckdb", "pyarrow")
     from limio_async.sync_jobs.sinks.duckdb import DuckdbSink
 
-    return DuckdbSink(file, name=url)
+    return DuckdbSink(file, name=url, mode=mode)
 
 
 def _postgres(url: str, lock_wait: timedelta = _LOCK_WAIT) -> PostgresSink:
@@ -92,7 +95,9 @@ def _ndjson(url: str) -> Sink:
         _need("zstd", "zstandard")
     from limio_async.sync_jobs.sinks.files import NdjsonSink
 
-    return NdjsonSink(directory, name=url, compression=cast("Compression | None", compression))
+    return NdjsonSink(
+        directory, name=url, mode=_mode(options), compression=cast("Compression | None", compression)
+    )
 
 
 def _csv(url: str) -> Sink:
@@ -100,15 +105,15 @@ def _csv(url: str) -> Sink:
     from limio_async.sync_jobs.sinks.files import CsvSink
 
     columns = options["columns"].split(",") if "columns" in options else None
-    return CsvSink(directory, name=url, columns=columns)
+    return CsvSink(directory, name=url, mode=_mode(options), columns=columns)
 
 
 def _parquet(url: str) -> Sink:
-    directory, _ = _directory_of(url, "parquet")
+    directory, options = _directory_of(url, "parquet")
     _need("parquet", "pyarrow")
     from limio_async.sync_jobs.sinks.parquet import ParquetSink
 
-    return ParquetSink(directory, name=url)
+    return ParquetSink(directory, name=url, mode=_mode(options))
 
 
 _SCHEMES: Mapping[str, Callable[[str], Sink]] = {
@@ -121,7 +126,13 @@ _SCHEMES: Mapping[str, Callable[[str], Sink]] = {
     "csv": _csv,
 }
 _SERVERS = ("postgresql", "postgres")
-_OPTIONS: Mapping[str, Collection[str]] = {"parquet": (), "ndjson": ("compress",), "csv": ("columns",)}
+_OPTIONS: Mapping[str, Collection[str]] = {
+    "sqlite": ("mode",),
+    "duckdb": ("mode",),
+    "parquet": ("mode",),
+    "ndjson": ("compress", "mode"),
+    "csv": ("columns", "mode"),
+}
 _EXAMPLES = {
     "sqlite": "sqlite:///limio.db",
     "duckdb": "duckdb:///limio.duckdb",
@@ -144,16 +155,20 @@ def _scheme_of(url: str) -> str:
     return scheme
 
 
-def _file_of(url: str, scheme: str) -> Path:
-    _, slashes, path = url.partition(":///")
+def _file_of(url: str, scheme: str) -> tuple[Path, int]:
+    _, slashes, rest = url.partition(":///")
+    path, asks, query = rest.partition("?")
     if not slashes or not path or path.endswith("/") or path == ":memory:":
         raise ConfigurationError(
             f"{url} names no file: {_EXAMPLES[scheme]} is one in the working directory, {scheme}:////var/lib/limio.db"
             " one anywhere"
         )
-    if "?" in path:
-        raise ConfigurationError(f"{scheme}: takes no options, and no ? in the name of the file")
-    return Path(path).expanduser()
+    options = _options(query, scheme)
+    if asks and not options:
+        raise ConfigurationError(
+            f"{scheme}: no ? in the name of the file; what follows it is an option: ?mode=640"
+        )
+    return Path(path).expanduser(), _mode(options)
 
 
 def _directory_of(url: str, scheme: str) -> tuple[Path, dict[str, str]]:
@@ -162,12 +177,26 @@ def _directory_of(url: str, scheme: str) -> tuple[Path, dict[str, str]]:
         raise ConfigurationError(
             f"{url} names no directory: write {_EXAMPLES[scheme]}, or {scheme}:/var/lib/limio"
         )
+    return Path(path).expanduser(), _options(query, scheme)
+
+
+def _mode(options: Mapping[str, str]) -> int:
+    """The mode of new files: for their owner only, unless the URL says otherwise."""
+    given = options.get("mode", f"{PRIVATE:o}")
+    if not re.fullmatch("0?[67][0-7]{2}", given):
+        raise ConfigurationError(
+            f"mode is who may read and write the files, in octal, such as 640; not {given!r}: the owner must be able to do both"
+        )
+    return int(given, 8)
+
+
+def _options(query: str, scheme: str) -> dict[str, str]:
     known, options = _OPTIONS[scheme], dict(parse_qsl(query, keep_blank_values=True))
     for option in options:
         if option not in known:
-            there = f"its option is {', '.join(known)}" if known else "it takes none"
+            there = f"its {'options are' if len(known) > 1 else 'option is'} {', '.join(known)}"
             raise ConfigurationError(f"{scheme}: has no option {option!r}{_near(option, known)}; {there}")
-    return Path(path).expanduser(), options
+    return options
 
 
 def _near(given: str, known: Collection[str]) -> str:
