@@ -230,8 +230,7 @@ class PostgresSink(SqlSink):
         self, table: Table, columns: Sequence[Sequence[Any]]
     ) -> Generator[Callable[[int, int], tuple[int, int]]]:
         """Hold the rows as texts in a temporary table: whatever their columns have become, an error is a row's."""
-        own, new, shape = quoted(table.name), quoted(_NEW), self._shape(table.name)
-        types, computed = (shape.types, shape.computed) if shape else ({}, ())
+        own, new, shape = quoted(table.name), quoted(_NEW), self._shape(table.name) or Shape([], [])
         texts = ", ".join(f"{quoted(column.name)} text" for column in table.columns)
         self._run(f"CREATE TEMPORARY TABLE {new} (_limio_n integer PRIMARY KEY, {texts})")
         names = ", ".join(quoted(column.name) for column in table.columns)
@@ -239,13 +238,13 @@ class PostgresSink(SqlSink):
         same = " AND ".join(f"{own}.{quoted(name)} = {new}.{quoted(name)}" for name in table.key)
         held = {n for (n,) in self._ask(f"SELECT _limio_n FROM {new} JOIN {own} ON {same}")}
         cast = ", ".join(
-            f"CAST({quoted(column.name)} AS {types.get(column.name, self.types[column.kind])})"
+            f"CAST({quoted(column.name)} AS {shape.types.get(column.name, self.types[column.kind])})"
             for column in table.columns
-            if column.name not in computed
+            if column.name not in shape.computed
         )
         part = "_limio_n >= %s AND _limio_n < %s"
         source = f"SELECT {cast} FROM {new} WHERE {part}"
-        statement = upsert(table, source, differs="IS DISTINCT FROM", without=computed)
+        statement = upsert(table, source, differs="IS DISTINCT FROM", without=shape.computed)
 
         def write(start: int, end: int) -> tuple[int, int]:
             there = sum(n in held for n in range(start, end))
