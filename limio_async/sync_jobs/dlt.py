@@ -23,20 +23,23 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"limio_async.sync_jobs.dlt needs {error.name}: pip install 'limio_async[dlt]'", name=error.name
     ) from None
+from dlt.common.configuration.container import Container
 from dlt.common.data_types.typing import TDataType
+from dlt.common.pipeline import PipelineContext
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource, DltSource
 
 from limio_async.client import Limio
-from limio_async.core.listing.repeats import id_in
 from limio_async.envelope import moment
-from limio_async.errors import IncompleteListing, JobError, NotFound
+from limio_async.errors import JobError, LimioError
 from limio_async.sync_jobs.asking import Asking, asking, timeless
 from limio_async.sync_jobs.events import Mode
-from limio_async.sync_jobs.hydrate import hydrated
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
+from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import Item, Reader, child_key, summary_of, table_of
-from limio_async.sync_jobs.sink import DELETED, STALE, Column, Kind, Table
+from limio_async.sync_jobs.sink import DELETED, STALE, Change, Column, Kind, Row, Table
+from limio_async.sync_jobs.sinks.values import by_column, refusal_for
+from limio_async.sync_jobs.source import Source
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
 from limio_async.sync_jobs.times import arguments, asked_since, is_old, newest, now, watermark
 
@@ -85,7 +88,7 @@ def limio(
     tenant's filter hides items, both ask for everything, and the log says so.
 
     A walk that does not come to an honest end fails the pipeline, and nothing of its run is loaded. What
-    cannot be decoded, or was gone when it was to be fetched whole, is in the table `_limio_quarantine`. Nothing
+    cannot be decoded, stored or fetched (400, 403, 404, 410) is in the table `_limio_quarantine`. Nothing
     is marked as deleted.
     """
     if since is not None and mode == "full":
@@ -195,17 +198,20 @@ class _Walk:
         self._state = state
         self._before = moment(state.get("watermark"))
         self._since = asked_since(choices.mode, self._before, since=choices.since, overlap=choices.overlap)
-        self._args = arguments(of, self._since)
         self._reader = Reader(of, choices.mode)
+        self._destination = _destination()
+        self._source = Source(limio, of, workers=choices.concurrency)
+        self._refused: list[tuple[Item, str]] = []  # whose children cannot be had, since the last page
 
     async def rows(self) -> AsyncGenerator[Any]:
         """Rows, page by page; the watermark moves after the last."""
         began, latest, seen = now(), None, 0
         asked = await self._asked()
         async with aclosing(
-            self._children() if self._stream.parent else self._pages(self._stream, asked.args)
+            self._children() if self._stream.parent else self._pages(self._source, asked.args)
         ) as pages:
             async for items in pages:
+                refused, self._refused = self._refused, []
                 seen += len(items)
                 fresh: list[Item] = []
                 for item in items:
@@ -217,8 +223,8 @@ class _Walk:
                 whole, lost = await self._whole(fresh)
                 rows, bad = self._read(whole)
                 yield rows
-                if lost or bad:
-                    yield _quarantined(self._stream, [*lost, *bad])
+                if refused or lost or bad:
+                    yield _quarantined(self._stream, [*refused, *lost, *bad])
         untold = timeless(self._stream, self._choices.mode, self._since, items=seen, latest=latest)
         self._tell(untold)
         if (reached := watermark(began, latest, before=self._before, since=self._since)) is not None:
@@ -235,85 +241,80 @@ class _Walk:
         if unfiltered:
             _log.warning("%s: listed in full: %s", self._stream.name, unfiltered)
 
-    async def _pages(self, of: Stream, args: Mapping[str, Any]) -> AsyncGenerator[list[Item]]:
-        listing = self._limio.listing(
-            of.endpoint,
-            args,
-            page_size=of.page_size(self._choices.page_size),
-            unique=True,
-            on_ambiguous="restart",
-            restarts=3,
-        ).raw()
-        async with aclosing(listing.pages()) as pages:
+    async def _pages(self, source: Source, args: Mapping[str, Any]) -> AsyncGenerator[list[Item]]:
+        size = self._choices.page_size
+        pages = source.pages(args, page_size=size, unique=True, on_ambiguous="restart", restarts=3)
+        async with aclosing(pages):
             async for page in pages:
-                head = page.read(dict[str, Any]) if of.heads else {}
-                yield [Item(raw, summary_of(raw).id, head) for raw in page.items]
+                yield [Item(raw, summary_of(raw).id, page.head) for raw in page.items]
 
     async def _children(self) -> AsyncGenerator[list[Item]]:
         """What belongs to each object of the parent stream, whenever that has changed."""
         parent = stream(self._stream.parent or "")
-        async with aclosing(self._pages(parent, arguments(parent, None))) as pages:
-            async for page in pages:
+        parents = self._pages(Source(self._limio, parent, workers=1), arguments(parent, None))
+        async with aclosing(parents):
+            async for page in parents:
                 yield await self._children_of([item.id for item in page])
 
     async def _children_of(self, parents: Sequence[str]) -> list[Item]:
         children: list[Item] = []
-        async with hydrated(parents, self._listed, workers=self._choices.concurrency) as results:
+        async with self._source.children(parents) as results:
             async for result in results:
-                if result.full is not None:
-                    of = result.summary
-                    children += [Item(raw, child_key(summary_of(raw).id, of), {}, of) for raw in result.full]
-                elif not isinstance(
-                    result.error, NotFound
-                ):  # of the first page: an object that is gone has none
-                    raise result.error or AssertionError
+                of, found = result.summary, result.full
+                if found is not None:
+                    children += [Item(raw, child_key(summary_of(raw).id, of), {}, of) for raw in found.items]
+                if (error := result.error or (found.failed if found else None)) is not None:
+                    self._refused.append((Item(b"", child_key("", of)), _verdict(error)))
         return children
 
-    async def _listed(self, parent: str) -> list[bytes]:
-        listing = self._limio.listing(self._stream.endpoint, {**self._args, "id": id_in(parent)}).raw()
-        try:
-            return [child async for child in listing]
-        except NotFound as error:
-            if not listing.report.pages:
-                raise
-            said = "a page after the first was not found: there are more children"
-            raise IncompleteListing(said, operation=self._stream.endpoint.operation) from error
-
     async def _whole(self, items: list[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:
-        """The objects that these are summaries of, and those that are gone; the items, where they are whole."""
+        """The objects that these are summaries of, and those that cannot be had; the items, where they are whole."""
         if not self._choices.hydrate or self._stream.hydrates is None:
             return items, []
         whole: list[Item] = []
-        gone: list[tuple[Item, str]] = []
-        async with hydrated(items, self._fetched, workers=self._choices.concurrency) as results:
+        lost: list[tuple[Item, str]] = []
+        async with self._source.whole(items) as results:
             async for result in results:
                 if result.full is not None:
                     whole.append(msgspec.structs.replace(result.summary, raw=result.full))
-                elif isinstance(result.error, NotFound):
-                    gone.append((result.summary, str(result.error)))
-                else:
-                    raise result.error or AssertionError
-        return whole, gone
-
-    async def _fetched(self, item: Item) -> bytes:
-        assert self._stream.hydrates is not None  # noqa: S101  # `_whole` has looked
-        endpoint = msgspec.structs.replace(self._stream.hydrates, returns=msgspec.Raw)
-        args = {name: value for name, value in self._args.items() if name in {"service", "path_type"}}
-        return bytes(await self._limio.request(endpoint, {**args, "id": id_in(item.id)}))
+                elif result.error is not None:
+                    lost.append((result.summary, _verdict(result.error)))
+        return whole, lost
 
     def _read(self, items: Iterable[Item]) -> tuple[list[dict[str, Any]], list[tuple[Item, str]]]:
         table = self._reader.table
-        told = [(column.name, table.at(column.name)) for column in _told(table)]
-        rows: list[dict[str, Any]] = []
+        rows: list[Row] = []
         bad: list[tuple[Item, str]] = []
         for item in items:
             row = self._reader.row(item)
-            if isinstance(row, str):
-                bad.append((item, row))
+            reason = row if isinstance(row, str) else refusal_for(self._destination, table, row)
+            if isinstance(row, str) or reason:
+                bad.append((item, reason or ""))
             else:
-                values = {name: row[place] for name, place in told}
-                rows.append({**values, "raw": values["raw"].decode()})  # dlt parses the text of a json column
-        return rows, bad
+                rows.append(row)
+        return _told_rows(table, _told(table), rows), bad
+
+
+def _verdict(error: LimioError) -> str:
+    """Return why one object cannot be had. Raises an error that may be over by the next run."""
+    if concerns(error) == "later":
+        raise error
+    return str(error)
+
+
+def _destination() -> str:
+    """The kind of the destination that the active pipeline loads into, such as `postgres`; empty without one."""
+    context = Container()[PipelineContext]
+    loads_into = context.pipeline().destination if context.is_active() else None
+    return loads_into.destination_type.rpartition(".")[2] if loads_into else ""
+
+
+def _told_rows(table: Table, told: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows for dlt, which parses the text of a json column; each value as the sinks write it."""
+    columns = by_column(Change(table, rows))
+    names = [one.name for one in told]
+    held = zip(*(columns[table.at(name)] for name in names), strict=True)
+    return [dict(zip(names, values, strict=True)) for values in held]
 
 
 def _told(table: Table) -> list[Column]:
@@ -327,21 +328,15 @@ def _hints(columns: Iterable[Column]) -> dict[str, TColumnSchema]:
 
 def _quarantined(of: Stream, lost: Iterable[tuple[Item, str]]) -> Any:
     """Rows for a table beside those of the streams."""
+    table = QUARANTINE
     rows = [
-        {
-            "id": f"{of.name}/{item.id}",
-            "stream": of.name,
-            "item_id": item.id,
-            "reason": reason,
-            "quarantined_at": now(),
-            "raw": bytes(item.raw),
-        }
+        (f"{of.name}/{item.id}", "", of.name, item.id, reason, now(), bytes(item.raw), None)
         for item, reason in lost
     ]
     hints = dlt.mark.make_hints(  # pyright: ignore[reportUnknownMemberType]
-        table_name=QUARANTINE.name,
-        primary_key=QUARANTINE.key,
+        table_name=table.name,
+        primary_key=table.key,
         write_disposition="merge",
         columns=_hints(_QUARANTINE),
     )
-    return dlt.mark.with_hints(rows, hints, create_table_variant=True)
+    return dlt.mark.with_hints(_told_rows(table, _QUARANTINE, rows), hints, create_table_variant=True)

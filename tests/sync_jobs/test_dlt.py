@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs.dlt import _stepped, limio
 from limio_async.testing import served
 from tests.flows.conftest import all_credentials
+from tests.sync_jobs.sinks.targets import POSTGRES, schema_of_postgres
 
 Make = Callable[[], Limio]
 
@@ -264,15 +266,57 @@ def test_objects_are_fetched_whole_and_one_that_is_gone_is_quarantined(
     assert len(kept(pipeline, "promo_codes")) == 12
 
 
-def test_of_an_object_that_is_gone_there_are_no_children_and_any_other_error_is_one(
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
+def test_a_verdict_about_one_object_is_quarantined_and_the_rest_arrives(
+    world: World, make: Make, pipeline: dlt.Pipeline, status: int
+) -> None:
+    world.script("listObjectEvents", reply({"message": "not this one"}, status))
+    world.script("getObject", None, reply({"message": "not this one"}, status))
+    pipeline.run(limio(["subscriptions.events"], client=make))
+    pipeline.run(limio(["promo_codes"], client=make, hydrate=True))
+    assert ask(pipeline, "SELECT count(DISTINCT parent_id) FROM subscriptions_events") == [(119,)]
+    assert len(kept(pipeline, "promo_codes")) == 11
+    found = ask(pipeline, "SELECT stream, reason FROM _limio_quarantine ORDER BY stream")
+    assert [stream for stream, _ in found] == ["promo_codes", "subscriptions.events"]
+    assert all(f"{status} not this one" in reason for _, reason in found)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_what_may_come_later_fails_the_pipeline(
+    world: World, make: Make, pipeline: dlt.Pipeline, status: int
+) -> None:
+    world.script("listObjectEvents", reply({"message": "not now"}, status))
+    with pytest.raises(PipelineStepFailed, match=f"listObjectEvents: {status} not now"):
+        pipeline.run(limio(["subscriptions.events"], client=make))
+
+
+def test_a_tenant_that_refuses_every_object_fails_the_pipeline(
     world: World, make: Make, pipeline: dlt.Pipeline
 ) -> None:
-    world.script("listObjectEvents", reply({"message": "gone"}, 404))
-    pipeline.run(limio(["subscriptions.events"], client=make))
-    assert ask(pipeline, "SELECT count(DISTINCT parent_id) FROM subscriptions_events") == [(119,)]
-    world.script("listObjectEvents", reply({"message": "no"}, 403))
-    with pytest.raises(PipelineStepFailed, match="listObjectEvents: 403 no"):
+    world.script("listObjectEvents", *[reply({"message": "no"}, 403)] * 120)
+    with pytest.raises(PipelineStepFailed, match="20 objects in a row"):
         pipeline.run(limio(["subscriptions.events"], client=make))
+
+
+def test_what_postgresql_cannot_hold_blocks_no_later_load(
+    world: World, make: Make, tmp_path: Path, pipeline: dlt.Pipeline
+) -> None:
+    """One NUL in a package that is pending would fail every run."""
+    pytest.importorskip("psycopg2")
+    name = f"dlt_{secrets.token_hex(4)}"
+    with schema_of_postgres(name), schema_of_postgres(f"{name}_staging"):
+        target = dlt.destinations.postgres(POSTGRES.replace("postgres@", "postgres:any@"))
+        into = dlt.pipeline(name, destination=target, dataset_name=name)
+        world.faults.on("listOffers", page=1).bad_item(at=3, field="own", value="a\0b")
+        into.run(limio(["offers"], client=make))
+        ((count,),) = ask(into, "SELECT count(*) FROM offers")
+        ((reason, raw),) = ask(into, "SELECT reason, raw FROM _limio_quarantine")
+        assert count == 249
+        assert "the target cannot" in reason
+        assert rb"a\u0000b" in bytes(raw)
+        world.faults.clear()
+        into.run(limio(["offers"], client=make, mode="full"))
+        assert ask(into, "SELECT count(*) FROM offers") == [(250,)]
 
 
 def test_what_cannot_be_decoded_is_quarantined_with_its_bytes(
