@@ -126,6 +126,11 @@ class Spool:
         with self._failures():
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._lock = locked(self._file.with_name(f"{self._file.name}.lock"))
+            if self._file.exists():  # a newer one is refused before the target is touched
+                with closing(sqlite3.connect(self._file)) as db:
+                    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                        found = db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
+                        self._check_version(*(found or (_VERSION,)))
 
     def open(self, *, target: str, origin: str) -> None:
         """Take up what is left of earlier runs, if it belongs to this target and tenant."""

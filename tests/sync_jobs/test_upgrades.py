@@ -134,3 +134,17 @@ def _bytes(folder: Path) -> dict[str, Any]:
         one for one in folder.rglob("*") if one.is_file() and one.suffix in {".db", ".duckdb", ".ndjson"}
     ]
     return {str(one): one.read_bytes() for one in wanted}
+
+
+async def test_a_state_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    to, state = unpacked("interrupted.db", tmp_path / "limio.db"), tmp_path / "limio.db.state"
+    with closing(sqlite3.connect(unpacked("interrupted.db.state", state))) as db:
+        db.execute("UPDATE meta SET value = '99' WHERE key = 'version'")
+        db.commit()
+    before, kept = to.read_bytes(), held(f"sqlite:///{to}")
+    with pytest.raises(errors.JobError, match="newer release of limio_async"):
+        await sync(Tenant(), f"sqlite:///{to}", state)
+    with closing(sqlite3.connect(state)) as db:
+        assert db.execute("SELECT count(*) FROM walks").fetchone() == (3,)
+    assert held(f"sqlite:///{to}") == kept
+    assert to.read_bytes() == before
