@@ -17,7 +17,7 @@ LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,mo
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills kill nightly generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills kill night nightly generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -122,15 +122,19 @@ window: $(STAMP) ## click through the emulator's window in Chromium; is skipped 
 report: $(STAMP) ## look at a page of limio report in Chromium; is skipped without
 	$(BIN)/python -m pytest -rs -m judge tests/judges/test_report.py
 
-kills: $(STAMP) ## kill `limio sync` 25 times and look for what is lost; needs PostgreSQL, that part is skipped without
+kills: $(STAMP) ## kill `limio sync` 25 times while tenant and target go away, and look for what is lost; needs PostgreSQL's programs, that part is skipped without
 	$(BIN)/python -m pytest -rs -s -m judge tests/judges/test_kill.py
 
-kill: $(STAMP) ## the same with 200 kills and 51,000 items, in about six minutes
+kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute, in about a quarter of an hour
 	$(BIN)/python -m tests.judges.killing
 
-nightly: $(STAMP) ## plant the faults that tests once passed over; the walks with 20,000 new seeds, of which none may fail
+night: $(STAMP) ## sync a night of outages in four real minutes, and leave its report in .cache/night; needs PostgreSQL's programs
+	$(BIN)/python -m tests.judges.nights
+
+nightly: $(STAMP) ## plant the faults that tests once passed over; 20,000 new walks and 2,000 new nights, of which none may fail
 	$(BIN)/python -m tests.judges.noticed
 	$(BIN)/python -m tests.judges.walks --fresh 20000 --strict
+	LIMIO_NIGHTS=2000 LIMIO_NIGHTS_FIRST=$$(date +%s) $(BIN)/python -m pytest -n 2 -o tmp_path_retention_policy=failed tests/judges/test_nights.py
 
 generate: $(STAMP) ## write limio_async/api from openapi/
 	$(BIN)/python -m codegen

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,9 +13,12 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-__all__ = ["POSTGRES", "FilesTarget", "PostgresTarget", "SqliteTarget", "Stored", "Target"]
+from tests.postgres_cluster import own_cluster
 
-POSTGRES = os.environ.get("LIMIO_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
+__all__ = ["TROUBLES", "FilesTarget", "PostgresTarget", "SqliteTarget", "Stored", "Target"]
+
+TROUBLES = ("restarted", "killed and restarted", "connections terminated")
+"""What befalls a PostgreSQL cluster."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -32,6 +35,8 @@ class Target(Protocol):
 
     name: str
     url: str
+    troubles: Mapping[str, Callable[[], Awaitable[None]]]
+    """What may befall it."""
     exact: bool
     """Whether it keeps JSON byte for byte; else `hash` tells of the bytes, and JSON is kept by its meaning."""
 
@@ -54,6 +59,7 @@ class Target(Protocol):
 
 class SqliteTarget:
     name = "SQLite"
+    troubles: Mapping[str, Callable[[], Awaitable[None]]] = {}
     exact = True
 
     def __init__(self, directory: Path) -> None:
@@ -106,9 +112,13 @@ class PostgresTarget:
     name = "PostgreSQL"
     exact = False
 
-    def __init__(self, schema: str) -> None:
-        self._schema = schema
-        self.url = f"{POSTGRES}?schema={schema}"
+    def __init__(self) -> None:
+        self._ends = ExitStack()
+        self._cluster = self._ends.enter_context(own_cluster())
+        self._schema = "killed"
+        self.url = f"{self._cluster.url}?schema={self._schema}"
+        happens = (self._restart, self._crash, self._terminate)
+        self.troubles: Mapping[str, Callable[[], Awaitable[None]]] = dict(zip(TROUBLES, happens, strict=True))
 
     def stored(self, table: str) -> list[Stored]:
         rows = self._ask(
@@ -126,9 +136,23 @@ class PostgresTarget:
         return False
 
     def drop(self) -> None:
-        with psycopg.connect(POSTGRES, autocommit=True) as db:
-            db.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self._schema)))
+        self._ends.close()
+
+    async def _restart(self) -> None:
+        self._cluster.stop("fast")
+        await self._start()
+
+    async def _crash(self) -> None:
+        self._cluster.stop("immediate")
+        await self._start()
+
+    async def _start(self) -> None:
+        self._cluster.start(wait=False)  # in this thread, with which it ends
+        await asyncio.to_thread(self._cluster.wait)
+
+    async def _terminate(self) -> None:
+        await asyncio.to_thread(self._cluster.terminate, "limio%")
 
     def _ask(self, statement: sql.Composed) -> Iterator[tuple[Any, ...]]:
-        with psycopg.connect(POSTGRES) as db:
+        with psycopg.connect(self._cluster.url) as db:
             yield from db.execute(statement)

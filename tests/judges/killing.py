@@ -1,5 +1,6 @@
 """Kills `limio sync` again and again, and compares what its target then holds with what the tenant holds. `make kill`
 
+Meanwhile the tenant is away, and a PostgreSQL cluster of its own is restarted or ends connections: those are ridden through.
 `python -m tests.judges.killing [SEED]` is the long form: 200 kills, a sync of 51,000 items, three targets.
 """
 
@@ -12,19 +13,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import psycopg
 
 from limio_async.testing import served
-from tests.judges.kill_targets import POSTGRES, FilesTarget, PostgresTarget, SqliteTarget, Target
+from tests.judges.kill_gate import Gate
+from tests.judges.kill_targets import TROUBLES, FilesTarget, PostgresTarget, SqliteTarget, Target
 from tests.judges.kill_tenant import HYDRATED, LISTED, Tenant
 
-__all__ = ["SHORT", "TARGETS", "Killed", "killed", "no_postgres", "show"]
+__all__ = ["SHORT", "TARGETS", "Killed", "killed", "show"]
 
 LIMIO = Path(sys.executable).with_name("limio")
 STEPS = (LISTED, HYDRATED)
@@ -35,21 +36,28 @@ LONGEST_RUN = 120.0
 MOST_INCOMPLETE = 20
 TARGETS: Mapping[str, Callable[[Path], Target]] = {
     "SQLite": SqliteTarget,
-    "PostgreSQL": lambda directory: PostgresTarget(f"limio_killed_{os.getpid()}"),
+    "PostgreSQL": lambda directory: PostgresTarget(),
     "NDJSON": FilesTarget,
 }
 
 
 class Size(NamedTuple):
-    """How much there is, and how long a process may live until it is killed."""
+    """How much there is, how long a process may live until it is killed, and how much trouble it meets."""
 
     offers: int
     subscriptions: int
     longest_life: float
+    troubled: float
+    """The share of processes that meet trouble."""
+    longest_away: float
+    """Seconds that the tenant may be away."""
 
 
-FULL = Size(offers=6_500, subscriptions=5_000, longest_life=2.8)
-SHORT = Size(offers=1_000, subscriptions=400, longest_life=1.2)
+FULL = Size(offers=6_500, subscriptions=5_000, longest_life=2.8, troubled=0.15, longest_away=60)
+SHORT = Size(offers=1_000, subscriptions=400, longest_life=1.2, troubled=0.5, longest_away=2.5)
+PATIENCE = "3m"
+OF_TENANT = ("refused", "503")
+"""How a tenant is away."""
 
 
 class Moment(NamedTuple):
@@ -60,6 +68,14 @@ class Moment(NamedTuple):
     wait: float
     latest: float
     """Seconds that it may take to happen; then it is time all the same."""
+
+
+class Trouble(NamedTuple):
+    """What befalls the tenant or the target, and when."""
+
+    what: str
+    moment: Moment
+    lasts: float
 
 
 class Killed(msgspec.Struct):
@@ -78,6 +94,11 @@ class Killed(msgspec.Struct):
     """Starts that found the target still locked by a connection of the killed process."""
     restarts: int = 0
     faults: int = 0
+    troubles: Counter[str] = msgspec.field(default_factory=Counter)
+    away: float = 0.0
+    """Seconds that the tenant was away."""
+    waits: int = 0
+    """Pauses that were told."""
     streams: int = 0
     """Streams that were said to be complete, each compared at once."""
     compared: int = 0
@@ -109,14 +130,21 @@ class Process:
         self._latest = ""
         self._moved = asyncio.Event()
 
-    async def run(self, command: Sequence[str], environ: Mapping[str, str], moment: Moment | None) -> None:
-        """Let it run until *moment*, or until its end."""
+    async def run(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        moment: Moment | None,
+        trouble: tuple[Moment, Callable[[], Awaitable[None]]] | None = None,
+    ) -> None:
+        """Let it run until *moment*, or until its end; *trouble* is what happens meanwhile, and when."""
         running = await asyncio.create_subprocess_exec(
             str(LIMIO), *command, env={**os.environ, **environ},
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=2**24,
         )  # fmt: skip
         self._note("process")
         killer = asyncio.create_task(self._kill(running, moment)) if moment else None
+        troubling = asyncio.create_task(self._trouble(*trouble)) if trouble else None
         try:
             assert running.stdout is not None
             assert running.stderr is not None
@@ -130,24 +158,38 @@ class Process:
         finally:
             if killer is not None:
                 killer.cancel()
+            if troubling is not None and self.happened["trouble"]:  # a cluster comes back first
+                await troubling
+            elif troubling is not None:
+                troubling.cancel()
             with suppress(ProcessLookupError):
                 running.kill()
 
     async def _kill(self, running: asyncio.subprocess.Process, moment: Moment) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(moment.latest):
-                while self.happened[moment.what] < moment.number:
-                    self._moved.clear()
-                    await self._moved.wait()
-        await asyncio.sleep(moment.wait)
+        await self._come(moment)
         with suppress(ProcessLookupError):
             running.kill()
 
+    async def _trouble(self, moment: Moment, act: Callable[[], Awaitable[None]]) -> None:
+        if await self._come(moment):  # else nothing has answered yet, and nothing would be waited for
+            self._note("trouble")
+            await act()
+
+    async def _come(self, moment: Moment) -> bool:
+        """Return at the moment; whether it is there because that has happened."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(moment.latest):
+                while self.happened[moment.what] < moment.number:
+                    await self._moved.wait()
+        await asyncio.sleep(moment.wait)
+        return self.happened[moment.what] >= moment.number
+
     def _read(self, event: Mapping[str, Any]) -> None:
-        if event["kind"] == "report":  # of the whole run
+        kind = event["kind"]
+        if kind in {"report", "waiting"}:  # the closing report, or a pause
+            self._note(kind)
             return
-        report, kind = event["report"], event["kind"]
-        name = report["stream"]
+        report, name = event["report"], event["report"]["stream"]
         if kind == "ended" and report["status"] == "complete":
             self.completed.append(name)
         elif kind == "ended":
@@ -162,6 +204,7 @@ class Process:
     def _note(self, what: str) -> None:
         self.happened[what] += 1
         self._moved.set()
+        self._moved = asyncio.Event()  # the next who waits, waits for what happens next
 
     def phase(self, streams: Sequence[str]) -> str:
         """Where it was, by what it told last."""
@@ -195,6 +238,13 @@ def random_moment(chance: random.Random, longest: float, streams: int) -> Moment
             return Moment(what, chance.randint(1, 20), chance.uniform(0, 0.06), latest)
 
 
+def random_trouble(chance: random.Random, what: str, longest: float) -> Trouble:
+    """Trouble at any time after something has answered."""
+    lasts = longest ** chance.random()
+    happened = chance.choice(("listed", "listed", "written"))
+    return Trouble(what, Moment(happened, chance.randint(1, 6), chance.uniform(0, 0.1), 10.0), lasts)
+
+
 class Killer:
     """Keeps a tenant in *target*, and kills *kills* of the runs that do it."""
 
@@ -204,6 +254,8 @@ class Killer:
         self._chance = random.Random(f"{seed} {target.name}")
         self._tenant = Tenant(offers=size.offers, subscriptions=size.subscriptions, seed=seed)
         self._tenant.go_wrong(seed)
+        self._troubles = iter((*OF_TENANT, *target.troubles) * (kills + 100))
+        self._gate: Gate | None = None
         self._truth: Mapping[str, Mapping[str, bytes]] = {}
         self._hashes: Mapping[str, Mapping[str, str]] = {}
 
@@ -211,14 +263,15 @@ class Killer:
         """Sync to the end, compare, change the tenant, and so on; in the end once undisturbed."""
         begun, undisturbed = time.monotonic(), False
         with served(self._tenant.world) as url:
-            while not undisturbed:
-                undisturbed = self.done.kills == self._kills
-                await self._look()
-                for streams in STEPS:
-                    await self._sync(streams, url)
-                runs = self._target.runs()
-                assert runs == dict.fromkeys(self._truth, "complete"), (self._target.name, runs)
-                await self._tenant.change()
+            async with Gate(url) as self._gate:
+                while not undisturbed:
+                    undisturbed = self.done.kills == self._kills
+                    await self._look()
+                    for streams in STEPS:
+                        await self._sync(streams, self._gate)
+                    runs = self._target.runs()
+                    assert runs == dict.fromkeys(self._truth, "complete"), (self._target.name, runs)
+                    await self._tenant.change()
         self.done.items = sum(map(len, self._truth.values()))
         self.done.deleted = sum(one.deleted for name in self._truth for one in self._target.stored(name))
         self.done.faults = sum(self._tenant.world.faults.hits.values())
@@ -230,17 +283,26 @@ class Killer:
         self._truth = await self._tenant.content()
         self._hashes = {name: self._tenant.hashes(name, items) for name, items in self._truth.items()}
 
-    async def _sync(self, streams: Sequence[str], url: str) -> None:
+    async def _sync(self, streams: Sequence[str], gate: Gate) -> None:
         """Start it again and again until it says that it is complete."""
         hydrate = ["--hydrate"] if streams == HYDRATED else []
-        command = ["sync", *streams, *hydrate, "--page-size", "500", "--to", self._target.url, "--json"]
-        environ = {**self._tenant.world.environ(url), "XDG_STATE_HOME": str(self._state)}
+        command = ["sync", *streams, *hydrate, "--page-size", "500", "--patience", PATIENCE]
+        command += ["--to", self._target.url, "--json"]
+        environ = {**self._tenant.world.environ(gate.url), "XDG_STATE_HOME": str(self._state)}
         done, counts = self.done, {name: len(items) for name, items in self._truth.items()}
         while done.incomplete < MOST_INCOMPLETE:
             life = self._size.longest_life
             moment = random_moment(self._chance, life, len(streams)) if done.kills < self._kills else None
-            process = Process(counts)
-            await process.run(command, environ, moment)
+            process, trouble = Process(counts), None
+            if moment is not None and self._chance.random() < self._size.troubled:
+                met = random_trouble(self._chance, next(self._troubles), self._size.longest_away)
+                trouble = met.moment, lambda met=met: self._befall(gate, met)
+                if self._chance.random() < 0.5:
+                    moment = Moment("trouble", 1, self._chance.uniform(0, met.lasts + 1), 2 * life)
+                else:
+                    moment = None
+            await process.run(command, environ, moment, trouble)
+            done.waits += process.happened["waiting"]
             done.restarts += process.happened["restarted"]
             for name in process.completed:  # at once: the next run would mend it
                 self._compare(name)
@@ -258,6 +320,14 @@ class Killer:
             else:
                 raise AssertionError(f"exit code {process.code}: {process.errors.decode()}")
         raise AssertionError(f"it does not come to an end: {done.reasons}")
+
+    async def _befall(self, gate: Gate, met: Trouble) -> None:
+        self.done.troubles[met.what] += 1
+        if met.what in OF_TENANT:
+            self.done.away += met.lasts
+            gate.away("503" if met.what == "503" else "refused", met.lasts)
+        else:
+            await self._target.troubles[met.what]()
 
     def _compare(self, name: str) -> None:
         """Of a stream: every id once, its exact bytes, marked as deleted exactly where it is."""
@@ -303,6 +373,11 @@ def _numbers(one: Killed) -> Mapping[str, int]:
         "starts that found the target still locked": one.refused,
         "walks begun again at the top": one.restarts,
         "faults": one.faults,
+        "tenant away, connections refused": one.troubles["refused"],
+        "tenant away, 503": one.troubles["503"],
+        "seconds that the tenant was away": round(one.away),
+        **{f"PostgreSQL, {what}": one.troubles[what] for what in TROUBLES},
+        "pauses that were told": one.waits,
         "streams said to be complete, compared at once": one.streams,
         "rows compared": one.compared,
         "rows marked as deleted in the end": one.deleted,
@@ -311,15 +386,6 @@ def _numbers(one: Killed) -> Mapping[str, int]:
         "**wrong**": one.wrong,
         "seconds": round(one.seconds),
     }
-
-
-def no_postgres() -> str | None:
-    """Why PostgreSQL cannot be asked; None if it can."""
-    try:
-        psycopg.connect(POSTGRES, connect_timeout=5).close()
-    except psycopg.Error as error:
-        return f"no PostgreSQL at {POSTGRES}: {' '.join(str(error).split())}"
-    return None
 
 
 async def killed(name: str, size: Size, *, kills: int, seed: int) -> Killed:
@@ -335,8 +401,6 @@ async def killed(name: str, size: Size, *, kills: int, seed: int) -> Killed:
 
 def main() -> None:
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    if lacking := no_postgres():
-        sys.exit(lacking)
     kills = dict(zip(TARGETS, (67, 67, 66), strict=True))
     show([asyncio.run(killed(name, FULL, kills=number, seed=seed)) for name, number in kills.items()])
 

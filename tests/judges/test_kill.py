@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.judges.killing import SHORT, TARGETS, Killed, killed, no_postgres, show
-from tests.judges.need import missing
+from tests.judges.killing import SHORT, TARGETS, Killed, killed, show
 
 pytestmark = pytest.mark.judge
 
@@ -23,8 +22,6 @@ def totals() -> Iterator[list[Killed]]:
 
 @pytest.mark.parametrize("name", TARGETS)
 async def test_nothing_is_lost_and_nothing_doubled_by_any_kill(name: str, totals: list[Killed]) -> None:
-    if name == "PostgreSQL" and (lacking := no_postgres()):
-        missing(lacking)
     done = await killed(name, SHORT, kills=KILLS[name], seed=1)
     assert done.kills == KILLS[name]
     totals.append(done)
