@@ -10,13 +10,16 @@ patience.py     riding out an outage
 context.py      what the streams of a job share: choices, client, target, state
 asking.py       what a run asks a list for: whether the tenant may be asked to filter
 times.py        the time a run asks from, and where the next one starts: pure
-streams.py      what can be synced, and the columns of its table
+streams.py      what can be synced
+columns.py      what of an item gets a column
 rows.py         turns items into rows: pure
 spool.py        what was listed and is not in the target yet: the job's own state
 packing.py      items of a page as one value, byte for byte: pure
+spool_file.py   the file that it is in: version, target, tenant
 lock.py         one run at a time
 hydrate.py      fetches many objects whole, with a fixed pool of workers
 dlt.py          the lists as a source of dlt
+portal.py       walks for a caller without an event loop
 sink.py         tables, rows, the Sink protocol
 ledger.py       the tables beside the streams': runs, watermarks, quarantine, drift
 events.py       reports and events

@@ -11,7 +11,7 @@ import anyio.to_thread
 import msgspec
 
 from limio_async.client import Limio
-from limio_async.errors import JobError, LimioError
+from limio_async.errors import JobError, LimioError, TargetBusy
 from limio_async.sync_jobs.events import Kind, Mode, StreamReport, SyncEvent
 from limio_async.sync_jobs.patience import Patience
 from limio_async.sync_jobs.sink import Sink
@@ -21,6 +21,8 @@ from limio_async.sync_jobs.times import now
 __all__ = ["Choices", "JobContext", "main_error"]
 
 T = TypeVar("T")
+
+_BETWEEN_TRIES = 1.0  # seconds
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,15 +34,16 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     overlap: timedelta
     concurrency: int
     page_size: int | None
-    most_deleted: float | None
-    mass_delete: Collection[str]
+    most_deleted: float | None = None
+    mass_delete: Collection[str] = ()
     """Streams of which any share of the rows may be soft-deleted."""
 
 
 class JobContext:
     """What the streams of a job share: client, target and spool, of which each is used by one thread at a time.
 
-    *patience* is how many seconds an outage of the tenant, or of the target, may last.
+    *patience* is how many seconds an outage of the tenant, or of the target, may last, *lock_wait* how many a call waits
+    for what somebody else holds in the target.
     """
 
     def __init__(
@@ -51,13 +54,17 @@ class JobContext:
         tell: Callable[[SyncEvent], object] | None,
         *,
         patience: float,
+        lock_wait: float,
     ) -> None:
         self.limio = limio.with_options(lane="background")
         self.sink = sink
         self.spool = spool
         self.stopping = anyio.Event()
         """Set when the job shall come to an end early."""
+        self.is_open = False
+        """Whether the target is open."""
         self._tell = tell
+        self._lock_wait = lock_wait
 
         def has_token() -> bool:
             return limio.state().token is not None  # which only the tenant gives
@@ -73,41 +80,29 @@ class JobContext:
     async def in_sink(self, work: Callable[[], T]) -> T:
         """Run *work* on the target, in a thread, one call at a time; again after a pause where the target is away.
 
-        Being cancelled ends what the thread does.
+        What somebody else holds in it is waited for too, once it is open.
         """
         async with self._sink_turn:
-            return await self._target_outage.ride(lambda: self._in_thread(work))
+            begun = anyio.current_time()
+            while True:
+                try:
+                    return await self._target_outage.ride(
+                        lambda: anyio.to_thread.run_sync(work, limiter=self._threads)
+                    )
+                except TargetBusy as busy:
+                    too_long = anyio.current_time() - begun >= self._lock_wait
+                    if (
+                        busy.final
+                        or not self.is_open
+                        or too_long
+                        or not await self.target.pause(_BETWEEN_TRIES)
+                    ):
+                        raise
 
     async def in_spool(self, work: Callable[[], T]) -> T:
         """Run *work* on the spool, in a thread, one call at a time."""
         async with self._spool_turn:
             return await anyio.to_thread.run_sync(work, limiter=self._threads)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        found: list[T] = []
-        failed: Exception | None = None
-        working = True
-
-        async def interrupt() -> None:
-            """End what the thread does where this call is cancelled: a thread hears nothing of that."""
-            try:
-                await anyio.sleep_forever()
-            finally:
-                if working:
-                    self.sink.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(interrupt)
-            try:
-                found.append(await anyio.to_thread.run_sync(work, limiter=self._threads))
-            except Exception as error:  # raised below, by itself instead of in a group
-                failed = error
-            finally:
-                working = False
-            tasks.cancel_scope.cancel()
-        if failed is not None:
-            raise failed
-        return found[0]
 
     def _target_is_away(self, said: str) -> None:
         about = StreamReport(run="", stream="target", table_name="", mode="full", started=now())

@@ -7,15 +7,12 @@ pipeline.run(limio(["offers", "subscriptions"]))
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from anyio import CancelScope
-from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
 try:
     import dlt
@@ -33,8 +30,10 @@ from limio_async.client import Limio
 from limio_async.envelope import moment
 from limio_async.errors import JobError, LimioError
 from limio_async.sync_jobs.asking import Asking, asking, timeless
+from limio_async.sync_jobs.context import Choices
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
+from limio_async.sync_jobs.portal import Tenant, stepped
 from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import Item, Reader, child_key, summary_of, table_of
 from limio_async.sync_jobs.sink import DELETED, STALE, Change, Column, Kind, Row, Table
@@ -56,17 +55,6 @@ _TYPES: Mapping[Kind, TDataType] = {
     "bytes": "binary",
 }
 _QUARANTINE = [column for column in QUARANTINE.columns if column.name not in {"run", "deleted_at"}]
-
-
-class _Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller of `limio` may choose."""
-
-    mode: Mode
-    hydrate: bool
-    since: datetime | None
-    overlap: timedelta
-    concurrency: int
-    page_size: int | None
 
 
 def limio(
@@ -93,7 +81,7 @@ def limio(
     """
     if since is not None and mode == "full":
         raise JobError("a full run has no beginning in time; since= goes with incremental and append")
-    choices = _Choices(
+    choices = Choices(
         mode=mode,
         hydrate=hydrate,
         since=since,
@@ -104,7 +92,7 @@ def limio(
     wanted, left_out = streams_for(streams, () if streams else client().schemes)
     for name, reason in left_out.items():
         _log.warning("%s is left out: %s", name, reason)
-    tenant = _Tenant(client)
+    tenant = Tenant(client)
 
     @dlt.source(name="limio", max_table_nesting=0)
     def source() -> Iterable[DltResource]:
@@ -113,36 +101,13 @@ def limio(
     return source()
 
 
-class _Tenant:
-    """The loop and the client that the walks of a run share: made by the first of them, closed by the last."""
-
-    def __init__(self, make: Callable[[], Limio]) -> None:
-        self.portal = BlockingPortalProvider()
-        self._make = make
-        self._open: Limio | None = None
-        self._users = 0
-
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[Limio]:
-        """The client, as long as the block runs."""
-        found = self._open = self._open or self._make()
-        self._users += 1
-        try:
-            yield found
-        finally:
-            self._users -= 1
-            if not self._users:
-                self._open = None
-                await found.aclose()
-
-
-def _resource(of: Stream, tenant: _Tenant, choices: _Choices) -> DltResource:
+def _resource(of: Stream, tenant: Tenant, choices: Choices) -> DltResource:
     table = table_of(of, choices.mode)
 
     def rows() -> Iterator[Any]:
         state = dlt.current.resource_state(table.name)
         with tenant.portal as portal, portal.wrap_async_context_manager(tenant.client()) as limio:
-            yield from _stepped(portal, _Walk(limio, of, choices, state).rows())
+            yield from stepped(portal, _Walk(limio, of, choices, state).rows())
 
     return dlt.resource(  # pyright: ignore[reportUnknownMemberType]  # its types name pydantic's, which is not here
         rows,
@@ -153,43 +118,10 @@ def _resource(of: Stream, tenant: _Tenant, choices: _Choices) -> DltResource:
     )
 
 
-def _stepped(portal: BlockingPortal, rows: AsyncGenerator[Any]) -> Generator[Any]:
-    """Yield what a walk in the portal's loop does; None while it is under way, so that others have their turn.
-
-    dlt leaves its own loop without waiting for what is closed there. So the walk has another, and is closed when
-    this generator is.
-    """
-    scope: CancelScope | None = None
-
-    async def step() -> Any:
-        nonlocal scope
-        with CancelScope() as scope:
-            return await anext(rows, None)
-
-    def end() -> None:  # called in the loop: a step that was just asked for has begun by then
-        if scope is not None:
-            scope.cancel()
-
-    coming: Future[Any] | None = None
-    try:
-        while True:
-            coming = portal.start_task_soon(step)
-            while not coming.done():
-                yield None
-            if (found := coming.result()) is None:
-                return
-            yield found
-    finally:
-        portal.call(end)
-        if coming is not None:
-            wait([coming])
-        portal.call(rows.aclose)
-
-
 class _Walk:
     """One walk of a stream. *state* is what dlt keeps of it, together with what it loads."""
 
-    def __init__(self, limio: Limio, of: Stream, choices: _Choices, state: dict[str, Any]) -> None:
+    def __init__(self, limio: Limio, of: Stream, choices: Choices, state: dict[str, Any]) -> None:
         if state.setdefault("origin", limio.origin) != limio.origin:
             raise JobError(other_tenant(state["origin"], limio.origin))
         self._limio = limio

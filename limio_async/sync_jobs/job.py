@@ -6,20 +6,20 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import anyio
 
 from limio_async.client import Limio
-from limio_async.errors import ConfigurationError, JobError
+from limio_async.errors import ConfigurationError, JobError, TargetBusy
 from limio_async.sync_jobs.context import Choices, JobContext, main_error
 from limio_async.sync_jobs.events import JobReport, Mode, StreamReport, SyncEvent
-from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, other_tenant, report_of, run_id
+from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, check, has_answered, report_of, run_id
 from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.rows import table_of
 from limio_async.sync_jobs.run.progress import Begun
 from limio_async.sync_jobs.run.stream_run import StreamRun
-from limio_async.sync_jobs.sink import Column, Condition, Prepared, Sink, Table
+from limio_async.sync_jobs.sink import Column, Condition, KeepsFiles, Prepared, Sink, Table
 from limio_async.sync_jobs.sinks import is_server, open_sink, state_file
 from limio_async.sync_jobs.spool import Spool
 from limio_async.sync_jobs.streams import Stream, streams_for, with_parents
@@ -27,22 +27,8 @@ from limio_async.sync_jobs.times import earlier, now
 
 __all__ = ["Job"]
 
-_CLOCKS_DIFFER = timedelta(minutes=5)
 _PRUNED_AT_ONCE = 5_000
 _WORTH_RESUMING = timedelta(days=2)  # longer than the spool keeps a walk
-
-
-@runtime_checkable
-class KeepsFiles(Protocol):
-    """A sink of files, which may have left others behind."""
-
-    def stale_files(self) -> Sequence[str]:
-        """Return the files that no run updates any more."""
-        ...
-
-    def remove_stale_files(self) -> None:
-        """Remove them."""
-        ...
 
 
 class Job:
@@ -123,7 +109,12 @@ class Job:
             mass_delete=frozenset(allow_mass_delete_of),
         )
         self._context = JobContext(
-            limio, self._sink, self._spool, on_event, patience=patience.total_seconds()
+            limio,
+            self._sink,
+            self._spool,
+            on_event,
+            patience=patience.total_seconds(),
+            lock_wait=lock_wait.total_seconds(),
         )
         self._rewrite, self._clean, self._keep_runs = rewrite, clean, keep_runs
         self._at_once = anyio.Semaphore(streams_at_once)
@@ -132,6 +123,7 @@ class Job:
         self._remembered: dict[str, Mapping[str, Any]] = {}
         self._prepared: Mapping[str, Prepared] = {}
         self._stale_files: tuple[str, ...] = ()
+        self._is_over = False
 
     @property
     def target(self) -> str:
@@ -158,10 +150,12 @@ class Job:
         """
         try:
             async with anyio.create_task_group() as tasks:  # which waits for threads, whoever cancels it
-                tasks.start_soon(self._run)
+                tasks.start_soon(self._interrupt)
+                await self._run()
+                tasks.cancel_scope.cancel()
         except ExceptionGroup as group:
             error = main_error(group)
-            if not (self._context.stopping.is_set() and is_outage(error)):
+            if not (self._context.stopping.is_set() and (is_outage(error) or isinstance(error, TargetBusy))):
                 raise error from error.__cause__
             for report in self._reports.values():  # told to stop while it waited for the target
                 if report.status == "running":
@@ -173,12 +167,20 @@ class Job:
             stale_files=self._stale_files,
         )
 
+    async def _interrupt(self) -> None:
+        """End what the target's thread does where the job is cancelled: a thread hears nothing of that."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if not self._is_over:
+                self._sink.cancel()
+
     async def _run(self) -> None:
         context = self._context
         context.target.answered = self._spool.is_there
         try:
             await context.in_sink(self._open)
-            context.target.answered = True
+            context.target.answered = context.is_open = True
             await self._run_all(one for one in self._streams if one.parent is None)
             await self._run_all(one for one in self._streams if one.parent is not None)
             for again in (
@@ -192,6 +194,7 @@ class Job:
         finally:
             with anyio.CancelScope(shield=True):
                 await context.in_sink(self._close)
+            self._is_over = True
 
     def _is_worth_another_try(self, stream: Stream) -> bool:
         """Whether it failed and may do better, or waits for one that did."""
@@ -223,7 +226,7 @@ class Job:
             begun = Begun(
                 stream,
                 run=name,
-                before=self._remembered.get(table, {}),
+                before={**self._remembered.get(table, {}), "watermark": self._watermark(stream)},
                 prepared=self._prepared.get(table, Prepared()),
                 watermark=self._watermark(stream),
                 reach=self._reach(stream),
@@ -246,10 +249,11 @@ class Job:
         return table_of(stream, self._choices.mode)
 
     def _watermark(self, stream: Stream) -> datetime | None:
-        """What the table remembers; nothing where it was made again or emptied since."""
+        """What the table remembers; nothing where it was made again or emptied since, or all its rows are to be written."""
         table = self._table(stream).name
-        remembers = self._prepared.get(table, Prepared()).has_rows
-        return self._remembered.get(table, {}).get("watermark") if remembers else None
+        prepared, before = self._prepared.get(table, Prepared()), self._remembered.get(table, {})
+        remembers = prepared.has_rows and prepared.salt == (before.get("salt") or "")
+        return before.get("watermark") if remembers else None
 
     def _reach(self, stream: Stream) -> datetime | None:
         """Until when all changes are known, of the stream and of those whose objects it lists."""
@@ -276,38 +280,14 @@ class Job:
         self._remembered = {row["id"]: row for row in self._sink.rows(STREAMS)}
         recent = [Condition("started", ">=", earlier(moment, _WORTH_RESUMING))]
         self._runs = {row["id"]: row for row in self._sink.rows(RUNS, recent)}
-        self._check(moment)
+        names = {self._table(one).name: one.name for one in self._streams}
+        remembered, runs = [*self._remembered.values()], [*self._runs.values()]
+        check(remembered, runs, origin=self._limio.origin, tables=names, now=moment)
+        self._context.tenant.answered = has_answered(remembered, runs)
         tables = [self._table(one) for one in self._streams]
         rewrite = [one.name for one in tables] if self._rewrite else []
         self._prepared = self._sink.prepare([*LEDGER, *tables], rewrite=rewrite) or {}
         self._spool.open(target=self._sink.target_id, origin=self._limio.origin)
-
-    def _check(self, moment: datetime) -> None:
-        """See that the target belongs to this tenant and these streams, and that the clock is right."""
-        origin = self._limio.origin
-        tables = {self._table(one).name: one.name for one in self._streams}
-        for row in self._remembered.values():
-            if row["origin"]:
-                self._check_owner(row["origin"], row["id"], row["stream"], tables)
-        for row in self._runs.values():
-            if row["delivered"]:  # of a run that has written nothing, tenant and stream do not matter
-                self._check_owner(row["origin"], row["table_name"], row["stream"], tables)
-            if row["origin"] == origin and row["seen"]:
-                self._context.tenant.answered = True
-            if max(row["started"], row["ended"] or row["started"]) > moment + _CLOCKS_DIFFER:
-                raise JobError(
-                    f"the clock stands at {moment:%Y-%m-%d %H:%M} UTC, but a run of {row['stream']} is noted at"
-                    f" {row['started']:%Y-%m-%d %H:%M} UTC: set the clock right; nothing was done"
-                )
-        if any(row["origin"] == origin and row["ended"] for row in self._remembered.values()):
-            self._context.tenant.answered = True
-
-    def _check_owner(self, origin: str | None, table: str, stream: str, tables: Mapping[str, str]) -> None:
-        """That what the target has of *origin* is the client's; runs of older releases do not tell it."""
-        if origin and origin != self._limio.origin:
-            raise JobError(other_tenant(origin, self._limio.origin))
-        if (name := tables.get(table, stream)) != stream:
-            raise JobError(f"the table {table} holds {stream}: sync {name} to another target")
 
     def _tidy(self) -> None:
         """Forget old reports, and tell or remove files that nobody updates."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
 
 from limio_async.drift.findings import Finding
+from limio_async.errors import JobError
 from limio_async.sync_jobs.events import StreamReport
 from limio_async.sync_jobs.rows import child_key
 from limio_async.sync_jobs.sink import Column, Row, Table
@@ -20,8 +21,10 @@ __all__ = [
     "QUARANTINED",
     "RUNS",
     "STREAMS",
+    "check",
     "drift_row",
     "drifted",
+    "has_answered",
     "in_quarantine",
     "other_tenant",
     "quarantine_row",
@@ -31,6 +34,7 @@ __all__ = [
     "stream_row",
 ]
 
+CLOCKS_DIFFER = timedelta(minutes=5)
 _INTEGERS = ["expected", "seen", "listed", "inserted", "updated", "unchanged", "deleted", "quarantined", "missing", "requests", "retries", "restarts", "pages", "received", "delivered"]  # fmt: skip
 
 RUNS = Table(
@@ -66,6 +70,7 @@ STREAMS = Table(
         Column("commit_id"),
         Column("failing_since", "time"),
         Column("last_run"),
+        Column("salt"),
     ),
     published=False,
 )
@@ -117,8 +122,8 @@ def report_of(row: Mapping[str, Any]) -> StreamReport:
     return msgspec.convert(told, StreamReport)
 
 
-def stream_row(report: StreamReport, before: Mapping[str, Any]) -> Row:
-    """Return what is remembered of a stream once a run has begun or ended; *before* it, that was remembered."""
+def stream_row(report: StreamReport, before: Mapping[str, Any], *, salt: str = "") -> Row:
+    """Return what is remembered of a stream once a run has begun or ended; *before* it, that was remembered. *salt* is that of its rows."""
     has_written = report.complete or report.delivered > 0  # else tenant and stream do not matter
     last: dict[str, Any] = {
         "id": report.table_name,
@@ -127,7 +132,7 @@ def stream_row(report: StreamReport, before: Mapping[str, Any]) -> Row:
     }
     last["origin"] = report.origin if has_written else before.get("origin")
     if report.complete:
-        known: Mapping[str, Any] = {**msgspec.structs.asdict(report), "failing_since": None}
+        known: Mapping[str, Any] = {**msgspec.structs.asdict(report), "failing_since": None, "salt": salt}
     else:
         begun = None if report.status == "running" else report.started
         known = {**before, "failing_since": before.get("failing_since") or begun}
@@ -148,6 +153,39 @@ def in_quarantine(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, An
 def other_tenant(there: str, here: str) -> str:
     """What is wrong where a target belongs to another tenant."""
     return f"the target holds {there}, this client asks {here}: use another target for it"
+
+
+def check(
+    remembered: Iterable[Mapping[str, Any]],
+    runs: Iterable[Mapping[str, Any]],
+    *,
+    origin: str,
+    tables: Mapping[str, str],
+    now: datetime,
+) -> None:
+    """Raise `JobError` unless a target belongs to this tenant and these streams, and the clock is right.
+
+    *remembered* are rows of `STREAMS`, *runs* of `RUNS`; *tables* are the streams' names by table.
+    """
+    written = [(row["origin"], row["id"], row["stream"]) for row in remembered if row["origin"]]
+    # of a run that has written nothing, tenant and stream do not matter; older releases do not tell the tenant
+    written += [(row["origin"], row["table_name"], row["stream"]) for row in runs if row["delivered"]]
+    for there, table, stream in written:
+        if there and there != origin:
+            raise JobError(other_tenant(there, origin))
+        if (name := tables.get(table, stream)) != stream:
+            raise JobError(f"the table {table} holds {stream}: sync {name} to another target")
+    for row in runs:
+        if max(row["started"], row["ended"] or row["started"]) > now + CLOCKS_DIFFER:
+            raise JobError(
+                f"the clock stands at {now:%Y-%m-%d %H:%M} UTC, but a run of {row['stream']} is noted at"
+                f" {row['started']:%Y-%m-%d %H:%M} UTC: set the clock right; nothing was done"
+            )
+
+
+def has_answered(remembered: Iterable[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether the tenant has answered an earlier run of a target that belongs to it."""
+    return any(row["ended"] for row in remembered) or any(row["seen"] for row in runs)
 
 
 def run_id(run: str, stream: str) -> str:

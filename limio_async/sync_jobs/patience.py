@@ -14,7 +14,6 @@ from limio_async.errors import (
     IncompleteListing,
     LimioError,
     TargetAway,
-    TargetBusy,
     TransportError,
 )
 
@@ -36,7 +35,7 @@ def is_outage(error: BaseException | None) -> bool:
             return status in _AWAY
         case IncompleteListing(seen=None):
             return is_outage(error.__cause__)
-        case TransportError() | TargetAway() | TargetBusy(final=False):
+        case TransportError() | TargetAway():
             return True
         case _:
             return False

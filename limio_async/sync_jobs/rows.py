@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from operator import attrgetter
@@ -16,21 +15,16 @@ from limio_async.core.identity import says_yes
 from limio_async.core.listing.repeats import key_of
 from limio_async.core.wire import UNDECODABLE
 from limio_async.drift.findings import Drift
-from limio_async.envelope import CHANGED, at, changed_at, moment, places
+from limio_async.envelope import CHANGED, at, changed_at, moment
+from limio_async.sync_jobs.columns import Spot
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.sink import STALE, Column, Kind, Row, Table
-from limio_async.sync_jobs.streams import Spot, Stream
+from limio_async.sync_jobs.streams import Stream
 
 __all__ = ["Item", "Reader", "Summary", "child_key", "parent_of", "summary_of", "table_of"]
 
 _ANY = decoder_for(Any)
 _LARGEST = 2**63 - 1
-_FIRST_TIMES = ("updated", "modified", "created")  # where release 0.1 looked for a time of change
-_FIRST_SPOTS = {
-    61671601, 144086730, 312396595, 517773372, 625007915, 1308168428, 1410045589, 1415696975, 1580606521, 2481699722,
-    2736619846, 2767196990, 3676058805, 4038796969, 4144420107,
-}  # fmt: skip
-"""Checksums of the columns that release 0.1 read."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -148,12 +142,7 @@ class Reader:
         self._stream = stream
         self._decoder: msgspec.json.Decoder[Any] = decoder_for(stream.endpoint.returns)
         self._unmarked = (None,) if self.table.keeps else (None, None)
-        columns = tuple(column for column in self.table.columns if column.name != STALE)  # of no item
-        self._first_salt = repr(columns).encode() + salt.encode()
-        self._salt = repr((columns, stream.spots, CHANGED)).encode() + salt.encode()
-        first = tuple(_first(spot) for spot in stream.spots)
-        self._moved = [pair for pair in zip(stream.spots, first, strict=True) if pair[0] != pair[1]]
-        self._is_as_first = self.table.keeps or zlib.crc32(repr(first).encode()) in _FIRST_SPOTS
+        self._salt = repr(_reading(stream, self.table)).encode() + salt.encode()
 
     def row(self, item: Item) -> Row | str:
         """The row of an item; where it is none, the reason."""
@@ -176,29 +165,22 @@ class Reader:
             *heads,
             changed_at(held),
             *self._unmarked,
-            self._hash(item, held, heads),
+            self._hash(item, heads),
             bytes(item.raw),
         )
 
-    def _hash(self, item: Item, held: dict[str, Any], heads: list[str | None]) -> str:
-        first = self._is_as_first and (self.table.keeps or self._reads_as_first(held))
-        digest = hashlib.blake2b(self._first_salt if first else self._salt, digest_size=16)
+    def _hash(self, item: Item, heads: list[str | None]) -> str:
+        digest = hashlib.blake2b(self._salt, digest_size=16)
         digest.update(item.raw)
         if heads:
             digest.update(repr(heads).encode())
         return digest.hexdigest()
 
-    def _reads_as_first(self, held: dict[str, Any]) -> bool:
-        """Return whether release 0.1 made the same row of an item: then it has the same hash, and is left alone."""
-        updated = next((time for name in _FIRST_TIMES if (time := moment(held.get(name)))), None)
-        return updated == changed_at(held) and all(
-            value_at(held, spot) == value_at(held, first) for spot, first in self._moved
-        )
 
-
-def _first(spot: Spot) -> Spot:
-    """Return where release 0.1 read a column: never in `data` what may also stand outside."""
-    return msgspec.structs.replace(spot, paths=spot.paths[:1]) if spot.paths == places(spot.name) else spot
+def _reading(stream: Stream, table: Table) -> Any:
+    """What a row is made by: rows are written anew once that is another; versions that are kept, by their columns."""
+    columns = tuple(column for column in table.columns if column.name != STALE)  # of no item
+    return columns if table.keeps else (columns, stream.spots, CHANGED)
 
 
 def value_at(item: Mapping[str, Any], spot: Spot) -> Any:

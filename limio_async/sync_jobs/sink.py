@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -14,6 +14,7 @@ __all__ = [
     "Change",
     "Column",
     "Condition",
+    "KeepsFiles",
     "Kind",
     "Prepared",
     "Refused",
@@ -126,6 +127,19 @@ class Unseen(msgspec.Struct, frozen=True, kw_only=True):
     """Those of them that were not seen."""
     deleted: int
     """Those that are marked as deleted now: all, or none where they were too many."""
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A sink of files, which may have left others behind."""
+
+    def stale_files(self) -> Sequence[str]:
+        """Return the files that no run updates any more."""
+        ...
+
+    def remove_stale_files(self) -> None:
+        """Remove them."""
+        ...
 
 
 class Sink(Protocol):

@@ -20,7 +20,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from limio_async import Limio, errors
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
-from limio_async.sync_jobs.dlt import _stepped, limio
+from limio_async.sync_jobs.dlt import limio
+from limio_async.sync_jobs.portal import stepped
 from limio_async.testing import served
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.sinks.targets import POSTGRES, schema_of_postgres
@@ -212,7 +213,7 @@ def test_a_walk_that_is_ended_as_it_asks_waits_for_no_answer() -> None:
 
     with BlockingPortalProvider() as portal:
         for number in range(20):  # whether its loop has begun with it is a matter of luck
-            walk = _stepped(portal, pages(number))
+            walk = stepped(portal, pages(number))
             assert next(walk) is None
             walk.close()
     assert answered == []
@@ -231,7 +232,7 @@ def test_a_walk_that_takes_its_time_to_end_is_waited_for() -> None:
             ended.append(1)
 
     with BlockingPortalProvider() as portal:
-        walk = _stepped(portal, pages())
+        walk = stepped(portal, pages())
         next(walk)
         portal.call(anyio.sleep, 0.01)
         walk.close()

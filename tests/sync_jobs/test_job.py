@@ -139,7 +139,7 @@ async def test_up_to_a_fifth_is_deleted_and_more_only_where_it_is_allowed(
 @pytest.mark.parametrize("place", ["in_sink", "in_spool"])
 async def test_nobody_who_comes_as_one_leaves_is_let_in_beside_the_next(client: Limio, place: str) -> None:
     nothing: Any = None
-    turn = getattr(JobContext(client, nothing, nothing, None, patience=0), place)
+    turn = getattr(JobContext(client, nothing, nothing, None, patience=0, lock_wait=0), place)
     loop = asyncio.get_running_loop()
     inside = 0
     seen: list[int] = []

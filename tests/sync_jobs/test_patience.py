@@ -58,7 +58,7 @@ def lost(cause: LimioError | None) -> IncompleteListing:
         (IncompleteListing("short", operation="o", seen=3), False),
         (Unauthorized("no", operation="o", status=401), False),
         (TargetAway("restarting"), True),
-        (TargetBusy("locked"), True),
+        (TargetBusy("locked"), False),
         (TargetBusy("another run began", final=True), False),
         (SinkError("the disk is full"), False),
         (ValueError(), False),

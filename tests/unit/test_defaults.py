@@ -33,7 +33,7 @@ from limio_async.emulator import World, received
 from limio_async.emulator.areas import catalog
 from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
-from limio_async.sync_jobs import Job, hydrated, job, spool
+from limio_async.sync_jobs import Job, hydrated, ledger, spool
 from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.run import drain, fill
 from limio_async.sync_jobs.sinks import parquet, postgres, postgres_watch, sqlite
@@ -205,7 +205,7 @@ TABLE = [
     ),
     told(SYNC, "Other lists wait for the target at {} MiB.", fill.SPOOLED_AT_MOST // MIB),
     told(SYNC, "For {}, a run with the same mode", in_words({timedelta(days=1): "a day"}, spool._LONGEST_PAUSE)),
-    told(SYNC, "more than {} minutes before a run that the target knows", in_words({timedelta(minutes=5): "five"}, job._CLOCKS_DIFFER)),
+    told(SYNC, "more than {} minutes before a run that the target knows", in_words({timedelta(minutes=5): "five"}, ledger.CLOCKS_DIFFER)),
     told("limio_async/sync_jobs/sinks/parquet.py", "ends after {:,} rows or {} MiB.", parquet._ROWS, parquet._BYTES // MIB),
     told(SYNC, "a transaction in SQLite that lasted longer than {:g} seconds", sqlite._WAIT),
     told(SYNC, "(PostgreSQL is waited for {} seconds, since", postgres._PATIENCE.removesuffix("s")),

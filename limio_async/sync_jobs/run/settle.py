@@ -157,5 +157,5 @@ class Settle:
                 latest=walk.newest,
             )
         report.ended = now()
-        remembered = stream_row(report, progress.begun.before)
+        remembered = stream_row(report, progress.begun.before, salt=progress.begun.prepared.salt)
         progress.context.sink.apply([Change(RUNS, [run_row(report)]), Change(STREAMS, [remembered])])

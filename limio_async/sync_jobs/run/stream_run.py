@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator
 
 import anyio
 
-from limio_async.errors import JobError, LimioError, ListingError, MissingCredentials, Unauthorized
+from limio_async.errors import (
+    JobError,
+    LimioError,
+    ListingError,
+    MissingCredentials,
+    TargetBusy,
+    Unauthorized,
+)
 from limio_async.sync_jobs.context import Choices, JobContext, main_error
 from limio_async.sync_jobs.events import StreamReport
 from limio_async.sync_jobs.ledger import DRIFT, RUNS, STREAMS, run_row, stream_row
@@ -81,7 +88,7 @@ class StreamRun:
         spool, name = context.spool, progress.stream.name
         args = arguments(progress.stream, progress.since)
         chosen = (progress.choices.mode, progress.choices.hydrate, sorted(args.items()), progress.since)
-        bound = repr((*chosen, progress.stream.endpoint.path))
+        bound = repr((*chosen, progress.stream.endpoint.path, *filter(None, [progress.begun.prepared.salt])))
         fresh = progress.walk
         walk, seen, forgotten = await context.in_spool(lambda: spool.begin(name, bound, fresh))
         if walk is not fresh:
@@ -130,9 +137,10 @@ class StreamRun:
     # --- the end
 
     def _failed(self, error: Exception) -> None:
-        if isinstance(error, JobError) or not isinstance(error, LimioError):
+        is_held = isinstance(error, TargetBusy) and not error.final  # a row or a table: others are free
+        if (isinstance(error, JobError) and not is_held) or not isinstance(error, LimioError):
             raise error
-        if self._progress.context.stopping.is_set() and is_outage(error):
+        if self._progress.context.stopping.is_set() and (is_held or is_outage(error)):
             self.report.status = "interrupted"  # while it waited
             return
         self.report.status, self.report.error = "failed", str(error)
