@@ -17,7 +17,7 @@ LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,mo
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills kill night nightly generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills kill night beyond nightly generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -130,6 +130,9 @@ kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is
 
 night: $(STAMP) ## sync a night of outages in four real minutes, and leave its report in .cache/night; needs PostgreSQL's programs
 	$(BIN)/python -m tests.judges.nights
+
+beyond: $(STAMP) ## try locks, constraints, outages, odd values, refusals and signals on `limio sync`, one line each, in ten minutes; needs PostgreSQL's programs
+	$(BIN)/python -m tests.judges.beyond
 
 nightly: $(STAMP) ## plant the faults that tests once passed over; 20,000 new walks and 2,000 new nights, of which none may fail
 	$(BIN)/python -m tests.judges.noticed

@@ -401,9 +401,9 @@ def _outages(
         costs = lasts + min(lasts, _LONGEST_PAUSE) + 1
         if spent and spent + costs > patience * _SHARE:
             at, spent = at + _WELL_AFTER + _LONGEST_PAUSE, 0.0
-        if long and at > seconds / 3:
+        if long and at > seconds / 9:
             yield Outage(at, at + long, chance.choice(("503", "refused", "dns", "timeout")))
             at, long = at + long + _WELL_AFTER + _LONGEST_PAUSE, 0.0
             continue
         yield Outage(at, at + lasts, chance.choice(kinds))
-        at, spent = at + lasts + chance.uniform(5, _WELL_AFTER), spent + costs
+        at, spent = at + lasts + chance.uniform(5, min(_WELL_AFTER, patience / 3)), spent + costs
