@@ -124,7 +124,10 @@ class _Sync(click.Command):
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        told = {one.name: one.get_help_record(ctx) for one in self.get_params(ctx)}
+        told = {
+            "help" if "--help" in one.opts else one.name: one.get_help_record(ctx)
+            for one in self.get_params(ctx)
+        }
         for title, names in _GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([record for name in names if (record := told[name]) is not None])

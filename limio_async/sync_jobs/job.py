@@ -124,6 +124,7 @@ class Job:
         self._prepared: Mapping[str, Prepared] = {}
         self._stale_files: tuple[str, ...] = ()
         self._is_over = False
+        self._name = ""
 
     @property
     def target(self) -> str:
@@ -177,6 +178,7 @@ class Job:
 
     async def _run(self) -> None:
         context = self._context
+        self._name = f"{now():%Y%m%dT%H%M%S}Z-{secrets.token_hex(3)}"
         context.target.answered = self._spool.is_there
         try:
             await context.in_sink(self._open)
@@ -215,17 +217,16 @@ class Job:
         )
 
     async def _run_all(self, streams: Iterable[Stream]) -> None:
-        name = f"{now():%Y%m%dT%H%M%S}Z-{secrets.token_hex(3)}"
         async with anyio.create_task_group() as tasks:
             for one in streams:
-                tasks.start_soon(self._run_one, one, name)
+                tasks.start_soon(self._run_one, one)
 
-    async def _run_one(self, stream: Stream, name: str) -> None:
+    async def _run_one(self, stream: Stream) -> None:
         async with self._at_once:
             table = self._table(stream).name
             begun = Begun(
                 stream,
-                run=name,
+                run=self._name,
                 before={**self._remembered.get(table, {}), "watermark": self._watermark(stream)},
                 prepared=self._prepared.get(table, Prepared()),
                 watermark=self._watermark(stream),

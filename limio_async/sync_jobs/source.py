@@ -10,9 +10,9 @@ import msgspec
 
 from limio_async.client import Limio
 from limio_async.core.listing import Checkpoint
-from limio_async.core.listing.repeats import id_in
+from limio_async.core.listing.repeats import id_in, is_named
 from limio_async.core.wire import Attempt
-from limio_async.errors import LimioError
+from limio_async.errors import InvalidArgument, LimioError
 from limio_async.sync_jobs.hydrate import Hydrated
 from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.refusals import Fetching, Ride
@@ -148,6 +148,9 @@ class Source:
 
     async def _fetched(self, item: Item) -> bytes:
         assert self._stream.hydrates is not None  # noqa: S101  # asked only of such a stream
+        if not is_named(item.id):
+            said = "the item has no id that an object can be asked for by"
+            raise InvalidArgument(said, operation=self._stream.hydrates.operation)
         endpoint = msgspec.structs.replace(self._stream.hydrates, returns=msgspec.Raw)
         args = {name: value for name, value in self._stream.args.items() if name in _OF_OBJECTS}
         trace: list[Attempt] = []

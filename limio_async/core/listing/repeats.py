@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -19,13 +20,26 @@ from limio_async.core.splitter import member
 from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, Species
 
-__all__ = ["LoopGuard", "PageBook", "Seen", "id_in", "id_of", "key_of", "last_id", "page_print", "watched"]
+__all__ = [
+    "LoopGuard",
+    "PageBook",
+    "Seen",
+    "id_in",
+    "id_of",
+    "is_named",
+    "key_of",
+    "last_id",
+    "page_print",
+    "watched",
+]
 
 _PRINTED_FIRST = 4096
 _PRINTED_LAST = 1024
 _ROUNDS = 3
 _JSON = "json:"
 _NAMELESS = tuple(f"{_JSON}{first}" for first in "#tf[{")
+
+_ODD_ID = re.compile(r"json:[#\[{]")  # a hash of the item, or a list or an object for an id
 
 
 class _Identified(msgspec.Struct):
@@ -96,6 +110,11 @@ def id_in(key: str) -> str:
     with suppress(*UNDECODABLE):
         return msgspec.json.decode(told, type=str)
     return key if told.startswith(("#", '"')) else told
+
+
+def is_named(key: str) -> bool:
+    """Return whether `key_of` made *key* of an id that can be asked for: a text, a number, true or false."""
+    return _ODD_ID.match(key) is None
 
 
 class Seen:

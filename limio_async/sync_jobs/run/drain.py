@@ -123,6 +123,7 @@ class Drain:
         """Write a batch and what is remembered of it. *again*: the lost have been in quarantine before."""
         progress = self._progress
         progress.walk.missing += sum(concerns(error) == "later" for _, error in lost)
+        progress.note()
         if again:
             lost = []
         made: list[_Rows] = []

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from limio_async.core.listing import Report
+from limio_async.core.listing.repeats import is_named
 from limio_async.errors import CursorExpired, IncompleteListing, LimioError, ListingError, SnapshotChanged
 from limio_async.sync_jobs.asking import Asking, asking
 from limio_async.sync_jobs.hydrate import Hydrated
@@ -192,7 +193,8 @@ class Fill:
             ids = await self._next_parents()
             if not ids:
                 break
-            await self._list_children_of(ids, in_order=True)
+            await self._list_children_of([*filter(is_named, ids)], in_order=True)
+            progress.walk.after = ids[-1]
             await self._has_room()
         else:
             return

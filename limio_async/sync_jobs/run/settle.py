@@ -25,7 +25,7 @@ from limio_async.sync_jobs.run.progress import Progress, refused_before
 from limio_async.sync_jobs.sink import Change, Condition, Unseen
 from limio_async.sync_jobs.times import now, watermark
 
-__all__ = ["Settle", "allowance", "judged"]
+__all__ = ["Settle", "allowance", "judged", "quarantined"]
 
 FEW = 10
 MOST_QUARANTINED = 0.2
@@ -61,6 +61,12 @@ def judged(progress: Progress) -> tuple[Status, str | None]:
     if parent and not parent.complete:
         return "incomplete", f"{progress.stream.parent} is not complete"
     return "complete", None
+
+
+def quarantined(progress: Progress) -> int:
+    """Return how many different items this run has put into quarantine, in the sink's thread."""
+    own = [Condition("stream", "=", progress.stream.name), Condition("run", "=", progress.report.run)]
+    return sum(1 for _ in progress.context.sink.rows(QUARANTINED, own))
 
 
 def too_many_odd(odd: int, well: int) -> bool:

@@ -21,7 +21,7 @@ from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.run.drain import Drain
 from limio_async.sync_jobs.run.fill import Fill
 from limio_async.sync_jobs.run.progress import Begun, Progress
-from limio_async.sync_jobs.run.settle import Settle, judged
+from limio_async.sync_jobs.run.settle import Settle, judged, quarantined
 from limio_async.sync_jobs.sink import Change, Column, Condition, Table
 from limio_async.sync_jobs.times import arguments
 
@@ -124,7 +124,7 @@ class StreamRun:
         self._progress.reader.drift.load(row for row in rows if row["run"] == self.report.run)
 
     def _deleted(self) -> Iterator[str]:
-        ids = Table(name=self.report.table_name, columns=(Column("id"),))
+        ids = Table(name=self.report.table_name, columns=(Column("id"), Column("deleted_at", "time")))
         rows = self._progress.context.sink.rows(ids, [Condition("deleted_at", "set")])
         return (row["id"] for row in rows)
 
@@ -152,6 +152,7 @@ class StreamRun:
         progress, context, report = self._progress, self._progress.context, self.report
         name, parent = report.stream, progress.begun.parent
         report.seen = await context.in_spool(lambda: context.spool.seen(name))
+        report.quarantined = await context.in_sink(lambda: quarantined(progress))
         if report.status == "running":
             report.status, report.error = judged(progress)
             report.refused = bool(parent and not parent.complete and parent.refused)
