@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,21 @@ from limio_async.client import Limio
 from limio_async.errors import ConfigurationError, JobError, TargetBusy
 from limio_async.sync_jobs.context import Choices, JobContext, main_error
 from limio_async.sync_jobs.events import JobReport, Mode, StreamReport, SyncEvent
-from limio_async.sync_jobs.ledger import LEDGER, RUNS, STREAMS, check, has_answered, report_of, run_id
+from limio_async.sync_jobs.ledger import (
+    LEDGER,
+    RUNS,
+    STREAMS,
+    check,
+    forget_runs,
+    has_answered,
+    report_of,
+    run_id,
+)
 from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.rows import table_of
 from limio_async.sync_jobs.run.progress import Begun
 from limio_async.sync_jobs.run.stream_run import StreamRun
-from limio_async.sync_jobs.sink import Column, Condition, KeepsFiles, Prepared, Sink, Table
+from limio_async.sync_jobs.sink import Condition, KeepsFiles, Prepared, Sink, Table
 from limio_async.sync_jobs.sinks import is_server, open_sink, state_file
 from limio_async.sync_jobs.spool import Spool
 from limio_async.sync_jobs.streams import Stream, streams_for, with_parents
@@ -27,7 +37,6 @@ from limio_async.sync_jobs.times import earlier, now
 
 __all__ = ["Job"]
 
-_PRUNED_AT_ONCE = 5_000
 _WORTH_RESUMING = timedelta(days=2)  # longer than the spool keeps a walk
 
 
@@ -125,6 +134,7 @@ class Job:
         self._stale_files: tuple[str, ...] = ()
         self._is_over = False
         self._name = ""
+        self._again: set[str] = set()  # what is run a second time just now
 
     @property
     def target(self) -> str:
@@ -152,13 +162,15 @@ class Job:
         try:
             async with anyio.create_task_group() as tasks:  # which waits for threads, whoever cancels it
                 tasks.start_soon(self._interrupt)
-                await self._run()
-                tasks.cancel_scope.cancel()
+                tasks.start_soon(self._run, tasks.cancel_scope)
         except ExceptionGroup as group:
             error = main_error(group)
             if not (self._context.stopping.is_set() and (is_outage(error) or isinstance(error, TargetBusy))):
                 raise error from error.__cause__
-            for report in self._reports.values():  # told to stop while it waited for the target
+            mode = self._choices.mode  # told to stop while it waited for the target
+            for one in self._streams:
+                fresh = StreamReport(run=self._name, stream=one.name, table_name="", mode=mode, started=now())
+                report = self._reports.setdefault(one.name, fresh)
                 if report.status == "running":
                     report.status = "interrupted"
         return JobReport(
@@ -176,20 +188,22 @@ class Job:
             if not self._is_over:
                 self._sink.cancel()
 
-    async def _run(self) -> None:
+    async def _run(self, all_of_it: anyio.CancelScope) -> None:
         context = self._context
         self._name = f"{now():%Y%m%dT%H%M%S}Z-{secrets.token_hex(3)}"
         context.target.answered = self._spool.is_there
         try:
-            await context.in_sink(self._open)
+            await context.in_sink(self._sink.open)
+            await context.in_spool(self._spool.lock)
             context.target.answered = context.is_open = True
-            await self._run_all(one for one in self._streams if one.parent is None)
-            await self._run_all(one for one in self._streams if one.parent is not None)
-            for again in (
-                [one for one in self._streams if one.parent is None],
-                [one for one in self._streams if one.parent],
-            ):
-                await self._run_all(one for one in again if self._is_worth_another_try(one))
+            await context.in_sink(self._look)
+            await context.in_spool(self._take_up)
+            for parents in (True, False):
+                await self._run_all([one for one in self._streams if (one.parent is None) is parents])
+            for parents in (True, False):
+                await self._run_all(
+                    [one for one in self._worth_another_try() if (one.parent is None) is parents]
+                )
             for name in [one.name for one in self._streams if self._is_done_with(one)]:
                 await context.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
             await context.in_sink(self._tidy)
@@ -197,12 +211,19 @@ class Job:
             with anyio.CancelScope(shield=True):
                 await context.in_sink(self._close)
             self._is_over = True
+        all_of_it.cancel()
 
-    def _is_worth_another_try(self, stream: Stream) -> bool:
-        """Whether it failed and may do better, or waits for one that did."""
-        report, stopping = self._reports[stream.name], self._context.stopping.is_set()
-        patient = self._context.tenant.longest > 0 and self._context.tenant.has_answered
-        return report.status == "failed" and not report.refused and patient and not stopping
+    def _worth_another_try(self) -> list[Stream]:
+        """Return what failed and may do better, and what waits for it."""
+        tenant, stopping = self._context.tenant, self._context.stopping.is_set()
+        if stopping or not tenant.longest or not tenant.has_answered:
+            return []
+        failed = {name for name, one in self._reports.items() if one.status == "failed" and not one.refused}
+        return [
+            one
+            for one in self._streams
+            if one.name in failed or (one.parent in self._again and not self._reports[one.name].complete)
+        ]
 
     def _children_of(self, stream: Stream) -> list[Stream]:
         return [one for one in self._streams if one.parent == stream.name]
@@ -216,7 +237,8 @@ class Job:
             and self._reports[stream.name].status not in {"interrupted", "failed"}
         )
 
-    async def _run_all(self, streams: Iterable[Stream]) -> None:
+    async def _run_all(self, streams: Sequence[Stream]) -> None:
+        self._again = {one.name for one in streams if one.name in self._reports}
         async with anyio.create_task_group() as tasks:
             for one in streams:
                 tasks.start_soon(self._run_one, one)
@@ -274,9 +296,8 @@ class Job:
 
     # --- in the sink's thread
 
-    def _open(self) -> None:
-        self._sink.open()
-        self._spool.lock()
+    def _look(self) -> None:
+        """See what the target is and holds, and make its tables."""
         moment = now()
         self._remembered = {row["id"]: row for row in self._sink.rows(STREAMS)}
         recent = [Condition("started", ">=", earlier(moment, _WORTH_RESUMING))]
@@ -288,23 +309,18 @@ class Job:
         tables = [self._table(one) for one in self._streams]
         rewrite = [one.name for one in tables] if self._rewrite else []
         self._prepared = self._sink.prepare([*LEDGER, *tables], rewrite=rewrite) or {}
+
+    def _take_up(self) -> None:
         self._spool.open(target=self._sink.target_id, origin=self._limio.origin)
 
     def _tidy(self) -> None:
         """Forget old reports, and tell or remove files that nobody updates."""
-        last = {row["last_run"] for row in self._sink.rows(STREAMS)}
-        old = [Condition("started", "<", earlier(now(), self._keep_runs))]
-        ids = Table(name=RUNS.name, columns=(Column("id"), Column("started", "time")))
-        gone = [row["id"] for row in self._sink.rows(ids, old) if row["id"] not in last]
-        for at in range(0, len(gone), _PRUNED_AT_ONCE):
-            self._sink.prune(RUNS, [Condition("id", "in", gone[at : at + _PRUNED_AT_ONCE])])
+        forget_runs(self._sink, before=earlier(now(), self._keep_runs))
         if isinstance(self._sink, KeepsFiles):
             self._stale_files = tuple(self._sink.stale_files())
             if self._clean:
                 self._sink.remove_stale_files()
 
     def _close(self) -> None:
-        try:
+        with closing(self._sink):
             self._spool.close()
-        finally:
-            self._sink.close()

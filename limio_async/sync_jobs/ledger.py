@@ -12,7 +12,7 @@ from limio_async.drift.findings import Finding
 from limio_async.errors import JobError
 from limio_async.sync_jobs.events import StreamReport
 from limio_async.sync_jobs.rows import child_key
-from limio_async.sync_jobs.sink import Column, Row, Table
+from limio_async.sync_jobs.sink import Column, Condition, Row, Sink, Table
 
 __all__ = [
     "DRIFT",
@@ -24,6 +24,7 @@ __all__ = [
     "check",
     "drift_row",
     "drifted",
+    "forget_runs",
     "has_answered",
     "in_quarantine",
     "other_tenant",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 CLOCKS_DIFFER = timedelta(minutes=5)
+_AT_ONCE = 5_000
 _INTEGERS = ["expected", "seen", "listed", "inserted", "updated", "unchanged", "deleted", "quarantined", "missing", "requests", "retries", "restarts", "pages", "received", "delivered"]  # fmt: skip
 
 RUNS = Table(
@@ -186,6 +188,15 @@ def check(
 def has_answered(remembered: Iterable[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]]) -> bool:
     """Return whether the tenant has answered an earlier run of a target that belongs to it."""
     return any(row["ended"] for row in remembered) or any(row["seen"] for row in runs)
+
+
+def forget_runs(sink: Sink, *, before: datetime) -> None:
+    """Remove the reports of runs that began *before*, but each table's last one."""
+    last = {row["last_run"] for row in sink.rows(STREAMS)}
+    ids = Table(name=RUNS.name, columns=(Column("id"), Column("started", "time")))
+    old = [row["id"] for row in sink.rows(ids, [Condition("started", "<", before)]) if row["id"] not in last]
+    for at in range(0, len(old), _AT_ONCE):
+        sink.prune(RUNS, [Condition("id", "in", old[at : at + _AT_ONCE])])
 
 
 def run_id(run: str, stream: str) -> str:

@@ -204,4 +204,4 @@ async def test_pauses_of_one_stream_that_overlap_count_once(clock: VirtualTime) 
 
 async def test_a_request_waits_as_long_as_the_probe_shows_an_outage(clock: VirtualTime) -> None:
     _, outage, _ = patient(600)
-    assert await outage.ride(away_until(clock, 300), away_until(clock, 290)) == "well"
+    assert await outage.ride(away_until(clock, 300), away_until(clock, 298)) == "well"

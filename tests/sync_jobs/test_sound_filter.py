@@ -528,7 +528,7 @@ def test_the_command_line_says_it_while_it_runs_at_the_end_and_in_the_status(
     assert said in again.stdout
     assert said in run("sync", "--status", "--to", "sqlite:///limio.db").stdout
     status = json.loads(run("sync", "--status", "--json", "--to", "sqlite:///limio.db").stdout)
-    assert status["last_runs"][0]["unfiltered"] == told
+    assert status["streams"][0]["last_run"]["unfiltered"] == told
     *_, report = run(*asks, "--json").stdout.splitlines()
     assert json.loads(report)["streams"][0]["unfiltered"] == told
 
