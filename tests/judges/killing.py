@@ -54,7 +54,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(offers=6_500, subscriptions=5_000, longest_life=2.8, troubled=0.15, longest_away=60)
-SHORT = Size(offers=1_000, subscriptions=400, longest_life=1.2, troubled=0.5, longest_away=2.5)
+SHORT = Size(offers=1_000, subscriptions=400, longest_life=1.2, troubled=0.3, longest_away=2)
 PATIENCE = "3m"
 OF_TENANT = ("refused", "503")
 """How a tenant is away."""
@@ -254,7 +254,7 @@ class Killer:
         self._chance = random.Random(f"{seed} {target.name}")
         self._tenant = Tenant(offers=size.offers, subscriptions=size.subscriptions, seed=seed)
         self._tenant.go_wrong(seed)
-        self._troubles = iter((*OF_TENANT, *target.troubles) * (kills + 100))
+        self._troubles = iter((*target.troubles, *OF_TENANT) * (kills + 100))
         self._gate: Gate | None = None
         self._truth: Mapping[str, Mapping[str, bytes]] = {}
         self._hashes: Mapping[str, Mapping[str, str]] = {}

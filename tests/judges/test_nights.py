@@ -11,7 +11,7 @@ from tests.judges.nights_truth import ask_sqlite, judged
 from tests.judges.nights_virtual import Night
 from tests.virtual_time import VirtualTime
 
-FIRST = int(os.environ.get("LIMIO_NIGHTS_FIRST", "2"))
+FIRST = int(os.environ.get("LIMIO_NIGHTS_FIRST", "20"))
 SEEDS = range(FIRST, FIRST + int(os.environ.get("LIMIO_NIGHTS", "2")))
 
 
