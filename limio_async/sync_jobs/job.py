@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,16 @@ class Job:
     custom `Sink`; then *state* is the file of the job's own state. *streams* are names (`limio sync --help`
     lists them); none means the whole tenant, less what the client's credentials cannot ask for (`left_out`).
 
-    *mode* `full` walks everything, writes what has changed, and soft-deletes rows that a complete walk has
-    not seen. It deletes none where they are more than 10 and more than *most_deleted* of all (None: any share; for the
-    streams *allow_mass_delete_of* too). `incremental` asks for what has
-    changed since the last complete run, less *overlap*, or since *since* (without a zone, UTC), and deletes nothing; where
-    the tenant's filter hides items it asks for everything, and its report says why (`unfiltered`).
-    `append` keeps every version of an item that it sees, in a table of its own. With *hydrate*, objects are fetched
-    whole, *concurrency* at once; lists hold summaries. *rewrite* writes all rows again.
+    *mode* `full` walks everything, writes what has changed, and soft-deletes rows that a complete walk has not seen.
+    It deletes none where they are more than 10 and more than *most_deleted* of all (None: any share; for the streams
+    *allow_mass_delete_of* too). `incremental` asks for what has changed since the last complete run, less *overlap*, or
+    since *since* (without a zone, UTC), and deletes nothing. Where the tenant's filter hides items it asks for
+    everything, and its report says why (`unfiltered`). `append` keeps every version of an item in a table of its own.
+    With *hydrate*, objects are fetched whole, *concurrency* at once. *rewrite* writes all rows again.
 
     An outage is ridden out for *patience*, once the tenant, or the target, has answered in this or an earlier run; all
-    outages together may take three times as long. Streams that failed are tried once more at the end. A lock in the
-    target that somebody else holds is waited for in steps of *lock_wait*. Reports of runs are kept for *keep_runs*.
+    outages together may take three times as long. Streams that failed are tried once more at the end. Somebody's lock
+    in the target is waited for during *lock_wait*; then its stream fails. Reports of runs are kept for *keep_runs*.
     *clean* removes files that an earlier run of another format left in the directory.
 
     Raises `ConfigurationError` for a stream or a target that does not exist, `JobError` for arguments that do not go
@@ -230,12 +230,9 @@ class Job:
 
     def _is_done_with(self, stream: Stream) -> bool:
         """Whether it is a parent, and the next run resumes neither it nor its children."""
-        children = [self._reports[one.name].status for one in self._children_of(stream)]
-        return (
-            bool(children)
-            and "interrupted" not in children
-            and self._reports[stream.name].status not in {"interrupted", "failed"}
-        )
+        children = {self._reports[one.name].status for one in self._children_of(stream)}
+        own = self._reports[stream.name].status
+        return bool(children) and "interrupted" not in children and own not in {"interrupted", "failed"}
 
     async def _run_all(self, streams: Sequence[Stream]) -> None:
         self._again = {one.name for one in streams if one.name in self._reports}
@@ -256,11 +253,7 @@ class Job:
                 parent=self._reports[stream.parent] if stream.parent else None,
                 is_parent=bool(self._children_of(stream)),
             )
-            before = self._reports.get(stream.name)
-
-            def left(run: str) -> StreamReport | None:
-                return before if before and before.run == run else self._left(run, stream.name)
-
+            left = partial(self._left, stream.name, self._reports.get(stream.name))
             run = StreamRun(self._context, self._choices, begun, left=left)
             self._reports[stream.name] = run.report
             if self._context.stopping.is_set():
@@ -284,8 +277,10 @@ class Job:
         known = [one for one in marks if one is not None]
         return min(known) if len(known) == len(marks) else None
 
-    def _left(self, run: str, stream: str) -> StreamReport | None:
+    def _left(self, stream: str, before: StreamReport | None, run: str) -> StreamReport | None:
         """The report of a run that the target knows, unless the table was written by another one since."""
+        if before is not None and before.run == run:
+            return before
         row = self._runs.get(run_id(run, stream))
         if row is None or any(
             one["table_name"] == row["table_name"] and one["started"] > row["started"]
@@ -293,8 +288,6 @@ class Job:
         ):
             return None
         return report_of(row)
-
-    # --- in the sink's thread
 
     def _look(self) -> None:
         """See what the target is and holds, and make its tables."""
