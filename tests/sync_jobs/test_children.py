@@ -97,7 +97,7 @@ async def test_a_cursor_that_comes_back_ends_it_and_nothing_is_gone(
     report = await sync(make, sink, tmp_path, "events")
     assert (report.status, report.deleted) == ("incomplete", 0)
     assert sink.live("subscriptions_events").keys() == ALL
-    assert len(tenant.asked) - asked < 10
+    assert len(tenant.asked) - asked < 15  # once, and once more at the end
 
 
 @pytest.mark.parametrize(("name", "path"), [*PATHS.items()])

@@ -315,6 +315,45 @@ async def test_an_object_that_is_away_for_ever_costs_neither_the_list_nor_the_pa
     assert len(ids(db, "subscriptions")) == 49
 
 
+async def test_what_could_not_be_had_just_then_is_asked_for_once_more_at_the_end(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(50)
+    failures = dict.fromkeys((f"{SUBSCRIPTIONS}/s7", f"{SUBSCRIPTIONS}/s8/events"), 1)
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        failures[path] = failures.get(path, 0) - 1
+        return web.Response(status=500) if failures[path] >= 0 else None
+
+    tenant.hook = hook
+    reports = by_name(await night("subscriptions.events", hydrate=True))
+    assert [(one.status, one.missing, one.quarantined) for one in reports.values()] == [
+        ("complete", 0, 0)
+    ] * 2
+    assert (len(ids(db, "subscriptions")), len(ids(db, "subscriptions_events"))) == (50, 50)
+    assert quarantine(db) == {}
+    assert ids(db, "subscriptions", "stale_since IS NOT NULL") == set()
+
+
+async def test_what_is_missing_in_the_last_batch_makes_it_incomplete(tenant: RawLists, night: Night) -> None:
+    tenant.subscriptions(3)
+    tenant.objects[f"{SUBSCRIPTIONS}/s2"] = no(500)
+    report = only(await night("subscriptions", hydrate=True))
+    assert (report.status, report.missing, report.quarantined) == ("incomplete", 1, 1)
+
+
+async def test_an_item_without_id_is_not_asked_for(tenant: RawLists, night: Night, db: Path) -> None:
+    tenant.subscriptions(10)
+    tenant.lists[SUBSCRIPTIONS] += [
+        {"record_type": "subscription"},
+        {"id": ["a"], "record_type": "subscription"},
+    ]
+    reports = by_name(await night("subscriptions.events", hydrate=True))
+    assert [(one.status, one.quarantined) for one in reports.values()] == [("complete", 2), ("complete", 0)]
+    assert all("has no id" in reason for reason in quarantine(db).values())
+    assert not [path for path in tenant.asked if "json" in path]
+
+
 # --- unchanged means unchanged
 
 

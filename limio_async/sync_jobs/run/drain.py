@@ -42,6 +42,7 @@ class Drain:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._later: dict[str, Item] = {}  # what could not be had just then
 
     async def run(self) -> None:
         """Do it."""
@@ -98,18 +99,25 @@ class Drain:
         return whole, lost
 
     async def _ask_again(self) -> None:
-        """Fetch what earlier runs could not have and this one has not seen changed, at most 1,000 objects."""
+        """Fetch once more what could not be had just then, and what earlier runs could not have; at most 1,000 objects."""
         progress, spool, name = self._progress, self._progress.context.spool, self._progress.stream.name
-        if not progress.hydrates or progress.choices.mode == "full":
+        if not progress.hydrates:
             return
-        ids = await progress.context.in_sink(lambda: [*refused_before(progress)])
-        seen = await progress.in_spool(lambda: spool.known(name, ids, changed=True))
-        items = [Item(b"null", one) for one in ids if one not in seen][:MOST_ASKED_AGAIN]
+        later, self._later = self._later, {}
+        items = [*later.values()]
+        if progress.choices.mode != "full":  # which has asked for all of them
+            ids = await progress.context.in_sink(lambda: [*refused_before(progress)])
+            seen = await progress.in_spool(lambda: spool.known(name, ids, changed=True))
+            items += [Item(b"null", one) for one in ids if one not in seen and one not in later]
+        items = items[:MOST_ASKED_AGAIN]
         fetched = await progress.until_stopped(self._whole(items)) if items else None
-        if fetched is not None:
-            whole, lost = fetched
-            await self._write(whole, lost, {}, progress.report.delivered, again=True)
-            progress.well_again.update(one.id for one in whole)
+        if fetched is None:
+            return
+        whole, lost = fetched
+        still = {item.id for item, _ in lost}
+        progress.walk.missing -= sum(one not in still for one in later)
+        await self._write(whole, [], {}, progress.report.delivered, again=True)
+        progress.well_again.update(one.id for one in whole)
 
     async def _write(
         self,
@@ -120,12 +128,14 @@ class Drain:
         *,
         again: bool = False,
     ) -> None:
-        """Write a batch and what is remembered of it. *again*: the lost have been in quarantine before."""
+        """Write a batch and what is remembered of it; *again* where its pages were written before."""
         progress = self._progress
-        progress.walk.missing += sum(concerns(error) == "later" for _, error in lost)
+        for item, error in lost:
+            if concerns(error) == "later":
+                progress.walk.missing += 1
+                if len(self._later) < MOST_ASKED_AGAIN:
+                    self._later[item.id] = item
         progress.note()
-        if again:
-            lost = []
         made: list[_Rows] = []
 
         def work() -> None:

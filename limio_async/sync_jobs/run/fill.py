@@ -35,6 +35,7 @@ class Fill:
         self._progress = progress
         self._asking = Asking(args=arguments(progress.stream, progress.since))
         self._restarts = 0  # that no outage explains
+        self._later: set[str] = set()  # parents whose children could not be had just then
         self._refused: set[str] = set()  # keys of parents whose children earlier runs could not have
 
     async def run(self) -> None:
@@ -198,7 +199,7 @@ class Fill:
             await self._has_room()
         else:
             return
-        for ids in await self._not_changed_since():
+        for ids in [[*self._later][:MOST_ASKED_AGAIN], *await self._not_changed_since()]:
             await self._list_children_of(ids, in_order=False)
         await self._save_end()
 
@@ -237,9 +238,16 @@ class Fill:
     async def _add_children(self, result: Hydrated[str, Children]) -> None:
         walk, came = self._progress.walk, result.full or Children()
         error = result.error or came.failed
-        walk.missing += error is not None and concerns(error) == "later"
-        if error is None and (whole := child_key("", result.summary)) in self._refused:
+        whole = child_key("", result.summary)
+        if error is None and whole in self._refused:
             self._progress.well_again.add(whole)
+        if error is None and result.summary in self._later:
+            walk.missing -= 1
+            self._later.discard(result.summary)
+        elif error is not None and concerns(error) == "later" and result.summary not in self._later:
+            walk.missing += 1
+            self._later.add(result.summary)
+            self._refused.add(whole)
         walk.count_page(came.items, pages=came.pages)
         refusal = None if error is None else str(error)
         await self._spooled(came.items, parent=result.summary, refusal=refusal)

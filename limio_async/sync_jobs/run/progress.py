@@ -144,6 +144,10 @@ class Progress:
         self.report.status, self.report.error, self.report.ended = "running", None, None
         self.report.seen = seen
 
+    def is_earlier(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row of the quarantine is older than this walk."""
+        return bool(row["run"] != self.report.run or row["quarantined_at"] < self.walk.started)
+
     def adopt(self, report: StreamReport) -> None:
         """Take over what another report of this run says of the target."""
         for name in _OF_TARGET:
@@ -197,6 +201,6 @@ class Progress:
 
 
 def refused_before(progress: Progress) -> Iterator[str]:
-    """Yield the ids of a stream that earlier runs put into quarantine, in the sink's thread."""
+    """Yield the ids of a stream that were in quarantine before this walk, in the sink's thread."""
     rows = progress.context.sink.rows(QUARANTINED, [Condition("stream", "=", progress.stream.name)])
-    return (row["item_id"] for row in in_quarantine(rows) if row["run"] != progress.report.run)
+    return (row["item_id"] for row in in_quarantine(rows) if progress.is_earlier(row))

@@ -21,7 +21,7 @@ from limio_async.sync_jobs.ledger import (
 )
 from limio_async.sync_jobs.rows import parent_of
 from limio_async.sync_jobs.run.drain import children_ids
-from limio_async.sync_jobs.run.progress import Progress, refused_before
+from limio_async.sync_jobs.run.progress import Progress
 from limio_async.sync_jobs.sink import Change, Condition, Unseen
 from limio_async.sync_jobs.times import now, watermark
 
@@ -64,9 +64,10 @@ def judged(progress: Progress) -> tuple[Status, str | None]:
 
 
 def quarantined(progress: Progress) -> int:
-    """Return how many different items this run has put into quarantine, in the sink's thread."""
+    """Return how many different items this walk has put into quarantine to stay, in the sink's thread."""
     own = [Condition("stream", "=", progress.stream.name), Condition("run", "=", progress.report.run)]
-    return sum(1 for _ in progress.context.sink.rows(QUARANTINED, own))
+    rows = progress.context.sink.rows(QUARANTINED, own)
+    return sum(not progress.is_earlier(row) and row["item_id"] not in progress.well_again for row in rows)
 
 
 def too_many_odd(odd: int, well: int) -> bool:
@@ -135,17 +136,20 @@ class Settle:
             yield from children_ids(sink, progress.reader.table, refused[at : at + _PARENTS_AT_ONCE])
 
     def _release(self) -> None:
-        """Take out of quarantine what earlier runs put there and this one has found well, or gone."""
+        """Take out of quarantine what this run has found well, or gone."""
         progress, sink, name = self._progress, self._progress.context.sink, self._progress.stream.name
-        old = {*refused_before(progress)}
+        rows = [*in_quarantine(sink.rows(QUARANTINED, [Condition("stream", "=", name)]))]
+        old = {row["item_id"] for row in rows if progress.is_earlier(row)}
         if old and progress.choices.mode != "full":  # which has looked at every item there is
-            found = progress.context.spool.seen_ids(name, changed=True)
-            old = {one for one in found if one in old} | (old & progress.well_again)
-        if old:
-            rows = sink.rows(QUARANTINED, [Condition("stream", "=", name)])
-            gone = {row["id"] for row in rows if row["item_id"] in old and row["run"] != progress.report.run}
-            kept = (row["id"] for row in sink.rows(QUARANTINED) if row["id"] not in gone)
-            sink.mark_unseen(QUARANTINE, [*kept], deleted_at=now(), allows=lambda live, unseen: True)
+            old = {one for one in progress.context.spool.seen_ids(name, changed=True) if one in old}
+        gone = {
+            row["id"]
+            for row in rows
+            if row["item_id"] in progress.well_again or (row["item_id"] in old and progress.is_earlier(row))
+        }
+        if gone:
+            kept = [row["id"] for row in sink.rows(QUARANTINED) if row["id"] not in gone]
+            sink.mark_unseen(QUARANTINE, kept, deleted_at=now(), allows=lambda live, unseen: True)
 
     def _remember(self) -> None:
         progress, report, walk = self._progress, self._progress.report, self._progress.walk
