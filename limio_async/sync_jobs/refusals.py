@@ -93,7 +93,7 @@ class Fetching(Generic[S, T]):
             if result.error is None:
                 self._in_a_row = 0
             else:
-                self._in_a_row += 1
+                self._in_a_row += not isinstance(result.error, InvalidArgument)  # which asked nobody
                 if concerns(result.error) == "all":
                     raise result.error
                 if self._in_a_row >= MOST_IN_A_ROW:

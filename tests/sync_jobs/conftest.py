@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ RunJob = Callable[..., Awaitable[JobReport]]
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient() -> Iterator[None]:
     """No test waits for a tenant unless it says how long."""
     assert Job.__init__.__kwdefaults__
-    monkeypatch.setitem(Job.__init__.__kwdefaults__, "patience", timedelta(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(Job.__init__.__kwdefaults__, "patience", timedelta(0))
+        yield
 
 
 @pytest.fixture

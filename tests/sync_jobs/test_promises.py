@@ -803,7 +803,8 @@ async def test_children_of_an_incomplete_list_mark_nothing(
     world: World, sink: MemorySink, run_job: RunJob
 ) -> None:
     await run_job("subscriptions.events", hydrate=True)
-    world.faults.on("getObject", times=1).status(500)
+    unlucky = next(iter(world.ids("subscriptions")))
+    world.faults.on("getObject", where={"id": unlucky}).status(500)
     world.faults.on("listObjectEvents", times=1).status(
         404
     )  # its object is gone: it has none, and nothing is missing

@@ -140,3 +140,8 @@ async def test_what_was_fetched_in_an_earlier_batch_shows_that_the_credentials_w
 async def test_an_error_that_concerns_all_is_raised_at_once() -> None:
     with pytest.raises(MissingCredentials):
         await Tenant().fetch(None, MissingCredentials("none", operation="o"))
+
+
+async def test_what_cannot_be_asked_for_is_no_refusal() -> None:
+    nameless = InvalidArgument("the item has no id", operation="getObject")
+    assert len(await Tenant().fetch(*([nameless] * 50), None)) == 51
