@@ -167,7 +167,7 @@ FAULTS = (
     ),
     Fault(
         "a state that somebody has removed fails the job at its end",
-        f"{_JOBS}/spool.py",
+        f"{_JOBS}/spool_file.py",
         "self._file.unlink(missing_ok=True)",
         "self._file.unlink()",
         "tests/sync_jobs/test_promises.py::test_a_state_that_is_removed_meanwhile_fails_no_job",

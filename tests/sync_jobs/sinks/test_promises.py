@@ -224,7 +224,7 @@ def test_a_row_leaves_the_quarantine_and_its_bytes_stay(url: str) -> None:
 def test_what_is_remembered_of_runs_comes_back_as_it_was(url: str) -> None:
     given: dict[str, Any] = {"text": "t", "integer": 7, "number": 1.5, "time": AT}
     told = report_of(
-        {**{one.name: given[one.kind] for one in RUNS.columns}, "mode": "append", "status": "failed"}
+        {**{one.name: given[one.kind] for one in RUNS.columns}, "mode": "append", "status": "complete"}
     )
     finding = Finding(model="Offer", path="$.a", kind="field", found="string", count=3, example="a date")
     remembered = [
@@ -241,10 +241,11 @@ def test_what_is_remembered_of_runs_comes_back_as_it_was(url: str) -> None:
     assert {one.name for one in RUNS.columns[1:]} == {*StreamReport.__struct_fields__} - told_elsewhere
     assert (stream["id"], stream["origin"], stream["watermark"], stream["ended"]) == (
         "t",
-        "https://limio.test",
+        "t",
         AT,
         AT,
     )
+    assert (stream["failing_since"], stream["last_run"]) == (None, "t/t")
     assert (stream["seen"], stream["mode"]) == (7, "append")
     assert (drift["count"], drift["run"], drift["example"]) == (3, "run", "a date")
 
