@@ -125,7 +125,7 @@ report: $(STAMP) ## look at a page of limio report in Chromium; is skipped witho
 kills: $(STAMP) ## kill `limio sync` 25 times while tenant and target go away, and look for what is lost; needs PostgreSQL's programs, that part is skipped without
 	$(BIN)/python -m pytest -rs -s -m judge tests/judges/test_kill.py
 
-kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute, in about a quarter of an hour
+kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute
 	$(BIN)/python -m tests.judges.killing
 
 night: $(STAMP) ## sync a night of outages in four real minutes, and leave its report in .cache/night; needs PostgreSQL's programs

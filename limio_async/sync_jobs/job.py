@@ -298,7 +298,7 @@ class Job:
         names = {self._table(one).name: one.name for one in self._streams}
         remembered, runs = [*self._remembered.values()], [*self._runs.values()]
         check(remembered, runs, origin=self._limio.origin, tables=names, now=moment)
-        self._context.tenant.answered = has_answered(remembered, runs)
+        self._context.tenant.answered = has_answered(remembered, runs, origin=self._limio.origin)
         tables = [self._table(one) for one in self._streams]
         rewrite = [one.name for one in tables] if self._rewrite else []
         self._prepared = self._sink.prepare([*LEDGER, *tables], rewrite=rewrite) or {}

@@ -185,9 +185,12 @@ def check(
             )
 
 
-def has_answered(remembered: Iterable[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether the tenant has answered an earlier run of a target that belongs to it."""
-    return any(row["ended"] for row in remembered) or any(row["seen"] for row in runs)
+def has_answered(
+    remembered: Iterable[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]], *, origin: str
+) -> bool:
+    """Return whether the tenant at *origin* has answered an earlier run of a target."""
+    complete = any(row["ended"] and row["origin"] in {origin, None} for row in remembered)
+    return complete or any(row["seen"] and row["origin"] == origin for row in runs)
 
 
 def forget_runs(sink: Sink, *, before: datetime) -> None:

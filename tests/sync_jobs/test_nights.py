@@ -16,9 +16,12 @@ from aiohttp import web
 
 from limio_async import Limio
 from limio_async.auth import ApiKey, ClientCredentials
+from limio_async.errors import TargetAway
 from limio_async.sync_jobs import Job, JobReport, StreamReport, SyncEvent, patience
+from limio_async.sync_jobs.run.settle import too_many_odd
 
 from .conftest import only
+from .memory_sink import MemorySink
 from .raw_lists import RawLists, offer, raw_lists, subscription
 
 SUBSCRIPTIONS = "objects/limio/subscriptions"
@@ -352,6 +355,48 @@ async def test_an_item_without_id_is_not_asked_for(tenant: RawLists, night: Nigh
     assert [(one.status, one.quarantined) for one in reports.values()] == [("complete", 2), ("complete", 0)]
     assert all("has no id" in reason for reason in quarantine(db).values())
     assert not [path for path in tenant.asked if "json" in path]
+
+
+@pytest.mark.parametrize(
+    ("odd", "well", "asked_for_all", "too_many"),
+    [(0, 0, True, False), (1, 0, True, True), (1, 0, False, False), (10, 0, False, False), (11, 0, False, True), (11, 44, True, False), (11, 43, True, True)],
+)  # fmt: skip
+def test_of_a_few_changes_all_may_be_odd(odd: int, well: int, asked_for_all: bool, too_many: bool) -> None:
+    assert too_many_odd(odd, well, asked_for_all=asked_for_all) is too_many
+
+
+async def test_what_was_soft_deleted_counts_although_the_answer_was_lost(
+    tenant: RawLists, limio: Limio, sink: MemorySink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> StreamReport:
+        return only(await Job(limio, to=sink, state=tmp_path / "state", streams=["offers"]).run())
+
+    tenant.lists["offers"] = [offer(one) for one in range(20)]
+    await run()
+    lost: list[str] = []
+
+    def once(table: Any, *args: Any, **named: Any) -> Any:
+        found = MemorySink.mark_unseen(sink, table, *args, **named)
+        if table.name == "offers" and not lost:
+            lost.append(table.name)
+            raise TargetAway("the answer to COMMIT was lost")
+        return found
+
+    monkeypatch.setattr(sink, "mark_unseen", once)
+    tenant.lists["offers"] = [offer(one) for one in range(5, 20)]
+    report = await run()
+    assert (report.status, report.deleted, lost) == ("complete", 5, ["offers"])
+
+
+async def test_parents_without_children_are_well_beside_one_that_is_refused(
+    tenant: RawLists, night: Night
+) -> None:
+    tenant.subscriptions(12)
+    for one in range(12):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}/events"] = (200, b'{"items": []}')
+    tenant.objects[f"{SUBSCRIPTIONS}/s3/events"] = no(403)
+    _, events = (await night("subscriptions.events")).streams
+    assert (events.status, events.quarantined) == ("complete", 1)
 
 
 # --- unchanged means unchanged

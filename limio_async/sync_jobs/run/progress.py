@@ -173,7 +173,7 @@ class Progress:
 
         def once() -> T | None:
             nonlocal broke_off
-            if broke_off and (stored := self._stored()) is not None and is_done(stored):
+            if broke_off and (stored := self.stored()) is not None and is_done(stored):
                 self.adopt(stored)
                 return None
             broke_off = True
@@ -181,7 +181,8 @@ class Progress:
 
         return await self.context.in_sink(once)
 
-    def _stored(self) -> StreamReport | None:
+    def stored(self) -> StreamReport | None:
+        """Return what the target has of this run's report, in the sink's thread."""
         own = run_id(self.report.run, self.report.stream)
         rows = self.context.sink.rows(RUNS, [Condition("id", "=", own)])
         return next(map(report_of, rows), None)

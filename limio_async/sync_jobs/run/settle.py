@@ -55,8 +55,11 @@ def judged(progress: Progress) -> tuple[Status, str | None]:
         return "incomplete", walk.miscounted
     if walk.expected not in {None, report.seen} and progress.species.promises:
         return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
-    if too_many_odd(report.quarantined, report.written + report.passed):
-        odd, of = report.quarantined, report.written + report.passed + report.quarantined
+    odd, well = report.quarantined, report.written + report.passed
+    if parent:  # one that has no children is well too
+        well += max(0, walk.pages - odd)
+    if too_many_odd(odd, well, asked_for_all=progress.since is None):
+        of = odd + well
         return "incomplete", f"{odd:,} of {of:,} items are in quarantine, more than {MOST_QUARANTINED:.0%}"
     if parent and not parent.complete:
         return "incomplete", f"{progress.stream.parent} is not complete"
@@ -70,9 +73,12 @@ def quarantined(progress: Progress) -> int:
     return sum(not progress.is_earlier(row) and row["item_id"] not in progress.well_again for row in rows)
 
 
-def too_many_odd(odd: int, well: int) -> bool:
-    """Return whether so many items in quarantine say more of the list than of the items."""
-    return odd > (max(MOST_QUARANTINED * (odd + well), FEW) if well else 0)
+def too_many_odd(odd: int, well: int, *, asked_for_all: bool) -> bool:
+    """Return whether so many items in quarantine say more of the list than of the items.
+
+    10 are always few, except where all of a whole list are odd: of a few changes, all may be.
+    """
+    return odd > (max(MOST_QUARANTINED * (odd + well), FEW) if well or not asked_for_all else 0)
 
 
 class Settle:
@@ -80,11 +86,14 @@ class Settle:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._broke_off = False
 
     def end(self) -> None:
         """Soft-delete what is gone and publish the table, where the list was walked to its end; remember the run."""
         progress, report = self._progress, self._progress.report
-        begun = perf_counter()
+        if self._broke_off and (stored := progress.stored()) is not None:
+            progress.adopt(stored)  # rows may have been soft-deleted though the answer was lost
+        self._broke_off, begun = True, perf_counter()
         deletions_withheld = False
         if report.complete and progress.choices.mode == "full":
             deletions_withheld = not self._delete_unseen()
@@ -130,7 +139,8 @@ class Settle:
         if progress.stream.parent is None:
             return
         own = [Condition("stream", "=", progress.stream.name), Condition("run", "=", progress.report.run)]
-        keys = [row["item_id"] for row in in_quarantine(sink.rows(QUARANTINED, own))]
+        rows = in_quarantine(sink.rows(QUARANTINED, own))
+        keys = {row["item_id"] for row in rows if not progress.is_earlier(row)} - progress.well_again
         refused = [one for one in map(parent_of, keys) if one is not None]
         for at in range(0, len(refused), _PARENTS_AT_ONCE):
             yield from children_ids(sink, progress.reader.table, refused[at : at + _PARENTS_AT_ONCE])

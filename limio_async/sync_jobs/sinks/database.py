@@ -166,7 +166,7 @@ class Database(ABC):
         except self.errors as error:
             if (reason := self._refused(error)) is not None:
                 raise RowRefused(self.name, reason) from None  # its words hold contents
-            raise self._failure(error) from error
+            raise self._failure(error) from None  # what the library says may quote a row
 
     @contextmanager
     def _savepoint(self) -> Generator[None]:

@@ -81,9 +81,9 @@ class Watch:
         watcher.start()
         try:
             yield
-        except (psycopg.Error, JobError) as error:
+        except (psycopg.Error, JobError):
             if look.verdict is not None:
-                raise look.verdict from error
+                raise look.verdict from None
             raise
         finally:
             look.end()
