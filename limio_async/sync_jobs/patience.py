@@ -136,7 +136,7 @@ class Outage:
             try:
                 found = await ask()
             except LimioError as error:
-                if not is_outage(error):
+                if not is_outage(error) or not self._patience.longest:
                     raise
                 if probe is not None and await self._is_well(probe):
                     alone += 1

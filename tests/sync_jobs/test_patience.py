@@ -195,6 +195,16 @@ async def test_a_request_that_fails_while_the_server_is_well_is_given_up(clock: 
     assert patience.spent == 0  # no outage
 
 
+async def test_without_patience_nothing_is_asked_again(clock: VirtualTime) -> None:
+    async def well() -> None:
+        """Another request, which succeeds."""
+
+    _, outage, _ = patient(0)
+    with pytest.raises(ServerError):
+        await outage.ride(away_until(clock, 1), well)
+    assert clock.elapsed == 0
+
+
 async def test_pauses_of_one_stream_that_overlap_count_once(clock: VirtualTime) -> None:
     _, outage, told = patient(600)
     await asyncio.gather(*(outage.ride(away_until(clock, 20)) for _ in range(8)))
