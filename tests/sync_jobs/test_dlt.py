@@ -303,7 +303,6 @@ def test_what_postgresql_cannot_hold_blocks_no_later_load(
     world: World, make: Make, tmp_path: Path, pipeline: dlt.Pipeline
 ) -> None:
     """One NUL in a package that is pending would fail every run."""
-    pytest.importorskip("psycopg2")
     name = f"dlt_{secrets.token_hex(4)}"
     with schema_of_postgres(name), schema_of_postgres(f"{name}_staging"):
         target = dlt.destinations.postgres(POSTGRES.replace("postgres@", "postgres:any@"))
