@@ -52,15 +52,18 @@ def test_every_module_is_imported_but_those_that_are_an_extra() -> None:
     command_line = {one for one in missing if one.startswith("cli.")}
     assert {missing.pop(one) for one in command_line} <= {"click", "platformdirs", "rich"}
     assert missing == {
+        "drift.proposal": "yaml",
         "otel": "opentelemetry",
         "report.charts": "vl_convert",
         "report.page": "jinja2",
         "sync_jobs.dlt": "dlt",
-        "sync_jobs.proposal": "yaml",
         "sync_jobs.sinks.arrow": "pyarrow",
         "sync_jobs.sinks.duckdb": "duckdb",
         "sync_jobs.sinks.parquet": "pyarrow",
         "sync_jobs.sinks.postgres": "platformdirs",
+        "sync_jobs.sinks.postgres_errors": "psycopg",
+        "sync_jobs.sinks.postgres_session": "psycopg",
+        "sync_jobs.sinks.postgres_watch": "psycopg",
     }
 
 
