@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -38,8 +37,6 @@ _PRINTED_LAST = 1024
 _ROUNDS = 3
 _JSON = "json:"
 _NAMELESS = tuple(f"{_JSON}{first}" for first in "#tf[{")
-
-_ODD_ID = re.compile(r"json:[#\[{]")  # a hash of the item, or a list or an object for an id
 
 
 class _Identified(msgspec.Struct):
@@ -113,8 +110,8 @@ def id_in(key: str) -> str:
 
 
 def is_named(key: str) -> bool:
-    """Return whether `key_of` made *key* of an id that can be asked for: a text, a number, true or false."""
-    return _ODD_ID.match(key) is None
+    """Return whether `key_of` made *key* of an id that tells its item: a text or a number."""
+    return not key.startswith(_NAMELESS)
 
 
 class Seen:
@@ -146,7 +143,7 @@ class Seen:
         twice = 0
         for place, item in enumerate(items):
             found = key_of(item)
-            if found.startswith(_NAMELESS):
+            if not is_named(found):
                 self.nameless = True
                 places.append(place)
                 continue
