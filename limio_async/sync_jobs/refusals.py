@@ -69,7 +69,7 @@ class Fetching(Generic[S, T]):
     ) -> AsyncGenerator[AsyncIterator[Hydrated[S, T]]]:
         """Fetch *wanted*, *workers* at once; gives the results in that order.
 
-        A result's `error` concerns its object alone. Raises one that concerns more, and the last of 20 in a row.
+        A result's `error` concerns its object alone. Raises one that concerns more, and after 20 in a row.
         """
         fetching = hydrated(wanted, self._one, workers=workers, key=_key)
         async with fetching as came, aclosing(self._sorted(came)) as results:
@@ -89,6 +89,7 @@ class Fetching(Generic[S, T]):
     async def _sorted(self, results: AsyncIterator[Hydrated[S, T]]) -> AsyncGenerator[Hydrated[S, T]]:
         """Yield results in their order. Raises the error that concerns more than its object."""
         undecided: list[Hydrated[S, T]] = []
+        stop: LimioError | None = None
         async for result in results:
             if result.error is None:
                 self._in_a_row = 0
@@ -98,15 +99,14 @@ class Fetching(Generic[S, T]):
                     raise result.error
                 if self._in_a_row >= MOST_IN_A_ROW:
                     said = f"{self._in_a_row} objects in a row could not be had, the last with {result.error}"
-                    raise LimioError(said) from result.error
+                    stop = LimioError(said)
+                    stop.__cause__ = result.error
             undecided.append(result)
-            if self._good is not None:
-                for one in undecided:
-                    await self._check(one)
-                    yield one
-                undecided.clear()
-            elif concerns(undecided[0].error or LimioError("")) != "doubt":
+            while undecided and (self._good is not None or not isinstance(undecided[0].error, Unauthorized)):
+                await self._check(undecided[0])
                 yield undecided.pop(0)
+            if stop is not None:
+                raise stop
         for one in undecided:  # nothing shows that the credentials work
             if isinstance(one.error, Unauthorized):
                 raise one.error

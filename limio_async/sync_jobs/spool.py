@@ -186,12 +186,17 @@ class Spool(StateFile):
                     batch.append(SpooledPage(seq, packed, msgspec.json.decode(head), parent, refusal))
         return batch
 
-    def forget(self, stream: str, upto: int) -> None:
-        """The target has the items up to this page."""
+    def forget(self, stream: str, upto: int, *, rest: Sequence[msgspec.Raw] = ()) -> None:
+        """The target has the items up to this page, and those of the next one but *rest*, where there is any."""
         with self._transaction() as db:
             (number,) = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
             db.execute("DELETE FROM pages WHERE walk = ? AND seq <= ?", (number, upto))
             db.execute("UPDATE walks SET forgotten = ? WHERE id = ?", (upto, number))
+            if rest:
+                db.execute(
+                    "UPDATE pages SET items = ?, count = ? WHERE seq = (SELECT min(seq) FROM pages WHERE walk = ?)",
+                    (pack(rest), len(rest), number),
+                )
 
     def seen(self, stream: str) -> int:
         """How many different items the walk has seen since it last began at the top."""

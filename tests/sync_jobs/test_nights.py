@@ -20,6 +20,7 @@ from limio_async.errors import TargetAway
 from limio_async.sync_jobs import Job, JobReport, StreamReport, SyncEvent, patience
 from limio_async.sync_jobs.run.settle import too_many_odd
 
+from . import raw_lists as lists_of_a_test
 from .conftest import only
 from .memory_sink import MemorySink
 from .raw_lists import RawLists, offer, raw_lists, subscription
@@ -294,6 +295,132 @@ async def test_twenty_refusals_in_a_row_stop_the_stream(tenant: RawLists, night:
     report = only(await night("subscriptions", hydrate=True))
     assert report.status == "failed"
     assert "20 objects in a row" in (report.error or "")
+
+
+@pytest.fixture
+def in_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists_of_a_test, "_SIZE", 100)
+
+
+@pytest.mark.usefixtures("in_one_page")
+@pytest.mark.parametrize("first", [0, 30])
+async def test_what_is_known_is_written_though_refusals_stop_the_stream(
+    first: int, tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(60)
+    well = dict(tenant.objects)
+    for one in range(first, first + 25):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(403)
+    report = only(await night("subscriptions", hydrate=True))
+    assert (report.status, report.quarantined, report.missing) == ("failed", 20, 0)
+    assert set(quarantine(db)) == {f"s{first + one}" for one in range(20)}
+    assert ids(db, "subscriptions") == {f"s{one}" for one in range(first)}
+    assert report.inserted == first
+    tenant.objects.update(well)
+    tenant.asked.clear()
+    report = only(await night("subscriptions", hydrate=True))
+    assert (report.status, report.quarantined) == ("complete", 0)
+    assert (report.inserted, report.unchanged) == (60, 0)
+    assert len(ids(db, "subscriptions")) == 60
+    assert quarantine(db) == {}
+    assert [tenant.times_asked(f"{SUBSCRIPTIONS}/s{one}") for one in range(first, 60)] == [1] * (60 - first)
+
+
+@pytest.mark.parametrize("size", [7, 20])
+async def test_refusals_may_stop_the_stream_in_any_page(
+    size: int, tenant: RawLists, night: Night, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists_of_a_test, "_SIZE", size)
+    tenant.subscriptions(80)
+    well = dict(tenant.objects)
+    for one in range(25, 75):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(403)
+    report = only(await night("subscriptions", hydrate=True))
+    assert (report.status, report.inserted) == ("failed", 25)
+    assert set(quarantine(db)) >= {f"s{one}" for one in range(25, 45)}
+    assert report.quarantined == len(quarantine(db))
+    tenant.objects.update(well)
+    report = only(await night("subscriptions", hydrate=True))
+    had = (
+        report.inserted + report.quarantined
+    )  # of a streak in several batches, the first wait for another run
+    assert (had, report.unchanged) == (80, 0)
+    await night("subscriptions", hydrate=True)
+    assert (len(ids(db, "subscriptions")), quarantine(db)) == (80, {})
+
+
+async def test_children_that_stopped_their_list_are_asked_for_again(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(60)
+    well = dict(tenant.objects)
+    for one in sorted(f"s{number}" for number in range(60))[10:35]:
+        tenant.objects[f"{SUBSCRIPTIONS}/{one}/events"] = no(403)
+    _, report = (await night("subscriptions.events")).streams
+    assert (report.status, report.quarantined, report.pages, report.inserted) == ("failed", 20, 10, 10)
+    tenant.objects.update(well)
+    _, report = (await night("subscriptions.events")).streams
+    assert (report.status, report.quarantined, report.pages, report.written) == ("complete", 0, 60, 60)
+    assert (len(ids(db, "subscriptions_events")), quarantine(db)) == (60, {})
+
+
+@pytest.mark.usefixtures("in_one_page")
+async def test_objects_that_were_away_when_the_patience_ended_are_no_refusals(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(60)
+    well = dict(tenant.objects)
+    for one in range(30, 60):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(500)
+    report = only(await night("subscriptions", hydrate=True))
+    assert (report.status, report.missing, report.quarantined) == ("failed", 0, 0)
+    assert len(ids(db, "subscriptions")) == 30
+    tenant.objects.update(well)
+    report = only(await night("subscriptions", hydrate=True))
+    assert (report.status, report.missing, report.inserted) == ("complete", 0, 60)
+
+
+@pytest.mark.usefixtures("in_one_page")
+@pytest.mark.parametrize("when", ["asked again", "stopped"])
+async def test_what_was_written_counts_once_although_the_answer_was_lost(
+    when: str,
+    tenant: RawLists,
+    limio: Limio,
+    sink: MemorySink,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tenant.subscriptions(10 if when == "asked again" else 60)
+    well = dict(tenant.objects)
+    if when == "asked again":
+        tenant.hook = away(1, of=f"{SUBSCRIPTIONS}/s7", status=500)
+    else:
+        for one in range(10, 35):
+            tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(403)
+    lost: list[int] = []
+
+    def apply(changes: Any, **named: Any) -> Any:
+        found = MemorySink.apply(sink, changes, **named)
+        rows = [one.rows for one in changes if one.table.name == "subscriptions"]
+        if rows and len(rows[0]) == (1 if when == "asked again" else 10) and not lost:
+            lost.append(len(rows[0]))
+            raise TargetAway("the answer to COMMIT was lost")
+        return found
+
+    monkeypatch.setattr(sink, "apply", apply)
+
+    async def run() -> StreamReport:
+        job = Job(limio, to=sink, state=tmp_path / "state", streams=["subscriptions"], hydrate=True)
+        return only(await job.run())
+
+    report = await run()
+    assert lost
+    if when == "stopped":
+        assert (report.status, report.inserted, report.unchanged, report.quarantined) == ("failed", 10, 0, 20)
+        tenant.objects.update(well)
+        report = await run()
+    count = 10 if when == "asked again" else 60
+    assert (report.status, report.inserted, report.unchanged) == ("complete", count, 0)
 
 
 async def test_credentials_that_are_refused_for_everything_stop_the_stream(

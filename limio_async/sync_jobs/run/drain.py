@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from limio_async.errors import LimioError
+from limio_async.sync_jobs.events import StreamReport
 from limio_async.sync_jobs.ledger import (
     DRIFT,
     QUARANTINE,
@@ -23,7 +24,7 @@ from limio_async.sync_jobs.packing import unpack
 from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import Item, child_key, summary_of
 from limio_async.sync_jobs.run.fill import MOST_ASKED_AGAIN
-from limio_async.sync_jobs.run.progress import Progress, refused_before
+from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
 from limio_async.sync_jobs.sink import Change, Column, Condition, Row, Sink, Table, Written
 from limio_async.sync_jobs.spool import SpooledPage
 from limio_async.sync_jobs.times import now
@@ -35,6 +36,18 @@ BATCH_BYTES = 4 * 1024 * 1024
 HYDRATED_AT_ONCE = 500
 
 _Lost = tuple[Item, LimioError]
+_COUNTS = ("inserted", "updated", "unchanged", "quarantined", "delivered")
+
+
+class _Fetched(msgspec.Struct, frozen=True):
+    """What came of fetching objects whole."""
+
+    whole: list[Item]
+    lost: list[_Lost]
+    decided: int
+    """How many of them need no other look; all, unless it was stopped."""
+    failed: LimioError | None = None
+    """What stopped it."""
 
 
 class Drain:
@@ -43,10 +56,14 @@ class Drain:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._later: dict[str, Item] = {}  # what could not be had just then
+        self._refused: set[str] = set()  # before the run was resumed
+        self._attempted = progress.report  # as it is once the last write has taken effect
 
     async def run(self) -> None:
         """Do it."""
         progress, stopping = self._progress, self._progress.context.stopping
+        if progress.hydrates and progress.report.quarantined:
+            self._refused = {*await progress.context.in_sink(lambda: [*in_walk(progress)])}
         while not stopping.is_set():
             progress.more.clear()  # before the spool is asked: a last page may come meanwhile
             over = progress.over
@@ -70,33 +87,49 @@ class Drain:
         )
 
     async def _deliver(self, batch: list[SpooledPage]) -> None:
-        progress, name, last = self._progress, self._progress.stream.name, batch[-1].seq
+        """Write a batch. Where fetching its objects is stopped, write what is known, keep the rest, and raise why."""
+        progress, spool, name = self._progress, self._progress.context.spool, self._progress.stream.name
         lost: list[_Lost] = []
         items: Iterable[Item] = chain.from_iterable(map(_items, batch))  # split in the sink's thread
+        rest: Sequence[msgspec.Raw] = ()
+        failed: LimioError | None = None
         if progress.hydrates:
             fetched = await progress.until_stopped(self._whole(items))
             if fetched is None:
                 return
-            items, lost = fetched
+            items, lost, failed = fetched.whole, fetched.lost, fetched.failed
+            batch, rest = _split(batch, fetched) if failed else (batch, rest)
         parents = {page.parent: page.refusal for page in batch if page.refusal and page.parent is not None}
+        last = batch[-1].seq if batch else progress.report.delivered
         await self._write(items, lost, parents, last)
-        await progress.in_spool(lambda: progress.context.spool.forget(name, last))
+        await progress.in_spool(lambda: spool.forget(name, last, rest=rest))
         progress.waiting -= sum(len(page.packed) for page in batch)
         progress.less.set()
         progress.context.tell("written", progress.report)
+        if failed is not None:
+            raise failed
 
-    async def _whole(self, summaries: Iterable[Item]) -> tuple[list[Item], list[_Lost]]:
+    async def _whole(self, summaries: Iterable[Item]) -> _Fetched:
         """Return the objects that these are summaries of, and those that could not be had."""
-        walk, whole, lost = self._progress.walk, list[Item](), list[_Lost]()
-        begun = perf_counter()
-        async with self._progress.source.whole(summaries) as results:
-            async for result in results:
-                if result.error is not None:
-                    lost.append((result.summary, result.error))
-                elif result.full is not None:
-                    whole.append(msgspec.structs.replace(result.summary, raw=result.full))
+        walk, whole, lost, begun = self._progress.walk, list[Item](), list[_Lost](), perf_counter()
+        since: list[_Lost] = []  # the last success
+        decided = 0
+        failed: LimioError | None = None
+        try:
+            async with self._progress.source.whole(summaries) as results:
+                async for result in results:
+                    if result.error is not None:
+                        since.append((result.summary, result.error))
+                    elif result.full is not None:
+                        decided += len(since) + 1
+                        lost += since
+                        since = []
+                        whole.append(msgspec.structs.replace(result.summary, raw=result.full))
+        except LimioError as error:
+            failed = error  # what was refused since is asked for again
+            since = [one for one in since if concerns(one[1]) != "later"]
         walk.network_seconds += perf_counter() - begun
-        return whole, lost
+        return _Fetched(whole, lost + since, decided, failed)
 
     async def _ask_again(self) -> None:
         """Fetch once more what could not be had just then, and what earlier runs could not have; at most 1,000 objects."""
@@ -113,11 +146,12 @@ class Drain:
         fetched = await progress.until_stopped(self._whole(items)) if items else None
         if fetched is None:
             return
-        whole, lost = fetched
-        still = {item.id for item, _ in lost}
-        progress.walk.missing -= sum(one not in still for one in later)
-        await self._write(whole, [], {}, progress.report.delivered, again=True)
-        progress.well_again.update(one.id for one in whole)
+        had = {one.id for one in fetched.whole}
+        progress.walk.missing -= sum(one in had for one in later)
+        await self._write(fetched.whole, [], {}, progress.report.delivered)
+        progress.well_again |= had
+        if fetched.failed is not None:
+            raise fetched.failed
 
     async def _write(
         self,
@@ -125,10 +159,8 @@ class Drain:
         lost: Sequence[_Lost],
         parents: Mapping[str, str],
         last: int,
-        *,
-        again: bool = False,
     ) -> None:
-        """Write a batch and what is remembered of it; *again* where its pages were written before."""
+        """Write a batch and what is remembered of it."""
         progress = self._progress
         for item, error in lost:
             if concerns(error) == "later":
@@ -143,7 +175,10 @@ class Drain:
                 made.append(self._read(items, lost, parents))
             self._apply(made[0], last)
 
-        await progress.in_sink(work, is_done=lambda stored: not again and stored.delivered >= last)
+        before = _counts(progress.report)
+        await progress.in_sink(
+            work, is_done=lambda stored: before != _counts(stored) == _counts(self._attempted)
+        )
 
     # --- in the sink's thread
 
@@ -164,6 +199,8 @@ class Drain:
                 stale.append(item.id)
             else:
                 rows.append(row)
+                if item.id in self._refused:
+                    progress.well_again.add(item.id)
         drift = [
             drift_row(one, progress.report.run, progress.report.stream) for one in reader.drift.findings()
         ]
@@ -191,6 +228,7 @@ class Drain:
                 delivered=last,
                 **progress.walk.tally(),
             )
+            self._attempted = after
             stale = [] if table.keeps else [row[0] for row in (one.row for one in written[0].refused)]
             return [
                 Change(table, [], stale=stale, at=made.at),
@@ -229,6 +267,21 @@ def children_ids(sink: Sink, table: Table, parents: Collection[str]) -> Iterator
     ids = Table(name=table.name, columns=(Column("id"), Column("parent_id")))
     for row in sink.rows(ids, [Condition("parent_id", "in", [*parents])]) if parents else ():
         yield row["id"]
+
+
+def _counts(report: StreamReport) -> list[int]:
+    return [getattr(report, name) for name in _COUNTS]
+
+
+def _split(batch: Sequence[SpooledPage], fetched: _Fetched) -> tuple[list[SpooledPage], list[msgspec.Raw]]:
+    """Return the pages of which every item is decided, and the items of the next one that are not, if others are."""
+    left = fetched.decided
+    for at, page in enumerate(batch):
+        items = unpack(page.packed)
+        if len(items) > left:
+            return [*batch[:at]], items[left:] if left else []
+        left -= len(items)
+    return [*batch], []
 
 
 def _items(page: SpooledPage) -> Iterator[Item]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from time import perf_counter
@@ -16,7 +16,7 @@ from limio_async.sync_jobs.hydrate import Hydrated
 from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import child_key, parent_of
-from limio_async.sync_jobs.run.progress import Progress, refused_before
+from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
 from limio_async.sync_jobs.source import Children, Listed
 from limio_async.sync_jobs.times import arguments
 
@@ -36,7 +36,8 @@ class Fill:
         self._asking = Asking(args=arguments(progress.stream, progress.since))
         self._restarts = 0  # that no outage explains
         self._later: set[str] = set()  # parents whose children could not be had just then
-        self._refused: set[str] = set()  # keys of parents whose children earlier runs could not have
+        self._refused: set[str] = set()  # keys of parents whose children could not be had before
+        self._decided: dict[str, Any] = {}  # of the walk, after the last parent whose children came
 
     async def run(self) -> None:
         """Do it, and let the other part know that it is over, however it ends."""
@@ -189,7 +190,9 @@ class Fill:
 
     async def _list_children(self) -> None:
         progress = self._progress
-        self._refused = {*await progress.context.in_sink(lambda: [*refused_before(progress)])}
+        earlier = {*await progress.context.in_sink(lambda: [*refused_before(progress)])}
+        self._refused = earlier | {*await progress.context.in_sink(lambda: [*in_walk(progress)])}
+        self._decide()
         while not progress.context.stopping.is_set():
             ids = await self._next_parents()
             if not ids:
@@ -199,7 +202,7 @@ class Fill:
             await self._has_room()
         else:
             return
-        for ids in [[*self._later][:MOST_ASKED_AGAIN], *await self._not_changed_since()]:
+        for ids in [[*self._later][:MOST_ASKED_AGAIN], *await self._not_changed_since(earlier)]:
             await self._list_children_of(ids, in_order=False)
         await self._save_end()
 
@@ -214,26 +217,39 @@ class Fill:
             )
         )
 
-    async def _not_changed_since(self) -> list[list[str]]:
+    async def _not_changed_since(self, earlier: Iterable[str]) -> list[list[str]]:
         """Return those parents whose children earlier runs could not have and that this run does not list anyway."""
         progress, spool = self._progress, self._progress.context.spool
         if progress.choices.mode == "full":  # which has looked at every parent there is
             return []
-        refused = sorted(one for one in map(parent_of, self._refused) if one is not None)
+        refused = sorted(one for one in map(parent_of, earlier) if one is not None)
         parent = progress.stream.parent or ""
         changed = await progress.context.in_spool(lambda: spool.known(parent, refused, changed=True))
         wanted = [one for one in refused if one not in changed][:MOST_ASKED_AGAIN]
         return [wanted[at : at + _PARENTS_AT_ONCE] for at in range(0, len(wanted), _PARENTS_AT_ONCE)]
 
     async def _list_children_of(self, parents: Sequence[str], *, in_order: bool) -> None:
-        walk, begun = self._progress.walk, perf_counter()
-        async with self._progress.source.children(parents) as results:
-            async for result in results:
-                walk.network_seconds += perf_counter() - begun
-                if in_order:
-                    walk.after = result.summary
-                await self._add_children(result)
-                begun = perf_counter()
+        progress, walk, begun = self._progress, self._progress.walk, perf_counter()
+        try:
+            async with progress.source.children(parents) as results:
+                async for result in results:
+                    walk.network_seconds += perf_counter() - begun
+                    if in_order:
+                        walk.after = result.summary
+                    await self._add_children(result)
+                    if result.ok:
+                        self._decide()
+                    begun = perf_counter()
+        except LimioError:
+            for name, value in self._decided.items():  # what was refused since is asked for again
+                setattr(walk, name, value)
+            progress.note()
+            await progress.in_spool(lambda: progress.context.spool.save(progress.stream.name, walk))
+            raise
+
+    def _decide(self) -> None:
+        walk = self._progress.walk
+        self._decided = {"after": walk.after, "pages": walk.pages, "missing": walk.missing}
 
     async def _add_children(self, result: Hydrated[str, Children]) -> None:
         walk, came = self._progress.walk, result.full or Children()

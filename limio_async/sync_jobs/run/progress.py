@@ -22,7 +22,7 @@ from limio_async.sync_jobs.spool import SavedWalk
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.times import asked_since, now
 
-__all__ = ["Begun", "Progress", "refused_before"]
+__all__ = ["Begun", "Progress", "in_walk", "refused_before"]
 
 T = TypeVar("T")
 
@@ -205,3 +205,10 @@ def refused_before(progress: Progress) -> Iterator[str]:
     """Yield the ids of a stream that were in quarantine before this walk, in the sink's thread."""
     rows = progress.context.sink.rows(QUARANTINED, [Condition("stream", "=", progress.stream.name)])
     return (row["item_id"] for row in in_quarantine(rows) if progress.is_earlier(row))
+
+
+def in_walk(progress: Progress) -> Iterator[str]:
+    """Yield the ids of a stream that this walk has put into quarantine, in the sink's thread."""
+    own = [Condition("stream", "=", progress.stream.name), Condition("run", "=", progress.report.run)]
+    rows = progress.context.sink.rows(QUARANTINED, own)
+    return (row["item_id"] for row in in_quarantine(rows) if not progress.is_earlier(row))

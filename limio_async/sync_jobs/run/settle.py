@@ -21,7 +21,7 @@ from limio_async.sync_jobs.ledger import (
 )
 from limio_async.sync_jobs.rows import parent_of
 from limio_async.sync_jobs.run.drain import children_ids
-from limio_async.sync_jobs.run.progress import Progress
+from limio_async.sync_jobs.run.progress import Progress, in_walk
 from limio_async.sync_jobs.sink import Change, Condition, Unseen
 from limio_async.sync_jobs.times import now, watermark
 
@@ -68,9 +68,7 @@ def judged(progress: Progress) -> tuple[Status, str | None]:
 
 def quarantined(progress: Progress) -> int:
     """Return how many different items this walk has put into quarantine to stay, in the sink's thread."""
-    own = [Condition("stream", "=", progress.stream.name), Condition("run", "=", progress.report.run)]
-    rows = progress.context.sink.rows(QUARANTINED, own)
-    return sum(not progress.is_earlier(row) and row["item_id"] not in progress.well_again for row in rows)
+    return sum(one not in progress.well_again for one in in_walk(progress))
 
 
 def too_many_odd(odd: int, well: int, *, asked_for_all: bool) -> bool:
@@ -138,9 +136,7 @@ class Settle:
         progress, sink = self._progress, self._progress.context.sink
         if progress.stream.parent is None:
             return
-        own = [Condition("stream", "=", progress.stream.name), Condition("run", "=", progress.report.run)]
-        rows = in_quarantine(sink.rows(QUARANTINED, own))
-        keys = {row["item_id"] for row in rows if not progress.is_earlier(row)} - progress.well_again
+        keys = {*in_walk(progress)} - progress.well_again
         refused = [one for one in map(parent_of, keys) if one is not None]
         for at in range(0, len(refused), _PARENTS_AT_ONCE):
             yield from children_ids(sink, progress.reader.table, refused[at : at + _PARENTS_AT_ONCE])

@@ -115,8 +115,8 @@ class StreamRun:
         begun = self._progress.begun
         if left.complete and not begun.is_parent:
             return False  # it had ended, and nobody waits for its objects
-        if left.written and not begun.prepared.has_rows:
-            return False  # what it wrote is gone
+        if left.written and left.run != begun.run and not begun.prepared.has_rows:
+            return False  # what it wrote is gone; this job has looked before it wrote any
         return forgotten <= left.delivered <= last  # else one of them is older than the other
 
     def _load_drift(self) -> None:
