@@ -17,13 +17,14 @@ from limio_async.errors import (
     TransportError,
 )
 
-__all__ = ["Outage", "Patience", "is_outage"]
+__all__ = ["Outage", "Patience", "is_outage", "is_stumble"]
 
 T = TypeVar("T")
 
 _WELL_AFTER = 60.0  # seconds without a failure after which the next one is another outage
 _TIMES_IN_ALL = 3
 _FIRST, _LONGEST = 1.0, 30.0
+_STUMBLE = 60.0  # seconds for a list that answers 500: the server is there, and the list may stay like that
 _ALONE = 4  # failures of one request while the server is well
 _AWAY = LATE | THROTTLED | {502, 503}
 
@@ -41,6 +42,13 @@ def is_outage(error: BaseException | None) -> bool:
             return False
 
 
+def is_stumble(error: BaseException | None) -> bool:
+    """Return whether *error* says that the server is there and failed: it may have been that list's, or a bad moment."""
+    if isinstance(error, IncompleteListing) and error.seen is None:
+        error = error.__cause__
+    return isinstance(error, ApiError) and error.status == 500
+
+
 class Patience:
     """How long the streams of a run wait for a tenant or a target.
 
@@ -53,6 +61,8 @@ class Patience:
         self.longest = longest
         self.answered = False
         """Whether it has answered before, in this run or an earlier one, or *works* says so: else nothing is waited for."""
+        self.is_used_up = False
+        """Whether an outage has outlasted it, and nothing has answered since: whoever comes new asks once."""
         self.clock = anyio.current_time
         self._stopping = stopping
         self._works = works
@@ -116,7 +126,7 @@ class Outage:
 
     def well(self) -> None:
         """Take note of an answer."""
-        self._patience.answered = True
+        self._patience.answered, self._patience.is_used_up = True, False
         if self._is_away:
             now = self._patience.clock()
             self._spent += now - self._marked
@@ -159,8 +169,9 @@ class Outage:
     async def wait(self, error: LimioError) -> bool:
         """Pause after *error*; return False at once where there is no patience left, or the job shall stop."""
         patience = self._patience
-        left = self._left()
+        left = self._left(_STUMBLE if is_stumble(error) else patience.longest)
         if not patience.has_answered or left <= 0:
+            patience.is_used_up = patience.is_used_up or (patience.has_answered and is_outage(error))
             return False
         now = patience.clock()
         if now < self._until:  # others of the stream have begun the pause
@@ -180,7 +191,7 @@ class Outage:
         """Take note that the stream no longer waits, whatever came of it."""
         self._patience.well(self)
 
-    def _left(self) -> float:
+    def _left(self, longest: float) -> float:
         patience, now = self._patience, self._patience.clock()
         if self._is_away:
             self._spent += now - self._marked
@@ -188,4 +199,6 @@ class Outage:
             self._spent, self._failures = 0.0, 0
         self._is_away, self._marked = True, now
         patience.failing(self)
-        return min(patience.longest - self._spent, patience.left)
+        if patience.is_used_up and not self._failures:
+            return 0.0
+        return min(min(longest, patience.longest) - self._spent, patience.left)

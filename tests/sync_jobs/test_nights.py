@@ -33,6 +33,7 @@ Night = Callable[..., Awaitable[JobReport]]
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_FIRST", 0.01)
     monkeypatch.setattr(patience, "_LONGEST", 0.2)
+    monkeypatch.setattr(patience, "_STUMBLE", 0.6)
     assert Job.__init__.__kwdefaults__
     monkeypatch.setitem(Job.__init__.__kwdefaults__, "patience", timedelta(minutes=10))
 
@@ -158,6 +159,37 @@ async def test_a_failed_stream_is_tried_once_more_at_the_end(
     report = only(await night("offers"))
     assert (report.status, report.error) == ("complete", None)
     assert ids(db, "offers") == {"o1"}
+
+
+async def test_an_outage_beyond_the_patience_is_waited_for_once(tenant: RawLists, night: Night) -> None:
+    names = ("offers", "products", "segments", "pages", "assets", "campaigns")
+    for name in names:
+        tenant.lists[name] = [offer(1)]
+    await night(*names)
+    tenant.hook = away(100_000)
+    report = await night(*names, patience=timedelta(seconds=1))
+    assert {one.status for one in report.streams} == {"failed"}
+    assert sum(one.waited_seconds for one in report.streams) < 4.5  # four side by side
+    assert max(one.waited_seconds for one in report.streams) < 1.2
+
+
+@pytest.mark.parametrize("path", ["offers", SUBSCRIPTIONS])
+async def test_a_list_that_answers_500_for_a_while_is_ridden_out(
+    path: str, tenant: RawLists, night: Night, db: Path
+) -> None:
+    name = path.rpartition("/")[2]
+    tenant.lists[path] = [offer(one) if name == "offers" else subscription(one) for one in range(60)]
+    asked = 0
+
+    async def hook(asks: str, request: web.Request) -> web.Response | None:
+        nonlocal asked
+        asked += asks == path
+        return web.Response(status=500) if asks == path and 2 <= asked < 9 else None
+
+    tenant.hook = hook
+    report = only(await night(name))
+    assert (report.status, report.error, len(ids(db, name))) == ("complete", None, 60)
+    assert report.waited_seconds > 0
 
 
 async def test_the_wait_is_told(tenant: RawLists, limio: Limio, db: Path) -> None:

@@ -24,7 +24,7 @@ from limio_async.errors import (
     Unauthorized,
     Unreadable,
 )
-from limio_async.sync_jobs.patience import Outage, Patience, is_outage
+from limio_async.sync_jobs.patience import Outage, Patience, is_outage, is_stumble
 from tests.virtual_time import VirtualTime
 
 AWAY = ServerError("away", operation="listOffers", status=503)
@@ -215,3 +215,73 @@ async def test_pauses_of_one_stream_that_overlap_count_once(clock: VirtualTime) 
 async def test_a_request_waits_as_long_as_the_probe_shows_an_outage(clock: VirtualTime) -> None:
     _, outage, _ = patient(600)
     assert await outage.ride(away_until(clock, 300), away_until(clock, 298)) == "well"
+
+
+async def test_an_outage_that_used_up_the_patience_is_not_waited_for_again(clock: VirtualTime) -> None:
+    patience, first, _ = patient(60)
+    with pytest.raises(ServerError):
+        await first.ride(away_until(clock, 10_000))
+    first.over()
+    asked = 0
+
+    async def ask() -> str:
+        nonlocal asked
+        asked += 1
+        raise AWAY
+
+    with pytest.raises(ServerError):
+        await patience.outage(lambda said: None).ride(ask)
+    assert asked == 1
+    assert clock.elapsed == pytest.approx(60, abs=0.1)
+
+
+async def test_an_answer_gives_it_back(clock: VirtualTime) -> None:
+    patience, first, _ = patient(60)
+    with pytest.raises(ServerError):
+        await first.ride(away_until(clock, 61))
+    first.over()
+    await asyncio.sleep(1)
+    second = patience.outage(lambda said: None)
+    assert await second.ride(away_until(clock, 61)) == "well"
+    await second.ride(away_until(clock, clock.elapsed + 50))
+    assert clock.elapsed > 110
+
+
+async def test_those_that_wait_already_wait_for_what_they_have_left(clock: VirtualTime) -> None:
+    patience, first, _ = patient(60)
+
+    async def later() -> str:
+        await asyncio.sleep(30)
+        return await patience.outage(lambda said: None).ride(away_until(clock, 75))
+
+    waiting = asyncio.create_task(later())
+    with pytest.raises(ServerError):
+        await first.ride(away_until(clock, 10_000))
+    assert await waiting == "well"
+
+
+STUMBLES = ServerError("oops", operation="listOffers", status=500)
+
+
+@pytest.mark.parametrize("error", [STUMBLES, lost(STUMBLES)])
+async def test_a_list_that_answers_500_is_waited_for_as_well_but_not_long(
+    clock: VirtualTime, error: LimioError
+) -> None:
+    _, outage, _ = patient(600)
+    assert is_stumble(error)
+    while await outage.wait(error):
+        pass
+    assert clock.elapsed == pytest.approx(60, abs=0.1)
+
+
+@pytest.mark.parametrize("longest", [0, 20])
+async def test_never_longer_than_the_patience(clock: VirtualTime, longest: float) -> None:
+    _, outage, _ = patient(longest)
+    while await outage.wait(STUMBLES):
+        pass
+    assert clock.elapsed == pytest.approx(longest, abs=0.1)
+
+
+@pytest.mark.parametrize("error", [AWAY, lost(AWAY), lost(None), Unauthorized("", operation="o", status=401)])
+def test_only_500_is_a_stumble(error: LimioError) -> None:
+    assert not is_stumble(error)

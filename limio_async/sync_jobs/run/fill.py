@@ -13,7 +13,7 @@ from limio_async.core.listing.repeats import is_named
 from limio_async.errors import CursorExpired, IncompleteListing, LimioError, ListingError, SnapshotChanged
 from limio_async.sync_jobs.asking import Asking, asking
 from limio_async.sync_jobs.hydrate import Hydrated
-from limio_async.sync_jobs.patience import is_outage
+from limio_async.sync_jobs.patience import is_outage, is_stumble
 from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import child_key, parent_of
 from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
@@ -110,7 +110,7 @@ class Fill:
     async def _go_on_after(self, error: LimioError) -> None:
         """Pause and stand where the walk can go on. Raises *error* where it cannot."""
         progress, walk = self._progress, self._progress.walk
-        if is_outage(error) and await progress.outage.wait(error):
+        if (is_outage(error) or is_stumble(error)) and await progress.outage.wait(error):
             if progress.species.held_by_server or isinstance(error, ListingError):
                 await self._restart(error)
             return
