@@ -1,7 +1,7 @@
 """`limio`: every operation on the command line. Data goes to stdout, messages to stderr.
 
 __main__.py     main()
-early.py        what an interrupted `limio sync --json` says before anything is loaded
+early.py        signals before a command has begun and after it has ended
 app.py          the root command: global options, the commands there are, how a run ends
 loop.py         the event loop that a command runs in
 settings.py     flags, environment, profiles

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any
 
-from limio_async.cli.early import report_interruption
+from limio_async.cli.early import (
+    ignore_signals,
+    interrupt_on_signals,
+    leave_on_signals,
+    report_interruption,
+)
 
 
 def main() -> None:
     """Run the command line and exit."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    leave_on_signals(sys.argv)
     _hold_what_is_closed()
     if os.name == "posix":  # elsewhere a console has a way of its own
         encoding = sys.stderr.encoding if sys.stderr else "utf-8"
@@ -28,7 +32,12 @@ def main() -> None:
     except KeyboardInterrupt:
         report_interruption(sys.argv)
         sys.exit(130)
-    app.main(prog_name="limio")
+    if "sync" not in sys.argv:  # which loads more, and then says itself that it begins
+        interrupt_on_signals()
+    try:
+        app.main(prog_name="limio")
+    finally:
+        ignore_signals()
 
 
 class _News(FileIO):
@@ -54,13 +63,6 @@ def _hold_what_is_closed() -> None:
             os.open(os.devnull, flags)  # the lowest number that is free
     if sys.stdout is None:
         sys.stdout = open(1, encoding="utf-8", closefd=False)  # noqa: SIM115  # lives as long as the process
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    """Let a polite end be the same as Ctrl-C, also for a job in the background, which ignores Ctrl-C."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

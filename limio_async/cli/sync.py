@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
+from limio_async.cli.early import SIGNALS, interrupt_on_signals
 from limio_async.cli.failures import Code, Failure, tell
 from limio_async.cli.loop import in_loop
 from limio_async.cli.settings import Flags, open_client
@@ -213,6 +214,7 @@ def _sync(flags: Flags, wish: _Wish, shown: Shown) -> int:
     try:
         with _at_the_latest(_TO_END, shown) as end:
             client = open_client(flags, concurrency=wish.concurrency)
+            interrupt_on_signals()
             return in_loop(_run(client, wish, shown, end), on_uvloop=flags.uvloop)
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Failure(f"sync: {_INTERRUPTED}", Code.INTERRUPTED) from None
@@ -236,35 +238,37 @@ async def _run_once(client: Limio, wish: _Wish, shown: Shown, end: Callable[[], 
     from limio_async.sync_jobs.job import Job
     from limio_async.sync_jobs.streams import stream
 
-    with shown.run() as show:
-        job = Job(
-            client,
-            to=wish.to,
-            streams=wish.streams,
-            mode=wish.mode,
-            hydrate=wish.hydrate,
-            since=wish.since,
-            overlap=wish.overlap,
-            concurrency=wish.concurrency,
-            page_size=wish.page_size,
-            patience=wish.patience,
-            lock_wait=wish.lock_wait,
-            keep_runs=wish.keep_runs,
-            rewrite=wish.rewrite,
-            clean=wish.clean,
-            most_deleted=None if wish.allow_mass_delete else 0.2,
-            allow_mass_delete_of=[stream(name).name for name in wish.allow_mass_delete_of],
-            state=wish.state,
-            on_event=show,
-        )
-        for name, reason in job.left_out.items():
-            shown.tell(f"{name} is left out: {reason}")
-        with _stopped_by_signals(job, end) as told:
+    with ExitStack() as signals:
+        with shown.run() as show:
+            job = Job(
+                client,
+                to=wish.to,
+                streams=wish.streams,
+                mode=wish.mode,
+                hydrate=wish.hydrate,
+                since=wish.since,
+                overlap=wish.overlap,
+                concurrency=wish.concurrency,
+                page_size=wish.page_size,
+                patience=wish.patience,
+                lock_wait=wish.lock_wait,
+                keep_runs=wish.keep_runs,
+                rewrite=wish.rewrite,
+                clean=wish.clean,
+                most_deleted=None if wish.allow_mass_delete else 0.2,
+                allow_mass_delete_of=[stream(name).name for name in wish.allow_mass_delete_of],
+                state=wish.state,
+                on_event=show,
+            )
+            for name, reason in job.left_out.items():
+                shown.tell(f"{name} is left out: {reason}")
+            told = signals.enter_context(_stopped_by_signals(job, end))
             report = await job.run()
         # a signal that came too late for this run ends those that would follow
-        interrupted = report.interrupted or (bool(told) and wish.every is not None)
+        interrupted = report.interrupted or (bool(told.signals) and wish.every is not None)
         code = Code.INTERRUPTED if interrupted else _code(report)
-    shown.close(report, code)
+        shown.close(report, code)
+        told.code = None if wish.every is not None and not interrupted else code
     if interrupted:
         tell(_INTERRUPTED)
     return code
@@ -276,40 +280,52 @@ def _code(report: JobReport) -> Code:
     return Code.OK if report.complete else Code.INCOMPLETE
 
 
+class _Told:
+    """The signals that came during a run, and what the process ends with, once that is decided."""
+
+    def __init__(self) -> None:
+        self.signals: list[int] = []
+        self.code: Code | None = None
+
+
 @contextmanager
-def _stopped_by_signals(job: Job, end: Callable[[], None]) -> Generator[list[int]]:
+def _stopped_by_signals(job: Job, end: Callable[[], None]) -> Generator[_Told]:
     """The first Ctrl-C or SIGTERM lets the job finish its batches; the second ends it at once, with *end* if it hangs.
 
-    Gives the signals that came.
+    One that comes after the block ends the process with the code that was decided, if one was.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    told: list[int] = []
+    told = _Told()
 
     def stop(number: int) -> None:
-        told.append(number)
-        if len(told) == 1:
+        if told.code is not None:
+            return
+        told.signals.append(number)
+        if len(told.signals) == 1:
             tell("stopping: finishing what is being written; again to stop at once")
             job.stop()
         elif task is not None:
             end()
             task.cancel()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {one: signal.getsignal(one) for one in signals}
+    def hear(number: int, _frame: object) -> None:
+        if told.code is None:
+            loop.call_soon_threadsafe(stop, number)
+        else:
+            os._exit(told.code)
+
+    # not with the loop's own: at the end of that, a signal would kill for a moment
+    before = {one: signal.signal(one, hear) for one in SIGNALS}
     try:
-        for one in signals:
-            with suppress(NotImplementedError):  # where a loop has no signals, Ctrl-C ends it at once
-                loop.add_signal_handler(one, stop, one)
         yield told
     except JobError:
-        if len(told) > 1:  # of what was cancelled
+        if len(told.signals) > 1:  # of what was cancelled
             raise asyncio.CancelledError from None
         raise
     finally:
-        for one, handler in before.items():
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(one)
-            signal.signal(one, handler)
+        if told.code is None:
+            for one, handler in before.items():
+                signal.signal(one, handler)
 
 
 @contextmanager

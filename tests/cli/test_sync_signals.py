@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from time import monotonic, sleep
@@ -45,6 +47,72 @@ def syncing(target: str) -> Generator[subprocess.Popen[str]]:
 def told(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
     return process.stderr.read()
+
+
+WHERE_NOTHING_IS_RAISED = """
+import signal, sys
+class Signals:
+    def find_spec(self, name, *_):
+        if name == "limio_async.cli.{}":
+            Dies()  # an exception in __del__ is only printed
+class Dies:
+    def __del__(self):
+        signal.raise_signal(signal.{})
+sys.meta_path.insert(0, Signals())
+from limio_async.cli.__main__ import main
+main()
+"""
+AT_THE_LAST = """
+import builtins, os, signal
+from limio_async.cli.__main__ import main
+class Dies:
+    def __del__(self, kill=os.kill, me=os.getpid()):
+        kill(me, signal.{})
+builtins.kept = Dies()  # until the interpreter has given up its handlers of signals
+main()
+"""
+SIGNALS = ["SIGINT", "SIGTERM"]
+
+
+def reports(*command: str) -> tuple[int, list[int], str]:
+    """The exit code of a sync with --json, that of each of its reports, and what stderr says."""
+    argv = [sys.executable, "-c", *command, "--emulated", "sync", "offers", "--to", "sqlite:///limio.db", "--json"]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return done.returncode, [one["exit_code"] for one in lines if one["kind"] == "report"], done.stderr
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("loading", ["app", "sync", "sync_view"])
+def test_a_signal_while_it_starts_ends_it_in_a_report_wherever_it_comes(loading: str, number: str) -> None:
+    assert reports(WHERE_NOTHING_IS_RAISED.format(loading, number)) == (130, [130], "")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_the_process_ends_changes_no_exit_code(number: str) -> None:
+    code, reported, _ = reports(AT_THE_LAST.format(number))
+    assert (code, reported) == (0, [0])
+
+
+SOON_AFTER = """
+import os, signal
+from limio_async.cli import sync_view
+from limio_async.cli.__main__ import main
+close = sync_view.Shown.close
+def then_signalled(*args):
+    close(*args)
+    for _ in range({}):
+        os.kill(os.getpid(), signal.{})
+sync_view.Shown.close = then_signalled
+main()
+"""
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_after_the_report_changes_no_exit_code(times: int, number: str) -> None:
+    code, reported, _ = reports(SOON_AFTER.format(times, number))
+    assert (code, reported) == (0, [0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
