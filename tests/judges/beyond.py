@@ -71,7 +71,9 @@ class Bench:
             "XDG_STATE_HOME": str(directory / "state"),
         }
 
-    def start(self, *args: str, to: str, patience: str = "20s") -> subprocess.Popen[str]:
+    def start(
+        self, *args: str, to: str, patience: str = "20s", lock_wait: str = "1s"
+    ) -> subprocess.Popen[str]:
         """Start `limio sync`."""
         command = [
             str(LIMIO),
@@ -80,7 +82,7 @@ class Bench:
             "--patience",
             patience,
             "--lock-wait",
-            "1s",
+            lock_wait,
             "--json",
             "--to",
             to,
@@ -489,7 +491,7 @@ def _signalled(what: str, should: str, signals: Sequence[int], *, blocked: bool)
 
 
 def _end(bench: Bench, to: str, signals: Sequence[int]) -> str:
-    running = bench.start("offers", to=to, patience="5m")
+    running = bench.start("offers", to=to, patience="5m", lock_wait="5m")
     time.sleep(5)
     for one in signals:
         begun = time.monotonic()
