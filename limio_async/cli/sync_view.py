@@ -39,8 +39,11 @@ class Shown:
         self._quiet = quiet
         self._reports: dict[str, StreamReport] = {}
         self._is_reported = False
+        logger = logging.getLogger("limio_async")
+        if logger.getEffectiveLevel() >= logging.WARNING:  # else it is asked what happened on the way
+            for handler in logger.handlers:
+                handler.addFilter(_is_no_verdict)
         if quiet:  # warnings of what went well in the end are news too
-            logger = logging.getLogger("limio_async")
             logger.setLevel(max(logger.getEffectiveLevel(), logging.ERROR))
 
     @contextmanager
@@ -116,6 +119,11 @@ class Shown:
             self._reports[event.report.stream] = event.report
         if not self._quiet:
             to_stdout(msgspec.json.encode(event) + b"\n")
+
+
+def _is_no_verdict(record: logging.LogRecord) -> bool:
+    """Return False for a warning of how one walk of a list ended: the job judges its lists, and says so itself."""
+    return getattr(record, "outcome", None) not in {"IncompleteListing", "SnapshotChanged", "CursorExpired"}
 
 
 class _Bars:

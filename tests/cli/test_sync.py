@@ -313,6 +313,22 @@ def test_programs_get_a_report_of_a_run_that_is_interrupted_before_it_begins(loa
     assert done.returncode == 130
 
 
+@pytest.mark.parametrize("flag", [(), ("-v",)])
+def test_no_warning_says_that_a_complete_list_is_not(world: World, limio: Run, flag: tuple[str, ...]) -> None:
+    world.faults.on("listOffers", page=2).duplicate_items(1)
+    result = limio(*flag, "--emulated", "sync", "offers", "--page-size", "20", *TO)
+    assert (result.exit_code, " complete" in result.stdout) == (0, True)
+    assert ("were promised" in result.stderr) == bool(flag)
+
+
+def test_a_list_that_is_not_complete_is_told_once(world: World, limio: Run) -> None:
+    world.faults.on("listOffers").wrong_hits(70)
+    result = limio("--emulated", "sync", "offers", *TO)
+    assert result.exit_code == 4
+    said = result.stdout + result.stderr
+    assert "70 were promised" in said
+
+
 FULL = Path("/dev/full")
 
 
