@@ -107,6 +107,20 @@ def test_it_fits_its_width(look: Look, width: int, scheme: str) -> None:
         Path(SCREENSHOTS, f"report-{width}-{scheme}.png").write_bytes(look.browser.get_screenshot_as_png())
 
 
+def test_no_column_of_the_runs_is_cut_off_on_a_desk(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    look = Look(browser, tmp_path / "report.html")
+    write(render(read(made.crowded()), target="sqlite:///limio.db", now=made.NOW), look.file)
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        look.open(width, scheme)
+        if SCREENSHOTS:
+            Path(SCREENSHOTS, f"crowded-{width}-{scheme}.png").write_bytes(browser.get_screenshot_as_png())
+        assert look.ask("document.documentElement.scrollWidth") <= width
+        held, shown = look.ask(
+            "(one => [one.scrollWidth, one.clientWidth])(document.querySelector('#runs .scroll'))"
+        )
+        assert held <= shown or width < 720  # where a finger pushes it
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_on_its_ground(look: Look, scheme: str) -> None:
     look.open(scheme=scheme)

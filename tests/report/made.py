@@ -202,6 +202,18 @@ def memory() -> Memory:
     return Memory({**tables(), **beside})
 
 
+def crowded() -> Memory:
+    """A target with long names and large counts."""
+    names = ["published_catalog_items:rate_plan", "subscriptions.events@zuora", "partner_organisations"]
+    counts = dict.fromkeys(
+        ("expected", "seen", "inserted", "updated", "unchanged", "deleted", "retries"), 1_234_567
+    )
+    runs = [report(name, 13, "incomplete", **counts, quarantined=12_345, ended=NOW) for name in names]
+    rows = {RUNS.name: [run_row(one) for one in runs], STREAMS.name: [stream_row(one, {}) for one in runs]}
+    beside = {table.name: [held(table, row) for row in rows.get(table.name, [])] for table in LEDGER}
+    return Memory(beside)
+
+
 def sqlite(file: Path, counts: Mapping[str, int] = STREAMS_MADE) -> str:
     """A whole target in a SQLite file; its URL."""
     url = f"sqlite:///{file}"
