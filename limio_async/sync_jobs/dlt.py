@@ -118,10 +118,19 @@ def _resource(of: Stream, tenant: Tenant, choices: Choices) -> DltResource:
     )
 
 
+_VERSION = 1
+"""Of what dlt keeps of a stream; 0.1 wrote the same without a version."""
+
+
 class _Walk:
     """One walk of a stream. *state* is what dlt keeps of it, together with what it loads."""
 
     def __init__(self, limio: Limio, of: Stream, choices: Choices, state: dict[str, Any]) -> None:
+        if (version := state.setdefault("version", _VERSION)) != _VERSION:
+            raise JobError(
+                f"what dlt keeps of {of.name} was made by a newer release of limio_async (version {version}, this one"
+                f" knows {_VERSION}): update limio_async; nothing was loaded"
+            )
         if state.setdefault("origin", limio.origin) != limio.origin:
             raise JobError(other_tenant(state["origin"], limio.origin))
         self._limio = limio

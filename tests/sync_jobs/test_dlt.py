@@ -20,6 +20,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from limio_async import Limio, errors
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
+from limio_async.sync_jobs import dlt as limio_dlt
 from limio_async.sync_jobs.dlt import limio
 from limio_async.sync_jobs.portal import stepped
 from limio_async.testing import served
@@ -337,6 +338,29 @@ def test_another_tenant_is_refused(world: World, make: Make, pipeline: dlt.Pipel
     pipeline.run(limio(["products"], client=make))
     with served(World()) as url, pytest.raises(PipelineStepFailed, match="use another target for it"):
         pipeline.run(limio(["products"], client=lambda: Limio.from_env(world.environ(url))))
+
+
+def test_a_state_of_a_newer_release_is_refused_before_anything_is_asked(
+    world: World, make: Make, pipeline: dlt.Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(limio_dlt, "_VERSION", 2)
+        pipeline.run(limio(["products"], client=make))
+    asked = len(world.requests("listProducts"))
+    with pytest.raises(PipelineStepFailed, match="made by a newer release of limio_async"):
+        pipeline.run(limio(["products"], client=make))
+    assert len(world.requests("listProducts")) == asked
+
+
+def test_a_state_without_a_version_is_taken_over(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["products"], client=make))
+    with pipeline.managed_state() as state:
+        held: Any = state
+        kept_by_products = held["sources"]["limio"]["resources"]["products"]
+        assert kept_by_products.pop("version") == 1  # 0.1 wrote none
+    pipeline.run(limio(["products"], client=make, overlap=timedelta(0)))
+    assert "opt.modifiedAfter" in world.requests("listProducts")[-1].query
+    assert pipeline.state["sources"]["limio"]["resources"]["products"]["version"] == 1
 
 
 def test_a_moment_without_a_zone_is_in_utc(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
