@@ -13,6 +13,7 @@ times.py        the time a run asks from, and where the next one starts: pure
 streams.py      what can be synced
 columns.py      what of an item gets a column
 rows.py         turns items into rows: pure
+walk.py         how far a list was walked; its pages on their way to the target
 spool.py        what was listed and is not in the target yet: the job's own state
 packing.py      items of a page as one value, byte for byte: pure
 spool_file.py   the file that it is in: version, target, tenant

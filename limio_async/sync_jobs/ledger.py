@@ -52,11 +52,12 @@ RUNS = Table(
         Column("watermark", "time"),
         Column("error"),
         Column("unfiltered"),
+        Column("walk"),
     ),
     indexed=("started",),
     published=False,
 )
-"""One row for each run of each stream: its report."""
+"""One row for each run of each stream: its report, and of one that has not ended how far its walk is, as JSON."""
 
 STREAMS = Table(
     name="_limio_streams",
@@ -113,9 +114,10 @@ DRIFT = Table(
 LEDGER = (RUNS, STREAMS, QUARANTINE, DRIFT)
 
 
-def run_row(report: StreamReport) -> Row:
-    """The report as a row of `RUNS`."""
-    return run_id(report.run, report.stream), *(getattr(report, one.name) for one in RUNS.columns[1:])
+def run_row(report: StreamReport, walk: str | None = None) -> Row:
+    """The report as a row of `RUNS`; *walk* is the walk behind the last page that the target has, as JSON."""
+    told = (getattr(report, one.name) for one in RUNS.columns[1:-1])
+    return run_id(report.run, report.stream), *told, walk
 
 
 def report_of(row: Mapping[str, Any]) -> StreamReport:

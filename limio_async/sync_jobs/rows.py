@@ -21,7 +21,7 @@ from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.sink import STALE, Column, Kind, Row, Table
 from limio_async.sync_jobs.streams import Stream
 
-__all__ = ["Item", "Reader", "Summary", "child_key", "parent_of", "summary_of", "table_of"]
+__all__ = ["Item", "Reader", "Summary", "child_key", "digest_of", "parent_of", "summary_of", "table_of"]
 
 _ANY = decoder_for(Any)
 _LARGEST = 2**63 - 1
@@ -65,9 +65,14 @@ _ITEM = decoder_for(dict[str, Any])
 _values = attrgetter(*map(".".join, _PLACES))
 
 
+def digest_of(raw: bytes | msgspec.Raw) -> bytes:
+    """Return 16 bytes that tell whether an item's bytes are others."""
+    return hashlib.blake2b(raw, digest_size=16).digest()
+
+
 def summary_of(raw: bytes | msgspec.Raw) -> Summary:
     """What a walk looks at in an item."""
-    content = hashlib.blake2b(raw, digest_size=16).digest()
+    content = digest_of(raw)
     try:
         identity, created, *told = _values(_TOLD.decode(raw))
     except UNDECODABLE:  # it is no object, or its `data` is none
@@ -105,6 +110,8 @@ class Item(msgspec.Struct, frozen=True):
     """What its answer said beside the items."""
     parent: str | None = None
     """The object it is a child of."""
+    content: bytes = b""
+    """Its summary's; empty where that is not known."""
 
 
 def table_of(stream: Stream, mode: Mode) -> Table:
@@ -143,6 +150,7 @@ class Reader:
         self._decoder: msgspec.json.Decoder[Any] = decoder_for(stream.endpoint.returns)
         self._unmarked = (None,) if self.table.keeps else (None, None)
         self._salt = repr(_reading(stream, self.table)).encode() + salt.encode()
+        self._key = hashlib.blake2b(self._salt, digest_size=32).digest()
 
     def row(self, item: Item) -> Row | str:
         """The row of an item; where it is none, the reason."""
@@ -165,16 +173,21 @@ class Reader:
             *heads,
             changed_at(held),
             *self._unmarked,
-            self._hash(item, heads),
+            self.hash_of(item),
             bytes(item.raw),
         )
 
-    def _hash(self, item: Item, heads: list[str | None]) -> str:
-        digest = hashlib.blake2b(self._salt, digest_size=16)
-        digest.update(item.raw)
-        if heads:
-            digest.update(repr(heads).encode())
-        return digest.hexdigest()
+    def hash_of(self, item: Item) -> str:
+        """The hash of an item's row, made of the digest of its bytes; of a version that is kept, of its bytes as ever."""
+        heads = [_text(item.head.get(name)) for name in self._stream.heads]
+        about = repr(heads).encode() if heads else b""
+        if self.table.keeps:
+            digest = hashlib.blake2b(self._salt, digest_size=16)
+            digest.update(item.raw)
+            digest.update(about)
+            return digest.hexdigest()
+        told = (item.content or digest_of(item.raw)) + about
+        return hashlib.blake2b(told, digest_size=16, key=self._key).hexdigest()
 
 
 def _reading(stream: Stream, table: Table) -> Any:

@@ -13,6 +13,7 @@ __all__ = [
     "STALE",
     "Change",
     "Column",
+    "Compares",
     "Condition",
     "KeepsFiles",
     "Kind",
@@ -139,6 +140,19 @@ class KeepsFiles(Protocol):
 
     def remove_stale_files(self) -> None:
         """Remove them."""
+        ...
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """A sink with transactions, which tells what it holds. A job then hands pages over as they come.
+
+    What has not changed is neither decoded nor written, and how far the walk is belongs to the transaction of what was
+    walked.
+    """
+
+    def held(self, table: Table, ids: Sequence[str]) -> Collection[tuple[str, str]]:
+        """Return `id` and `compared` of those rows of *ids* that are there, marked neither as deleted nor as stale."""
         ...
 
 

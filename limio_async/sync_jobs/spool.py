@@ -1,76 +1,31 @@
 """What was listed and is not in the target yet: a job's own state, a SQLite file beside the target.
 
-A scroll is listed into it as fast as the server gives pages, so that no slow target holds it open. It also keeps
+Where the target does not keep up with a list, pages wait in it, so that no slow target holds a scroll open. It also keeps
 which items a walk has seen, and where a walk can go on. Losing it loses nothing: streams are then listed anew.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import msgspec
 
-from limio_async.core.listing.checkpoint import Checkpoint
-from limio_async.sync_jobs.events import Tally
 from limio_async.sync_jobs.packing import pack
-from limio_async.sync_jobs.rows import child_key, summary_of
+from limio_async.sync_jobs.rows import Item, Summary, child_key, summary_of
 from limio_async.sync_jobs.spool_file import StateFile
 from limio_async.sync_jobs.times import is_old, newest
+from limio_async.sync_jobs.walk import Noted, Page, SavedWalk, SpooledPage
 
-__all__ = ["Added", "SavedWalk", "Spool", "SpooledPage"]
+__all__ = ["Spool"]
 
 _LONGEST_PAUSE = timedelta(days=1)
 _DELETED = b"deleted"  # no digest is as short
+_LOST = b""
+_Told = Mapping[str, tuple[Summary, bytes]]
 _Known = dict[str, tuple[bytes, int, int]]
-
-
-class SavedWalk(Tally, kw_only=True):
-    """How far a stream's list was walked; saved with each page."""
-
-    run: str
-    started: datetime
-    ended: bool = False
-    """Whether the end was reached."""
-    miscounted: str | None = None
-    """Why the list is not whole though its end was reached; None where nothing tells so."""
-    checkpoint: Checkpoint | None = None
-    """Where the walk can be resumed; None where it has to begin at the top."""
-    after: str = ""
-    """The last object whose children were listed."""
-    parent_run: str = ""
-    """The run whose objects these are children of; empty where it did not list all of them."""
-    newest: datetime | None = None
-    """The latest change that an item told of and that lies before the walk began."""
-
-    def count_page(self, items: Sequence[bytes], *, pages: int = 1) -> None:
-        """Count what came in a page, or in several."""
-        self.pages += pages
-        self.listed += len(items)
-        self.received += sum(map(len, items))
-
-
-class Added(msgspec.Struct, frozen=True):
-    """What became of the items of a page."""
-
-    spooled: int
-    """Bytes that now wait for the target."""
-    seen: int
-    """Different items that the walk has seen until now."""
-
-
-class SpooledPage(msgspec.Struct, frozen=True):
-    """Items that wait for the target."""
-
-    seq: int
-    packed: bytes
-    head: Any
-    parent: str | None
-    refusal: str | None = None
-    """Why the children of `parent` could not be had; None where they could."""
 
 
 class Spool(StateFile):
@@ -105,61 +60,71 @@ class Spool(StateFile):
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'pages'").fetchone()
         return row[0] if row else 0
 
-    def add(
+    def rewind(self, stream: str, delivered: int, position: SavedWalk | None) -> SavedWalk | None:
+        """Forget the first page that was only in memory when a run came to its end, and those that follow it.
+
+        Gives the walk behind the last page before it: *position*, which the target has. None where no page was lost.
+        """
+        with self._transaction() as db:
+            number, left = db.execute("SELECT id, walk FROM walks WHERE stream = ?", (stream,)).fetchone()
+            ((lost,),) = db.execute(
+                "SELECT min(seq) FROM pages WHERE walk = ? AND seq > ? AND items IS NULL", (number, delivered)
+            )
+            if lost is None:
+                return None
+            walk = position or msgspec.json.decode(left, type=SavedWalk).begun()
+            db.execute("DELETE FROM pages WHERE walk = ? AND seq >= ?", (number, lost))
+            # they count as seen all the same: rather a row too many than one that is marked as deleted
+            db.execute("UPDATE seen SET content = ? WHERE walk = ? AND page >= ?", (_LOST, number, lost))
+            db.execute("UPDATE walks SET walk = ? WHERE id = ?", (msgspec.json.encode(walk), number))
+            return walk
+
+    def note(
         self,
         stream: str,
         walk: SavedWalk,
-        items: Sequence[bytes],
+        pages: Sequence[Page],
         *,
-        head: Any = None,
-        parent: str | None = None,
-        refusal: str | None = None,
-        since: datetime | None = None,
+        keeps: bool,
+        apart: bool = False,
+        delivered: int = 0,
         by_creation: bool = False,
-    ) -> Added:
-        """Spool those of a page's items that were not spooled before as they are now, and save the walk.
+    ) -> Noted:
+        """Note the items of *pages* as seen. Gives those that were not noted before as they are now; it *keeps* them, or
+        does not, each in a page of its own where they shall be *apart*.
 
-        What says that it was not changed after *since* is only noted as seen. The walk's `newest` is that of the
-        changes; with *by_creation*, of when items came.
+        What says that it was not changed after the page's `since` is only noted. *walk* is told what the items tell: how
+        many were passed over, and `newest`, of the changes or, with *by_creation*, of when items came. Pages up to
+        *delivered* are in the target.
         """
+        summaries = [_summaries(page) for page in pages]
+        fresh: list[Item] = []
+        seq = size = 0
+        saved = b""
         with self._transaction() as db:
             number, seen, epoch = db.execute(
                 "SELECT id, seen, epoch FROM walks WHERE stream = ?", (stream,)
             ).fetchone()
-            told = ((summary_of(raw), raw) for raw in items)
-            summaries = {child_key(one.id, parent): (one, raw) for one, raw in told}
-            known = _known(db, number, list(summaries))
-            notes: list[tuple[int, str, bytes, int, int]] = []
-            waiting: list[bytes] = []
-            for key, (summary, raw) in summaries.items():
-                content, last, spooled = known.get(key, (b"", 0, 0))
-                seen += last != epoch
-                if content != summary.content:
-                    spooled = int(content == _DELETED or not is_old(summary, since))
-                    walk.passed += not spooled
-                    if spooled:
-                        waiting.append(raw)
-                time = summary.created if by_creation else summary.changed
-                walk.newest = newest(walk.newest, time, until=walk.started)
-                notes.append((number, key, summary.content, epoch, spooled))
-            db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", notes)
-            size = 0
-            if waiting or refusal:
-                packed = pack(waiting)
-                size = len(packed)
-                db.execute(
-                    "INSERT INTO pages (walk, items, count, head, parent, refusal) VALUES (?, ?, ?, ?, ?, ?)",
-                    (number, packed, len(waiting), msgspec.json.encode(head), parent, refusal),
-                )
-            db.execute(
-                "UPDATE walks SET seen = ?, walk = ? WHERE id = ?", (seen, msgspec.json.encode(walk), number)
-            )
-        return Added(size, seen)
-
-    def save(self, stream: str, walk: SavedWalk) -> None:
-        """Save how far the walk is."""
-        with self._transaction() as db:
-            db.execute("UPDATE walks SET walk = ? WHERE stream = ?", (msgspec.json.encode(walk), stream))
+            for page, told in zip(pages, summaries, strict=True):
+                seq = db.execute("INSERT INTO pages (walk) VALUES (?)", (number,)).lastrowid or 0
+                notes, new = _notes(db, (number, epoch, seq), page, told)
+                seen += new
+                items = [_item(page, key, *told[key]) for key, spooled in notes.items() if spooled]
+                walk.passed += sum(not spooled for spooled in notes.values())
+                for summary, _ in told.values():
+                    time = summary.created if by_creation else summary.changed
+                    walk.newest = newest(walk.newest, time, until=walk.started)
+                page.walk.passed, page.walk.newest = walk.passed, walk.newest
+                saved = msgspec.json.encode(page.walk)
+                fresh += items
+                if keeps:
+                    for part in ([one] for one in items) if apart else [items]:
+                        size += _keep(db, number, page, part, saved)
+                    db.execute("DELETE FROM pages WHERE seq = ?", (seq,))
+            db.execute("UPDATE walks SET seen = ?, walk = ? WHERE id = ?", (seen, saved, number))
+            if delivered:
+                _forget(db, number, delivered)
+        return Noted(seq=seq, seen=seen, walk=saved.decode(), fresh=fresh, spooled=size)
 
     def restart(self, stream: str, walk: SavedWalk) -> None:
         """The walk begins again at the top: what it has seen until now counts only when it comes again."""
@@ -170,33 +135,36 @@ class Spool(StateFile):
             )
 
     def next_batch(self, stream: str, after: int, *, items: int, size: int) -> list[SpooledPage]:
-        """The pages after page *after*, about *items* items and *size* bytes of them, at least one page if there is one."""
+        """The pages that are kept after page *after*, about *items* items and *size* bytes of them, at least one page if there is one."""
         with self._failures():
             rows = self._db.execute(
-                "SELECT seq, items, head, parent, refusal, count FROM pages WHERE walk = (SELECT id FROM walks WHERE stream = ?)"
-                " AND seq > ? ORDER BY seq",
+                "SELECT seq, items, head, parent, refusal, count, walk_after FROM pages"
+                " WHERE walk = (SELECT id FROM walks WHERE stream = ?) AND seq > ? AND items IS NOT NULL ORDER BY seq",
                 (stream, after),
             )
             batch: list[SpooledPage] = []
             with closing(rows):
-                for seq, packed, head, parent, refusal, count in rows:
+                for seq, packed, head, parent, refusal, count, walk in rows:
                     items, size = items - count, size - len(packed)
                     if batch and (items < 0 or size < 0):
                         break
-                    batch.append(SpooledPage(seq, packed, msgspec.json.decode(head), parent, refusal))
+                    batch.append(SpooledPage(seq, packed, msgspec.json.decode(head), parent, refusal, walk))
         return batch
 
-    def forget(self, stream: str, upto: int, *, rest: Sequence[msgspec.Raw] = ()) -> None:
-        """The target has the items up to this page, and those of the next one but *rest*, where there is any."""
+    def forget(self, stream: str, upto: int) -> None:
+        """The target has the items up to this page."""
         with self._transaction() as db:
             (number,) = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
-            db.execute("DELETE FROM pages WHERE walk = ? AND seq <= ?", (number, upto))
-            db.execute("UPDATE walks SET forgotten = ? WHERE id = ?", (upto, number))
-            if rest:
-                db.execute(
-                    "UPDATE pages SET items = ?, count = ? WHERE seq = (SELECT min(seq) FROM pages WHERE walk = ?)",
-                    (pack(rest), len(rest), number),
-                )
+            _forget(db, number, upto)
+
+    def waiting(self, stream: str) -> int:
+        """How many bytes of a stream's items wait for the target."""
+        with self._failures():
+            ((size,),) = self._db.execute(
+                "SELECT coalesce(sum(length(items)), 0) FROM pages WHERE walk = (SELECT id FROM walks WHERE stream = ?)",
+                (stream,),
+            )
+        return int(size)
 
     def seen(self, stream: str) -> int:
         """How many different items the walk has seen since it last began at the top."""
@@ -234,7 +202,7 @@ class Spool(StateFile):
         with self._transaction() as db:
             (number,) = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
             notes = ((number, one, _DELETED, 0, 0) for one in deleted)
-            db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, ?)", notes)
+            db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, ?, 0)", notes)
 
     def known(self, stream: str, ids: Sequence[str], *, changed: bool) -> set[str]:
         """Return those of *ids* that the walk has seen since it last began at the top; only those that it spooled if *changed*."""
@@ -266,3 +234,64 @@ def _known(db: sqlite3.Connection, walk: int, ids: list[str]) -> _Known:
         (msgspec.json.encode(ids).decode(), walk),
     )
     return {one: (content, epoch, spooled) for one, content, epoch, spooled in found}
+
+
+def _summaries(page: Page) -> _Told:
+    """The items of a page by their keys; of those with the same, the last."""
+    told = ((summary_of(raw), raw) for raw in page.items)
+    if page.parent is None:
+        return {one.id: (one, raw) for one, raw in told}
+    return {child_key(one.id, page.parent): (one, raw) for one, raw in told}
+
+
+def _item(page: Page, key: str, summary: Summary, raw: bytes) -> Item:
+    return Item(raw, key, page.head or {}, page.parent, summary.content)
+
+
+def _notes(
+    db: sqlite3.Connection, spot: tuple[int, int, int], page: Page, told: _Told
+) -> tuple[dict[str, bool], int]:
+    """Note the items of a page. Return those that the walk did not know as they are, each with whether the target
+    has to be told of it, and how many of all the walk had not seen."""
+    number, epoch, seq = spot
+    notes = {key: not is_old(summary, page.since) for key, (summary, _) in told.items()}
+    rows = [(number, key, told[key][0].content, epoch, int(spooled), seq) for key, spooled in notes.items()]
+    before = db.total_changes
+    db.execute("SAVEPOINT page")
+    db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, ?, ?)", rows)
+    if db.total_changes - before == len(rows):
+        db.execute("RELEASE page")
+        return notes, len(rows)
+    db.execute("ROLLBACK TO page")
+    db.execute("RELEASE page")
+    known, new = _known(db, number, [*told]), len(told)
+    rows.clear()
+    for key, (summary, _) in told.items():
+        content, last, spooled = known.get(key, (_LOST, 0, 0))
+        new -= last == epoch
+        if content == summary.content:
+            del notes[key]
+        else:
+            notes[key] = notes[key] or content == _DELETED
+            spooled = int(notes[key])
+        rows.append((number, key, summary.content, epoch, spooled, seq))
+    db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?)", rows)
+    return notes, new
+
+
+def _keep(db: sqlite3.Connection, number: int, page: Page, items: Sequence[Item], saved: bytes) -> int:
+    """Keep items until the target has them, and return their size."""
+    if not (items or page.refusal):
+        return 0
+    packed = pack([item.raw for item in items])
+    head = msgspec.json.encode(page.head)
+    db.execute(
+        "INSERT INTO pages (walk, items, count, head, parent, refusal, walk_after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (number, packed, len(items), head, page.parent, page.refusal, saved.decode()),
+    )
+    return len(packed)
+
+
+def _forget(db: sqlite3.Connection, number: int, upto: int) -> None:
+    db.execute("DELETE FROM pages WHERE walk = ? AND seq <= ?", (number, upto))
+    db.execute("UPDATE walks SET forgotten = max(forgotten, ?) WHERE id = ?", (upto, number))

@@ -17,8 +17,8 @@ from limio_async.sync_jobs.lock import Lock, locked
 
 __all__ = ["StateFile"]
 
-_VERSION = "2"
-_KNOWN = {"1", _VERSION}
+_VERSION = "3"
+_KNOWN = {"1", "2", _VERSION}
 """Versions that are taken over."""
 _TABLES = {"meta", "walks", "pages", "seen"}
 _SCHEMA = """
@@ -30,11 +30,12 @@ CREATE TABLE IF NOT EXISTS walks (
 );
 CREATE TABLE IF NOT EXISTS pages (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, walk INTEGER, items BLOB, count INTEGER, head BLOB, parent TEXT,
-    refusal TEXT
+    refusal TEXT, walk_after TEXT
 );
 CREATE INDEX IF NOT EXISTS pages_of_walk ON pages (walk, seq);
 CREATE TABLE IF NOT EXISTS seen (
-    walk INTEGER, id TEXT, content BLOB, epoch INTEGER, spooled INTEGER, PRIMARY KEY (walk, id)
+    walk INTEGER, id TEXT, content BLOB, epoch INTEGER, spooled INTEGER, page INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (walk, id)
 ) WITHOUT ROWID;
 COMMIT;
 """
@@ -143,6 +144,9 @@ class StateFile:
         with self._transaction() as db:
             if meta.get("version") == "1":
                 _take_over_first(db)
+            if meta.get("version") in {"1", "2"}:
+                db.execute("ALTER TABLE pages ADD COLUMN walk_after TEXT")
+                db.execute("ALTER TABLE seen ADD COLUMN page INTEGER NOT NULL DEFAULT 0")
             if {**meta, "version": ""} != {"target": target, "origin": origin, "version": ""}:
                 for table in (
                     "walks",

@@ -197,3 +197,16 @@ def _meets_one(value: Any, condition: Condition) -> bool:
             return value is not None and bool(value >= condition.value)
         case "<":
             return value is not None and bool(value < condition.value)
+
+
+class ComparingSink(MemorySink):
+    """One that tells what it holds, as databases do."""
+
+    def held(self, table: Table, ids: Sequence[str]) -> Collection[tuple[str, str]]:
+        with self._turn():
+            wanted = {*ids}
+            return {
+                (row["id"], row[table.compared or ""])
+                for row in self.tables[table.name].values()
+                if row["id"] in wanted and not any(row.get(name) for name in (DELETED, STALE))
+            }

@@ -16,10 +16,10 @@ from limio_async.sync_jobs import Job
 from limio_async.sync_jobs.ledger import RUNS
 from limio_async.sync_jobs.spool import Spool
 from tests.flows.conftest import all_credentials
-from tests.sync_jobs.memory_sink import MemorySink
+from tests.sync_jobs.memory_sink import ComparingSink, MemorySink
 
 STREAMS = ("offers", "subscriptions", "subscriptions.events")
-CALLS = ("begin", "add", "save", "restart", "next_batch", "known", "forget", "seen", "drop")
+CALLS = ("begin", "rewind", "note", "waiting", "restart", "next_batch", "known", "forget", "seen", "drop")
 
 
 class Died(Exception):
@@ -55,16 +55,21 @@ def faults(world: World, rng: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("way", ["spooled", "straight", "both"])
 async def test_a_job_that_dies_at_any_call_ends_with_the_content_of_the_tenant(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(seed)
-    world, sink = World(offers=60, subscriptions=25), MemorySink()
+    world, sink = World(offers=60, subscriptions=25), MemorySink() if way == "spooled" else ComparingSink()
+    if way == "both":  # the target keeps up with some pages only
+        monkeypatch.setattr("limio_async.sync_jobs.run.fill.HELD_AT_MOST", 20_000)
+        monkeypatch.setattr("limio_async.sync_jobs.run.fill._KEEPS_UP", 0.0)
     client = Limio(
         "limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world), attempts=4
     )
     monkeypatch.setattr("limio_async.core.retry._BASE", 0.0001)
     faults(world, rng)
+    changes = rng.random() < 0.5
 
     def job() -> Job:
         return Job(
@@ -85,18 +90,20 @@ async def test_a_job_that_dies_at_any_call_ends_with_the_content_of_the_tenant(
                 patch.setattr(Spool, name, fate.wrap(getattr(Spool, name)))
             patch.setattr(MemorySink, "apply", fate.wrap(MemorySink.apply))
             patch.setattr(MemorySink, "mark_unseen", fate.wrap(MemorySink.mark_unseen))
+            patch.setattr(ComparingSink, "held", fate.wrap(ComparingSink.held))
             try:
                 await job().run()
             except Died:
                 died += 1
-        if rng.random() < 0.3:
+        if changes and rng.random() < 0.3:
             world.add_offers(rng.choice([-3, 5]))
     assert died
 
     world.faults.clear()
     while not (await job().run()).complete:  # what the faults left is walked anew
         pass
-    assert (await job().run()).complete  # a walk that was gone on with has seen the tenant as it was then
+    if changes:
+        assert (await job().run()).complete  # a walk that was gone on with has seen the tenant as it was then
     offers = [raw async for raw in client.offers.list().raw()]
     assert sink.live("offers") == {msgspec.json.decode(raw)["id"]: raw for raw in offers}
     assert set(sink.live("subscriptions")) == set(world.ids("subscriptions"))
@@ -107,6 +114,39 @@ async def test_a_job_that_dies_at_any_call_ends_with_the_content_of_the_tenant(
     for name in ("offers", "subscriptions", "subscriptions_events"):
         told = sum(row["inserted"] for row in sink.rows(RUNS) if row["table_name"] == name)
         assert told == len(sink.tables[name]), "the reports tell of every row once"
+
+
+@pytest.mark.parametrize("batch", range(1, 4))
+@pytest.mark.parametrize("stream", ["offers", "subscriptions", "subscriptions.events"])
+async def test_pages_that_were_only_in_memory_are_listed_again(
+    stream: str, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are noted as seen before the target has them."""
+    world, sink = World(offers=60, subscriptions=40), ComparingSink()
+    client = Limio("limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world))
+    table, left = stream.replace(".", "_"), batch
+    monkeypatch.setattr("limio_async.sync_jobs.run.drain.BATCH_ITEMS", 7)
+
+    def job() -> Job:
+        return Job(client, to=sink, state=tmp_path / "state", streams=[stream], page_size=7)
+
+    def died(changes: Any, *, then: Any = None) -> Any:
+        nonlocal left
+        left -= any(change.table.name == table and change.rows for change in changes)
+        if not left:
+            raise Died
+        return MemorySink.apply(sink, changes, then=then)
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(sink, "apply", died)
+        await job().run()
+    report = (await job().run()).streams[-1]
+    assert report.complete
+    held = sink.live(table)
+    if stream == "offers":
+        assert held == {msgspec.json.decode(raw)["id"]: raw async for raw in client.offers.list().raw()}
+    assert (report.inserted, report.updated, report.unchanged) == (len(held), 0, 0)
+    assert (report.seen, report.listed >= report.seen) == (len(held), True)
 
 
 async def test_a_foreign_error_ends_the_job_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,10 @@ from limio_async.sync_jobs.packing import unpack
 from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of, value_at
 from limio_async.sync_jobs.sink import Column, Kind, Table
 from limio_async.sync_jobs.sinks import open_sink
-from limio_async.sync_jobs.spool import SavedWalk, Spool
+from limio_async.sync_jobs.spool import Spool
 from limio_async.sync_jobs.streams import stream
 from limio_async.sync_jobs.times import is_old, newest, watermark
+from limio_async.sync_jobs.walk import Noted, Page, SavedWalk
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.conftest import RunJob, only
 from tests.sync_jobs.memory_sink import MemorySink
@@ -128,6 +130,12 @@ def test_two_runs_refuse_each_other_whatever_state_and_name_they_use(tmp_path: P
     link.unlink()
 
 
+def keep(
+    spool: Spool, walk: SavedWalk, items: Sequence[bytes], *, stream: str = "offers", head: Any = None
+) -> Noted:
+    return spool.note(stream, walk, [Page(items=items, walk=copy(walk), head=head)], keeps=True)
+
+
 def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "state")
     spool.open(target="a target", origin="a tenant")
@@ -136,14 +144,14 @@ def test_a_full_disk_of_the_state_says_what_to_do(tmp_path: Path) -> None:
     items = [b'{"id":"%d"}' % number for number in range(50_000)]
     io_error = r"disk I/O error \(is the disk full, or a limit on the size of files reached\? Nothing is lost, run again\)"
     with small_disk(1_000_000), pytest.raises(errors.SinkError, match=io_error):
-        spool.add("offers", walk, items)
+        keep(spool, walk, items)
     spool._db.execute("PRAGMA max_page_count = 1")
     full = r"full \(make room on the disk; nothing is lost, run again\)"
     with pytest.raises(errors.SinkError, match=full):
-        spool.add("offers", walk, items)
+        keep(spool, walk, items)
     assert spool.seen("offers") == 0
     spool._db.execute("PRAGMA max_page_count = 1000000")
-    assert spool.add("offers", walk, items).seen == 50_000
+    assert keep(spool, walk, items).seen == 50_000
     spool.close()
 
 
@@ -152,9 +160,9 @@ def test_a_page_that_cannot_be_spooled_leaves_nothing_and_the_next_one_can(tmp_p
     spool.open(target="a target", origin="a tenant")
     spool.begin("offers", "", walk)
     with pytest.raises(TypeError):
-        spool.add("offers", walk, [b'{"id":"o-1"}'], head=object())
+        keep(spool, walk, [b'{"id":"o-1"}'], head={"a": object()})
     assert list(spool.seen_ids("offers")) == []
-    assert spool.add("offers", walk, [b'{"id":"o-2"}']).seen == 1
+    assert keep(spool, walk, [b'{"id":"o-2"}']).seen == 1
     assert list(spool.seen_ids("offers")) == ["o-2"]
     spool.close()
 
@@ -451,12 +459,13 @@ async def test_streams_that_a_stopped_job_never_began_are_interrupted_and_the_ne
 async def test_a_list_that_was_walked_to_its_end_is_not_asked_for_again(
     world: World, sink: MemorySink, run_job: RunJob, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    table, save, at_end = name.replace(".", "_"), Spool.save, threading.Event()
+    table, note, at_end = name.replace(".", "_"), Spool.note, threading.Event()
 
-    def saved(spool: Spool, stream: str, walk: SavedWalk) -> None:
-        save(spool, stream, walk)
-        if stream == name and walk.listed:
+    def noted(spool: Spool, stream: str, walk: SavedWalk, pages: Sequence[Page], **named: Any) -> Noted:
+        made = note(spool, stream, walk, pages, **named)
+        if stream == name and pages[-1].walk.ended:
             at_end.set()
+        return made
 
     def full(changes: Any, *, then: Any = None) -> Any:
         if any(change.table.name == table and change.rows for change in changes):
@@ -465,7 +474,7 @@ async def test_a_list_that_was_walked_to_its_end_is_not_asked_for_again(
         return MemorySink.apply(sink, changes, then=then)
 
     with monkeypatch.context() as patch, pytest.raises(errors.SinkError, match="the disk is full"):
-        patch.setattr(Spool, "save", saved)
+        patch.setattr(Spool, "note", noted)
         patch.setattr(sink, "apply", full)
         await run_job(name, page_size=10)
     asked = world.count()
@@ -762,7 +771,7 @@ def test_a_batch_holds_so_many_items_and_bytes_and_at_least_a_page(
         spool.begin(name, "full", walk)
     for page in "abcd":
         for name in ("offers", "products"):
-            spool.add(name, walk, [b'{"id":"%b%d"}' % (page.encode(), number) for number in range(3)])
+            keep(spool, walk, [b'{"id":"%b%d"}' % (page.encode(), n) for n in range(3)], stream=name)
     found = spool.next_batch("offers", 0, items=items, size=size)
     assert [msgspec.json.decode(unpack(one.packed)[0])["id"] for one in found] == [
         f"{page}0" for page in "abcd"[:pages]

@@ -35,7 +35,7 @@ from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
 from limio_async.sync_jobs import Job, hydrated, ledger, spool
 from limio_async.sync_jobs.dlt import limio as source
-from limio_async.sync_jobs.run import drain, fill
+from limio_async.sync_jobs.run import drain, fill, whole
 from limio_async.sync_jobs.sinks import parquet, postgres, postgres_watch, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
 from tests.conftest import ScriptedTransport
@@ -198,10 +198,10 @@ TABLE = [
     told(SYNC, "the catalog was rebuilt before page …` | {} in one run", in_words(TIMES, fill.RESTARTS + 1)),
     told(
         SYNC,
-        "in batches of about {:,} items or {} MiB ({} items with `--hydrate`)",
+        "in batches of about {:,} items or {} MiB. With `--hydrate`, objects are written {} at a time",
         drain.BATCH_ITEMS,
         drain.BATCH_BYTES // MIB,
-        drain.HYDRATED_AT_ONCE,
+        whole.WRITTEN_AT_ONCE,
     ),
     told(SYNC, "Other lists wait for the target at {} MiB.", fill.SPOOLED_AT_MOST // MIB),
     told(SYNC, "For {}, a run with the same mode", in_words({timedelta(days=1): "a day"}, spool._LONGEST_PAUSE)),

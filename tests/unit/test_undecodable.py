@@ -35,8 +35,9 @@ from limio_async.emulator.messages import Refused
 from limio_async.report.figures import _filled
 from limio_async.sync_jobs.rows import Item, Reader, summary_of
 from limio_async.sync_jobs.sinks.values import halved_pair
-from limio_async.sync_jobs.spool import SavedWalk, Spool
+from limio_async.sync_jobs.spool import Spool
 from limio_async.sync_jobs.streams import stream
+from limio_async.sync_jobs.walk import SavedWalk
 from tests.conftest import ScriptedTransport
 
 DEEP = b"[" * 100_000

@@ -1,4 +1,4 @@
-"""Spool → target: delivers what waits, batch by batch, objects fetched whole on the way."""
+"""To the target: delivers what came and what waits in the spool, batch by batch, objects fetched whole on the way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from limio_async.errors import LimioError
 from limio_async.sync_jobs.events import StreamReport
 from limio_async.sync_jobs.ledger import (
     DRIFT,
@@ -25,29 +24,18 @@ from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import Item, child_key, summary_of
 from limio_async.sync_jobs.run.fill import MOST_ASKED_AGAIN
 from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
-from limio_async.sync_jobs.sink import Change, Column, Condition, Row, Sink, Table, Written
-from limio_async.sync_jobs.spool import SpooledPage
+from limio_async.sync_jobs.run.whole import Lost, Whole
+from limio_async.sync_jobs.sink import Change, Column, Compares, Condition, Row, Sink, Table, Written
 from limio_async.sync_jobs.times import now
+from limio_async.sync_jobs.walk import Page, SpooledPage
 
 __all__ = ["BATCH_BYTES", "BATCH_ITEMS", "HYDRATED_AT_ONCE", "Drain"]
 
 BATCH_ITEMS = 5_000
 BATCH_BYTES = 4 * 1024 * 1024
-HYDRATED_AT_ONCE = 500
+HYDRATED_AT_ONCE = 2_000
 
-_Lost = tuple[Item, LimioError]
 _COUNTS = ("inserted", "updated", "unchanged", "quarantined", "delivered")
-
-
-class _Fetched(msgspec.Struct, frozen=True):
-    """What came of fetching objects whole."""
-
-    whole: list[Item]
-    lost: list[_Lost]
-    decided: int
-    """How many of them need no other look; all, unless it was stopped."""
-    failed: LimioError | None = None
-    """What stopped it."""
 
 
 class Drain:
@@ -67,8 +55,9 @@ class Drain:
         while not stopping.is_set():
             progress.more.clear()  # before the spool is asked: a last page may come meanwhile
             over = progress.over
-            batch = await self._next_batch()
-            if batch:
+            if progress.pages:
+                await self._deliver_pages()
+            elif batch := await self._next_batch():
                 await self._deliver(batch)
             elif over:
                 await self._ask_again()
@@ -78,8 +67,38 @@ class Drain:
                 await progress.more.wait()
         progress.less.set()
 
+    async def _deliver_pages(self) -> None:
+        """Deliver pages that came since; their items are noted first, so that none counts as gone that is in the target."""
+        progress, stream = self._progress, self._progress.stream
+        pages = self._next_pages()
+        noted = await progress.in_spool(
+            lambda: progress.context.spool.note(
+                stream.name,
+                progress.walk,
+                pages,
+                keeps=False,
+                delivered=progress.report.delivered,
+                by_creation=stream.by_creation,
+            )
+        )
+        progress.report.seen = noted.seen
+        parents = {page.parent: page.refusal for page in pages if page.refusal and page.parent is not None}
+        await self._write(noted.fresh, [], parents, noted.seq, noted.walk)
+        progress.held -= sum(page.size for page in pages)
+        progress.less.set()
+
+    def _next_pages(self) -> list[Page]:
+        waiting, items, size = self._progress.pages, BATCH_ITEMS, BATCH_BYTES
+        pages: list[Page] = []
+        while waiting and (not pages or (items >= len(waiting[0].items) and size >= waiting[0].size)):
+            pages.append(waiting.popleft())
+            items, size = items - len(pages[-1].items), size - pages[-1].size
+        return pages
+
     async def _next_batch(self) -> list[SpooledPage]:
         progress = self._progress
+        if not progress.waiting:
+            return []
         items = HYDRATED_AT_ONCE if progress.hydrates else BATCH_ITEMS
         name, after = progress.stream.name, progress.report.delivered
         return await progress.in_spool(
@@ -87,49 +106,27 @@ class Drain:
         )
 
     async def _deliver(self, batch: list[SpooledPage]) -> None:
-        """Write a batch. Where fetching its objects is stopped, write what is known, keep the rest, and raise why."""
-        progress, spool, name = self._progress, self._progress.context.spool, self._progress.stream.name
-        lost: list[_Lost] = []
+        """Write what waits in the spool."""
+        progress, name, last = self._progress, self._progress.stream.name, batch[-1].seq
         items: Iterable[Item] = chain.from_iterable(map(_items, batch))  # split in the sink's thread
-        rest: Sequence[msgspec.Raw] = ()
-        failed: LimioError | None = None
-        if progress.hydrates:
-            fetched = await progress.until_stopped(self._whole(items))
-            if fetched is None:
-                return
-            items, lost, failed = fetched.whole, fetched.lost, fetched.failed
-            batch, rest = _split(batch, fetched) if failed else (batch, rest)
         parents = {page.parent: page.refusal for page in batch if page.refusal and page.parent is not None}
-        last = batch[-1].seq if batch else progress.report.delivered
-        await self._write(items, lost, parents, last)
-        await progress.in_spool(lambda: spool.forget(name, last, rest=rest))
+        if progress.hydrates:
+            await self._deliver_whole(batch)
+        else:
+            await self._write(items, [], parents, last, batch[-1].walk)
+        await progress.in_spool(lambda: progress.context.spool.forget(name, progress.report.delivered))
         progress.waiting -= sum(len(page.packed) for page in batch)
         progress.less.set()
-        progress.context.tell("written", progress.report)
-        if failed is not None:
-            raise failed
 
-    async def _whole(self, summaries: Iterable[Item]) -> _Fetched:
-        """Return the objects that these are summaries of, and those that could not be had."""
-        walk, whole, lost, begun = self._progress.walk, list[Item](), list[_Lost](), perf_counter()
-        since: list[_Lost] = []  # the last success
-        decided = 0
-        failed: LimioError | None = None
-        try:
-            async with self._progress.source.whole(summaries) as results:
-                async for result in results:
-                    if result.error is not None:
-                        since.append((result.summary, result.error))
-                    elif result.full is not None:
-                        decided += len(since) + 1
-                        lost += since
-                        since = []
-                        whole.append(msgspec.structs.replace(result.summary, raw=result.full))
-        except LimioError as error:
-            failed = error  # what was refused since is asked for again
-            since = [one for one in since if concerns(one[1]) != "later"]
-        walk.network_seconds += perf_counter() - begun
-        return _Fetched(whole, lost + since, decided, failed)
+    async def _deliver_whole(self, batch: Sequence[SpooledPage]) -> None:
+        """Fetch the objects of a batch. Where that is stopped, what is known is written, and why is raised."""
+        walks = {page.seq: page.walk for page in batch}
+
+        async def write(whole: Sequence[Item], lost: Sequence[Lost], page: int) -> None:
+            await self._write(whole, lost, {}, page, walks.get(page, self._progress.position))
+
+        delivered = self._progress.report.delivered
+        await Whole(self._progress, write).run(_in_pages(batch, delivered), page=delivered)
 
     async def _ask_again(self) -> None:
         """Fetch once more what could not be had just then, and what earlier runs could not have; at most 1,000 objects."""
@@ -142,25 +139,26 @@ class Drain:
             ids = await progress.context.in_sink(lambda: [*refused_before(progress)])
             seen = await progress.in_spool(lambda: spool.known(name, ids, changed=True))
             items += [Item(b"null", one) for one in ids if one not in seen and one not in later]
-        items = items[:MOST_ASKED_AGAIN]
-        fetched = await progress.until_stopped(self._whole(items)) if items else None
-        if fetched is None:
-            return
-        had = {one.id for one in fetched.whole}
-        progress.walk.missing -= sum(one in had for one in later)
-        await self._write(fetched.whole, [], {}, progress.report.delivered)
-        progress.well_again |= had
-        if fetched.failed is not None:
-            raise fetched.failed
+
+        async def write(whole: Sequence[Item], _lost: Sequence[Lost], page: int) -> None:
+            had = {one.id for one in whole}
+            progress.walk.missing -= sum(one in had for one in later)
+            await self._write(whole, [], {}, page, progress.position)
+            progress.well_again |= had
+
+        delivered = progress.report.delivered
+        again = ((item, delivered) for item in items[:MOST_ASKED_AGAIN])
+        await Whole(progress, write).run(again, page=delivered)
 
     async def _write(
         self,
         items: Iterable[Item],
-        lost: Sequence[_Lost],
+        lost: Sequence[Lost],
         parents: Mapping[str, str],
         last: int,
+        walk: str | None,
     ) -> None:
-        """Write a batch and what is remembered of it."""
+        """Write a batch and what is remembered of it: its *last* page, and the *walk* behind that."""
         progress = self._progress
         for item, error in lost:
             if concerns(error) == "later":
@@ -173,16 +171,18 @@ class Drain:
         def work() -> None:
             if not made:  # once, although a target that was away is asked again
                 made.append(self._read(items, lost, parents))
-            self._apply(made[0], last)
+            self._apply(made[0], last, walk)
 
         before = _counts(progress.report)
         await progress.in_sink(
             work, is_done=lambda stored: before != _counts(stored) == _counts(self._attempted)
         )
+        progress.position = walk
+        progress.context.tell("written", progress.report)
 
     # --- in the sink's thread
 
-    def _read(self, items: Iterable[Item], lost: Sequence[_Lost], parents: Mapping[str, str]) -> _Rows:
+    def _read(self, items: Iterable[Item], lost: Sequence[Lost], parents: Mapping[str, str]) -> _Rows:
         begun, at = perf_counter(), now()
         progress, sink, reader = self._progress, self._progress.context.sink, self._progress.reader
         rows: list[Row] = []
@@ -191,7 +191,9 @@ class Drain:
         for parent, said in parents.items():
             bad.append(self._bad(child_key("", parent), said, b"", at))
             stale += children_ids(sink, reader.table, [parent])
-        for item in items:
+        came = [*items]
+        changed = self._changed(came)
+        for item in changed:
             row = reader.row(item)
             reason = row if isinstance(row, str) else sink.refusal(reader.table, row)
             if isinstance(row, str) or reason:
@@ -204,9 +206,21 @@ class Drain:
         drift = [
             drift_row(one, progress.report.run, progress.report.stream) for one in reader.drift.findings()
         ]
-        return _Rows(rows, bad, stale, drift, at, perf_counter() - begun)
+        return _Rows(rows, bad, stale, drift, len(came) - len(changed), at, perf_counter() - begun)
 
-    def _apply(self, made: _Rows, last: int) -> None:
+    def _changed(self, items: list[Item]) -> list[Item]:
+        """Return those items that the target has not as they are; of one that came twice, what came last counts."""
+        sink, reader = self._progress.context.sink, self._progress.reader
+        if not (items and isinstance(sink, Compares)):
+            return items
+        held = sink.held(reader.table, [item.id for item in items])
+        spots = [(item.id, reader.hash_of(item)) for item in items]
+        if reader.table.keeps:
+            return [item for item, spot in zip(items, spots, strict=True) if spot not in held]
+        last = {spot[0]: place for place, spot in enumerate(spots)}
+        return [items[place] for place in last.values() if spots[place] not in held]
+
+    def _apply(self, made: _Rows, last: int, walk: str | None) -> None:
         progress, table, begun = self._progress, self._progress.reader.table, perf_counter()
         after = progress.report
 
@@ -221,7 +235,7 @@ class Drain:
                 progress.report,
                 inserted=progress.report.inserted + written[0].inserted,
                 updated=progress.report.updated + written[0].updated,
-                unchanged=progress.report.unchanged + written[0].unchanged,
+                unchanged=progress.report.unchanged + written[0].unchanged + made.unchanged,
                 quarantined=progress.report.quarantined + len(made.bad) + len(refused),
                 decode_seconds=progress.report.decode_seconds + made.seconds,
                 write_seconds=progress.report.write_seconds + perf_counter() - begun,
@@ -233,7 +247,7 @@ class Drain:
             return [
                 Change(table, [], stale=stale, at=made.at),
                 Change(QUARANTINE, refused),
-                Change(RUNS, [run_row(after)]),
+                Change(RUNS, [run_row(after, walk)]),
             ]
 
         stale = [] if table.keeps else made.stale
@@ -258,6 +272,8 @@ class _Rows(msgspec.Struct, frozen=True):
     bad: list[Row]
     stale: list[str]
     drift: list[Row]
+    unchanged: int
+    """Items that the target has as they are."""
     at: datetime
     seconds: float
 
@@ -273,17 +289,16 @@ def _counts(report: StreamReport) -> list[int]:
     return [getattr(report, name) for name in _COUNTS]
 
 
-def _split(batch: Sequence[SpooledPage], fetched: _Fetched) -> tuple[list[SpooledPage], list[msgspec.Raw]]:
-    """Return the pages of which every item is decided, and the items of the next one that are not, if others are."""
-    left = fetched.decided
-    for at, page in enumerate(batch):
-        items = unpack(page.packed)
-        if len(items) > left:
-            return [*batch[:at]], items[left:] if left else []
-        left -= len(items)
-    return [*batch], []
+def _in_pages(batch: Sequence[SpooledPage], delivered: int) -> Iterator[tuple[Item, int]]:
+    """Yield the items of a batch, each with the last page that ends with it or before it."""
+    for page in batch:
+        items = [*_items(page)]
+        yield from ((item, delivered) for item in items[:-1])
+        delivered = page.seq
+        yield from ((item, delivered) for item in items[-1:])
 
 
 def _items(page: SpooledPage) -> Iterator[Item]:
     for raw in unpack(page.packed):
-        yield Item(raw, child_key(summary_of(raw).id, page.parent), page.head or {}, page.parent)
+        summary = summary_of(raw)
+        yield Item(raw, child_key(summary.id, page.parent), page.head or {}, page.parent, summary.content)

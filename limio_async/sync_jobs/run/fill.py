@@ -1,12 +1,15 @@
-"""List → spool: walks the list of a stream, or the children of objects, and keeps what came."""
+"""List → target or spool: walks the list of a stream, or the children of objects, and hands on what came."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
-from datetime import datetime
+from copy import copy
+from math import inf
 from time import perf_counter
 from typing import Any
+
+import anyio
 
 from limio_async.core.listing import Report
 from limio_async.core.listing.repeats import is_named
@@ -19,12 +22,15 @@ from limio_async.sync_jobs.rows import child_key, parent_of
 from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
 from limio_async.sync_jobs.source import Children, Listed
 from limio_async.sync_jobs.times import arguments
+from limio_async.sync_jobs.walk import Page
 
 __all__ = ["Fill"]
 
 RESTARTS = 3
 MOST_ASKED_AGAIN = 1_000
 SPOOLED_AT_MOST = 64 * 1024 * 1024
+HELD_AT_MOST = 4 * 1024 * 1024
+_KEEPS_UP = 1.0  # seconds for which a scroll waits for the target at most, once, before its pages are spooled
 _PARENTS_AT_ONCE = 256
 
 
@@ -117,6 +123,7 @@ class Fill:
         if not isinstance(error, CursorExpired | SnapshotChanged | IncompleteListing):
             raise error
         ended = isinstance(error, IncompleteListing) and error.seen is not None
+        await self._spool()  # what came is counted
         if ended and progress.species.promises and walk.expected == progress.report.seen:
             await self._save_end()  # as many different items as promised: one of them came twice
         elif self._restarts < RESTARTS:
@@ -132,6 +139,7 @@ class Fill:
 
     async def _restart(self, error: LimioError) -> None:
         progress = self._progress
+        await self._spool()  # it belongs to the walk that ends here
         progress.walk.restarts += 1
         progress.walk.checkpoint, progress.walk.commit_id = None, None
         await progress.in_spool(lambda: progress.context.spool.restart(progress.stream.name, progress.walk))
@@ -142,40 +150,57 @@ class Fill:
     async def _add(self, page: Listed) -> None:
         walk = self._progress.walk
         walk.count_page(page.items)
-        await self._spooled(page.items, head=page.head, since=self._asking.passes)
+        since = self._asking.passes
+        await self._hand_on(Page(items=page.items, walk=copy(walk), head=page.head, since=since))
 
-    async def _spooled(
-        self,
-        items: Sequence[bytes],
-        *,
-        head: Mapping[str, Any] | None = None,
-        parent: str | None = None,
-        refusal: str | None = None,
-        since: datetime | None = None,
-    ) -> None:
+    async def _hand_on(self, page: Page) -> None:
+        """Give a page to the target if that keeps up, else to the spool."""
         progress = self._progress
-        added = await progress.in_spool(
-            lambda: progress.context.spool.add(
-                progress.stream.name,
-                progress.walk,
-                items,
-                head=head,
-                parent=parent,
-                refusal=refusal,
-                since=since,
-                by_creation=progress.stream.by_creation,
-            )
-        )
-        progress.waiting += added.spooled
-        progress.report.seen = added.seen
-        progress.note()
+        if progress.compares and not progress.waiting and await self._keeps_up(page):
+            progress.pages.append(page)
+            progress.held += page.size
+        else:
+            await self._spool(page)
         progress.more.set()
         progress.context.tell("listed", progress.report)
+
+    async def _keeps_up(self, page: Page) -> bool:
+        """Wait until there is room for a page, of a scroll not longer than a moment: it would expire."""
+        progress = self._progress
+        with anyio.move_on_after(_KEEPS_UP if progress.species.held_by_server else inf):
+            while progress.held and progress.held + page.size > HELD_AT_MOST:
+                progress.less.clear()
+                await progress.less.wait()
+            return True
+        return False
+
+    async def _spool(self, *more: Page) -> None:
+        """Spool the pages that wait for the target, and *more*. Those that are on their way to it are noted then."""
+        progress, stream = self._progress, self._progress.stream
+        pages = [*progress.pages, *more]
+        progress.held -= sum(page.size for page in progress.pages)
+        progress.pages.clear()
+        if not pages:
+            await progress.in_spool(lambda: None)
+            return
+        noted = await progress.in_spool(
+            lambda: progress.context.spool.note(
+                stream.name,
+                progress.walk,
+                pages,
+                keeps=True,
+                apart=progress.hydrates,
+                by_creation=stream.by_creation,
+            )
+        )
+        progress.waiting += noted.spooled
+        progress.report.seen = noted.seen
+        progress.note()
 
     async def _save_end(self) -> None:
         progress = self._progress
         progress.walk.ended = True
-        await progress.in_spool(lambda: progress.context.spool.save(progress.stream.name, progress.walk))
+        await self._hand_on(Page(items=(), walk=copy(progress.walk)))
         progress.note()
 
     async def _has_room(self) -> None:
@@ -244,7 +269,7 @@ class Fill:
             for name, value in self._decided.items():  # what was refused since is asked for again
                 setattr(walk, name, value)
             progress.note()
-            await progress.in_spool(lambda: progress.context.spool.save(progress.stream.name, walk))
+            await self._hand_on(Page(items=(), walk=copy(walk)))
             raise
 
     def _decide(self) -> None:
@@ -266,4 +291,4 @@ class Fill:
             self._refused.add(whole)
         walk.count_page(came.items, pages=came.pages)
         refusal = None if error is None else str(error)
-        await self._spooled(came.items, parent=result.summary, refusal=refusal)
+        await self._hand_on(Page(items=came.items, walk=copy(walk), parent=result.summary, refusal=refusal))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 from time import perf_counter
@@ -13,16 +14,16 @@ import anyio
 from limio_async.core.wire import Species
 from limio_async.sync_jobs.context import Choices, JobContext
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import QUARANTINED, RUNS, in_quarantine, report_of, run_id
+from limio_async.sync_jobs.ledger import QUARANTINED, RUNS, in_quarantine, report_of, run_id, run_row
 from limio_async.sync_jobs.patience import Outage
 from limio_async.sync_jobs.rows import Reader
-from limio_async.sync_jobs.sink import Condition, Prepared
+from limio_async.sync_jobs.sink import Compares, Condition, Prepared, Row
 from limio_async.sync_jobs.source import Source
-from limio_async.sync_jobs.spool import SavedWalk
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.times import asked_since, now
+from limio_async.sync_jobs.walk import Page, SavedWalk
 
-__all__ = ["Begun", "Progress", "in_walk", "refused_before"]
+__all__ = ["Begun", "Progress", "adopt", "in_walk", "refused_before"]
 
 T = TypeVar("T")
 
@@ -103,8 +104,16 @@ class Progress:
         """Ids in quarantine that turned out well in this run though it did not see them change."""
         self.waited_before = 0.0
         """Seconds in pauses before the run was resumed."""
+        self.position: str | None = None
+        """The walk behind the last page that is in the target, as JSON."""
         self.waiting = 0
         """Bytes in the spool."""
+        self.pages: deque[Page] = deque()
+        """Pages that go straight to the target, before those in the spool."""
+        self.held = 0
+        """Bytes in these, and in those that are on their way."""
+        self.are_taken = False
+        """Whether some of these pages are on their way to where they are noted."""
         self.over = False
         """Whether nothing more will be spooled."""
         self.emptied = False
@@ -121,6 +130,16 @@ class Progress:
     def hydrates(self) -> bool:
         """Whether objects are fetched whole."""
         return self.choices.hydrate and self.stream.hydrates is not None
+
+    @property
+    def compares(self) -> bool:
+        """Whether pages may go straight to the target."""
+        return isinstance(self.context.sink, Compares) and not self.hydrates
+
+    def row(self, report: StreamReport) -> Row:
+        """Return the report as the target keeps it, with where the walk can be gone on with."""
+        ended = report.status in {"complete", "incomplete"}
+        return run_row(report, None if ended else self.position)
 
     def count(self, requests: int, retries: int) -> None:
         """Count requests of this stream, whoever makes them."""
@@ -150,8 +169,7 @@ class Progress:
 
     def adopt(self, report: StreamReport) -> None:
         """Take over what another report of this run says of the target."""
-        for name in _OF_TARGET:
-            setattr(self.report, name, getattr(report, name))
+        adopt(self.report, report)
 
     async def in_spool(self, work: Callable[[], T]) -> T:
         """Run *work* on the spool, in a thread, one call at a time; its time counts."""
@@ -189,16 +207,28 @@ class Progress:
 
     async def until_stopped(self, work: Awaitable[T]) -> T | None:
         """Return what *work* gives; None where the job shall end first: what was not saved is asked for again."""
+        done: T | None = None
+        failed: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._end_with_job, tasks.cancel_scope)
-            done = await work
+            try:
+                done = await work
+            except Exception as error:
+                failed = error
             tasks.cancel_scope.cancel()
-            return done
-        return None
+        if failed is not None:  # by itself, not in a group
+            raise failed
+        return done
 
     async def _end_with_job(self, asking: anyio.CancelScope) -> None:
         await self.context.stopping.wait()
         asking.cancel()
+
+
+def adopt(report: StreamReport, told: StreamReport) -> None:
+    """Let *report* say of the target what *told* does."""
+    for name in _OF_TARGET:
+        setattr(report, name, getattr(told, name))
 
 
 def refused_before(progress: Progress) -> Iterator[str]:

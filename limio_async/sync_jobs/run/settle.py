@@ -16,7 +16,6 @@ from limio_async.sync_jobs.ledger import (
     RUNS,
     STREAMS,
     in_quarantine,
-    run_row,
     stream_row,
 )
 from limio_async.sync_jobs.rows import parent_of
@@ -111,7 +110,7 @@ class Settle:
             nonlocal after
             deleted = report.deleted + found.deleted
             after = msgspec.structs.replace(report, deleted=deleted, status="running")  # not published yet
-            return [Change(RUNS, [run_row(after)])]
+            return [Change(RUNS, [progress.row(after)])]
 
         kept = [*self._kept_for_refusals()]
         found = progress.context.sink.mark_unseen(
@@ -174,4 +173,4 @@ class Settle:
             )
         report.ended = now()
         remembered = stream_row(report, progress.begun.before, salt=progress.begun.prepared.salt)
-        progress.context.sink.apply([Change(RUNS, [run_row(report)]), Change(STREAMS, [remembered])])
+        progress.context.sink.apply([Change(RUNS, [progress.row(report)]), Change(STREAMS, [remembered])])

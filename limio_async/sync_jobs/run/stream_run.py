@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import anyio
 
@@ -16,14 +16,12 @@ from limio_async.errors import (
 )
 from limio_async.sync_jobs.context import Choices, JobContext, main_error
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import DRIFT, RUNS, STREAMS, run_row, stream_row
 from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.run.drain import Drain
 from limio_async.sync_jobs.run.fill import Fill
 from limio_async.sync_jobs.run.progress import Begun, Progress
+from limio_async.sync_jobs.run.resume import begin
 from limio_async.sync_jobs.run.settle import Settle, judged, quarantined
-from limio_async.sync_jobs.sink import Change, Column, Condition, Table
-from limio_async.sync_jobs.times import arguments
 
 __all__ = ["StreamRun"]
 
@@ -51,7 +49,8 @@ class StreamRun:
         """Do all of it. What goes wrong with the stream is told by `report`; a `JobError` ends the job."""
         progress = self._progress
         try:
-            await self._begin()
+            await begin(self._progress, left=self._left)
+            self._progress.context.tell("started", self.report)
             await self._play()
         except LimioError as error:
             self._failed(error)
@@ -79,60 +78,6 @@ class StreamRun:
             tasks.start_soon(Drain(self._progress).run)
         if failed is not None:
             raise failed
-
-    # --- beginning
-
-    async def _begin(self) -> None:
-        """Resume the walk that was left, if the target knows it just as well."""
-        progress, context = self._progress, self._progress.context
-        spool, name = context.spool, progress.stream.name
-        args = arguments(progress.stream, progress.since)
-        chosen = (progress.choices.mode, progress.choices.hydrate, sorted(args.items()), progress.since)
-        bound = repr((*chosen, progress.stream.endpoint.path, *filter(None, [progress.begun.prepared.salt])))
-        fresh = progress.walk
-        walk, seen, forgotten = await context.in_spool(lambda: spool.begin(name, bound, fresh))
-        if walk is not fresh:
-            left = self._left(walk.run)
-            last = await context.in_spool(spool.last_page)
-            if left is None or not self._can_resume(left, forgotten, last):
-                await context.in_spool(lambda: spool.drop(name))
-                await context.in_spool(lambda: spool.begin(name, bound, fresh))
-            else:
-                if not (walk.ended or walk.checkpoint or progress.stream.parent):
-                    # from the top: what is gone since then must not count as seen
-                    await context.in_spool(lambda: spool.restart(name, walk))
-                    seen = 0
-                progress.resume(walk, left, seen)
-                await context.in_sink(self._load_drift)
-        if progress.choices.mode == "incremental":
-            deleted = await context.in_sink(lambda: [*self._deleted()])
-            await context.in_spool(lambda: spool.expect(name, deleted))
-        progress.note()
-        await context.in_sink(self._remember_begin)
-        context.tell("started", self.report)
-
-    def _can_resume(self, left: StreamReport, forgotten: int, last: int) -> bool:
-        begun = self._progress.begun
-        if left.complete and not begun.is_parent:
-            return False  # it had ended, and nobody waits for its objects
-        if left.written and left.run != begun.run and not begun.prepared.has_rows:
-            return False  # what it wrote is gone; this job has looked before it wrote any
-        return forgotten <= left.delivered <= last  # else one of them is older than the other
-
-    def _load_drift(self) -> None:
-        rows = self._progress.context.sink.rows(DRIFT, [Condition("stream", "=", self.report.stream)])
-        self._progress.reader.drift.load(row for row in rows if row["run"] == self.report.run)
-
-    def _deleted(self) -> Iterator[str]:
-        ids = Table(name=self.report.table_name, columns=(Column("id"), Column("deleted_at", "time")))
-        rows = self._progress.context.sink.rows(ids, [Condition("deleted_at", "set")])
-        return (row["id"] for row in rows)
-
-    def _remember_begin(self) -> None:
-        remembered = stream_row(self.report, self._progress.begun.before)
-        self._progress.context.sink.apply(
-            [Change(RUNS, [run_row(self.report)]), Change(STREAMS, [remembered])]
-        )
 
     # --- the end
 

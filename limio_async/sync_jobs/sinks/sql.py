@@ -25,7 +25,7 @@ from limio_async.sync_jobs.sink import (
 )
 from limio_async.sync_jobs.sinks.database import META, Database, RowRefused, Shape
 from limio_async.sync_jobs.sinks.sound import sound
-from limio_async.sync_jobs.sinks.statements import MARKS, quoted
+from limio_async.sync_jobs.sinks.statements import MARKS, quoted, unmarked
 from limio_async.sync_jobs.sinks.values import by_column, last_of_each, refusal_for, stored_keys
 
 __all__ = ["SqlSink"]
@@ -76,6 +76,18 @@ class SqlSink(Database):
     def refusal(self, table: Table, row: Row) -> str | None:
         """Why the target cannot hold *row*; None if it can."""
         return refusal_for(self.holds, table, row)
+
+    def held(self, table: Table, ids: Sequence[str]) -> Collection[tuple[str, str]]:
+        """Return `id` and `compared` of those rows of *ids* that are there, marked neither as deleted nor as stale."""
+        keys = [*stored_keys(ids)]
+        names = dict(zip(keys, ids, strict=True))
+        with self._transaction():
+            found = self._ask(
+                f'SELECT "id", {quoted(table.compared or "")} FROM {quoted(table.name)}'
+                f' WHERE "id" {self.among}{unmarked(table)}',
+                self._many(keys),
+            )
+        return {(names[one], compared) for one, compared in found}
 
     def apply(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from limio_async.sync_jobs.sink import DELETED, STALE, Table
 
-__all__ = ["MARKS", "or_marked", "quoted", "upsert"]
+__all__ = ["MARKS", "or_marked", "quoted", "unmarked", "upsert"]
 
 MARKS = (DELETED, STALE)
 """Columns that say what became of a row, not what it holds."""
@@ -43,3 +43,8 @@ def or_marked(table: Table) -> str:
     """The rest of a condition: or the row that is there is marked as deleted or stale."""
     own = quoted(table.name)
     return "".join(f" OR {own}.{quoted(name)} IS NOT NULL" for name in MARKS if table.has(name))
+
+
+def unmarked(table: Table) -> str:
+    """The rest of a condition: and the row that is there is marked neither as deleted nor as stale."""
+    return "".join(f" AND {quoted(name)} IS NULL" for name in MARKS if table.has(name))
