@@ -68,7 +68,9 @@ def at(item: Mapping[str, Any], place: tuple[str, ...]) -> Any:
     """Return what stands at *place* in an item; None where nothing does."""
     found: Any = item
     for key in place:
-        found = cast("Mapping[str, Any]", found).get(key) if isinstance(found, Mapping) else None
+        if not isinstance(found, (dict, Mapping)):  # a dict is told from others much sooner
+            return None
+        found = cast("Mapping[str, Any]", found).get(key)
     return found
 
 
@@ -78,6 +80,8 @@ def moment(value: object) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(value)
+        if found.tzinfo is UTC:
+            return found
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -36,6 +36,9 @@ _TOKEN = re.compile(r"(?!.*\d{4})[A-Za-z][\w-]{0,31}", re.ASCII)
 _STATUSES = re.compile(r"Known status values:\s+([\w-]+(?:,\s+[\w-]+)*)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
+_FLOAT = inspect.FloatType()
+_SURE = (inspect.AnyType(), inspect.StrType(), inspect.IntType(), inspect.BoolType(), inspect.NoneType())
+
 Kind = Literal["field", "type", "value"]
 """`field`: a name that the model does not have; `type`: not of the type it says; `value`: none of those documented."""
 
@@ -69,6 +72,23 @@ class _Count:
         self.seen = seen
 
 
+class _Shape:
+    """What objects of one shape have that the model does not know, where to look further, and how many were seen."""
+
+    __slots__ = ("below", "fits", "found", "seen")
+
+    def __init__(self) -> None:
+        self.found: list[_Count] = []
+        self.below: list[tuple[str, _See]] = []
+        self.fits = True
+        self.seen = 0
+
+    def settle(self, seen: int) -> None:
+        """Add to the counts."""
+        for count in self.found:
+            count.seen += seen
+
+
 class _Place(msgspec.Struct, frozen=True):
     """A spot that items have: whose field it is, its path, and the type that the model says."""
 
@@ -93,11 +113,16 @@ class Drift:
 
     def __init__(self, model: Any) -> None:
         self._counts = _Counts(getattr(model, "__name__", str(model)))
-        self._see = _fitting(_Place(self._counts.model, "$", inspect.type_info(model)), self._counts)
+        kind = inspect.type_info(model)
+        self._is_plain = _is_plain(kind)
+        self._see = _fitting(_Place(self._counts.model, "$", kind), self._counts)
 
-    def see(self, item: Any) -> None:
-        """Count what is in a decoded item."""
+    def see(self, item: Any) -> bool:
+        """Count what is in a decoded item; return whether it is surely one that the model takes."""
+        counts = self._counts
+        counts.fits = self._is_plain
         self._see(item)
+        return counts.fits
 
     def findings(self) -> list[Finding]:
         """What was found, those loaded included, by model and path."""
@@ -115,7 +140,9 @@ class _Counts:
         self.model = model
         self._found: dict[_Key, _Count] = {}
         self._distinct: Counter[tuple[str, str]] = Counter()
-        self._shapes = 0
+        self._shapes: list[_Shape] = []
+        self.fits = True
+        """Whether what was seen of an item is what its model says."""
 
     def field(self, above: str, model: str, name: str, value: Any) -> _Count:
         key: _Key = (model, f"{above}.{name}", "field", _kind(value))
@@ -123,6 +150,7 @@ class _Counts:
         return self._at(key if named else (model, f"{above}.{{}}", "field", key[3]), value)
 
     def type(self, place: _Place, value: Any) -> _Count:
+        self.fits = False
         return self._at((place.model, place.path, "type", _kind(value)), value)
 
     def value(self, place: _Place, value: str) -> _Count:
@@ -131,9 +159,12 @@ class _Counts:
         named = _TOKEN.fullmatch(value) and room
         return self._at(key if named else (place.model, place.path, "value", "(other values)"), value)
 
-    def has_room_for_a_shape(self) -> bool:
-        self._shapes += 1
-        return self._shapes <= _MOST_SHAPES
+    def keep(self, shape: _Shape) -> bool:
+        """Count what has this shape by how often it is seen; False where no more shapes can be kept."""
+        if len(self._shapes) >= _MOST_SHAPES:
+            return False
+        self._shapes.append(shape)
+        return True
 
     def load(self, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
@@ -143,6 +174,9 @@ class _Counts:
             )
 
     def findings(self) -> list[Finding]:
+        for shape in self._shapes:
+            seen, shape.seen = shape.seen, 0
+            shape.settle(seen)
         return [
             Finding(model=model, path=path, kind=kind, found=found, count=count.seen, example=count.example)
             for (model, path, kind, found), count in sorted(self._found.items())
@@ -159,6 +193,35 @@ class _Counts:
         _, path, kind, _ = key
         self._distinct[kind, path.rpartition(".")[0] if kind == "field" else path] += 1
         return count
+
+
+def _is_plain(kind: inspect.Type) -> bool:
+    """Whether a decoded value is surely of a type if all in it are of the Python types that `_fits` tells, and no known
+    word or required field is missing."""
+    held: set[type] = set()
+
+    def sure(one: inspect.Type) -> bool:
+        match one:
+            case inspect.UnionType(types):
+                kinds = {type(each) for each in types}
+                has_float_alone = inspect.FloatType in kinds and inspect.IntType not in kinds
+                return not has_float_alone and all(each == _FLOAT or sure(each) for each in types)
+            case inspect.StructType(cls=cls, fields=fields):
+                if cls in held:
+                    return True
+                held.add(cls)
+                odd = one.tag is not None or one.array_like or one.forbid_unknown_fields
+                return not (odd or hasattr(cls, "__post_init__")) and all(sure(each.type) for each in fields)
+            case inspect.ListType(item_type=inner):
+                return one == inspect.ListType(inner) and sure(inner)
+            case inspect.DictType(value_type=inner):
+                return one == inspect.DictType(inspect.StrType(), inner) and sure(inner)
+            case inspect.LiteralType(values):
+                return all(isinstance(value, str) for value in values)
+            case _:
+                return one in _SURE
+
+    return sure(kind)
 
 
 # --- what sees a value of a type
@@ -215,7 +278,7 @@ def _deeper(place: _Place, counts: _Counts) -> dict[type, _See]:
             case inspect.ListType(item_type=held) if _fits(held) is not None:
                 found[list] = _elements(place.inside("[]", held), counts)
             case inspect.LiteralType(values):
-                found[str] = _words(place, frozenset(map(str, values)), counts)
+                found[str] = _words(place, frozenset(map(str, values)), counts, are_all=True)
             case _:
                 pass
     return found
@@ -223,11 +286,12 @@ def _deeper(place: _Place, counts: _Counts) -> dict[type, _See]:
 
 def _elements(place: _Place, counts: _Counts) -> _See:
     fits, deeper, fitting = _fits(place.type) or frozenset(), _deeper(place, counts), _fitting(place, counts)
+    sees = deeper.get
 
     def see(values: list[Any]) -> None:
         if deeper or not fits.issuperset(map(type, values)):
             for value in values:
-                fitting(value)
+                sees(value.__class__, fitting)(value)
 
     return see
 
@@ -241,10 +305,12 @@ def _values(place: _Place, counts: _Counts) -> _See:
     return see
 
 
-def _words(place: _Place, known: frozenset[str], counts: _Counts) -> _See:
+def _words(place: _Place, known: frozenset[str], counts: _Counts, *, are_all: bool = False) -> _See:
     def see(value: str) -> None:
         if value not in known:
             counts.value(place, value).seen += 1
+            if are_all:
+                counts.fits = False
 
     return see
 
@@ -259,37 +325,40 @@ class _Object:
         self._statuses = _known_statuses(model.cls)
         self._counts = counts
         self._below: dict[tuple[str, type[Any]], _See | None] = {}
-        self._shapes: dict[tuple[Any, ...], tuple[list[_Count], list[tuple[str, _See]]]] = {}
+        self._required = {field.encode_name for field in model.fields if field.required}
+        self._shapes: dict[tuple[Any, ...], _Shape] = {}
 
     def see(self, item: dict[str, Any]) -> None:
-        shape = (*item, *map(type, item.values()))
-        meaning = self._shapes.get(shape)
-        if meaning is None:
-            meaning = self._meaning(item)
-            if self._counts.has_room_for_a_shape():
-                self._shapes[shape] = meaning
-        found, below = meaning
-        for count in found:
-            count.seen += 1
-        for name, see in below:
+        key = (*item, *map(type, item.values()))
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shape(item)
+            if self._counts.keep(shape):
+                self._shapes[key] = shape
+            else:
+                shape.settle(1)
+        shape.seen += 1
+        if not shape.fits:
+            self._counts.fits = False
+        for name, see in shape.below:
             see(item[name])
 
-    def _meaning(self, item: dict[str, Any]) -> tuple[list[_Count], list[tuple[str, _See]]]:
-        """What objects of this shape have that the model does not know, and where to look further."""
-        found: list[_Count] = []
-        below: list[tuple[str, _See]] = []
+    def _shape(self, item: dict[str, Any]) -> _Shape:
+        shape = _Shape()
+        shape.fits = self._required <= item.keys()
         for name, value in item.items():
             expected = self._fields.get(name)
             if expected is None:
-                found.append(self._counts.field(self._place.path, self._name, name, value))
+                shape.found.append(self._counts.field(self._place.path, self._name, name, value))
                 continue
             place = self._place.named(self._name, name, expected)
             fits = _fits(expected)
             if fits is not None and type(value) not in fits:
-                found.append(self._counts.type(place, value))
+                shape.found.append(self._counts.type(place, value))
+                shape.fits = False
             elif see := self._looking(place, name, value.__class__):
-                below.append((name, see))
-        return found, below
+                shape.below.append((name, see))
+        return shape
 
     def _looking(self, place: _Place, name: str, kind: type[Any]) -> _See | None:
         if (name, kind) not in self._below:  # made when needed: models may hold themselves

@@ -16,9 +16,9 @@ import msgspec
 from limio_async.api.models import Journey
 from limio_async.core.wire import UNDECODABLE
 from limio_async.drift.findings import Finding
+from limio_async.sync_jobs.columns import value_at
 from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS, drifted, in_quarantine, report_of
-from limio_async.sync_jobs.rows import value_at
 from limio_async.sync_jobs.sink import Column, Table
 from limio_async.sync_jobs.status import Standing, standing_of
 from limio_async.sync_jobs.streams import stream

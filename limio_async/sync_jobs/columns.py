@@ -1,17 +1,19 @@
-"""What of an item gets a column: where its values stand, list by list."""
+"""What of an item gets a column: where its values stand, list by list, and how they are read. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from limio_async.core.wire import ListEndpoint
-from limio_async.envelope import places
+from limio_async.envelope import moment, places
 from limio_async.sync_jobs.sink import Kind
 
-__all__ = ["Spot", "spots_of"]
+__all__ = ["Columns", "Spot", "spots_of", "text_of", "value_at"]
+
+_LARGEST = 2**63 - 1
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -128,3 +130,106 @@ _OWN: Mapping[str, tuple[Spot, ...]] = {
         _at("campaign", "tracking.campaign"),
     ),
 }
+
+
+def value_at(item: Mapping[str, Any], spot: Spot) -> Any:
+    """The value of a column; None where there is none of its kind."""
+    for path in spot.paths:
+        found: Any = item
+        for part in path:
+            if (found := _inside(found, part)) is None:
+                break
+        value = None if found is None else _CONVERTERS[spot.kind](found)
+        if value is not None:
+            return value
+    return None
+
+
+def _inside(holder: Any, part: str | int) -> Any:
+    """What *holder* has at a key or a position; None where it is of another kind, or shorter."""
+    if isinstance(holder, dict):
+        return holder.get(part)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    try:
+        return holder[part]
+    except (LookupError, TypeError):
+        return None
+
+
+def text_of(value: Any) -> str | None:
+    """A text, a number or a truth value as a text; None for anything else."""
+    if isinstance(value, bool) or value is None:
+        return None if value is None else str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _integer(value: Any) -> int | None:
+    number = value if isinstance(value, int) and not isinstance(value, bool) else _number(value)
+    return int(number) if number is not None and abs(number) <= _LARGEST and number == int(number) else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+_CONVERTERS: Mapping[Kind, Any] = {
+    "text": text_of,
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "time": moment,
+}
+
+_NOTHING: dict[str, Any] = {}
+_PLAIN: Mapping[Kind, type] = {"text": str, "boolean": bool}
+"""What a column holds as it came."""
+
+
+class Columns:
+    """Reads all columns of an item at once: for each of *spots* what `value_at` gives, what holds several being looked up once."""
+
+    def __init__(self, spots: Iterable[Spot]) -> None:
+        self._steps: list[tuple[int, str | int]] = []
+        self._numbers: dict[tuple[str | int, ...], int] = {(): 0}
+        self._spots = [
+            (
+                _PLAIN.get(spot.kind),
+                _CONVERTERS[spot.kind],
+                [(self._holder(path[:-1]), path[-1]) for path in spot.paths],
+            )
+            for spot in spots
+        ]
+
+    def _holder(self, path: tuple[str | int, ...]) -> int:
+        if path not in self._numbers:
+            self._steps.append((self._holder(path[:-1]), path[-1]))
+            self._numbers[path] = len(self._steps)
+        return self._numbers[path]
+
+    def of(self, item: dict[str, Any]) -> list[Any]:
+        """The values of an item's columns."""
+        holders: list[Any] = [item]
+        for above, part in self._steps:
+            holder = holders[above]
+            found = holder.get(part) if holder.__class__ is dict else _inside(holder, part)
+            holders.append(_NOTHING if found is None else found)
+        values: list[Any] = []
+        for plain, convert, spots in self._spots:
+            for above, part in spots:
+                holder = holders[above]
+                value = holder.get(part) if holder.__class__ is dict else _inside(holder, part)
+                if value.__class__ is plain or (value is not None and (value := convert(value)) is not None):
+                    values.append(value)
+                    break
+            else:
+                values.append(None)
+        return values

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, cast
 
@@ -15,36 +15,16 @@ from limio_async.core.identity import says_yes
 from limio_async.core.listing.repeats import key_of
 from limio_async.core.wire import UNDECODABLE
 from limio_async.drift.findings import Drift
-from limio_async.envelope import CHANGED, at, changed_at, moment
-from limio_async.sync_jobs.columns import Spot
+from limio_async.envelope import CHANGED, moment
+from limio_async.sync_jobs.columns import Columns, Spot, text_of
 from limio_async.sync_jobs.events import Mode
-from limio_async.sync_jobs.sink import STALE, Column, Kind, Row, Table
+from limio_async.sync_jobs.sink import STALE, Column, Row, Table
 from limio_async.sync_jobs.streams import Stream
 
-__all__ = ["Item", "Reader", "Summary", "child_key", "digest_of", "parent_of", "summary_of", "table_of"]
+__all__ = ["Item", "Reader", "Summary", "child_key", "parent_of", "summary_of", "table_of"]
 
 _ANY = decoder_for(Any)
-_LARGEST = 2**63 - 1
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """What a walk looks at in an item."""
-
-    id: str
-    """As `key_of` writes it."""
-    content: bytes
-    """16 bytes that tell whether its bytes are others."""
-    changed: datetime | None = None
-    """When it was changed, by its own account."""
-    last_change: datetime | None = None
-    """The latest of all times of a change that it tells: before it, nobody says that it has stayed as it was."""
-    born: Any = None
-    """What it has as `created`."""
-
-    @property
-    def created(self) -> datetime | None:
-        """When it came, which says nothing about changes."""
-        return moment(self.born)
+_ENCODER = msgspec.json.Encoder()
 
 
 def _typed(places: Iterable[tuple[str, ...]]) -> type[msgspec.Struct]:
@@ -59,34 +39,66 @@ def _typed(places: Iterable[tuple[str, ...]]) -> type[msgspec.Struct]:
     return msgspec.defstruct("Told", made, gc=False)
 
 
-_PLACES = (("id",), ("created",), *CHANGED)
-_TOLD = decoder_for(_typed(_PLACES))
+_TYPE = _typed((("id",), ("created",), *CHANGED))
+_TOLD = decoder_for(_TYPE)
 _ITEM = decoder_for(dict[str, Any])
-_values = attrgetter(*map(".".join, _PLACES))
+_HOLDERS = {name for name, *inner in CHANGED if inner}
+_changes = attrgetter(*map(".".join, CHANGED))
+
+
+class Summary(msgspec.Struct, frozen=True, gc=False):
+    """What a walk looks at in an item. Its times are read when they are asked for."""
+
+    id: str
+    """As `key_of` writes it."""
+    content: bytes
+    """16 bytes that tell whether its bytes are others."""
+    told: Any = msgspec.field(default_factory=_TYPE)
+    """What it has as `id`, as `created` and at the places in `CHANGED`."""
+
+    @property
+    def changed(self) -> datetime | None:
+        """When it was changed, by its own account: as `changed_at` says."""
+        for value in _changes(self.told):
+            if value is not None and (time := moment(value)) is not None:
+                return time
+        return None
+
+    @property
+    def last_change(self) -> datetime | None:
+        """The latest of all times of a change that it tells: before it, nobody says that it has stayed as it was."""
+        times = (moment(value) for value in _changes(self.told) if value is not None)
+        return max((time for time in times if time is not None), default=None)
+
+    @property
+    def created(self) -> datetime | None:
+        """When it came, which says nothing about changes."""
+        return moment(self.told.created)
 
 
 def digest_of(raw: bytes | msgspec.Raw) -> bytes:
-    """Return 16 bytes that tell whether an item's bytes are others."""
-    return hashlib.blake2b(raw, digest_size=16).digest()
+    """16 bytes that are others for other bytes."""
+    return blake2b(raw, digest_size=16).digest()
 
 
 def summary_of(raw: bytes | msgspec.Raw) -> Summary:
     """What a walk looks at in an item."""
-    content = digest_of(raw)
+    content = blake2b(raw, digest_size=16).digest()
     try:
-        identity, created, *told = _values(_TOLD.decode(raw))
-    except UNDECODABLE:  # it is no object, or its `data` is none
-        try:
-            item = _ITEM.decode(raw)
-        except UNDECODABLE:
-            return Summary(key_of(raw), content)
-        identity, created, *told = (at(item, place) for place in _PLACES)
-    first = last = None
-    for value in told:
-        if value is not None and (time := moment(value)) is not None:
-            first = first or time
-            last = time if last is None or time > last else last
-    return Summary(key_of(raw, identity), content, first, last, created)
+        told = _TOLD.decode(raw)
+    except UNDECODABLE:
+        told = _odd(raw)
+    return Summary(key_of(raw, told.id), content, told)
+
+
+def _odd(raw: bytes | msgspec.Raw) -> Any:
+    """What an item tells that is no object, or whose `data` is none."""
+    try:
+        item = _ITEM.decode(raw)
+    except UNDECODABLE:
+        return _TYPE()
+    sound = {name for name, held in item.items() if name not in _HOLDERS or isinstance(held, dict)}
+    return msgspec.convert({name: item[name] for name in sound}, _TYPE)
 
 
 def child_key(key: str, parent: str | None) -> str:
@@ -100,7 +112,7 @@ def parent_of(key: str) -> str | None:
     return None if rest or not key.endswith("/") else parent.replace("%2F", "/").replace("%25", "%")
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """An item on its way to the target."""
 
     raw: bytes | msgspec.Raw
@@ -111,7 +123,11 @@ class Item(msgspec.Struct, frozen=True):
     parent: str | None = None
     """The object it is a child of."""
     content: bytes = b""
-    """Its summary's; empty where that is not known."""
+    """`Summary.content` of `raw`, where that is known."""
+
+    def holding(self, raw: bytes | msgspec.Raw) -> Item:
+        """Return it with other bytes, such as those of the whole object."""
+        return Item(raw, self.id, self.head, self.parent)
 
 
 def table_of(stream: Stream, mode: Mode) -> Table:
@@ -146,108 +162,70 @@ class Reader:
     def __init__(self, stream: Stream, mode: Mode, *, salt: str = "") -> None:
         self.table = table_of(stream, mode)
         self.drift = Drift(stream.endpoint.returns)
-        self._stream = stream
+        self._operation, self._identity = stream.endpoint.operation, stream.endpoint.identity
+        self._heads, self._has_parent = stream.heads, stream.parent is not None
         self._decoder: msgspec.json.Decoder[Any] = decoder_for(stream.endpoint.returns)
+        self._columns = Columns((*stream.spots, Spot("updated", CHANGED, "time")))
         self._unmarked = (None,) if self.table.keeps else (None, None)
         self._salt = repr(_reading(stream, self.table)).encode() + salt.encode()
-        self._key = hashlib.blake2b(self._salt, digest_size=32).digest()
+        self._salted = digest_of(self._salt)
+        self._text = bytearray()
 
     def row(self, item: Item) -> Row | str:
         """The row of an item; where it is none, the reason."""
-        operation = self._stream.endpoint.operation
+        raw = bytes(item.raw)
         try:
-            found = _ANY.decode(item.raw)
-            if isinstance(found, dict):
-                self.drift.see(cast("dict[str, Any]", found))
-            self._decoder.decode(item.raw)
+            found = _ANY.decode(raw)
+            fits = isinstance(found, dict) and self.drift.see(cast("dict[str, Any]", found))
+            if not (fits and self._is_all_of(cast("dict[str, Any]", found), raw)):
+                self._decoder.decode(raw)
         except UNDECODABLE as error:
-            return f"{operation}: {error}"
+            return f"{self._operation}: {error}"
         held = cast("dict[str, Any]", found)  # as each list's items are objects
-        if (identity := self._stream.endpoint.identity) and not says_yes(identity, held):
-            return f"{operation}: the item has no {' or '.join(identity)}"
-        heads = [_text(item.head.get(name)) for name in self._stream.heads]
-        return (
-            item.id,
-            *((item.parent,) if self._stream.parent else ()),
-            *(value_at(held, spot) for spot in self._stream.spots),
-            *heads,
-            changed_at(held),
-            *self._unmarked,
-            self.hash_of(item),
-            bytes(item.raw),
-        )
+        if self._identity and not says_yes(self._identity, held):
+            return f"{self._operation}: the item has no {' or '.join(self._identity)}"
+        values = self._columns.of(held)
+        if self._has_parent:
+            values.insert(0, item.parent)
+        heads = self._heads_of(item.head)
+        if heads:
+            values[-1:-1] = heads
+        return (item.id, *values, *self._unmarked, self._hash(item, heads), raw)
 
-    def hash_of(self, item: Item) -> str:
-        """The hash of an item's row, made of the digest of its bytes; of a version that is kept, of its bytes as ever."""
-        heads = [_text(item.head.get(name)) for name in self._stream.heads]
-        about = repr(heads).encode() if heads else b""
-        if self.table.keeps:
-            digest = hashlib.blake2b(self._salt, digest_size=16)
-            digest.update(item.raw)
-            digest.update(about)
-            return digest.hexdigest()
-        told = (item.content or digest_of(item.raw)) + about
-        return hashlib.blake2b(told, digest_size=16, key=self._key).hexdigest()
+    def hash_of(self, content: bytes, head: Mapping[str, Any]) -> str:
+        """The hash of the row of an item with this `Summary.content`. Of versions that are kept, `hash` alone knows it."""
+        return self._hash_of(content, self._heads_of(head))
+
+    def hash(self, item: Item) -> str:
+        """The hash of the row of an item, which is not read."""
+        return self._hash(item, self._heads_of(item.head))
+
+    def _hash(self, item: Item, heads: list[str | None]) -> str:
+        if not self.table.keeps:
+            return self._hash_of(item.content or digest_of(item.raw), heads)
+        digest = blake2b(self._salt, digest_size=16)  # as release 0.1 told versions apart
+        digest.update(item.raw)
+        if heads:
+            digest.update(repr(heads).encode())
+        return digest.hexdigest()
+
+    def _hash_of(self, content: bytes, heads: list[str | None]) -> str:
+        content = self._salted + content
+        return blake2b(content + repr(heads).encode() if heads else content, digest_size=16).hexdigest()
+
+    def _heads_of(self, head: Mapping[str, Any]) -> list[str | None]:
+        return [text_of(head.get(name)) for name in self._heads] if self._heads else []
+
+    def _is_all_of(self, found: dict[str, Any], raw: bytes) -> bool:
+        """Whether an item was decoded from these bytes and no others: then no name is in it twice."""
+        try:
+            _ENCODER.encode_into(found, self._text)
+        except (OverflowError, RecursionError):
+            return False
+        return self._text.startswith(raw) and len(self._text) == len(raw)
 
 
 def _reading(stream: Stream, table: Table) -> Any:
     """What a row is made by: rows are written anew once that is another; versions that are kept, by their columns."""
     columns = tuple(column for column in table.columns if column.name != STALE)  # of no item
     return columns if table.keeps else (columns, stream.spots, CHANGED)
-
-
-def value_at(item: Mapping[str, Any], spot: Spot) -> Any:
-    """The value of a column; None where there is none of its kind."""
-    for path in spot.paths:
-        found: Any = item
-        for part in path:
-            if (found := _inside(found, part)) is None:
-                break
-        value = None if found is None else _CONVERTERS[spot.kind](found)
-        if value is not None:
-            return value
-    return None
-
-
-def _inside(holder: Any, part: str | int) -> Any:
-    """What *holder* has at a key or a position; None where it is of another kind, or shorter."""
-    if isinstance(holder, dict):
-        return holder.get(part)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    try:
-        return holder[part]
-    except (LookupError, TypeError):
-        return None
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, bool) or value is None:
-        return None if value is None else str(value).lower()
-    return str(value) if isinstance(value, str | int | float) else None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if abs(number) < float("inf") else None
-
-
-def _integer(value: Any) -> int | None:
-    number = value if isinstance(value, int) and not isinstance(value, bool) else _number(value)
-    return int(number) if number is not None and abs(number) <= _LARGEST and number == int(number) else None
-
-
-def _boolean(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-_CONVERTERS: Mapping[Kind, Any] = {
-    "text": _text,
-    "number": _number,
-    "integer": _integer,
-    "boolean": _boolean,
-    "time": moment,
-}

@@ -95,14 +95,14 @@ FAULTS = (
     ),
     Fault(
         "true in a column of numbers is 1",
-        f"{_JOBS}/rows.py",
+        f"{_JOBS}/columns.py",
         "if isinstance(value, bool) or not isinstance(value, str | int | float):",
         "if not isinstance(value, str | int | float):",
         "tests/sync_jobs/test_promises.py::test_true_is_no_number_and_no_number_is_true",
     ),
     Fault(
         "true in a column of texts is Python's True",
-        f"{_JOBS}/rows.py",
+        f"{_JOBS}/columns.py",
         "if isinstance(value, bool) or value is None:",
         "if value is None:",
         "tests/sync_jobs/test_promises.py::test_true_is_no_number_and_no_number_is_true",

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from limio_async import models
-from limio_async.sync_jobs.rows import value_at
+from limio_async.sync_jobs.columns import value_at
 from limio_async.sync_jobs.streams import stream
 
 

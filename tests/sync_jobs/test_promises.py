@@ -22,10 +22,10 @@ from limio_async import Limio, errors
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.columns import Spot
+from limio_async.sync_jobs.columns import Spot, value_at
 from limio_async.sync_jobs.ledger import QUARANTINE, RUNS, STREAMS
 from limio_async.sync_jobs.packing import unpack
-from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of, value_at
+from limio_async.sync_jobs.rows import Item, Reader, Summary, summary_of
 from limio_async.sync_jobs.sink import Column, Kind, Table
 from limio_async.sync_jobs.sinks import open_sink
 from limio_async.sync_jobs.spool import Spool

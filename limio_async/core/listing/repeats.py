@@ -83,6 +83,8 @@ def key_of(item: bytes | msgspec.Raw, found: object = None) -> str:
     Any other id is written as `json:` and its JSON, like a text that begins so. An item without id has a hash of its
     bytes behind `json:#`. *found* is the id, where it was decoded before.
     """
+    if isinstance(found, str):
+        return _named(found)
     told = b"null"
     if found is None:
         with suppress(*UNDECODABLE):
@@ -93,10 +95,14 @@ def key_of(item: bytes | msgspec.Raw, found: object = None) -> str:
         with suppress(*UNDECODABLE):
             found = msgspec.json.decode(told, type=str)
     if isinstance(found, str):
-        return _JSON + msgspec.json.encode(found).decode() if found.startswith(_JSON) else found
+        return _named(found)
     if told != b"null" and told.isascii():
         return _JSON + told.decode()
     return f"{_JSON}#{hashlib.sha256(item if told == b'null' else told).hexdigest()[:16]}"
+
+
+def _named(found: str) -> str:
+    return _JSON + msgspec.json.encode(found).decode() if found.startswith(_JSON) else found
 
 
 def id_in(key: str) -> str:
