@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
 from types import NoneType
 from typing import Any, Literal
 
 import msgspec
 from msgspec import inspect
 
-__all__ = ["Drift", "Finding", "Kind"]
+__all__ = ["Drift", "Finding", "Kind", "carried"]
 
+_VERSION = 1  # another one for what is found, or named, otherwise: each item is looked through once more
 _MOST_NAMES = 100
 _MOST_VALUES = 50
 _MOST_FINDINGS = 1_000
@@ -57,7 +59,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     found: str
     """The JSON type, of a field or where another one is expected; the value that is none of the known."""
     count: int
-    """How often it was seen; more than once in an item, if it is there more than once."""
+    """How often it was seen; more than once in an item, if it is there more than once.
+
+    Carried over from run to run, it counts each version of an item that was looked through, and goes on counting what
+    has changed or gone since: of the items that there are, it is the most that can have it.
+    """
     example: str = ""
     """What the first one looked like."""
 
@@ -113,9 +119,19 @@ class Drift:
 
     def __init__(self, model: Any) -> None:
         self._counts = _Counts(getattr(model, "__name__", str(model)))
-        kind = inspect.type_info(model)
-        self._is_plain = _is_plain(kind)
-        self._see = _fitting(_Place(self._counts.model, "$", kind), self._counts)
+        self._type = inspect.type_info(model)
+        self._is_plain = _is_plain(self._type)
+        self._see = _fitting(_Place(self._counts.model, "$", self._type), self._counts)
+
+    @property
+    def digest(self) -> str:
+        """A short text that is another one where *model*, or what counts as drift, is another one.
+
+        Findings can be carried over while it stays: then only items that are new or have changed need to be seen.
+        """
+        limits = (_VERSION, _MOST_NAMES, _MOST_VALUES, _MOST_FINDINGS, _NAME.pattern, _TOKEN.pattern)
+        told = msgspec.json.encode((limits, _told_of(self._type, set())))
+        return blake2b(told, digest_size=8).hexdigest()
 
     def see(self, item: Any) -> bool:
         """Count what is in a decoded item; return whether it is surely one that the model takes."""
@@ -129,8 +145,19 @@ class Drift:
         return self._counts.findings()
 
     def load(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Resume from rows of findings, before anything is seen."""
+        """Count on from rows of findings, before anything is seen: of a run that is resumed, or of earlier ones with the same `digest`."""
         self._counts.load(rows)
+
+
+def carried(rows: Iterable[Mapping[str, Any]], *, run: str, same: bool) -> list[Mapping[str, Any]]:
+    """Return the rows of a stream's findings that *run* counts on from: its own, where it is resumed, else those of the last run.
+
+    The last run's only where its `digest` was the *same*. Runs are named by when they began.
+    """
+    noted = list(rows)
+    names = {row["run"] for row in noted}
+    last = run if run in names or not same else max(names, default=run)
+    return [row for row in noted if row["run"] == last]
 
 
 class _Counts:
@@ -222,6 +249,32 @@ def _is_plain(kind: inspect.Type) -> bool:
                 return one in _SURE
 
     return sure(kind)
+
+
+def _told_of(kind: inspect.Type, models: set[type]) -> Any:
+    """All of a type that drift depends on, as JSON. *models* were told before."""
+    match kind:
+        case inspect.UnionType(types):
+            return [_told_of(one, models) for one in types]
+        case inspect.ListType(item_type=held):
+            return {"list": _told_of(held, models)}
+        case inspect.DictType(value_type=held):
+            return {"dict": _told_of(held, models)}
+        case inspect.LiteralType(values):
+            return {"words": sorted(map(str, values))}
+        case inspect.StructType(cls=model):
+            if model in models:
+                return {"model": model.__name__}
+            models.add(model)
+            return {
+                "model": model.__name__,
+                "statuses": sorted(_known_statuses(model)),
+                "fields": {
+                    one.encode_name: (one.required, _told_of(one.type, models)) for one in kind.fields
+                },
+            }
+        case _:
+            return type(kind).__name__
 
 
 # --- what sees a value of a type

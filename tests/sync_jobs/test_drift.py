@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,7 +21,7 @@ from msgspec import inspect
 from limio_async import ApiKey, ClientCredentials, Limio
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.api.models import Journey, Offer, Subscription
-from limio_async.drift.findings import Drift, Finding
+from limio_async.drift.findings import Drift, Finding, carried
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.errors import JobError
 from limio_async.sync_jobs import Job, SyncEvent
@@ -208,6 +210,80 @@ async def test_what_the_emulator_serves_has_no_other_types_and_values() -> None:
                 seen += 1
             assert seen == most
             assert [one for one in drift.findings() if one.kind != "field"] == []
+
+
+def _model(name: str = "Made", words: str = "active, paused", **fields: Any) -> type:
+    model = msgspec.defstruct(name, [("id", str), *((key, kind, None) for key, kind in fields.items())])
+    model.__doc__ = f"Made. Known status values: {words}."
+    return model
+
+
+def test_a_digest_tells_of_all_that_drift_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, other = msgspec.defstruct("Inner", [("a", int, 0)]), msgspec.defstruct("Inner", [("b", int, 0)])
+    models = [
+        _model(),
+        _model(name="Other"),
+        _model(words="active"),
+        _model(new=str | None),
+        _model(new=int | None),
+        _model(new=list[str]),
+        _model(new=list[int]),
+        _model(new=dict[str, int]),
+        _model(new=Literal["a", "b"]),
+        _model(new=Literal["a", "c"]),
+        _model(new=list[inner]),  # type: ignore[valid-type]
+        _model(new=list[other]),  # type: ignore[valid-type]
+    ]
+    digests = [Drift(one).digest for one in models]
+    assert len(set(digests)) == len(models)
+    assert Drift(_model()).digest == digests[0]
+    monkeypatch.setattr("limio_async.drift.findings._MOST_VALUES", 51)
+    assert Drift(_model()).digest != digests[0]
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_digest_is_short_and_stays(name: str) -> None:
+    drift = Drift(MODELS[name])
+    before = drift.digest
+    drift.see({"planted": 1})
+    assert drift.digest == before == Drift(MODELS[name]).digest
+    assert len(before) == 16
+
+
+def test_a_digest_is_the_same_in_another_process() -> None:
+    code = "from limio_async import models; from limio_async.drift.findings import Drift; print(Drift(models.Offer).digest)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == Drift(Offer).digest
+
+
+@pytest.mark.parametrize(
+    ("noted", "same", "kept"),
+    [
+        (["run-1", "run-2"], True, "run-2"),  # what run 2 did not find again is gone
+        (["run-1", "run-2"], False, None),
+        (["run-2", "run-3", "run-3"], True, "run-3"),  # resumed
+        (["run-2", "run-3"], False, "run-3"),
+        ([], True, None),
+    ],
+)
+def test_a_run_counts_on_from_its_own_findings_or_those_of_the_last_run(
+    noted: list[str], same: bool, kept: str | None
+) -> None:
+    rows = [{"run": name, "number": number} for number, name in enumerate(noted)]
+    assert carried(rows, run="run-3", same=same) == [row for row in rows if row["run"] == kept]
+
+
+def test_what_is_carried_over_counts_on() -> None:
+    first, second = Drift(Offer), Drift(Offer)
+    first.see({"id": "a", "planted": 1})
+    first.see({"id": "b", "planted": 1})
+    rows = [drift_row(one, "run-1", "offers") for one in first.findings()]
+    second.load(dict(zip([one.name for one in DRIFT.columns], row, strict=True)) for row in rows)
+    second.see({"id": "b", "planted": 2, "more": "x"})  # has changed
+    assert found(second) == {
+        ("Offer", "$.planted", "field", "integer"): 3,
+        ("Offer", "$.more", "field", "string"): 1,
+    }
 
 
 def test_open_enums_maps_of_models_and_lists_in_lists() -> None:
