@@ -342,6 +342,8 @@ def _elements(place: _Place, counts: _Counts) -> _See:
     sees = deeper.get
 
     def see(values: list[Any]) -> None:
+        if not values:
+            return
         if deeper or not fits.issuperset(map(type, values)):
             for value in values:
                 sees(value.__class__, fitting)(value)
@@ -393,8 +395,8 @@ class _Object:
         shape.seen += 1
         if not shape.fits:
             self._counts.fits = False
-        for name, see in shape.below:
-            see(item[name])
+        for name, look in shape.below:
+            look(item[name])
 
     def _shape(self, item: dict[str, Any]) -> _Shape:
         shape = _Shape()

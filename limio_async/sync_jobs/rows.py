@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -176,15 +176,13 @@ class Reader:
         raw = bytes(item.raw)
         try:
             found = _ANY.decode(raw)
-            fits = isinstance(found, dict) and self.drift.see(cast("dict[str, Any]", found))
-            if not (fits and self._is_all_of(cast("dict[str, Any]", found), raw)):
+            if not (found.__class__ is dict and self.drift.see(found) and self._is_all_of(found, raw)):
                 self._decoder.decode(raw)
         except UNDECODABLE as error:
             return f"{self._operation}: {error}"
-        held = cast("dict[str, Any]", found)  # as each list's items are objects
-        if self._identity and not says_yes(self._identity, held):
+        if self._identity and not says_yes(self._identity, found):
             return f"{self._operation}: the item has no {' or '.join(self._identity)}"
-        values = self._columns.of(held)
+        values = self._columns.of(found)  # an object, as each list's items are
         if self._has_parent:
             values.insert(0, item.parent)
         heads = self._heads_of(item.head)
