@@ -74,11 +74,12 @@ STREAMS = Table(
         Column("failing_since", "time"),
         Column("last_run"),
         Column("salt"),
+        Column("drift"),
     ),
     published=False,
 )
 """One row for each table: its stream and tenant, its last run (an id in `RUNS`), the last one that was complete, its
-watermark, and since when runs have not been complete (null when the last one was)."""
+watermark, since when runs have not been complete (null when the last one was), and what it was looked through for drift with."""
 
 QUARANTINE = Table(
     name="_limio_quarantine",
@@ -126,13 +127,19 @@ def report_of(row: Mapping[str, Any]) -> StreamReport:
     return msgspec.convert(told, StreamReport)
 
 
-def stream_row(report: StreamReport, before: Mapping[str, Any], *, salt: str = "") -> Row:
-    """Return what is remembered of a stream once a run has begun or ended; *before* it, that was remembered. *salt* is that of its rows."""
+def stream_row(
+    report: StreamReport, before: Mapping[str, Any], *, salt: str = "", drift: str | None = None
+) -> Row:
+    """Return what is remembered of a stream once a run has begun or ended; *before* it, that was remembered.
+
+    *salt* is that of its rows, *drift* the digest of the models that all of them were looked through with.
+    """
     has_written = report.complete or report.delivered > 0  # else tenant and stream do not matter
     last: dict[str, Any] = {
         "id": report.table_name,
         "last_run": run_id(report.run, report.stream),
         "stream": report.stream,
+        "drift": drift,
     }
     last["origin"] = report.origin if has_written else before.get("origin")
     if report.complete:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter
@@ -190,26 +191,25 @@ class Reader:
             values[-1:-1] = heads
         return (item.id, *values, *self._unmarked, self._hash(item, heads), raw)
 
-    def hash_of(self, content: bytes, head: Mapping[str, Any]) -> str:
-        """The hash of the row of an item with this `Summary.content`. Of versions that are kept, `hash` alone knows it."""
-        return self._hash_of(content, self._heads_of(head))
-
     def hash(self, item: Item) -> str:
         """The hash of the row of an item, which is not read."""
         return self._hash(item, self._heads_of(item.head))
 
+    def look(self, item: Item) -> None:
+        """Count what the model does not know in an item whose row is not read."""
+        with suppress(*UNDECODABLE):
+            if (found := _ANY.decode(item.raw)).__class__ is dict:
+                self.drift.see(found)
+
     def _hash(self, item: Item, heads: list[str | None]) -> str:
         if not self.table.keeps:
-            return self._hash_of(item.content or digest_of(item.raw), heads)
+            content = self._salted + (item.content or digest_of(item.raw))
+            return blake2b(content + repr(heads).encode() if heads else content, digest_size=16).hexdigest()
         digest = blake2b(self._salt, digest_size=16)  # as release 0.1 told versions apart
         digest.update(item.raw)
         if heads:
             digest.update(repr(heads).encode())
         return digest.hexdigest()
-
-    def _hash_of(self, content: bytes, heads: list[str | None]) -> str:
-        content = self._salted + content
-        return blake2b(content + repr(heads).encode() if heads else content, digest_size=16).hexdigest()
 
     def _heads_of(self, head: Mapping[str, Any]) -> list[str | None]:
         return [text_of(head.get(name)) for name in self._heads] if self._heads else []

@@ -26,9 +26,10 @@ from limio_async.emulator import InMemoryTransport, World
 from limio_async.errors import JobError
 from limio_async.sync_jobs import Job, SyncEvent
 from limio_async.sync_jobs.ledger import DRIFT, drift_row
+from limio_async.sync_jobs.rows import Item, Reader
 
-from .conftest import RunJob
-from .memory_sink import MemorySink
+from .conftest import RunJob, only
+from .memory_sink import ComparingSink, MemorySink
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 MODELS = {one.returns.__name__: one.returns for one in (*ENDPOINTS.values(), *VIEWS) if one.paging} | {
@@ -445,3 +446,40 @@ async def test_what_earlier_runs_and_other_streams_found_is_not_counted_again_wh
         (last.run, "offers", "Offer", "$.gracePeriod", 900),
         (last.run, "products", "Product", "$.gracePeriod", 900),
     }
+
+
+async def test_drift_of_what_has_not_changed_is_carried_over_until_the_models_are_others(
+    world: World, client: Limio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, looked = ComparingSink(), 0
+    look = Reader.look
+
+    def hold(**changed: str) -> None:
+        items = [{"id": f"o-{number}", "loyaltyTier": "gold"} for number in range(90)]
+        items[0].update(changed)
+        (tmp_path / "offers.ndjson").write_bytes(b"\n".join(map(msgspec.json.encode, items)))
+        world.read_data(tmp_path)
+
+    def count(reader: Reader, item: Item) -> None:
+        nonlocal looked
+        looked += 1
+        look(reader, item)
+
+    async def found() -> dict[str, int]:
+        nonlocal looked
+        looked = 0
+        report = only(await Job(client, to=sink, state=tmp_path / "state", streams=["offers"]).run())
+        assert report.complete
+        assert {row["run"] for row in sink.rows(DRIFT)} == {report.run}
+        return {row["path"]: row["count"] for row in sink.rows(DRIFT)}
+
+    monkeypatch.setattr(Reader, "look", count)
+    hold()
+    assert await found() == {"$.loyaltyTier": 90}
+    assert (await found(), looked) == ({"$.loyaltyTier": 90}, 0)
+    hold(gracePeriod="a week")
+    assert await found() == {"$.loyaltyTier": 91, "$.gracePeriod": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr("limio_async.drift.findings._VERSION", -1)
+        assert (await found(), looked) == ({"$.loyaltyTier": 90, "$.gracePeriod": 1}, 90)
+        assert (await found(), looked) == ({"$.loyaltyTier": 90, "$.gracePeriod": 1}, 0)

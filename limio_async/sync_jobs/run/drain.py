@@ -15,7 +15,6 @@ from limio_async.sync_jobs.ledger import (
     DRIFT,
     QUARANTINE,
     RUNS,
-    drift_row,
     quarantine_row,
     run_row,
 )
@@ -192,7 +191,7 @@ class Drain:
             bad.append(self._bad(child_key("", parent), said, b"", at))
             stale += children_ids(sink, reader.table, [parent])
         came = [*items]
-        changed = self._changed(came)
+        changed, same = self._sorted(came)
         for item in changed:
             row = reader.row(item)
             reason = row if isinstance(row, str) else sink.refusal(reader.table, row)
@@ -203,22 +202,25 @@ class Drain:
                 rows.append(row)
                 if item.id in self._refused:
                     progress.well_again.add(item.id)
-        drift = [
-            drift_row(one, progress.report.run, progress.report.stream) for one in reader.drift.findings()
-        ]
-        return _Rows(rows, bad, stale, drift, len(came) - len(changed), at, perf_counter() - begun)
+        for item in same if progress.looks_at_all else ():
+            reader.look(item)
+        drift = progress.drift() if changed or progress.looks_at_all else []
+        return _Rows(rows, bad, stale, drift, len(same), at, perf_counter() - begun)
 
-    def _changed(self, items: list[Item]) -> list[Item]:
-        """Return those items that the target has not as they are; of one that came twice, what came last counts."""
+    def _sorted(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
+        """Return those items that the target has not as they are, and the others; of one that came twice, the last counts."""
         sink, reader = self._progress.context.sink, self._progress.reader
         if not (items and isinstance(sink, Compares)):
-            return items
+            return items, []
         held = sink.held(reader.table, [item.id for item in items])
-        spots = [(item.id, reader.hash_of(item)) for item in items]
+        spots = [(item.id, reader.hash(item)) for item in items]
         if reader.table.keeps:
-            return [item for item, spot in zip(items, spots, strict=True) if spot not in held]
-        last = {spot[0]: place for place, spot in enumerate(spots)}
-        return [items[place] for place in last.values() if spots[place] not in held]
+            last = dict(zip(spots, items, strict=True))
+        else:
+            places = {key: place for place, (key, _) in enumerate(spots)}
+            last = {spots[place]: items[place] for place in places.values()}
+        changed = [item for spot, item in last.items() if spot not in held]
+        return changed, [item for spot, item in last.items() if spot in held]
 
     def _apply(self, made: _Rows, last: int, walk: str | None) -> None:
         progress, table, begun = self._progress, self._progress.reader.table, perf_counter()

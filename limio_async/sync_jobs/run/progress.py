@@ -14,7 +14,16 @@ import anyio
 from limio_async.core.wire import Species
 from limio_async.sync_jobs.context import Choices, JobContext
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import QUARANTINED, RUNS, in_quarantine, report_of, run_id, run_row
+from limio_async.sync_jobs.ledger import (
+    QUARANTINED,
+    RUNS,
+    drift_row,
+    in_quarantine,
+    report_of,
+    run_id,
+    run_row,
+    stream_row,
+)
 from limio_async.sync_jobs.patience import Outage
 from limio_async.sync_jobs.rows import Reader
 from limio_async.sync_jobs.sink import Compares, Condition, Prepared, Row
@@ -82,6 +91,10 @@ class Progress:
         self.stream = stream
         self.since = asked_since(choices.mode, begun.reach, since=choices.since, overlap=choices.overlap)
         self.reader = Reader(stream, choices.mode, salt=begun.prepared.salt)
+        is_same = begun.before.get("drift") == self.reader.drift.digest
+        all_is_old = begun.prepared.salt == (begun.before.get("salt") or "")
+        self.drift_is_known = isinstance(context.sink, Compares) and is_same and all_is_old
+        """Whether what the models do not know was looked for in all rows."""
         # a list that broke off goes on with other objects than these: then no run goes on with their children
         parent = begun.parent
         is_whole = parent is not None and parent.status in {"complete", "incomplete"}
@@ -135,6 +148,26 @@ class Progress:
     def compares(self) -> bool:
         """Whether pages may go straight to the target."""
         return isinstance(self.context.sink, Compares) and not self.hydrates
+
+    @property
+    def looks_at_all(self) -> bool:
+        """Whether items that have not changed are looked through too, for what the models do not know."""
+        return not self.drift_is_known
+
+    def drift(self) -> list[Row]:
+        """Return what the models do not know, as the target keeps it."""
+        return [drift_row(one, self.report.run, self.stream.name) for one in self.reader.drift.findings()]
+
+    def remembered(self) -> Row:
+        """Return what the target keeps of the stream."""
+        report, before = self.report, self.begun.before
+        knows = self.drift_is_known or (report.complete and self.choices.mode == "full")
+        return stream_row(
+            report,
+            before,
+            salt=self.begun.prepared.salt,
+            drift=self.reader.drift.digest if knows else None,
+        )
 
     def row(self, report: StreamReport) -> Row:
         """Return the report as the target keeps it, with where the walk can be gone on with."""

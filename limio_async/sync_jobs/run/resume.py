@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from limio_async.drift.findings import carried
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import DRIFT, RUNS, STREAMS, report_of, run_id, stream_row
+from limio_async.sync_jobs.ledger import DRIFT, RUNS, STREAMS, report_of, run_id
 from limio_async.sync_jobs.run.progress import Progress, adopt
 from limio_async.sync_jobs.sink import Change, Column, Condition, Table
 from limio_async.sync_jobs.times import arguments
@@ -33,6 +34,7 @@ async def begin(progress: Progress, *, left: Callable[[str], StreamReport | None
     if progress.choices.mode == "incremental":
         deleted = await context.in_sink(lambda: [*_deleted(progress)])
         await context.in_spool(lambda: spool.expect(name, deleted))
+    await context.in_sink(lambda: _load_drift(progress))
     progress.waiting = await context.in_spool(lambda: spool.waiting(name))
     progress.note()
     await context.in_sink(lambda: _remember(progress))
@@ -42,7 +44,8 @@ def _bound(progress: Progress) -> str:
     """What a walk must have been begun with to be gone on with."""
     args, begun, choices = arguments(progress.stream, progress.since), progress.begun, progress.choices
     chosen = (choices.mode, choices.hydrate, sorted(args.items()), progress.since)
-    return repr((*chosen, progress.stream.endpoint.path, *filter(None, [begun.prepared.salt])))
+    digest = progress.reader.drift.digest
+    return repr((*chosen, digest, progress.stream.endpoint.path, *filter(None, [begun.prepared.salt])))
 
 
 async def _resume(progress: Progress, walk: SavedWalk, report: StreamReport, seen: int) -> None:
@@ -55,7 +58,6 @@ async def _resume(progress: Progress, walk: SavedWalk, report: StreamReport, see
         await context.in_spool(lambda: spool.restart(name, walk))
         seen = 0
     progress.resume(walk, report, seen)
-    await context.in_sink(lambda: _load_drift(progress))
 
 
 def _can_resume(progress: Progress, left: StreamReport, forgotten: int, last: int) -> bool:
@@ -82,7 +84,7 @@ def _told(progress: Progress, left: StreamReport) -> str | None:
 
 def _load_drift(progress: Progress) -> None:
     rows = progress.context.sink.rows(DRIFT, [Condition("stream", "=", progress.stream.name)])
-    progress.reader.drift.load(row for row in rows if row["run"] == progress.report.run)
+    progress.reader.drift.load(carried(rows, run=progress.report.run, same=progress.drift_is_known))
 
 
 def _deleted(progress: Progress) -> Iterator[str]:
@@ -92,5 +94,5 @@ def _deleted(progress: Progress) -> Iterator[str]:
 
 def _remember(progress: Progress) -> None:
     report = progress.report
-    remembered = stream_row(report, progress.begun.before)
-    progress.context.sink.apply([Change(RUNS, [progress.row(report)]), Change(STREAMS, [remembered])])
+    changes = [Change(RUNS, [progress.row(report)]), Change(STREAMS, [progress.remembered()])]
+    progress.context.sink.apply(changes)

@@ -11,12 +11,12 @@ import msgspec
 from limio_async.sync_jobs.asking import timeless
 from limio_async.sync_jobs.events import Status
 from limio_async.sync_jobs.ledger import (
+    DRIFT,
     QUARANTINE,
     QUARANTINED,
     RUNS,
     STREAMS,
     in_quarantine,
-    stream_row,
 )
 from limio_async.sync_jobs.rows import parent_of
 from limio_async.sync_jobs.run.drain import children_ids
@@ -172,5 +172,10 @@ class Settle:
                 latest=walk.newest,
             )
         report.ended = now()
-        remembered = stream_row(report, progress.begun.before, salt=progress.begun.prepared.salt)
-        progress.context.sink.apply([Change(RUNS, [progress.row(report)]), Change(STREAMS, [remembered])])
+        progress.context.sink.apply(
+            [
+                Change(RUNS, [progress.row(report)]),
+                Change(STREAMS, [progress.remembered()]),
+                Change(DRIFT, progress.drift()),
+            ]
+        )

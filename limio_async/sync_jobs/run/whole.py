@@ -107,11 +107,7 @@ class Whole:
             over = self._over
             if chunk := self._taken():
                 await self._write(
-                    [
-                        msgspec.structs.replace(one.summary, raw=one.full, content=b"")
-                        for one in chunk
-                        if one.full is not None
-                    ],
+                    [one.summary.holding(one.full) for one in chunk if one.full is not None],
                     [(one.summary, one.error) for one in chunk if one.error is not None],
                     self._page,
                 )
