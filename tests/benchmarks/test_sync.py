@@ -140,12 +140,16 @@ def test_both_sources_of_dlt_load_the_same_offers(tmp_path: Path) -> None:
     duckdb = pytest.importorskip("duckdb")
     found: dict[str, Any] = {}
     environ = {**os.environ, "DLT_DATA_DIR": str(tmp_path / "dlt")}
-    with serving(120) as url:
+    with serving(120) as url, ExitStack() as held:
+        running: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("dlt_generic", "dlt_ours"):
-            command = [sys.executable, "-m", f"benchmarks.peers.{name}", url, str(tmp_path / name), "50"]
             (tmp_path / name).mkdir()
-            done = subprocess.run(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, check=True)
-            assert json.loads(done.stdout.splitlines()[-1]) == {"written": 120}
+            command = [sys.executable, "-m", f"benchmarks.peers.{name}", url, str(tmp_path / name), "50"]
+            loading = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE)
+            running[name] = held.enter_context(loading)
+        for name, process in running.items():
+            said, _ = process.communicate()
+            assert json.loads(said.splitlines()[-1]) == {"written": 120}
             with duckdb.connect(tmp_path / name / "offers.duckdb") as file:
                 found[name] = file.execute("SELECT id, name FROM limio.offers ORDER BY id").fetchall()
     assert len(found["dlt_generic"]) == 120
