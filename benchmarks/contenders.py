@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 __all__ = ["ROOT", "Contender", "Cost", "Pair", "Rounds", "contending", "in_rounds", "in_turns", "paired"]
 
+T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 HEAP = {"MALLOC_TRIM_THRESHOLD_": str(64 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20)}
 """Lets glibc keep what asyncio frees after each read (256 KiB). Else one process gives it back each time and another of the same
@@ -85,12 +86,16 @@ Rounds = Sequence[Mapping[str, float]]
 """What each of several cost, measured one after the other, time and again."""
 
 
-def in_rounds(sides: Mapping[str, Callable[[], float]], runs: int) -> Rounds:
-    """Measure all *runs* times, after one run each that does not count; each begins a round as often as the others."""
+def in_rounds(
+    sides: Mapping[str, Callable[[], T]], runs: int, *, warmups: int = 1
+) -> Sequence[Mapping[str, T]]:
+    """Measure all *runs* times, after *warmups* that do not count; each begins a round as often as the others."""
     names = list(sides)
     turns = [[*names[first:], *names[:first]] for first in range(len(names))]
-    rounds = [{name: sides[name]() for name in turns[number % len(names)]} for number in range(runs + 1)]
-    return rounds[1:]
+    rounds = [
+        {name: sides[name]() for name in turns[number % len(names)]} for number in range(warmups + runs)
+    ]
+    return rounds[warmups:]
 
 
 def paired(rounds: Rounds, ours: str, other: str) -> Pair:
@@ -100,6 +105,6 @@ def paired(rounds: Rounds, ours: str, other: str) -> Pair:
     return Pair(mine, theirs, statistics.median(one / two for one, two in pairs))
 
 
-def in_turns(ours: Callable[[], float], other: Callable[[], float], runs: int) -> Pair:
-    """Measure both *runs* times, after one run each that does not count."""
-    return paired(in_rounds({"ours": ours, "other": other}, runs), "ours", "other")
+def in_turns(ours: Callable[[], float], other: Callable[[], float], runs: int, *, warmups: int = 1) -> Pair:
+    """Measure both *runs* times, after *warmups* that do not count."""
+    return paired(in_rounds({"ours": ours, "other": other}, runs, warmups=warmups), "ours", "other")

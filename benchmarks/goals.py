@@ -1,7 +1,7 @@
 """What is promised of the client's speed, as data: what is compared, how, and how far apart the two may be.
 
 `make test` holds every goal to what is known to be possible, with a margin for machines that are busy; what is compared with
-our own code of before is held to the goal itself, since both are as busy.
+our own code of before is held to the goal itself, since both are as busy. The goals of syncs are looked at by `benchmarks.sync`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,23 @@ from benchmarks.contenders import Pair, in_turns, paired
 from benchmarks.peers.environments import NotInHistory
 from benchmarks.server import Answers
 from benchmarks.stage import MICRO, PAGE, Stage
+from benchmarks.sync_stage import HYDRATED_AT_ONCE, LATENCY, Kind, NoPostgres, SyncStage, Used, Who
 from benchmarks.tables import Table, shown
 from limio_async.api.offers import LIST_OFFERS
 from limio_async.core.listing.reader import PageReader
 
-__all__ = ["GOALS", "OUT_OF_REACH", "Goal", "goals", "held_to", "is_broken", "is_met", "out_of_reach"]
+__all__ = [
+    "GOALS",
+    "OUT_OF_REACH",
+    "SYNC_GOALS",
+    "Goal",
+    "goals",
+    "held_to",
+    "is_broken",
+    "is_met",
+    "judged",
+    "out_of_reach",
+]
 
 MARGIN = 1.5
 SLOWER = 1.08  # than before; less is not told from nothing
@@ -33,6 +45,12 @@ LARGE_PAGE = 1_000
 READS = 10
 BUSY_WALK = "pages of a slow server to a busy consumer / the server's time"
 MIB = 2**10  # in KiB
+SYNC_MARGIN = 1.25
+SYNC_TARGETS: Sequence[tuple[str, Kind, float]] = (
+    ("SQLite", "sqlite", 2.0),
+    ("PostgreSQL", "postgres", 3.0),
+    ("DuckDB", "duckdb", 3.0),
+)
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -54,7 +72,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     of: Literal["ratio", "difference"] = "ratio"
     margin: float = MARGIN
     """How much worse it may be on a machine that is busy."""
-    measure: Callable[[Stage], Figure]
+    measure: Callable[[Any], Figure]
+    """On a `Stage`; a goal of syncs on a `SyncStage`."""
 
 
 class OutOfReach(msgspec.Struct, frozen=True):
@@ -69,8 +88,8 @@ Sides = Mapping[str, Callable[[], float]]
 # --- how it is measured
 
 
-def turns(ours: Callable[[], float], other: Callable[[], float], runs: int) -> Figure:
-    pair: Pair = in_turns(ours, other, runs)
+def turns(ours: Callable[[], float], other: Callable[[], float], runs: int, *, warmups: int = 1) -> Figure:
+    pair: Pair = in_turns(ours, other, runs, warmups=warmups)
     return Figure(pair.ours, pair.other, pair.ratio)
 
 
@@ -217,6 +236,45 @@ def import_memory(stage: Stage) -> Figure:
     return turns(lambda: cost("client"), lambda: cost("dependencies"), 1)
 
 
+def syncing(how: Literal["new", "unchanged"], kind: Kind) -> Callable[[SyncStage], Figure]:
+    """`limio sync` of offers, beside the same by hand: each run is a process, which nothing warms up."""
+
+    def measure(stage: SyncStage) -> Figure:
+        def cost(who: Who) -> Callable[[], float]:
+            run = stage.new if how == "new" else stage.unchanged
+            return lambda: run(who, kind).cpu / stage.scale.offers * MICRO
+
+        return turns(cost("ours"), cost("by_hand"), stage.scale.pairs, warmups=0)
+
+    return measure
+
+
+def loading(
+    ours: Literal["sync", "door"], cost: Callable[[Used, int], float]
+) -> Callable[[SyncStage], Figure]:
+    """Ours beside dlt's own source: offers into DuckDB."""
+
+    def measure(stage: SyncStage) -> Figure:
+        rounds = [
+            {name: cost(one, stage.scale.loaded) for name, one in costs.items()} for costs in stage.loads()
+        ]
+        pair = paired(rounds, ours, "generic")
+        return Figure(pair.ours, pair.other, pair.ratio)
+
+    return measure
+
+
+def sync_growth(stage: SyncStage) -> Figure:
+    most, least = (stage.row(number).used.peak_mib for number in (stage.scale.most, stage.scale.least))
+    return Figure(most, least, most - least)
+
+
+def sync_hydration(stage: SyncStage) -> Figure:
+    ideal = stage.scale.objects * LATENCY / HYDRATED_AT_ONCE
+    took = stage.hydrated()
+    return Figure(took, ideal, took / ideal)
+
+
 # --- what is promised
 
 GOALS: Sequence[Goal] = (
@@ -254,6 +312,19 @@ GOALS: Sequence[Goal] = (
     Goal(what="hydrated() / workers by hand over our client", unit="objects/s", bound=0.95, sense=">=", measure=hydration),
     Goal(what="import, CPU / of its four dependencies", unit="ms", bound=1.13, measure=import_cpu),
     Goal(what="import, memory / of its four dependencies", unit="MiB", bound=1.17, measure=import_memory),
+)  # fmt: skip
+
+SYNC_GOALS: Sequence[Goal] = (
+    Goal(what="new offers into SQLite / by hand", unit="CPU µs an item", bound=3.0, margin=SYNC_MARGIN, measure=syncing("new", "sqlite")),
+    *(
+        Goal(what=f"unchanged offers, {name} / by hand", unit="CPU µs an item", bound=bound, margin=SYNC_MARGIN, measure=syncing("unchanged", kind))
+        for name, kind, bound in SYNC_TARGETS
+    ),
+    Goal(what="new offers into DuckDB / dlt's generic source", unit="items/s", bound=3.0, sense=">=", margin=SYNC_MARGIN, measure=loading("sync", lambda used, items: items / used.wall)),
+    Goal(what="time through sync_jobs.dlt / dlt's generic source", unit="s", bound=1.0, margin=SYNC_MARGIN, measure=loading("door", lambda used, _: used.wall)),
+    Goal(what="memory through sync_jobs.dlt / dlt's generic source", unit="MiB", bound=1.0, margin=SYNC_MARGIN, measure=loading("door", lambda used, _: used.peak_mib)),
+    Goal(what="peak memory of a long sync - of 10,000 offers", unit="MiB", bound=16.0, of="difference", margin=SYNC_MARGIN, measure=sync_growth),
+    Goal(what=f"hydration, {HYDRATED_AT_ONCE} at once / the server's time", unit="s", bound=1.10, margin=SYNC_MARGIN, measure=sync_hydration),
 )  # fmt: skip
 
 OUT_OF_REACH: Mapping[str, OutOfReach] = {
@@ -299,16 +370,21 @@ def is_broken(goal: Goal, value: float) -> bool:
 
 
 def goals(stage: Stage, broken: list[Goal]) -> Table:
+    """Measures each goal of the client, as `judged` does."""
+    return judged(GOALS, stage, broken)
+
+
+def judged(promised: Sequence[Goal], stage: Stage | SyncStage, broken: list[Goal]) -> Table:
     """Measures each goal, those that seem broken once more; those that are so twice are added to *broken*.
 
-    What cannot be measured in this clone breaks nothing, and its row says so.
+    What cannot be measured in this clone or on this machine breaks nothing, and its row says so.
     """
 
     def rows() -> Iterator[Sequence[str]]:
-        for goal in GOALS:
+        for goal in promised:
             try:
                 figure = goal.measure(stage)
-            except NotInHistory as reason:
+            except (NotInHistory, NoPostgres) as reason:
                 yield [goal.what, goal.unit, "-", "-", f"not measured: {reason}", told(goal), "-"]
                 continue
             if is_broken(goal, figure.value):

@@ -1,7 +1,9 @@
 """What all benchmarks ask: ready-made bytes over HTTP, from a process that is cheap enough not to be what is measured.
 
 The offers are those of the emulator, 2 to 3 kB each, with ids that are numbers; the same number is the same offer each
-time. A subscription is the documented one, with the id that is asked for, or, for `small`, of 95 bytes. `python -m benchmarks.server OFFERS DELAY GZIP` serves on a free port and prints the URL.
+time. A subscription is the documented one, with the id that is asked for, or, for `small`, of 95 bytes; their list holds
+as many summaries as there are offers. `python -m benchmarks.server OFFERS DELAY GZIP` serves on a
+free port and prints the URL.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import gzip
 import os
 import re
+import selectors
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
@@ -24,6 +27,7 @@ import msgspec
 from limio_async.core.wire import Request
 from limio_async.emulator import World
 
+SUBSCRIPTIONS = b"/api/objects/limio/subscriptions"
 SUBSCRIPTION = Path(__file__).parent.parent / "tests/samples/getObject.json"
 TEMPLATES = 200  # offers that differ by more than their ids
 SERVER_CORE, CLIENT_CORE = 1, 0
@@ -71,10 +75,22 @@ class Answers:
             query = parse_qs(url.query)
             start = int(query.get(b"opt.queryMoreFrom", [b"0"])[0])
             return self.page(start, int(query.get(b"opt.pageSize", [b"50"])[0]))
+        if url.path == SUBSCRIPTIONS:
+            query = parse_qs(url.query)
+            return self._summaries(
+                int(query.get(b"queryMore", [b"0"])[0]), int(query.get(b"limit", [b"50"])[0])
+            )
         if url.path == b"/oauth2/token":
             return HEAD % (b"", len(TOKEN)) + TOKEN
         name = url.path.rpartition(b"/")[2]
         body = SMALL if name == b"small" else self._before + name + self._after
+        return HEAD % (b"", len(body)) + body
+
+    def _summaries(self, start: int, size: int) -> bytes:
+        end = min(start + size, self._offers)
+        items = b",".join(b'{"id":"sub-%06d","status":"active"}' % number for number in range(start, end))
+        more = b',"queryMore":"%d"' % end if end < self._offers else b""
+        body = b'{"items":[%b]%b}' % (items, more)
         return HEAD % (b"", len(body)) + body
 
     def _page(self, start: int, size: int) -> bytes:
@@ -136,6 +152,16 @@ def serving(offers: int, *, delay: float = 0, zipped: bool = False) -> Generator
             server.kill()
 
 
-if __name__ == "__main__":
+def precise_loop() -> asyncio.AbstractEventLoop:
+    """A loop that is on time to some ten microseconds: epoll, which others use, rounds up to a millisecond."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+def main(offers: str, delay: str, zipped: str) -> None:
     pinned_to(SERVER_CORE)
-    asyncio.run(serve(int(sys.argv[1]), float(sys.argv[2]), zipped=sys.argv[3] == "1"))
+    with asyncio.Runner(loop_factory=precise_loop if float(delay) else None) as runner:
+        runner.run(serve(int(offers), float(delay), zipped=zipped == "1"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
