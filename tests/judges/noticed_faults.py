@@ -137,9 +137,9 @@ FAULTS = (
     ),
     Fault(
         "what earlier runs found of drift is counted again",
-        f"{_JOBS}/run/resume.py",
-        'row for row in rows if row["run"] == progress.report.run',
-        "row for row in rows",
+        "limio_async/drift/findings.py",
+        'row for row in noted if row["run"] == last',
+        "row for row in noted",
         "tests/sync_jobs/test_drift.py"
         "::test_what_earlier_runs_and_other_streams_found_is_not_counted_again_where_a_job_goes_on",
     ),
