@@ -46,7 +46,7 @@ class Column(msgspec.Struct, frozen=True):
     kind: Kind = "text"
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
+class Table(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """A table of a target; its name and those of its columns are plain lower-case identifiers."""
 
     name: str

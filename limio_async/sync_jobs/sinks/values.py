@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +20,7 @@ __all__ = ["Holds", "by_column", "halved_pair", "last_of_each", "refusal_for", "
 Holds = Literal["postgres", "duckdb", "sqlite", "files"]
 """Kinds of targets whose limits differ."""
 
+_AT_ONCE = 1_000
 _LONGEST_KEY = 600  # characters: the index of PostgreSQL holds 2,704 bytes
 _LARGEST = 2**63
 _BEYOND_DOUBLE = 2**1024 - 2**970  # what is less is rounded to a double
@@ -32,15 +35,22 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 def refusal_for(target: str, table: Table, row: Row) -> str | None:
     """Why *target* cannot hold *row* as it is; None if it can. One of no kind of `Holds` is as strict as all of them."""
-    for column, value in zip(table.columns, row, strict=True):
-        if value is None:
+    for place, kind, is_key in _may_be_refused(table):
+        if (value := row[place]) is None:
             continue
-        reason = _refused(column.kind, value, column.name in table.key)
-        if reason is None and column.kind == "json":
+        reason = _refused(kind, value, is_key)
+        if reason is None and kind == "json":
             reason = _refused_json(target, value)
         if reason:
-            return f"{column.name}: {reason}"
+            return f"{table.columns[place].name}: {reason}"
     return None
+
+
+@lru_cache(maxsize=256)
+def _may_be_refused(table: Table) -> Sequence[tuple[int, Kind, bool]]:
+    """The columns of a table whose values may be refused: where they stand, their kind, and whether they are keys."""
+    told = ((place, one.kind, one.name in table.key) for place, one in enumerate(table.columns))
+    return [one for one in told if one[1] in {"json", "integer", "number"} or one[2]]
 
 
 def _refused_json(target: str, raw: bytes) -> str | None:
@@ -136,7 +146,13 @@ def stored(table: Table, column: str, values: Sequence[Any]) -> list[Any]:
 
 def stored_keys(ids: Iterable[str]) -> Iterator[str]:
     """Keys as `by_column` has them."""
-    return (_shortened(_ODD.sub(_escaped, one)) for one in ids)
+    rest = iter(ids)
+    while some := [*islice(rest, _AT_ONCE)]:
+        joined = "".join(some)
+        if joined.isascii() and "\0" not in joined and max(map(len, some)) <= _LONGEST_KEY:
+            yield from some
+        else:
+            yield from (_shortened(_ODD.sub(_escaped, one)) for one in some)
 
 
 def halved_pair(raw: bytes) -> bool:
