@@ -14,6 +14,7 @@ codec.py     turns values into requests, and answers into values or the right er
 bodies.py    bodies of requests, and which field is wrong: pure
 identity.py  whether a success says yes: pure
 splitter.py  the parts of JSON that msgspec refuses as a whole: pure
+torn.py      the items of a page of which one has a quote too many or too few: pure
 words.py     what the body of an answer says, in one short line: pure
 tolerant.py  half surrogates mended, what cannot be read as null: pure
 wire.py      the values that travel: requests, responses, and the facts of each endpoint

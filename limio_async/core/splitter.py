@@ -6,7 +6,7 @@ Nothing recurses, so nesting may be of any depth.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
@@ -15,12 +15,32 @@ import msgspec
 
 from limio_async.core.wire import UNDECODABLE
 
-__all__ = ["container", "elements", "member", "members"]
+__all__ = [
+    "BETWEEN",
+    "BLANKS",
+    "container",
+    "elements",
+    "is_doubtful",
+    "member",
+    "members",
+    "pairs",
+    "quotes_in",
+]
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _ABSORBED = 10  # levels of nesting that one match passes over; deeper ones are counted
 _KEY = re.compile(rb"(%b)[ \t\r\n]*:[ \t\r\n]*" % _STRING, re.DOTALL)
 _BLANK = b" \t\r\n"
+_TO_QUOTE = re.compile(rb'[^"\\]*+(?:\\.?[^"\\]*+)*+(?:(")|\Z)', re.DOTALL)
+BLANKS = rb"[ \t\r\n]*+"
+_LITERAL = rb"(?:(?:true|false|null|-?\d[\d.eE+-]*+)%b)?" % BLANKS
+BETWEEN = re.compile(
+    rb"%b(?:[:,]|[:,\]}]%b%b(?:[:,\[\]{}]%b%b)*[:,\[{])%b"
+    % (BLANKS, BLANKS, _LITERAL, BLANKS, _LITERAL, BLANKS)
+)
+"""Matches all that stands between two texts in JSON, and a little more."""
+_BORDER = re.compile(rb"}[ \t\r\n]*+,[ \t\r\n]*+{")
+_NO_NUMBER = re.compile(rb"NaN|-?Infinity")
 
 
 @cache
@@ -87,3 +107,38 @@ def _says(key: bytes, name: str) -> bool:
     with suppress(*UNDECODABLE):
         return key == b'"%b"' % name.encode() or (b"\\" in key and msgspec.json.decode(key) == name)
     return False
+
+
+def is_doubtful(array: bytes, items: Iterable[bytes]) -> bool:
+    """Return whether *items*, between which the brackets of an array match, may be others.
+
+    They may where its quotes do not match, or where what an item that is no JSON has as a text may be the border of two.
+    """
+    quotes = quotes_in(array)
+    gaps = zip([-1, *quotes[1::2]], [*quotes[::2], len(array)], strict=False)
+    if len(quotes) % 2 or any(array.find(b"\\", begin + 1, end) >= 0 for begin, end in gaps):
+        return True
+    return any(_BORDER.search(one) and _has_border_in_text(one) for one in items)
+
+
+def _has_border_in_text(item: bytes) -> bool:
+    quotes = quotes_in(item)
+    if not any(_BORDER.search(item, begin, end) for begin, end in pairs(quotes)):
+        return False
+    ends = [-1, *quotes, len(item)]
+    bare = b'""'.join(item[begin + 1 : end] for begin, end in pairs(ends))
+    try:
+        msgspec.json.decode(_NO_NUMBER.sub(b"0", bare))
+    except UNDECODABLE:
+        return True
+    return False
+
+
+def quotes_in(text: bytes) -> list[int]:
+    """Return the places of the quotes that are not escaped."""
+    return [found.end() - 1 for found in _TO_QUOTE.finditer(text) if found[1]]
+
+
+def pairs(places: list[int]) -> Iterator[tuple[int, int]]:
+    """Return *places* two by two."""
+    return zip(places[::2], places[1::2], strict=False)

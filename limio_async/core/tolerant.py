@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import msgspec
 
 from limio_async.core.splitter import elements, members
 from limio_async.core.wire import UNDECODABLE
 
-__all__ = ["mended", "readable"]
+__all__ = ["mended", "mended_fields", "readable"]
 
+_FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPED = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 
@@ -20,6 +22,13 @@ def mended(text: bytes) -> bytes:
     if not _HALF.search(text):
         return text
     return _ESCAPED.sub(lambda found: rb"\ufffd" if found[1] else found[0], text)
+
+
+def mended_fields(text: bytes) -> dict[str, msgspec.Raw] | None:
+    """Return the fields of an object, each as its bytes, once it is mended; None where *text* is none."""
+    with suppress(*UNDECODABLE):
+        return _FIELDS.decode(mended(text))
+    return None
 
 
 def readable(text: bytes) -> bytes:

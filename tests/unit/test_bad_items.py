@@ -51,6 +51,8 @@ BAD = {
     "a control character": b'"name":"a\x00b"',
     "half and NaN": rb'"name":"\ud800","more":NaN',
     "another type": b'"name":{}',
+    "a quote too many": b'"name":"5" screen","more":[{"x":1},{"y":"},{"}]',
+    "a quote too few": b'"more":[{"x":1},{"id":"}"}],"name":"5 screen',
 }
 PLACES = {"first": (0, 7), "in the middle": (4, 7), "last": (6, 7), "alone": (0, 1)}
 

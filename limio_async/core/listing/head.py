@@ -13,7 +13,8 @@ from limio_async.core.codec import decode, decoder_for
 from limio_async.core.identity import no_in, told_beside
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.outcome import unreadable
-from limio_async.core.splitter import container, member
+from limio_async.core.splitter import container, elements, is_doubtful, member
+from limio_async.core.torn import torn_page
 from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import Unreadable
 
@@ -62,6 +63,7 @@ class Head(msgspec.Struct, frozen=True):
 
 _HEAD: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL = msgspec.Raw(b"null")
+_Parted = tuple[dict[str, msgspec.Raw], list[msgspec.Raw] | None]
 
 
 def read_head(operation: str, paging: Paging, body: bytes) -> Head:
@@ -80,22 +82,33 @@ def read_head(operation: str, paging: Paging, body: bytes) -> Head:
     return msgspec.structs.replace(head_of(operation, paging, items, page), parts=parts)
 
 
-def _page(
-    operation: str, paging: Paging, body: bytes
-) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw] | None]:
+def _page(operation: str, paging: Paging, body: bytes) -> _Parted:
     """Return the fields of a page, and its items one by one if msgspec refuses them."""
     try:
         return _HEAD.decode(body), None
     except UNDECODABLE as error:
         refused = unreadable(operation, body, str(error), "$")
+    found = _matching(paging.items, body) or torn_page(body, paging.items)
+    if found is None:
+        raise refused
+    return found
+
+
+def _matching(name: str, body: bytes) -> _Parted | None:
+    """Return the same of a page whose brackets match; None unless its quotes tell the same items."""
+    parts: list[msgspec.Raw] | None
     try:
-        if (found := _first_mentioned(paging.items, body)) is not None:
-            return found
-        begin, end = member(body, paging.items) or (0, 0)
-        page = _HEAD.decode(b"%bnull%b" % (body[:begin], body[end:]))
+        if (found := _first_mentioned(name, body)) is not None:
+            page, parts = found
+        else:
+            begin, end = member(body, name) or (0, 0)
+            array = body[begin:end]
+            page = {**_HEAD.decode(b"%bnull%b" % (body[:begin], body[end:])), name: msgspec.Raw(array)}
+            spans = elements(array)
+            parts = None if spans is None else [msgspec.Raw(array[first:last]) for first, last in spans]
     except UNDECODABLE:
-        raise refused from None
-    return {**page, paging.items: msgspec.Raw(body[begin:end])}, None
+        return None
+    return None if is_doubtful(bytes(page[name]), [*map(bytes, parts or ())]) else (page, parts)
 
 
 def _first_mentioned(name: str, body: bytes) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw]] | None:

@@ -9,6 +9,7 @@ import msgspec
 from limio_async.core.codec import decode_as
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.tolerant import mended, readable
+from limio_async.core.torn import without_torn
 from limio_async.core.wire import Attempt
 from limio_async.errors import Unreadable
 
@@ -52,7 +53,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         try:
             return decode_as("page", self.body, kind)
         except Unreadable:
-            text = readable(mended(self.body))
+            text = readable(without_torn(mended(self.body)))
         try:
             return decode_as("page", text, kind)
         except Unreadable as error:

@@ -17,6 +17,7 @@ from limio_async.core.listing.checkpoint import PAGES_KEPT, Cursor
 from limio_async.core.listing.options import Options
 from limio_async.core.splitter import member
 from limio_async.core.tolerant import mended
+from limio_async.core.torn import torn_id
 from limio_async.core.wire import UNDECODABLE, Species
 
 __all__ = [
@@ -54,9 +55,8 @@ def id_of(item: bytes | msgspec.Raw) -> str | None:
 
 def _odd_id(item: bytes) -> str | None:
     """The id of an item that msgspec refuses; one with half surrogates is told from others by a hash."""
-    if (found := member(item, "id")) is None:
+    if (raw := _id_in(item)) is None:
         return None
-    raw = item[found[0] : found[1]]
     text = mended(raw)
     try:
         value = decoder_for(str | int | None).decode(text)
@@ -65,6 +65,12 @@ def _odd_id(item: bytes) -> str | None:
     if text != raw:
         return f"{value}#{hashlib.sha256(raw).hexdigest()[:16]}"
     return None if value is None else str(value)
+
+
+def _id_in(item: bytes) -> bytes | None:
+    """Return the JSON of an item's id, also of one that is not quite JSON; None where none is certain."""
+    found = member(item, "id")
+    return torn_id(item) if found is None else item[slice(*found)]
 
 
 def last_id(item: bytes | msgspec.Raw) -> str:
@@ -90,8 +96,7 @@ def key_of(item: bytes | msgspec.Raw, found: object = None) -> str:
         with suppress(*UNDECODABLE):
             found = decoder_for(_Keyed).decode(item).id
     if not isinstance(found, str):
-        place = member(bytes(item), "id")
-        told = bytes(item)[slice(*place)] if place else told
+        told = _id_in(bytes(item)) or told
         with suppress(*UNDECODABLE):
             found = msgspec.json.decode(told, type=str)
     if isinstance(found, str):
