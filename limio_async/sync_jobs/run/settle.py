@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from time import perf_counter
 
 import msgspec
 
+from limio_async.core.listing.repeats import is_named
 from limio_async.sync_jobs.asking import timeless
 from limio_async.sync_jobs.events import Status
 from limio_async.sync_jobs.ledger import (
@@ -112,16 +113,23 @@ class Settle:
             after = msgspec.structs.replace(report, deleted=deleted, status="running")  # not published yet
             return [Change(RUNS, [progress.row(after)])]
 
-        kept = [*self._kept_for_refusals()]
+        odd = {*in_walk(progress)} - progress.well_again
+        unnamed = sum(not is_named(one) for one in (self._odd_parents() if progress.stream.parent else odd))
         found = progress.context.sink.mark_unseen(
             progress.reader.table,
-            chain(progress.context.spool.seen_ids(report.stream), kept),
+            chain(progress.context.spool.seen_ids(report.stream), [*self._kept_for_refusals(odd)]),
             deleted_at=now(),
-            allows=allowance(most, seen=report.seen),
+            allows=allowance(most, seen=report.seen) if not unnamed else lambda live, unseen: False,
             then=remembered,
         )
         progress.adopt(after)
         if found.unseen == found.deleted:
+            return True
+        if unnamed:  # any of them may be what was not seen
+            report.error = (
+                f"{found.unseen:,} rows were not seen: none was soft-deleted, as the id of what is in quarantine of"
+                f" {progress.stream.parent or report.stream} cannot be read ({unnamed:,})"
+            )
             return True
         report.status = "incomplete"
         report.error = (
@@ -130,13 +138,23 @@ class Settle:
         )
         return False
 
-    def _kept_for_refusals(self) -> Iterator[str]:
-        """Yield the rows whose parents' children could not be had in this run."""
+    def _odd_parents(self) -> set[str]:
+        """Return the keys of the objects that are in quarantine since their list was walked before this one."""
+        parent, sink = self._progress.begun.parent, self._progress.context.sink
+        if parent is None:
+            return set()
+        own = [Condition("stream", "=", parent.stream), Condition("run", "=", parent.run)]
+        rows = in_quarantine(sink.rows(QUARANTINED, own))
+        return {row["item_id"] for row in rows if row["quarantined_at"] >= parent.started}
+
+    def _kept_for_refusals(self, odd: Iterable[str]) -> Iterator[str]:
+        """Yield the rows of the parents whose children could not be had in this run, or not by their id."""
         progress, sink = self._progress, self._progress.context.sink
         if progress.stream.parent is None:
             return
-        keys = {*in_walk(progress)} - progress.well_again
-        refused = [one for one in map(parent_of, keys) if one is not None]
+        told = (key.partition("/") for key in odd)
+        doubtful = {f"{parent}/" for parent, _, child in told if not (child and is_named(child))}
+        refused = [one for one in map(parent_of, doubtful) if one is not None]
         for at in range(0, len(refused), _PARENTS_AT_ONCE):
             yield from children_ids(sink, progress.reader.table, refused[at : at + _PARENTS_AT_ONCE])
 
