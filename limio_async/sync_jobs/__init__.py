@@ -20,6 +20,7 @@ spool_file.py   the file that it is in: version, target, tenant
 lock.py         one run at a time
 hydrate.py      fetches many objects whole, with a fixed pool of workers
 dlt.py          the lists as a source of dlt
+dlt_rows.py     rows as dlt takes them: dicts or files of Parquet
 portal.py       walks for a caller without an event loop
 sink.py         tables, rows, the Sink protocol
 ledger.py       the tables beside the streams': runs, watermarks, quarantine, drift

@@ -20,10 +20,6 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"limio_async.sync_jobs.dlt needs {error.name}: pip install 'limio_async[dlt]'", name=error.name
     ) from None
-from dlt.common.configuration.container import Container
-from dlt.common.data_types.typing import TDataType
-from dlt.common.pipeline import PipelineContext
-from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource, DltSource
 
 from limio_async.client import Limio
@@ -31,13 +27,14 @@ from limio_async.envelope import moment
 from limio_async.errors import JobError, LimioError
 from limio_async.sync_jobs.asking import Asking, asking, timeless
 from limio_async.sync_jobs.context import Choices
+from limio_async.sync_jobs.dlt_rows import destination, dicts, given, hints, told
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
 from limio_async.sync_jobs.portal import Tenant, stepped
 from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import Item, Reader, child_key, summary_of, table_of
-from limio_async.sync_jobs.sink import DELETED, STALE, Change, Column, Kind, Row, Table
-from limio_async.sync_jobs.sinks.values import by_column, refusal_for
+from limio_async.sync_jobs.sink import DELETED, Row
+from limio_async.sync_jobs.sinks.values import refusal_for
 from limio_async.sync_jobs.source import Source
 from limio_async.sync_jobs.streams import Stream, stream, streams_for
 from limio_async.sync_jobs.times import arguments, asked_since, is_old, newest, now, watermark
@@ -45,16 +42,9 @@ from limio_async.sync_jobs.times import arguments, asked_since, is_old, newest, 
 __all__ = ["limio"]
 
 _log = logging.getLogger("limio_async")
-_TYPES: Mapping[Kind, TDataType] = {
-    "text": "text",
-    "number": "double",
-    "integer": "bigint",
-    "boolean": "bool",
-    "time": "timestamp",
-    "json": "json",
-    "bytes": "binary",
-}
-_QUARANTINE = [column for column in QUARANTINE.columns if column.name not in {"run", "deleted_at"}]
+_QUARANTINE = msgspec.structs.replace(
+    QUARANTINE, columns=tuple(one for one in QUARANTINE.columns if one.name not in {"run", DELETED})
+)
 
 
 def limio(
@@ -107,14 +97,14 @@ def _resource(of: Stream, tenant: Tenant, choices: Choices) -> DltResource:
     def rows() -> Iterator[Any]:
         state = dlt.current.resource_state(table.name)
         with tenant.portal as portal, portal.wrap_async_context_manager(tenant.client()) as limio:
-            yield from stepped(portal, _Walk(limio, of, choices, state).rows())
+            yield from given(table, stepped(portal, _Walk(limio, of, choices, state).rows()))
 
     return dlt.resource(  # pyright: ignore[reportUnknownMemberType]  # its types name pydantic's, which is not here
         rows,
         name=table.name,
         primary_key=table.key,
         write_disposition="merge",
-        columns=_hints(_told(table)),
+        columns=hints(told(table)),
     )
 
 
@@ -140,7 +130,7 @@ class _Walk:
         self._before = moment(state.get("watermark"))
         self._since = asked_since(choices.mode, self._before, since=choices.since, overlap=choices.overlap)
         self._reader = Reader(of, choices.mode)
-        self._destination = _destination()
+        self._destination = destination()
         self._source = Source(limio, of, workers=choices.concurrency)
         self._refused: list[tuple[Item, str]] = []  # whose children cannot be had, since the last page
 
@@ -222,18 +212,17 @@ class _Walk:
                     lost.append((result.summary, _verdict(result.error)))
         return whole, lost
 
-    def _read(self, items: Iterable[Item]) -> tuple[list[dict[str, Any]], list[tuple[Item, str]]]:
-        table = self._reader.table
+    def _read(self, items: Iterable[Item]) -> tuple[list[Row], list[tuple[Item, str]]]:
         rows: list[Row] = []
         bad: list[tuple[Item, str]] = []
         for item in items:
             row = self._reader.row(item)
-            reason = row if isinstance(row, str) else refusal_for(self._destination, table, row)
+            reason = row if isinstance(row, str) else refusal_for(self._destination, self._reader.table, row)
             if isinstance(row, str) or reason:
                 bad.append((item, reason or ""))
             else:
                 rows.append(row)
-        return _told_rows(table, _told(table), rows), bad
+        return rows, bad
 
 
 def _verdict(error: LimioError) -> str:
@@ -243,41 +232,16 @@ def _verdict(error: LimioError) -> str:
     return str(error)
 
 
-def _destination() -> str:
-    """The kind of the destination that the active pipeline loads into, such as `postgres`; empty without one."""
-    context = Container()[PipelineContext]
-    loads_into = context.pipeline().destination if context.is_active() else None
-    return loads_into.destination_type.rpartition(".")[2] if loads_into else ""
-
-
-def _told_rows(table: Table, told: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows for dlt, which parses the text of a json column; each value as the sinks write it."""
-    columns = by_column(Change(table, rows))
-    names = [one.name for one in told]
-    held = zip(*(columns[table.at(name)] for name in names), strict=True)
-    return [dict(zip(names, values, strict=True)) for values in held]
-
-
-def _told(table: Table) -> list[Column]:
-    """The columns for dlt, which compares rows by their key and marks none as deleted."""
-    return [one for one in table.columns if one.name in table.key or one.name not in {DELETED, STALE, "hash"}]
-
-
-def _hints(columns: Iterable[Column]) -> dict[str, TColumnSchema]:
-    return {one.name: {"name": one.name, "data_type": _TYPES[one.kind]} for one in columns}
-
-
 def _quarantined(of: Stream, lost: Iterable[tuple[Item, str]]) -> Any:
     """Rows for a table beside those of the streams."""
-    table = QUARANTINE
+    table = _QUARANTINE
     rows = [
-        (f"{of.name}/{item.id}", "", of.name, item.id, reason, now(), bytes(item.raw), None)
-        for item, reason in lost
+        (f"{of.name}/{item.id}", of.name, item.id, reason, now(), bytes(item.raw)) for item, reason in lost
     ]
-    hints = dlt.mark.make_hints(  # pyright: ignore[reportUnknownMemberType]
+    told_of = dlt.mark.make_hints(  # pyright: ignore[reportUnknownMemberType]
         table_name=table.name,
         primary_key=table.key,
         write_disposition="merge",
-        columns=_hints(_QUARANTINE),
+        columns=hints(table.columns),
     )
-    return dlt.mark.with_hints(_told_rows(table, _QUARANTINE, rows), hints, create_table_variant=True)
+    return dlt.mark.with_hints(dicts(table, rows), told_of, create_table_variant=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import secrets
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +23,7 @@ from limio_async import Limio, errors
 from limio_async.core.wire import Request, Response
 from limio_async.emulator import InMemoryTransport, World, reply
 from limio_async.sync_jobs import dlt as limio_dlt
+from limio_async.sync_jobs import dlt_rows
 from limio_async.sync_jobs.dlt import limio
 from limio_async.sync_jobs.portal import stepped
 from limio_async.testing import served
@@ -380,3 +383,123 @@ def test_without_names_all_comes_that_can_be_asked_for(
         limio(["ofers"], client=make)
     with pytest.raises(errors.JobError, match="a full run has no beginning in time"):
         limio(client=make, mode="full", since=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def formats(pipeline: dlt.Pipeline, table: str) -> list[str]:
+    """In which formats the last load brought the rows of a table, file by file."""
+    trace: Any = pipeline.last_trace
+    jobs = trace.last_load_info.load_packages[0].jobs["completed_jobs"]
+    return [
+        one.job_file_info.file_format
+        for one in jobs
+        if one.job_file_info.table_name == table and one.job_file_info.file_format not in {"sql", "reference"}
+    ]
+
+
+def held(pipeline: dlt.Pipeline, table: str) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """The columns of a table, and its rows without what dlt draws at random."""
+    described = ask(
+        pipeline,
+        "SELECT column_name, data_type, is_nullable FROM information_schema.columns"  # noqa: S608
+        f" WHERE table_name = '{table}' AND table_schema = 'limio' ORDER BY ordinal_position",
+    )
+    rows = f"SELECT * EXCLUDE (raw, _dlt_id, _dlt_load_id), raw::JSON FROM {table} ORDER BY id"  # noqa: S608
+    return described, ask(pipeline, rows)
+
+
+def test_duckdb_gets_the_same_table_with_and_without_pyarrow(
+    make: Make, pipeline: dlt.Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["offers", "subscriptions", "subscriptions.events"]
+    pipeline.run(limio(names, client=make))
+    assert set(formats(pipeline, "offers")) == {"parquet"}
+    assert loaded(pipeline, "offers") == 250
+    assert ask(pipeline, "SELECT count(DISTINCT _dlt_id), count(DISTINCT _dlt_load_id) FROM offers") == [
+        (250, 1)
+    ]
+    in_files = {table: held(pipeline, table) for table in ("offers", "subscriptions", "subscriptions_events")}
+    assert not [one for one in caplog.records if one.name == "dlt" and one.levelno >= logging.WARNING]
+
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "limio_async.sync_jobs.sinks.arrow", None)
+        pipeline.drop()
+        with pipeline.sql_client() as database:
+            database.drop_dataset()
+        pipeline.run(limio(names, client=make))
+        assert set(formats(pipeline, "offers")) == {"insert_values"}
+        for table, (columns, rows) in in_files.items():
+            assert held(pipeline, table) == (columns, rows)
+
+    pipeline.run(limio(names, client=make, mode="full"))  # what was loaded in one way goes on in the other
+    assert set(formats(pipeline, "offers")) == {"parquet"}
+    for table, (columns, rows) in in_files.items():
+        assert held(pipeline, table) == (columns, rows)
+
+
+def test_files_hold_as_many_rows_as_they_may(
+    world: World, make: Make, pipeline: dlt.Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dlt_rows, "_ROWS_A_FILE", 100)
+    pipeline.run(limio(["offers"], client=make, page_size=50))
+    assert formats(pipeline, "offers") == ["parquet"] * 3
+    assert kept(pipeline, "offers") == in_world(world, offers)
+
+
+def test_a_list_without_items_makes_no_file(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
+    world.script("listOffers", reply({"items": [], "hits": {"value": 0, "relation": "eq"}, "commitId": "1"}))
+    pipeline.run(limio(["offers"], client=make))
+    assert formats(pipeline, "offers") == []
+
+
+def test_whoever_looks_at_rows_on_the_way_gets_dicts(make: Make, pipeline: dlt.Pipeline) -> None:
+    source = limio(["offers"], client=make)
+    source.resources["offers"].add_map(lambda row: {**row, "seen": row["id"]})
+    pipeline.run(source)
+    assert ask(pipeline, "SELECT count(*) FROM offers WHERE seen = id") == [(250,)]
+    assert {type(row) for row in limio(["products"], client=make)} == {dict}
+
+
+def test_a_format_that_was_chosen_is_kept(make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["offers"], client=make), loader_file_format="insert_values")
+    assert formats(pipeline, "offers") == ["insert_values"]
+    pipeline.run(limio(["offers"], client=make, mode="full"), loader_file_format="parquet")
+    assert formats(pipeline, "offers") == ["parquet"]
+    assert ask(pipeline, "SELECT count(*) FROM offers") == [(250,)]
+
+
+def test_a_merge_strategy_that_was_chosen_is_kept(make: Make, pipeline: dlt.Pipeline) -> None:
+    scd2: Any = {"disposition": "merge", "strategy": "scd2"}
+    source = limio(["offers"], client=make, mode="full")
+    source.resources["offers"].apply_hints(write_disposition=scd2)
+    for _ in range(2):
+        pipeline.run(source)
+        assert ask(pipeline, "SELECT count(*) FROM offers") == [(250,)]
+
+
+def test_ids_of_rows_that_dlt_is_told_to_add_are_added_once(
+    make: Make, pipeline: dlt.Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_ID", "true")
+    pipeline.run(limio(["offers"], client=make))
+    assert ask(pipeline, "SELECT count(DISTINCT _dlt_id) FROM offers") == [(250,)]
+
+
+def test_tables_can_be_replaced_by_a_full_run(world: World, make: Make, pipeline: dlt.Pipeline) -> None:
+    for _ in range(2):
+        source = limio(["offers"], client=make, mode="full")
+        source.resources["offers"].apply_hints(write_disposition="replace")
+        pipeline.run(source)
+    assert kept(pipeline, "offers") == in_world(world, offers)
+
+
+def test_files_of_other_destinations_stay_what_they_are(
+    world: World, make: Make, tmp_path: Path, pipeline: dlt.Pipeline
+) -> None:
+    files = dlt.destinations.filesystem(str(tmp_path / "files"))
+    into = dlt.pipeline("files", destination=files, dataset_name="limio")
+    into.run(limio(["offers"], client=make))
+    assert formats(into, "offers") == ["jsonl"]
+    (written,) = (tmp_path / "files/limio/offers").iterdir()
+    raw = written.read_bytes()
+    rows = [json.loads(one) for one in (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).splitlines()]
+    assert {one["id"]: one["raw"] for one in rows} == in_world(world, offers)

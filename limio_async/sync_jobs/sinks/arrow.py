@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
@@ -25,17 +25,22 @@ _TYPES: Mapping[Kind, Any] = {
 }
 
 
-def arrow_table(table: Table, columns: Sequence[Sequence[Any]]) -> Any:
-    """Values, column by column, as a `pyarrow.Table`."""
-    schema = _schema(table)
+def arrow_table(table: Table, columns: Sequence[Sequence[Any]], *, required: Collection[str] = ()) -> Any:
+    """Values, column by column, as a `pyarrow.Table`; the *required* columns say that they have no NULL."""
+    schema = _schema(table, required)
     arrays = [_arrow.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
     return _arrow.Table.from_arrays(arrays, schema=schema)
 
 
-def parquet_writer(table: Table, to: BinaryIO) -> Any:
+def parquet_writer(table: Table, to: BinaryIO, *, required: Collection[str] = ()) -> Any:
     """A `pyarrow.parquet.ParquetWriter` of tables of this kind; a context manager."""
-    return _parquet.ParquetWriter(to, _schema(table), compression="zstd")
+    return _parquet.ParquetWriter(to, _schema(table, required), compression="zstd")
 
 
-def _schema(table: Table) -> Any:
-    return _arrow.schema([(column.name, _TYPES[column.kind]) for column in table.columns])
+def _schema(table: Table, required: Collection[str]) -> Any:
+    return _arrow.schema(
+        [
+            _arrow.field(column.name, _TYPES[column.kind], column.name not in required)
+            for column in table.columns
+        ]
+    )
