@@ -27,7 +27,7 @@ from limio_async.envelope import moment
 from limio_async.errors import JobError, LimioError
 from limio_async.sync_jobs.asking import Asking, asking, timeless
 from limio_async.sync_jobs.context import Choices
-from limio_async.sync_jobs.dlt_rows import destination, dicts, given, hints, told
+from limio_async.sync_jobs.dlt_rows import MERGES_ANY, destination, dicts, given, hints, told
 from limio_async.sync_jobs.events import Mode
 from limio_async.sync_jobs.ledger import QUARANTINE, other_tenant
 from limio_async.sync_jobs.portal import Tenant, stepped
@@ -99,13 +99,14 @@ def _resource(of: Stream, tenant: Tenant, choices: Choices) -> DltResource:
         with tenant.portal as portal, portal.wrap_async_context_manager(tenant.client()) as limio:
             yield from given(table, stepped(portal, _Walk(limio, of, choices, state).rows()))
 
-    return dlt.resource(  # pyright: ignore[reportUnknownMemberType]  # its types name pydantic's, which is not here
+    resource: DltResource = dlt.resource(  # pyright: ignore[reportUnknownMemberType]  # its types name pydantic's, which is not here
         rows,
         name=table.name,
         primary_key=table.key,
         write_disposition="merge",
         columns=hints(told(table)),
     )
+    return resource.apply_hints(additional_table_hints=MERGES_ANY)
 
 
 _VERSION = 1

@@ -19,14 +19,16 @@ from dlt.common.pipeline import PipelineContext
 from dlt.common.schema.typing import TColumnSchema
 from dlt.common.schema.utils import dlt_id_column, dlt_load_id_column
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.common.storages.load_package import LoadPackageStateInjectableContext, ParsedLoadJobFileName
 
+from limio_async.core.listing.repeats import is_named
 from limio_async.sync_jobs.sink import DELETED, STALE, Change, Column, Kind, Row, Table
 from limio_async.sync_jobs.sinks.values import by_column
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-__all__ = ["destination", "dicts", "given", "hints", "told"]
+__all__ = ["MERGES_ANY", "destination", "dicts", "given", "hints", "told"]
 
 _TYPES: dict[Kind, TDataType] = {
     "text": "text",
@@ -42,6 +44,9 @@ _READ_PARQUET = {"duckdb"}
 _ROWS_A_FILE = 20_000
 _OF_DLT = {"_dlt_load_id": dlt_load_id_column(), "_dlt_id": dlt_id_column()}
 """Columns that dlt adds to dicts, but not to files."""
+_SPARES = "x-stage-data-deduplicated"  # what dlt keeps `write_disposition={"deduplicated": …}` as
+MERGES_ANY: dict[str, Any] = {_SPARES: False}
+"""What a table is told unless a load knows better; dlt keeps what the last one told."""
 
 
 def given(table: Table, walk: Generator[Any]) -> Generator[Any]:
@@ -87,7 +92,7 @@ def _in_files(table: Table, walk: Iterator[Any], load_id: str) -> Generator[Any]
 
     whole = msgspec.structs.replace(table, columns=(*told(table), *map(Column, _OF_DLT)))
     required = {*table.key, *_OF_DLT}
-    more = dlt.mark.make_hints(columns=_OF_DLT)
+    once = _is_alone()
     with TemporaryDirectory(prefix="limio-") as directory:
         for number in count():
             path, rows = Path(directory, f"{number}.parquet"), 0
@@ -97,7 +102,9 @@ def _in_files(table: Table, walk: Iterator[Any], load_id: str) -> Generator[Any]
                         yield found
                         continue
                     values = _values(table, found)
-                    length = len(values[0])
+                    ids = values[0]
+                    length = len(ids)
+                    once = once and all(map(is_named, ids))  # a walk drops no item without id
                     values += [[load_id] * length, generate_dlt_ids(length)]
                     writer.write_table(arrow_table(whole, values, required=required))
                     rows += length
@@ -105,8 +112,23 @@ def _in_files(table: Table, walk: Iterator[Any], load_id: str) -> Generator[Any]
                         break
             if not rows:
                 return
+            more = dlt.mark.make_hints(columns=_OF_DLT, additional_table_hints={_SPARES: once})
             yield dlt.mark.with_file_import(str(path), "parquet", rows, more)
             path.unlink()
+
+
+def _is_alone() -> bool:
+    """Whether nothing else in this load goes into the table: then no key comes twice, and dlt need not look for such.
+
+    It would sort all rows by key, which takes more memory than all else.
+    """
+    name = dlt.current.resource().table_name
+    package = Container()[LoadPackageStateInjectableContext]
+    jobs = package.storage.list_new_jobs(package.load_id)  # of an extraction before
+    beside = [one.table_name for one in dlt.current.source().resources.values()]
+    return beside.count(name) == 1 and name not in {
+        ParsedLoadJobFileName.parse(one).table_name for one in jobs
+    }
 
 
 def _is_page(found: Any) -> TypeIs[list[Row]]:

@@ -26,6 +26,8 @@ from limio_async.sync_jobs import dlt as limio_dlt
 from limio_async.sync_jobs import dlt_rows
 from limio_async.sync_jobs.dlt import limio
 from limio_async.sync_jobs.portal import stepped
+from limio_async.sync_jobs.rows import table_of
+from limio_async.sync_jobs.streams import stream
 from limio_async.testing import served
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.sinks.targets import POSTGRES, schema_of_postgres
@@ -503,3 +505,55 @@ def test_files_of_other_destinations_stay_what_they_are(
     raw = written.read_bytes()
     rows = [json.loads(one) for one in (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).splitlines()]
     assert {one["id"]: one["raw"] for one in rows} == in_world(world, offers)
+
+
+def spared(pipeline: dlt.Pipeline) -> object:
+    """Whether dlt was told that no key comes twice."""
+    return pipeline.default_schema.tables["offers"].get("x-stage-data-deduplicated", False)
+
+
+def test_what_is_loaded_twice_in_one_load_is_there_once(make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["offers"], client=make))
+    assert spared(pipeline)
+    for _ in range(2):
+        pipeline.extract(limio(["offers"], client=make, mode="full"))
+    pipeline.normalize()
+    pipeline.load()
+    assert loaded(pipeline, "offers") == 500
+    assert ask(pipeline, "SELECT count(*) FROM offers") == [(250,)]
+
+
+def test_two_lists_in_one_table_are_merged_by_key(make: Make, pipeline: dlt.Pipeline) -> None:
+    source = limio(["offers", "offers_v2"], client=make)
+    source.resources["offers_v2"].apply_hints(table_name="offers")
+    pipeline.run(source)
+    assert not spared(pipeline)
+    ((rows, different),) = ask(pipeline, "SELECT count(*), count(DISTINCT id) FROM offers")
+    assert rows == different >= 250
+
+
+def test_rows_that_somebody_repeats_are_merged_by_key(make: Make, pipeline: dlt.Pipeline) -> None:
+    pipeline.run(limio(["offers"], client=make))
+    source = limio(["offers"], client=make, mode="full")
+    source.resources["offers"].add_yield_map(lambda row: iter([row, row]))
+    pipeline.run(source)
+    assert loaded(pipeline, "offers") == 500
+    assert ask(pipeline, "SELECT count(*) FROM offers") == [(250,)]
+
+
+@pytest.mark.parametrize(("key", "once"), [("json:#0123456789abcdef", False), ("offer-1", True)])
+def test_items_without_an_id_may_come_twice_in_a_walk(pipeline: dlt.Pipeline, key: str, once: bool) -> None:
+    table = table_of(stream("offers"), "incremental")
+    row = tuple({"id": key, "raw": b"{}"}.get(column.name) for column in table.columns)
+
+    def rows() -> Iterator[Any]:
+        pages = ([row], [row]) if not once else ([row],)
+        yield from dlt_rows.given(table, (page for page in pages))
+
+    columns = dlt_rows.hints(dlt_rows.told(table))
+    pipeline.run(
+        dlt.resource(rows, name="offers", primary_key="id", write_disposition="merge", columns=columns)
+    )
+    assert formats(pipeline, "offers") == ["parquet"]
+    assert spared(pipeline) is once
+    assert ask(pipeline, "SELECT id FROM offers") == [(key,)]
