@@ -208,7 +208,7 @@ class _Walk:
         async with self._source.whole(items) as results:
             async for result in results:
                 if result.full is not None:
-                    whole.append(msgspec.structs.replace(result.summary, raw=result.full))
+                    whole.append(result.summary.holding(result.full))
                 elif result.error is not None:
                     lost.append((result.summary, _verdict(result.error)))
         return whole, lost
