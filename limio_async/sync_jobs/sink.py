@@ -127,7 +127,9 @@ class Unseen(msgspec.Struct, frozen=True, kw_only=True):
     unseen: int
     """Those of them that were not seen."""
     deleted: int
-    """Those that are marked as deleted now: all, or none where they were too many."""
+    """Those that are marked as deleted now; none where they were too many."""
+    kept: int = 0
+    """Those that were to be marked, but the target did not do it: a trigger of the user, for instance."""
 
 
 @runtime_checkable

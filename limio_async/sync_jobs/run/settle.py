@@ -123,6 +123,10 @@ class Settle:
             then=remembered,
         )
         progress.adopt(after)
+        if found.kept:
+            report.status = "incomplete"
+            report.error = f"{found.kept:,} rows that are gone could not be marked: a trigger or a rule of the target kept them"
+            return False
         if found.unseen == found.deleted:
             return True
         if unnamed:  # any of them may be what was not seen

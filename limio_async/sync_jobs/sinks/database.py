@@ -15,7 +15,7 @@ from limio_async.sync_jobs.sink import Column, Condition, Kind, Table
 from limio_async.sync_jobs.sinks.statements import quoted
 from limio_async.sync_jobs.sinks.values import Holds, stored
 
-__all__ = ["META", "Database", "RowRefused", "Shape"]
+__all__ = ["META", "Database", "RowRefused", "Shape", "Wrote"]
 
 META = "_limio_meta"
 
@@ -38,6 +38,17 @@ class Shape(msgspec.Struct, frozen=True):
     """Columns that the database computes."""
     types: Mapping[str, str] = {}
     """The types of its columns, where a subclass needs them."""
+
+
+class Wrote(msgspec.Struct, frozen=True):
+    """What became of rows with different keys."""
+
+    there: int
+    """How many of the keys were there."""
+    changed: int
+    """How many rows were changed or added."""
+    passed_over: Sequence[int] = ()
+    """Which of the rows the database did not store, though it refused none: the places where they stood."""
 
 
 class Database(ABC):
@@ -77,13 +88,13 @@ class Database(ABC):
         """The table of this name; None if there is none."""
 
     @abstractmethod
-    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
-        """Write rows with different keys. How many of the keys were there, how many rows were changed or added."""
+    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> Wrote:
+        """Write rows with different keys."""
 
     @contextmanager
     def _staged(
         self, table: Table, columns: Sequence[Sequence[Any]]
-    ) -> Generator[Callable[[int, int], tuple[int, int]]]:
+    ) -> Generator[Callable[[int, int], Wrote]]:
         """Yield what does `_upsert` with the rows from one place to another."""
         yield lambda start, end: self._upsert(table, [values[start:end] for values in columns])
 

@@ -17,7 +17,7 @@ from limio_async._durable import PRIVATE, made
 from limio_async.errors import JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.sink import Change, Column, Kind, Table, Written
 from limio_async.sync_jobs.sinks.arrow import arrow_table
-from limio_async.sync_jobs.sinks.database import Shape
+from limio_async.sync_jobs.sinks.database import Shape, Wrote
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from limio_async.sync_jobs.sinks.statements import or_marked, quoted
 from limio_async.sync_jobs.sinks.values import Holds
@@ -143,7 +143,7 @@ class DuckdbSink(SqlSink):
         )
         return Shape([column for (column,) in found], [column for (column,) in keys]) if found else None
 
-    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
+    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> Wrote:
         own, batch = quoted(table.name), quoted(_BATCH)
         same = " AND ".join(f"{own}.{quoted(name)} = {batch}.{quoted(name)}" for name in table.key)
         self._db.register(_BATCH, arrow_table(table, columns))
@@ -158,7 +158,7 @@ class DuckdbSink(SqlSink):
                 f" WHERE NOT EXISTS (SELECT 1 FROM {own} WHERE {same})"
             )
         self._db.unregister(_BATCH)
-        return there, changed
+        return Wrote(there, changed)
 
     def _note_seen(self, name: str, ids: Iterable[str]) -> None:
         self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id VARCHAR)")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import secrets
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from time import sleep
 from typing import Any, ClassVar
 
 import platformdirs
@@ -16,18 +18,20 @@ from psycopg import conninfo, pq
 
 from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.sink import Change, Column, Condition, Kind, Prepared, Table, Written
-from limio_async.sync_jobs.sinks.database import META, Shape
-from limio_async.sync_jobs.sinks.postgres_errors import meaning, refusal
+from limio_async.sync_jobs.sinks.database import META, Shape, Wrote
+from limio_async.sync_jobs.sinks.postgres_errors import Contended, meaning, refusal
+from limio_async.sync_jobs.sinks.postgres_rows import NEW, Statements, are_few, as_texts
 from limio_async.sync_jobs.sinks.postgres_session import DEFAULTS, Session, wrong_with
 from limio_async.sync_jobs.sinks.postgres_watch import Watch
 from limio_async.sync_jobs.sinks.sql import SqlSink
-from limio_async.sync_jobs.sinks.statements import quoted, upsert
+from limio_async.sync_jobs.sinks.statements import quoted
 from limio_async.sync_jobs.sinks.values import Holds
 
 __all__ = ["PostgresSink"]
 
-_NEW = "_limio_new"
 _TURN = "turn"
+_TRIES = 3
+_BETWEEN_TRIES = 0.05, 0.25  # seconds
 _PATIENCE = "5s"  # a server takes its time to notice that the client of a lock was killed
 
 
@@ -65,7 +69,7 @@ class PostgresSink(SqlSink):
         self._spot = _spot(given)
         self._connection: Session | None = None
         self._turn: str | None = None
-        self._to_read = False
+        self._to_read = self._again = False
         host, port, database, _ = self._spot
         super().__init__(f"postgresql://{host}:{port}/{database}?schema={schema}")
         self._watch = Watch(self.name, self._conninfo, lock_wait=lock_wait)
@@ -221,37 +225,60 @@ class PostgresSink(SqlSink):
             else None
         )
 
-    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
+    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> Wrote:
         with self._staged(table, columns) as write:
             return write(0, len(columns[0]))
 
     @contextmanager
     def _staged(
         self, table: Table, columns: Sequence[Sequence[Any]]
-    ) -> Generator[Callable[[int, int], tuple[int, int]]]:
-        """Hold the rows as texts in a temporary table: whatever their columns have become, an error is a row's."""
-        own, new, shape = quoted(table.name), quoted(_NEW), self._shape(table.name) or Shape([], [])
-        texts = ", ".join(f"{quoted(column.name)} text" for column in table.columns)
-        self._run(f"CREATE TEMPORARY TABLE {new} (_limio_n integer PRIMARY KEY, {texts})")
-        names = ", ".join(quoted(column.name) for column in table.columns)
-        self._copy(f"COPY {new} (_limio_n, {names}) FROM STDIN", zip(count(), *columns))
-        same = " AND ".join(f"{own}.{quoted(name)} = {new}.{quoted(name)}" for name in table.key)
-        held = {n for (n,) in self._ask(f"SELECT _limio_n FROM {new} JOIN {own} ON {same}")}
-        cast = ", ".join(
-            f"CAST({quoted(column.name)} AS {shape.types.get(column.name, self.types[column.kind])})"
-            for column in table.columns
-            if column.name not in shape.computed
-        )
-        part = "_limio_n >= %s AND _limio_n < %s"
-        source = f"SELECT {cast} FROM {new} WHERE {part}"
-        statement = upsert(table, source, differs="IS DISTINCT FROM", without=shape.computed)
+    ) -> Generator[Callable[[int, int], Wrote]]:
+        texts = as_texts(table, columns)
+        few = are_few(texts)
+        does = Statements(table, self._shape(table.name) or Shape([], []), self.types, few=few)
+        if not few:
+            self._run(does.table)
+            self._copy(does.copy, zip(count(1), *texts))
 
-        def write(start: int, end: int) -> tuple[int, int]:
-            there = sum(n in held for n in range(start, end))
-            return there, self._run(statement, start, end)
+        def ask(statement: str, start: int, end: int) -> list[tuple[Any, ...]]:
+            if few:
+                return self._ask(statement, *([*values[start:end]] for values in texts))
+            return self._ask(statement, start, end)
+
+        rows = len(texts[0])
+        held = {n - 1: stays for n, stays in ask(does.held, 0, rows)}
+        keys = [*zip(*(texts[table.at(name)] for name in does.written), strict=True)]
+
+        def write(start: int, end: int) -> Wrote:
+            written = {*ask(does.write, start, end)}
+            new = [n for n in range(start, end) if not held.get(n)]
+            lost = set[int]()
+            if not all(keys[n] in written for n in new):
+                lost = {n - 1 + (start if few else 0) for (n,) in ask(does.lost, start, end)}
+            there = sum(n in held and n not in lost for n in range(start, end))
+            changed = sum(n not in lost for n in new)
+            return Wrote(there, changed, [n - start for n in sorted(lost)])
 
         yield write
-        self._run(f"DROP TABLE {new}")
+        if not few:
+            self._run(f"DROP TABLE {quoted(NEW)}")
+
+    def apply(
+        self,
+        changes: Sequence[Change],
+        *,
+        then: Callable[[Sequence[Written]], Sequence[Change]] | None = None,
+    ) -> list[Written]:
+        """Write all changes in one transaction, but for the rows that the database does not take."""
+        for _ in range(_TRIES):
+            with suppress(Contended):
+                return super().apply(changes, then=then)
+            sleep(random.uniform(*_BETWEEN_TRIES))  # noqa: S311  # no secret
+        self._again = True
+        try:
+            return self._apply_sifted(changes, then)
+        finally:
+            self._again = False
 
     def _apply_sifted(
         self, changes: Sequence[Change], then: Callable[[Sequence[Written]], Sequence[Change]] | None
@@ -263,7 +290,7 @@ class PostgresSink(SqlSink):
         return self._apply(changes, then, write)
 
     def _refused(self, error: Exception) -> str | None:
-        return refusal(error)
+        return refusal(error, again=self._again)
 
     def _note_seen(self, name: str, ids: Iterable[str]) -> None:
         self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id text)")

@@ -8,7 +8,7 @@ import psycopg
 
 from limio_async.errors import JobError, SinkError, TargetAway, TargetBusy
 
-__all__ = ["meaning", "refusal", "said"]
+__all__ = ["Contended", "meaning", "refusal", "said"]
 
 _AGAIN = {
     "55P03": "waited too long for a lock; who holds it could not be asked",
@@ -32,26 +32,18 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _OF_A_ROW = {"22", "23", "44", "54", "P0"}
-_OF_THE_SERVER = {
-    "08",
-    "0A",
-    "25",
-    "26",
-    "28",
-    "34",
-    "3D",
-    "3F",
-    "40",
-    "42",
-    "53",
-    "55",
-    "57",
-    "58",
-    "F0",
-    "XX",
-}
+_OF_THE_SERVER = {"08", "25", "28", "3D", "53", "55", "57", "58", "F0", "XX"}
+_OF_A_STATEMENT = {"0A", "26", "34", "3F", "40", "42"}  # ours, or one in a function of the user
+_ANEW = {"40P01", "40001"}
+# Places in the server that raise what a trigger says, whatever its SQLSTATE, and what a policy for rows says.
+_BY_RULES = {"exec_stmt_raise", "ExecWithCheckOptions"}
+_FUNCTION = "PL/"  # in every language of messages
 _NAMES = re.compile(r"""("|').*?\1""")
 _TOO_MANY = re.compile(r"too many|connection slots")
+
+
+class Contended(TargetBusy):
+    """Other transactions did something at the same time: the same may succeed at once."""
 
 
 def meaning(target: str, error: Exception, *, is_lost: bool) -> JobError:
@@ -59,7 +51,8 @@ def meaning(target: str, error: Exception, *, is_lost: bool) -> JobError:
     state = getattr(error, "sqlstate", None) or ""
     words = said(error)
     if state in _AGAIN:
-        return TargetBusy(f"{target}: {_AGAIN[state]}; what was committed is there")
+        busy = Contended if state in _ANEW else TargetBusy
+        return busy(f"{target}: {_AGAIN[state]}; what was committed is there")
     hint = _HINTS.get(state, "")
     if _is_away(error, state, is_lost=is_lost):
         if is_lost:
@@ -78,13 +71,25 @@ def _is_away(error: Exception, state: str, *, is_lost: bool) -> bool:
     )
 
 
-def refusal(error: Exception) -> str | None:
-    """Return why a row was refused, where *error* is about what is in it; None where it is not."""
-    state = getattr(error, "sqlstate", None) or ""
-    if not isinstance(error, psycopg.Error) or not state:
+def refusal(error: Exception, *, again: bool = False) -> str | None:
+    """Return why a row was refused, where *error* is about what is in it; None where it is not.
+
+    *again*: it was tried again, so that it is no accident what other transactions did at the same time.
+    """
+    if not isinstance(error, psycopg.Error) or not error.sqlstate:
         return None
-    from_a_trigger = bool(error.diag.context) and state[:2] not in _OF_THE_SERVER
-    return said(error) if state[:2] in _OF_A_ROW or from_a_trigger else None
+    state, kind, diag = error.sqlstate, error.sqlstate[:2], error.diag
+    if state in _ANEW:
+        is_a_row_s = again
+    elif diag.source_function in _BY_RULES:
+        is_a_row_s = True
+    elif _FUNCTION in (diag.context or ""):
+        is_a_row_s = kind not in _OF_THE_SERVER
+    else:
+        is_a_row_s = kind in _OF_A_ROW or (
+            bool(diag.context) and kind not in _OF_THE_SERVER | _OF_A_STATEMENT
+        )
+    return said(error) if is_a_row_s else None
 
 
 def said(error: Exception) -> str:

@@ -115,5 +115,5 @@ def wrong_with(session: Session) -> str | None:
     if is_read_only:  # so are databases that are being moved, or whose disk is nearly full
         return f'it is set to read only: ALTER ROLE "{user}" SET default_transaction_read_only = off, if it shall write'
     if not has_temporary:
-        return f'every batch needs a temporary table: GRANT TEMPORARY ON DATABASE "{database}" TO "{user}"'
+        return f'large batches need temporary tables: GRANT TEMPORARY ON DATABASE "{database}" TO "{user}"'
     return None

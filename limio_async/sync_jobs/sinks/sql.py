@@ -8,40 +8,29 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime
 from typing import Any
 
-from msgspec.structs import replace
-
 from limio_async.errors import SinkError
 from limio_async.sync_jobs.sink import (
     DELETED,
-    STALE,
     Change,
     Condition,
     Prepared,
-    Refused,
     Row,
     Table,
     Unseen,
-    Written,
 )
-from limio_async.sync_jobs.sinks.database import META, Database, RowRefused, Shape
-from limio_async.sync_jobs.sinks.sound import sound
-from limio_async.sync_jobs.sinks.statements import MARKS, quoted, unmarked
-from limio_async.sync_jobs.sinks.values import by_column, last_of_each, refusal_for, stored_keys
+from limio_async.sync_jobs.sinks.database import META, Shape
+from limio_async.sync_jobs.sinks.statements import MARKS, and_not_marked, quoted
+from limio_async.sync_jobs.sinks.values import refusal_for, stored_keys
+from limio_async.sync_jobs.sinks.writing import Writer
 
 __all__ = ["SqlSink"]
 
 _VERSION = 2
 _TAKEN_OVER = 1  # it had neither marks of stale rows nor indexes: `prepare` adds them
 _SEEN = "_limio_seen"
-_Then = Callable[[Sequence[Written]], Sequence[Change]]
-_Write = Callable[[Change], Written]
 
 
-class _Undo(Exception):
-    """Ends a transaction that was a trial."""
-
-
-class SqlSink(Database):
+class SqlSink(Writer):
     """A `Sink` that is a database. A subclass connects, and says how its database takes rows and gives them back."""
 
     def __init__(self, name: str) -> None:
@@ -84,84 +73,10 @@ class SqlSink(Database):
         with self._transaction():
             found = self._ask(
                 f'SELECT "id", {quoted(table.compared or "")} FROM {quoted(table.name)}'
-                f' WHERE "id" {self.among}{unmarked(table)}',
+                f' WHERE "id" {self.among}{and_not_marked(table)}',
                 self._many(keys),
             )
         return {(names[one], compared) for one, compared in found}
-
-    def apply(
-        self,
-        changes: Sequence[Change],
-        *,
-        then: Callable[[Sequence[Written]], Sequence[Change]] | None = None,
-    ) -> list[Written]:
-        """Write all changes in one transaction, but for the rows that the database does not take."""
-        try:
-            return self._apply(changes, then, self._write)
-        except RowRefused:
-            return self._apply_sifted(changes, then)
-
-    def _apply(self, changes: Sequence[Change], then: _Then | None, write: _Write) -> list[Written]:
-        with self._transaction():
-            written = [write(change) for change in changes]
-            for change in then(written) if then else ():
-                self._write(change)
-        return written
-
-    def _apply_sifted(self, changes: Sequence[Change], then: _Then | None) -> list[Written]:
-        return self._apply(changes, then, self._sift)
-
-    def _sift(self, change: Change) -> Written:
-        """Write the rows that the database takes; the others are found by halves. A ledger has none to lose."""
-        table = change.table
-        if not table.published:
-            return self._write(change)
-        self._mark_stale(change)
-        rows, refused, there, changed = last_of_each(change), list[Refused](), 0, 0
-        with self._staged(table, by_column(Change(table, rows))) as write:
-            spans = [(0, len(rows))] if rows else []
-            while spans:
-                start, end = spans.pop()
-                try:
-                    with self._savepoint():
-                        found, wrote = write(start, end)
-                except self.errors as error:
-                    if (reason := self._refused(error)) is None:
-                        raise
-                    if end - start > 1:
-                        middle = (start + end) // 2
-                        spans += [(middle, end), (start, middle)]
-                    else:
-                        refused.append(Refused(rows[start], f"{table.name}: {reason}"))
-                else:
-                    there, changed = there + found, changed + wrote
-        return self._counted(table, len(rows) - len(refused), there, changed, refused)
-
-    def _apply_tried(self, changes: Sequence[Change], then: _Then | None) -> list[Written]:
-        """For databases where an error ends the transaction: find the rows in transactions that are rolled back."""
-        kept: list[Change] = []
-        refused: list[list[Refused]] = []
-        for change in changes:
-            rows, bad = self._sound(change) if change.table.published else (change.rows, [])
-            kept.append(Change(change.table, rows, change.stale, change.at))
-            refused.append(bad)
-        next_refused = iter(refused)
-        return self._apply(
-            kept, then, lambda change: replace(self._write(change), refused=tuple(next(next_refused)))
-        )
-
-    def _sound(self, change: Change) -> tuple[Sequence[Row], list[Refused]]:
-        return sound(last_of_each(change), lambda rows: self._tried(change.table, rows))
-
-    def _tried(self, table: Table, rows: Sequence[Row]) -> str | None:
-        try:
-            with self._transaction():
-                self._write(Change(table, rows))
-                raise _Undo  # noqa: TRY301  # the way to undo it
-        except _Undo:
-            return None
-        except RowRefused as error:
-            return f"{table.name}: {error.reason}"
 
     def mark_unseen(
         self,
@@ -183,15 +98,17 @@ class SqlSink(Database):
                 f'SELECT (SELECT count(*) FROM {quoted(table.name)} WHERE "{DELETED}" IS NULL),'
                 f" (SELECT count(*) FROM {quoted(table.name)} WHERE {unseen})"
             )
-            deletes = bool(missing) and allows(live, missing)
+            deletes, deleted = bool(missing) and allows(live, missing), 0
             if deletes:
-                self._run(
+                deleted = self._run(
                     f'UPDATE {quoted(table.name)} SET "{DELETED}" = {self.mark} WHERE {unseen}',
                     self._time(deleted_at),
                 )
                 self._changed(table)
             self._run(f'DROP TABLE "{_SEEN}"')
-            found = Unseen(live=live, unseen=missing, deleted=missing if deletes else 0)
+            found = Unseen(
+                live=live, unseen=missing, deleted=deleted, kept=missing - deleted if deletes else 0
+            )
             for change in then(found) if then else ():
                 self._write(change)
         return found
@@ -294,39 +211,3 @@ class SqlSink(Database):
         for name in table.indexed if self.keyed else ():
             index = quoted(f"{table.name}_{name}")
             self._run(f"CREATE INDEX IF NOT EXISTS {index} ON {quoted(table.name)} ({quoted(name)})")
-
-    def _write(self, change: Change) -> Written:
-        self._mark_stale(change)
-        columns = by_column(change)
-        if not (count := len(columns[0])):
-            return Written()
-        with self._staged(change.table, columns) as write:
-            there, changed = write(0, count)
-        return self._counted(change.table, count, there, changed)
-
-    def _counted(
-        self, table: Table, count: int, there: int, changed: int, refused: Sequence[Refused] = ()
-    ) -> Written:
-        if changed:
-            self._changed(table)
-        inserted = count - there
-        return Written(
-            inserted=inserted,
-            updated=changed - inserted,
-            unchanged=count - changed,
-            refused=tuple(refused),
-        )
-
-    def _mark_stale(self, change: Change) -> None:
-        """Mark the rows that could not be refreshed; they are not marked as deleted any more."""
-        if not change.stale:
-            return
-        assert change.at is not None  # noqa: S101  # goes with `stale`
-        changed = self._run(
-            f'UPDATE {quoted(change.table.name)} SET "{STALE}" = coalesce("{STALE}", {self.mark}), "{DELETED}" = NULL'
-            f' WHERE ("{STALE}" IS NULL OR "{DELETED}" IS NOT NULL) AND "id" {self.among}',
-            self._time(change.at),
-            self._many([*stored_keys(change.stale)]),
-        )
-        if changed:
-            self._changed(change.table)

@@ -18,9 +18,9 @@ from limio_async._durable import PRIVATE, made
 from limio_async.errors import JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.lock import Lock, locked
 from limio_async.sync_jobs.sink import Change, Column, Kind, Table, Written
-from limio_async.sync_jobs.sinks.database import Shape
+from limio_async.sync_jobs.sinks.database import Shape, Wrote
 from limio_async.sync_jobs.sinks.sql import SqlSink
-from limio_async.sync_jobs.sinks.statements import quoted, upsert
+from limio_async.sync_jobs.sinks.statements import and_not_marked, checked, quoted, upsert
 from limio_async.sync_jobs.sinks.values import Holds
 
 __all__ = ["SqliteSink"]
@@ -157,27 +157,43 @@ class SqliteSink(SqlSink):
         key = [name for name, key, _ in found if key]
         return Shape([name for name, _, _ in found], key, computed) if found else None
 
-    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> tuple[int, int]:
-        keys = list(zip(*(columns[table.at(name)] for name in table.key), strict=True))
-        same = " AND ".join(
-            f"{quoted(table.name)}.{quoted(name)} = json_extract(sent.value, '$[{number}]')"
-            for number, name in enumerate(table.key)
-        )
-        ((there,),) = self._ask(
-            f"SELECT count(*) FROM json_each(?) AS sent CROSS JOIN {quoted(table.name)} WHERE {same}",
-            msgspec.json.encode(keys).decode(),
-        )
-        shape = self._shape(table.name)
+    def _upsert(self, table: Table, columns: Sequence[Sequence[Any]]) -> Wrote:
+        own, shape = quoted(table.name), self._shape(table.name)
         computed = shape.computed if shape else ()
-        stored = [
-            [value and self._time(value) for value in values] if column.kind == "time" else values
+        stored = {
+            column.name: [value and self._time(value) for value in values]
+            if column.kind == "time"
+            else values
             for column, values in zip(table.columns, columns, strict=True)
-            if column.name not in computed
-        ]
-        marks = ", ".join("?" for _ in stored)
+        }
+        names = [*table.key, *(name for name in checked(table) if name not in computed)]
+        sent = self._many([*zip(*(stored[name] for name in names), strict=True)])
+        at = {name: f"json_extract(sent.value, '$[{number}]')" for number, name in enumerate(names)}
+        same = " AND ".join(f"{own}.{quoted(name)} = {at[name]}" for name in table.key)
+        equal = " AND ".join(f"{own}.{quoted(name)} IS {at[name]}" for name in names) or "true"
+        well = f"{equal}{and_not_marked(table)}"
+        stays = "true" if table.keeps else "false" if table.compared is None else well
+        ((there, left),) = self._ask(
+            f"SELECT count(*), coalesce(sum({stays}), 0) FROM json_each(?) AS sent CROSS JOIN {own} WHERE {same}",
+            sent,
+        )
+        marks = ", ".join("?" for name in stored if name not in computed)
         statement = upsert(table, f"VALUES ({marks})", differs="IS NOT", without=computed)
-        changed = self._db.executemany(statement, zip(*stored, strict=True)).rowcount
-        return there, changed
+        values = (values for name, values in stored.items() if name not in computed)
+        changed = self._db.executemany(statement, zip(*values, strict=True)).rowcount
+        if changed == len(columns[0]) - left:
+            return Wrote(there, changed)
+        passed_over = [
+            (place, is_there)
+            for place, is_there in self._ask(
+                f"SELECT sent.key, EXISTS (SELECT 1 FROM {own} WHERE {same}) FROM json_each(?) AS sent"
+                f" WHERE NOT EXISTS (SELECT 1 FROM {own} WHERE {well})",
+                sent,
+            )
+        ]
+        there -= sum(is_there for _, is_there in passed_over)
+        changed = len(columns[0]) - left - len(passed_over)
+        return Wrote(there, changed, [place for place, _ in passed_over])
 
     def _note_seen(self, name: str, ids: Iterable[str]) -> None:
         self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id TEXT PRIMARY KEY) WITHOUT ROWID")

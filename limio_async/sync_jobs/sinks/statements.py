@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from limio_async.sync_jobs.sink import DELETED, STALE, Table
 
-__all__ = ["MARKS", "or_marked", "quoted", "unmarked", "upsert"]
+__all__ = ["MARKS", "and_not_marked", "checked", "or_marked", "quoted", "upsert"]
 
 MARKS = (DELETED, STALE)
 """Columns that say what became of a row, not what it holds."""
@@ -39,12 +39,26 @@ def _on_conflict(table: Table, differs: str, without: Collection[str]) -> str:
     return f"UPDATE SET {sets} WHERE {changed}{or_marked(table)}"
 
 
+def checked(table: Table) -> list[str]:
+    """The columns that tell, besides the key, whether a row is there as it was sent; JSON and bytes are not looked at."""
+    if table.keeps:
+        return []
+    if table.compared is not None:
+        return [table.compared]
+    return [
+        one.name for one in table.columns if one.name not in table.key and one.kind not in {"json", "bytes"}
+    ]
+
+
 def or_marked(table: Table) -> str:
     """The rest of a condition: or the row that is there is marked as deleted or stale."""
     own = quoted(table.name)
     return "".join(f" OR {own}.{quoted(name)} IS NOT NULL" for name in MARKS if table.has(name))
 
 
-def unmarked(table: Table) -> str:
-    """The rest of a condition: and the row that is there is marked neither as deleted nor as stale."""
-    return "".join(f" AND {quoted(name)} IS NULL" for name in MARKS if table.has(name))
+def and_not_marked(table: Table) -> str:
+    """The rest of a condition: and the row that is there is marked neither as deleted nor as stale, where that matters."""
+    own = quoted(table.name)
+    return "".join(
+        f" AND {own}.{quoted(name)} IS NULL" for name in MARKS if table.has(name) and table.compared
+    )
