@@ -35,8 +35,9 @@ _OF_A_ROW = {"22", "23", "44", "54", "P0"}
 _OF_THE_SERVER = {"08", "25", "28", "3D", "53", "55", "57", "58", "F0", "XX"}
 _OF_A_STATEMENT = {"0A", "26", "34", "3F", "40", "42"}  # ours, or one in a function of the user
 _ANEW = {"40P01", "40001"}
-# Places in the server that raise what a trigger says, whatever its SQLSTATE, and what a policy for rows says.
-_BY_RULES = {"exec_stmt_raise", "ExecWithCheckOptions"}
+_OF_POLICIES = (
+    "ExecWithCheckOptions"  # the place in the server that raises it: its SQLSTATE is that of a missing right
+)
 _FUNCTION = "PL/"  # in every language of messages
 _NAMES = re.compile(r"""("|').*?\1""")
 _TOO_MANY = re.compile(r"too many|connection slots")
@@ -81,7 +82,7 @@ def refusal(error: Exception, *, again: bool = False) -> str | None:
     state, kind, diag = error.sqlstate, error.sqlstate[:2], error.diag
     if state in _ANEW:
         is_a_row_s = again
-    elif diag.source_function in _BY_RULES:
+    elif diag.source_function == _OF_POLICIES:
         is_a_row_s = True
     elif _FUNCTION in (diag.context or ""):
         is_a_row_s = kind not in _OF_THE_SERVER

@@ -27,6 +27,7 @@ _SETTINGS = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
+    "array_nulls": "on",
     "bytea_output": "hex",
     "extra_float_digits": "3",
     "standard_conforming_strings": "on",
