@@ -370,6 +370,11 @@ class JobError(LimioError):
 class SinkError(JobError):
     """The target of a sync job cannot be used: the message says why and what to do."""
 
+    def __init__(self, message: str, *, operation: str = "", one_table: bool = False) -> None:
+        super().__init__(message, operation=operation)
+        self.one_table = one_table
+        """Whether it concerns one table: streams of other tables go on."""
+
 
 class TargetAway(SinkError):
     """The target does not answer: it restarts, or the connection was lost. Do the same again later.

@@ -77,12 +77,14 @@ class JobContext:
         self._spool_turn = anyio.Lock()
         self._threads = anyio.CapacityLimiter(2)  # none of those that a service has for itself
 
-    async def in_sink(self, work: Callable[[], T]) -> T:
+    async def in_sink(self, work: Callable[[], T], *, once: bool = False) -> T:
         """Run *work* on the target, in a thread, one call at a time; again after a pause where the target is away.
 
-        What somebody else holds in it is waited for too, once it is open.
+        What somebody else holds in it is waited for too, once it is open. Nothing is waited for where it is done *once*.
         """
         async with self._sink_turn:
+            if once:
+                return await anyio.to_thread.run_sync(work, limiter=self._threads)
             begun = anyio.current_time()
             while True:
                 try:

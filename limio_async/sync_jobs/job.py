@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 
 from limio_async.client import Limio
-from limio_async.errors import ConfigurationError, JobError, TargetBusy
+from limio_async.errors import ConfigurationError, JobError
 from limio_async.sync_jobs.context import Choices, JobContext, main_error
 from limio_async.sync_jobs.events import JobReport, Mode, StreamReport, SyncEvent
 from limio_async.sync_jobs.ledger import (
@@ -26,8 +27,8 @@ from limio_async.sync_jobs.ledger import (
     report_of,
     run_id,
 )
-from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.rows import table_of
+from limio_async.sync_jobs.run.over import end_all, put_right, waited
 from limio_async.sync_jobs.run.progress import Begun
 from limio_async.sync_jobs.run.stream_run import StreamRun
 from limio_async.sync_jobs.sink import Condition, KeepsFiles, Prepared, Sink, Table
@@ -165,14 +166,12 @@ class Job:
                 tasks.start_soon(self._run, tasks.cancel_scope)
         except ExceptionGroup as group:
             error = main_error(group)
-            if not (self._context.stopping.is_set() and (is_outage(error) or isinstance(error, TargetBusy))):
+            if not waited(error, stopping=self._context.stopping.is_set()):
                 raise error from error.__cause__
             mode = self._choices.mode  # told to stop while it waited for the target
             for one in self._streams:
                 fresh = StreamReport(run=self._name, stream=one.name, table_name="", mode=mode, started=now())
-                report = self._reports.setdefault(one.name, fresh)
-                if report.status == "running":
-                    report.status = "interrupted"
+                self._reports.setdefault(one.name, msgspec.structs.replace(fresh, status="interrupted"))
         return JobReport(
             target=self.target,
             streams=tuple(self._reports.values()),
@@ -198,15 +197,16 @@ class Job:
             context.target.answered = context.is_open = True
             await context.in_sink(self._look)
             await context.in_spool(self._take_up)
-            for parents in (True, False):
-                await self._run_all([one for one in self._streams if (one.parent is None) is parents])
-            for parents in (True, False):
-                await self._run_all(
-                    [one for one in self._worth_another_try() if (one.parent is None) is parents]
-                )
+            for again in (False, True):
+                for parents in (True, False):
+                    some = self._worth_another_try() if again else self._streams
+                    await self._run_all([one for one in some if (one.parent is None) is parents])
             for name in [one.name for one in self._streams if self._is_done_with(one)]:
                 await context.in_spool(lambda name=name: self._spool.drop(name))  # type: ignore[misc]
             await context.in_sink(self._tidy)
+        except Exception as error:
+            await end_all(context, [*self._reports.values()], self._remembered, error)
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await context.in_sink(self._close)
@@ -302,6 +302,7 @@ class Job:
         tables = [self._table(one) for one in self._streams]
         rewrite = [one.name for one in tables] if self._rewrite else []
         self._prepared = self._sink.prepare([*LEDGER, *tables], rewrite=rewrite) or {}
+        put_right(self._sink, self._runs, self._remembered)
 
     def _take_up(self) -> None:
         self._spool.open(target=self._sink.target_id, origin=self._limio.origin)

@@ -7,4 +7,5 @@ fill.py         list → target, or spool where the target does not keep up
 drain.py        pages and spool → target
 whole.py        summaries → whole objects, fetched while others are written
 settle.py       the verdict, deletions, the watermark
+over.py         runs that ended without a word
 """

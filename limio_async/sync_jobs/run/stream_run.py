@@ -11,6 +11,7 @@ from limio_async.errors import (
     LimioError,
     ListingError,
     MissingCredentials,
+    SinkError,
     TargetBusy,
     Unauthorized,
 )
@@ -43,10 +44,18 @@ class StreamRun:
         self._progress = Progress(context, choices, begun)
         self._left = left
         self._leads_nowhere = False  # resuming the walk would fail again
+        self._is_kept_out = False  # the target has refused something, or somebody held it
         self.report = self._progress.report
 
     async def run(self) -> None:
         """Do all of it. What goes wrong with the stream is told by `report`; a `JobError` ends the job."""
+        try:
+            await self._run()
+        except JobError:
+            self._progress.context.sink.cancel(only_blocked=True)  # nothing is waited for any more
+            raise
+
+    async def _run(self) -> None:
         progress = self._progress
         try:
             await begin(self._progress, left=self._left)
@@ -83,8 +92,10 @@ class StreamRun:
 
     def _failed(self, error: Exception) -> None:
         is_held = isinstance(error, TargetBusy) and not error.final  # a row or a table: others are free
-        if (isinstance(error, JobError) and not is_held) or not isinstance(error, LimioError):
+        is_one_s = is_held or (isinstance(error, SinkError) and error.one_table)
+        if (isinstance(error, JobError) and not is_one_s) or not isinstance(error, LimioError):
             raise error
+        self._is_kept_out = self._is_kept_out or is_one_s
         if self._progress.context.stopping.is_set() and (is_held or is_outage(error)):
             self.report.status = "interrupted"  # while it waited
             return
@@ -95,15 +106,29 @@ class StreamRun:
 
     async def _conclude(self) -> None:
         progress, context, report = self._progress, self._progress.context, self.report
-        name, parent = report.stream, progress.begun.parent
+        name = report.stream
         report.seen = await context.in_spool(lambda: context.spool.seen(name))
-        report.quarantined = await context.in_sink(lambda: quarantined(progress))
-        if report.status == "running":
-            report.status, report.error = judged(progress)
-            report.refused = bool(parent and not parent.complete and parent.refused)
         settle = Settle(progress)
-        await context.in_sink(settle.end)
+        if not self._is_kept_out:
+            await self._unless_kept_out(self._judge)
+        if not self._is_kept_out:
+            await self._unless_kept_out(settle.end)
+        if self._is_kept_out:
+            await context.in_sink(settle.end)  # which notes that it failed
         ended = report.status in {"complete", "incomplete"} and not progress.begun.is_parent
         if ended or self._leads_nowhere:
             await context.in_spool(lambda: context.spool.drop(name))
         context.tell("ended", report)
+
+    async def _unless_kept_out(self, work: Callable[[], None]) -> None:
+        try:
+            await self._progress.context.in_sink(work)
+        except JobError as error:
+            self._failed(error)
+
+    def _judge(self) -> None:
+        progress, report, parent = self._progress, self.report, self._progress.begun.parent
+        report.quarantined = quarantined(progress)
+        if report.status == "running":
+            report.status, report.error = judged(progress)
+            report.refused = bool(parent and not parent.complete and parent.refused)

@@ -24,7 +24,7 @@ class RowRefused(SinkError):
     """The database did not take a row, for the *reason* that `Refused` has."""
 
     def __init__(self, target: str, reason: str) -> None:
-        super().__init__(f"{target}: a row was refused: {reason}")
+        super().__init__(f"{target}: a row was refused: {reason}", one_table=True)
         self.reason = reason
 
 

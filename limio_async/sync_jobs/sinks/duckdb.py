@@ -202,7 +202,8 @@ class DuckdbSink(SqlSink):
             "write": "is the disk full? What was written before is there",
         }
         hint = next((f" ({hint})" for known, hint in hints.items() if known in reason), "")
-        return SinkError(f"{self.name}: {reason}{hint}")
+        of_one = isinstance(error, duckdb.CatalogException | duckdb.BinderException)
+        return SinkError(f"{self.name}: {reason}{hint}", one_table=of_one)
 
 
 def _differs(table: Table) -> str:

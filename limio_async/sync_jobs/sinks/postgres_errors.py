@@ -61,7 +61,8 @@ def meaning(target: str, error: Exception, *, is_lost: bool) -> JobError:
         elif _TOO_MANY.search(words):
             hint = _CONNECTIONS
         return TargetAway(f"{target}: {words}" + (f" ({hint})" if hint else ""))
-    return SinkError(f"{target}: {words}" + (f" ({hint})" if hint else ""))
+    of_one = state[:2] in _OF_A_STATEMENT or state[:2] in _OF_A_ROW
+    return SinkError(f"{target}: {words}" + (f" ({hint})" if hint else ""), one_table=of_one)
 
 
 def _is_away(error: Exception, state: str, *, is_lost: bool) -> bool:

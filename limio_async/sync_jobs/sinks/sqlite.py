@@ -36,6 +36,7 @@ _SETTINGS = (
 )
 
 
+_OF_ONE = ("no such table", "no such column", "table ")  # what became of a table since the run began
 _NAMED = re.compile(r"(?P<what>(?:UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed(?:: [\w., ]+)?)$")
 
 
@@ -245,4 +246,4 @@ class SqliteSink(SqlSink):
             "disk I/O error": "is the disk full, or a limit on the size of files reached? What was written before is there",
         }
         hint = next((f" ({hint})" for known, hint in hints.items() if known in reason), "")
-        return SinkError(f"{self.name}: {reason}{hint}")
+        return SinkError(f"{self.name}: {reason}{hint}", one_table=reason.startswith(_OF_ONE))
