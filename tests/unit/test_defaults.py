@@ -208,7 +208,7 @@ TABLE = [
     told(SYNC, "more than {} minutes before a run that the target knows", in_words({timedelta(minutes=5): "five"}, ledger.CLOCKS_DIFFER)),
     told("limio_async/sync_jobs/sinks/parquet.py", "ends after {:,} rows or {} MiB.", parquet._ROWS, parquet._BYTES // MIB),
     told(SYNC, "a transaction in SQLite that lasted longer than {:g} seconds", sqlite._WAIT),
-    told(SYNC, "(PostgreSQL is waited for {} seconds, since", postgres._PATIENCE.removesuffix("s")),
+    told(SYNC, "(PostgreSQL is waited for {:g} seconds, since", postgres._PATIENCE),
     told(SYNC, "that somebody holds is waited for {:g} seconds", default(postgres.PostgresSink, "lock_wait")),
     told(SYNC, "The second ends the command within {:g} seconds.", cli_sync._TO_END),
     told(SYNC, "counts as away after about {}", in_words({60.0: "a minute"}, postgres_watch._SILENCE)),

@@ -32,7 +32,10 @@ __all__ = ["PostgresSink"]
 _TURN = "turn"
 _TRIES = 3
 _BETWEEN_TRIES = 0.05, 0.25  # seconds
-_PATIENCE = "5s"  # a server takes its time to notice that the client of a lock was killed
+_PATIENCE, _BEFORE_LOCKS = (
+    5.0,
+    2.0,
+)  # seconds: a server takes its time to notice that the client of a lock was killed
 
 
 class PostgresSink(SqlSink):
@@ -131,7 +134,7 @@ class PostgresSink(SqlSink):
     def _locked(self) -> Session:
         connection = self._connected()
         try:
-            with self._watch.over(connection):
+            with self._watch.over(connection, busy=self._another_run, lock_wait=_PATIENCE):
                 self._lock(connection)
         except BaseException:
             connection.close()
@@ -142,15 +145,19 @@ class PostgresSink(SqlSink):
         wait = "SELECT set_config('lock_timeout', %s, false)"
         ((before,),) = connection.execute("SHOW lock_timeout").fetchall()
         try:
-            connection.execute(wait, (_PATIENCE,))
+            connection.execute(wait, (f"{_PATIENCE + _BEFORE_LOCKS:.0f}s",))
             connection.execute(
                 "SELECT pg_advisory_lock(hashtextextended('limio_async ' || %s, 0))", (self._schema,)
             )
             connection.execute(wait, (before,))
         except psycopg.errors.LockNotAvailable:
-            raise TargetBusy(
-                f"{self.name}: another run is writing to this schema; wait for it, or stop it"
-            ) from None
+            raise self._another_run() from None
+
+    def _another_run(self, _: float = 0.0, holders: str = "") -> TargetBusy:
+        known = f": it is {holders}" if holders else ""
+        return TargetBusy(
+            f"{self.name}: another run is writing to this schema; wait for it, or stop it{known}"
+        )
 
     def _make_schema(self) -> None:
         with self._watch.over(self._db):

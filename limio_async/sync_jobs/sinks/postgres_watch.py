@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from time import monotonic
+from time import monotonic, sleep
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -20,10 +20,13 @@ _MOMENT = 1.0  # seconds: what lasts longer is looked into
 _SILENCE = 60.0  # seconds without an answer to anything, after which a server counts as gone
 _QUEUE = 120.0  # seconds for which a pooler may let a new connection wait for its turn
 _TO_OBEY = 1.0  # seconds for a server to end what it was asked to end
+_MOST_IDLE = 50  # ticks after which the thread that watches ends
 _HOLDERS = (
     "SELECT holder, usename, application_name, coalesce(state, backend_type)"
     " FROM unnest(pg_blocking_pids(%s)) AS blocking (holder) LEFT JOIN pg_stat_activity ON pid = holder"
 )
+
+_Busy = Callable[[float, str], JobError]
 
 
 class Watch:
@@ -37,6 +40,9 @@ class Watch:
         self._name = name
         self._conninfo = conninfo
         self._is_cancelled = self._hurries = False
+        self._looks = set[_Look]()
+        self._turn = threading.Lock()
+        self._watcher: threading.Thread | None = None
 
     def cancel(self, *, only_blocked: bool = False) -> None:
         """End what is under way and refuse what comes; *only_blocked*: wait no longer than a moment from now on."""
@@ -73,12 +79,21 @@ class Watch:
         return made
 
     @contextmanager
-    def over(self, connection: Session) -> Generator[None]:
-        """End what a block does with *connection* if it is cancelled, waits too long for a lock or gets no answer."""
+    def over(
+        self, connection: Session, *, busy: _Busy | None = None, lock_wait: float | None = None
+    ) -> Generator[None]:
+        """End what a block does with *connection* if it is cancelled, waits too long for a lock or gets no answer.
+
+        *lock_wait* is how long it may wait, *busy* makes the error of a longer wait from its seconds and the holders.
+        """
         self.check()
-        look = _Look(connection, self._conninfo)
-        watcher = threading.Thread(target=self._watch, args=(look,), name="limio-watch", daemon=True)
-        watcher.start()
+        look = _Look(
+            connection,
+            self._conninfo,
+            lock_wait=self._lock_wait if lock_wait is None else lock_wait,
+            busy=busy or self._busy,
+        )
+        self._begin(look)
         try:
             yield
         except (psycopg.Error, JobError):
@@ -86,20 +101,39 @@ class Watch:
                 raise look.verdict from None
             raise
         finally:
+            self._looks.discard(look)
             look.end()
-            watcher.join(_TO_OBEY)
 
-    def _watch(self, look: _Look) -> None:
-        while not look.ended.wait(_TICK):
-            if self._is_cancelled:
-                look.stop(self._cancelled())
-            elif (waited := look.waited()) > (_MOMENT if self._hurries else self._lock_wait):
-                look.stop(self._busy(waited, look.holders))
-            elif look.silence() > _SILENCE:
-                look.stop(TargetAway(f"{self._name}: the server does not answer any more"), at_once=True)
-            else:
-                look.ask(min(_MOMENT, self._lock_wait / 2))
-        look.leave()
+    def _begin(self, look: _Look) -> None:
+        """Let the one thread that watches see a block, which makes none of its own: most last milliseconds."""
+        with self._turn:
+            self._looks.add(look)
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="limio-watch", daemon=True)
+                self._watcher.start()
+
+    def _watch(self) -> None:
+        idle = 0
+        while True:
+            sleep(_TICK)
+            looks = self._looks.copy()
+            for look in looks:
+                self._see_to(look)
+            idle = 0 if looks else idle + 1
+            with self._turn:
+                if idle > _MOST_IDLE and not self._looks:
+                    self._watcher = None
+                    return
+
+    def _see_to(self, look: _Look) -> None:
+        if self._is_cancelled:
+            look.stop(self._cancelled())
+        elif (waited := look.waited()) > (_MOMENT if self._hurries else look.lock_wait):
+            look.stop(look.busy(waited, look.holders))
+        elif look.silence() > _SILENCE:
+            look.stop(TargetAway(f"{self._name}: the server does not answer any more"), at_once=True)
+        else:
+            look.ask(min(_MOMENT, look.lock_wait / 2))
 
     def _cancelled(self) -> JobError:
         return SinkError(f"{self._name}: cancelled")
@@ -114,14 +148,16 @@ class Watch:
 class _Look:
     """One watched block: its connection, and what a connection beside it was told of it."""
 
-    def __init__(self, connection: Session, conninfo: str) -> None:
+    def __init__(self, connection: Session, conninfo: str, *, lock_wait: float, busy: _Busy) -> None:
+        self.lock_wait = lock_wait
+        self.busy = busy
         self.verdict: JobError | None = None
         """Why the block was ended."""
         self.holders = ""
         """Who holds what the connection waits for."""
         self.ended = threading.Event()
         self._connection = connection
-        self._conninfo = make_conninfo(conninfo, connect_timeout="5")
+        self._conninfo = conninfo
         self._turn = threading.Lock()
         self._free = self._heard = self._began = (
             monotonic()
@@ -160,14 +196,11 @@ class _Look:
                     self._connection.cancel_safe(timeout=_TO_OBEY)
 
     def end(self) -> None:
-        """The block is over."""
+        """The block is over; leave no thread that asks."""
         taken = self._turn.acquire(timeout=2 * _TO_OBEY)
         self.ended.set()
         if taken:
             self._turn.release()
-
-    def leave(self) -> None:
-        """Leave no thread that asks."""
         if self._asking is not None:
             self._asking.join(_TICK)
             if self._asking.is_alive() and self._beside is not None:
@@ -177,7 +210,10 @@ class _Look:
         while not self.ended.is_set():
             with suppress(psycopg.errors.ConnectionTimeout):
                 try:
-                    self._beside = connected(connecting(self._conninfo), lambda: not self.ended.is_set())
+                    self._beside = connected(
+                        connecting(make_conninfo(self._conninfo, connect_timeout="5")),
+                        lambda: not self.ended.is_set(),
+                    )
                     self._listen(every)
                 except psycopg.errors.ConnectionTimeout:
                     raise

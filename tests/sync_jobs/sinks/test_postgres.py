@@ -54,7 +54,7 @@ def test_a_run_waits_a_moment_for_one_that_was_just_killed(postgres: str) -> Non
 
 
 def test_two_runs_refuse_each_other(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks_postgres, "_PATIENCE", "10ms")
+    monkeypatch.setattr(sinks_postgres, "_PATIENCE", 0.01)
     with opened(postgres, OFFERS):
         with pytest.raises(
             TargetBusy, match="another run is writing to this schema; wait for it, or stop it"
@@ -69,7 +69,7 @@ def test_two_runs_refuse_each_other(postgres: str, monkeypatch: pytest.MonkeyPat
 def test_a_connection_that_broke_between_two_writes_is_made_again(
     postgres: str, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sinks_postgres, "_PATIENCE", "10ms")
+    monkeypatch.setattr(sinks_postgres, "_PATIENCE", 0.01)
     with opened(postgres, OFFERS) as sink:
         write(sink, [offer(1)])
         cut(admin, postgres)

@@ -86,6 +86,15 @@ def test_who_holds_a_lock_is_named_and_the_same_call_can_be_made_again(
         assert held(sink).keys() == {"o-1"}
 
 
+def test_another_run_is_named_as_such_however_short_locks_are_waited_for(cluster: Cluster) -> None:
+    with sink_of(cluster) as sink:
+        second = PostgresSink(cluster.url, schema=sink._schema, lock_wait=0.2)
+        with pytest.raises(TargetBusy) as caught:
+            second.open()
+        said = f"another run is writing to this schema; wait for it, or stop it: it is process {sink._db.pid} (user postgres"
+        assert said in str(caught.value)
+
+
 def test_a_lock_of_a_prepared_transaction_is_named(cluster: Cluster, other: psycopg.Connection) -> None:
     with sink_of(cluster) as sink:
         hold(other, sink, "UPDATE offers SET name = 'x'")
