@@ -14,6 +14,7 @@ postgres_session.py  its connections: settings, rights, an end from another thre
 postgres_watch.py    how long it waits: locks that others hold, cancelling, a server that is silent
 postgres_errors.py   what its errors mean: pure
 duckdb.py     a DuckDB file: duckdb, pyarrow
+duckdb_odd.py which rows a table there will not take: pure
 files.py      a directory of files: NDJSON (zstd: zstandard) and CSV
 parquet.py    a directory of Parquet files: pyarrow
 arrow.py      rows as Arrow tables

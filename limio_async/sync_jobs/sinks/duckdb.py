@@ -12,15 +12,17 @@ from stat import S_IMODE
 from typing import Any, ClassVar
 
 import duckdb
+from msgspec.structs import replace
 
 from limio_async._durable import PRIVATE, made
 from limio_async.errors import JobError, SinkError, TargetBusy
-from limio_async.sync_jobs.sink import Change, Column, Kind, Table, Written
+from limio_async.sync_jobs.sink import Change, Column, Kind, Refused, Row, Table, Written
 from limio_async.sync_jobs.sinks.arrow import arrow_table
 from limio_async.sync_jobs.sinks.database import Shape, Wrote
+from limio_async.sync_jobs.sinks.duckdb_odd import COLUMNS, RULES, differs, odd_rows
 from limio_async.sync_jobs.sinks.sql import SqlSink
-from limio_async.sync_jobs.sinks.statements import or_marked, quoted
-from limio_async.sync_jobs.sinks.values import Holds
+from limio_async.sync_jobs.sinks.statements import quoted
+from limio_async.sync_jobs.sinks.values import Holds, by_column, last_of_each
 
 __all__ = ["DuckdbSink"]
 
@@ -150,7 +152,7 @@ class DuckdbSink(SqlSink):
         ((there,),) = self._ask(f"SELECT count(*) FROM {batch} JOIN {own} ON {same}")
         changed = len(columns[0]) - there
         if there and not table.keeps:
-            changed += self._run(f"DELETE FROM {own} USING {batch} WHERE {same}{_differs(table)}")
+            changed += self._run(f"DELETE FROM {own} USING {batch} WHERE {same}{differs(table, _BATCH)}")
         if changed:
             names = ", ".join(quoted(column.name) for column in table.columns)
             self._run(
@@ -179,6 +181,26 @@ class DuckdbSink(SqlSink):
     ) -> list[Written]:
         return self._apply_tried(changes, then)  # an error ends its transactions
 
+    def _sound(self, change: Change) -> tuple[Sequence[Row], list[Refused]]:
+        """Find at once what breaks a type or a constraint of its own; the rest is tried."""
+        table, rows = change.table, last_of_each(change)
+        odd = self._odd(table, Change(table, rows)) if rows else {}
+        kept, refused = super()._sound(Change(table, [row for n, row in enumerate(rows) if n not in odd]))
+        return kept, [*(Refused(rows[n], f"{table.name}: {reason}") for n, reason in odd.items()), *refused]
+
+    def _odd(self, table: Table, change: Change) -> dict[int, str]:
+        numbered = replace(table, columns=(*table.columns, Column("_limio_n", "integer")))
+        columns = by_column(change)
+        self._db.register(_BATCH, arrow_table(numbered, [*columns, range(len(columns[0]))]))
+        try:
+            rules = [rule for (rule,) in self._ask(RULES, table.name)]
+            held: list[Any] = self._ask(COLUMNS, table.name)
+            return dict(self._ask(odd_rows(table, _BATCH, held, rules)))
+        except duckdb.Error:  # a rule that cannot be asked like that
+            return {}
+        finally:
+            self._db.unregister(_BATCH)
+
     def _refused(self, error: Exception) -> str | None:
         if not isinstance(error, duckdb.DataError | duckdb.IntegrityError | duckdb.InvalidInputException):
             return None
@@ -204,14 +226,6 @@ class DuckdbSink(SqlSink):
         hint = next((f" ({hint})" for known, hint in hints.items() if known in reason), "")
         of_one = isinstance(error, duckdb.CatalogException | duckdb.BinderException)
         return SinkError(f"{self.name}: {reason}{hint}", one_table=of_one)
-
-
-def _differs(table: Table) -> str:
-    if table.compared is None:
-        return ""
-    own, compared = quoted(table.name), quoted(table.compared)
-    condition = f"{own}.{compared} IS DISTINCT FROM {quoted(_BATCH)}.{compared}"
-    return f" AND ({condition}{or_marked(table)})"
 
 
 def _moment(microseconds: int) -> datetime:

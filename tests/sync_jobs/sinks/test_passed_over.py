@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from limio_async.errors import SinkError, TargetBusy
-from limio_async.sync_jobs.sink import Change
+from limio_async.sync_jobs.sink import Change, Row, Table
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from tests.sync_jobs.sinks.targets import AT, NOTES, OFFERS, any_number, held, offer, opened, write
 from tests.sync_jobs.sinks.test_refused_rows import apply
@@ -168,3 +169,38 @@ def test_a_lock_is_no_fault_of_a_row(postgres: str) -> None:
         other.execute(f"SELECT FROM {schema}.offers FOR UPDATE".encode())
         with pytest.raises(TargetBusy):
             apply(sink, [offer(2)])
+
+
+@pytest.mark.parametrize(
+    ("rule", "bad", "reason"),
+    [
+        ("ALTER TABLE offers ALTER name TYPE INTEGER", SECRET, "ConversionException, column name"),
+        ("ALTER TABLE offers ALTER name SET NOT NULL", None, "NOT NULL constraint failed: offers.name"),
+        ("ALTER TABLE offers ALTER price TYPE TINYINT", SECRET, "ConversionException, column price"),
+        ("", SECRET, "CHECK constraint failed: offers"),
+    ],
+)
+def test_rows_that_duckdb_refuses_are_found_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str, bad: str | None, reason: str
+) -> None:
+    with opened(f"duckdb:///{tmp_path}/a.duckdb", OFFERS, NOTES) as sink:
+        if rule:
+            sink._run(rule)
+        else:
+            ((made,),) = sink._ask("SELECT sql FROM duckdb_tables() WHERE table_name = 'offers'")
+            sink._run("DROP TABLE offers")
+            sink._run(made.replace("id VARCHAR", f"id VARCHAR, CHECK (name <> '{SECRET}')"))
+        tries, tried = 0, sink._tried
+
+        def counted(table: Table, some: Sequence[Row]) -> str | None:
+            nonlocal tries
+            tries += 1
+            return tried(table, some)
+
+        monkeypatch.setattr(sink, "_tried", counted)
+        many = [offer(n * 1000, name=bad) for n in range(1, 200)]
+        written, noted = apply(sink, [offer(1, name="17"), *many, offer(2, name=None if bad else "5")])
+        assert (written.inserted, len(noted)) == (2, 199)
+        assert {reason in said for _, said in noted} == {True}
+        assert SECRET not in str(noted)
+        assert tries < 10
