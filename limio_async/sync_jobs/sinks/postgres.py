@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 
 import platformdirs
 import psycopg
-from psycopg import conninfo, pq
+from psycopg import conninfo
 
 from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.sink import Change, Column, Condition, Kind, Prepared, Table, Written
 from limio_async.sync_jobs.sinks.database import META, Shape, Wrote
 from limio_async.sync_jobs.sinks.postgres_errors import Contended, meaning, refusal
 from limio_async.sync_jobs.sinks.postgres_rows import NEW, Statements, are_few, as_texts
-from limio_async.sync_jobs.sinks.postgres_session import DEFAULTS, Session, wrong_with
+from limio_async.sync_jobs.sinks.postgres_session import DEFAULTS, Session, spot, wrong_with
 from limio_async.sync_jobs.sinks.postgres_watch import Watch
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from limio_async.sync_jobs.sinks.statements import quoted
@@ -69,7 +69,7 @@ class PostgresSink(SqlSink):
             )
         self._conninfo = conninfo.make_conninfo("", **{**DEFAULTS, **given})
         self._schema = schema
-        self._spot = _spot(given)
+        self._spot = spot(given)
         self._connection: Session | None = None
         self._turn: str | None = None
         self._to_read = self._again = False
@@ -247,9 +247,13 @@ class PostgresSink(SqlSink):
             self._run(does.table)
             self._copy(does.copy, zip(count(1), *texts))
 
-        def ask(statement: str, start: int, end: int) -> list[tuple[Any, ...]]:
+        looked_at = [texts[table.at(name)] for name in does.looked_at]
+
+        def ask(
+            statement: str, start: int, end: int, taken: Sequence[Sequence[str | None]] = looked_at
+        ) -> list[tuple[Any, ...]]:
             if few:
-                return self._ask(statement, *([*values[start:end]] for values in texts))
+                return self._ask(statement, *([*values[start:end]] for values in taken))
             return self._ask(statement, start, end)
 
         rows = len(texts[0])
@@ -257,7 +261,7 @@ class PostgresSink(SqlSink):
         keys = [*zip(*(texts[table.at(name)] for name in does.written), strict=True)]
 
         def write(start: int, end: int) -> Wrote:
-            written = {*ask(does.write, start, end)}
+            written = {*ask(does.write, start, end, texts)}
             new = [n for n in range(start, end) if not held.get(n)]
             lost = set[int]()
             if not all(keys[n] in written for n in new):
@@ -314,13 +318,3 @@ class PostgresSink(SqlSink):
 
     def _failure(self, error: Exception) -> JobError:
         return meaning(self.name, error, is_lost=self._connection is not None and self._connection.closed)
-
-
-def _spot(given: Mapping[str, str]) -> tuple[str, str, str, str]:
-    """Host, port, database and user, as libpq finds them: in the URL, in the environment, else its defaults."""
-    known = {
-        one.keyword.decode(): one.val.decode() for one in pq.Conninfo.get_defaults() if one.val is not None
-    }
-    known.update(given)
-    user = known.get("user", "")
-    return known.get("host", "localhost"), known.get("port", "5432"), known.get("dbname", user), user

@@ -27,8 +27,13 @@ class Statements:
         def sent(name: str) -> str:
             return f"CAST({new}.{quoted(name)} AS {kinds[name]})"
 
-        arrays = ", ".join("%s::text[]" for _ in table.columns)
-        among = f"unnest({arrays}) WITH ORDINALITY AS {new} ({names}, _limio_n)" if few else new
+        def among(taken: Sequence[str]) -> str:
+            arrays = ", ".join("%s::text[]" for _ in taken)
+            listed = ", ".join(map(quoted, taken))
+            return f"unnest({arrays}) WITH ORDINALITY AS {new} ({listed}, _limio_n)" if few else new
+
+        self.looked_at = [*table.key, *checked(table)]
+        """The columns that `held` and `lost` take; `write` takes all."""
         part = "true" if few else "_limio_n > %s AND _limio_n <= %s"
         same = " AND ".join(f"{own}.{quoted(name)} = {new}.{quoted(name)}" for name in table.key)
         equal = " AND ".join(
@@ -48,20 +53,18 @@ class Statements:
             f" {', '.join(f'{quoted(column.name)} text' for column in table.columns)})"
         )
         self.copy = f"COPY {new} (_limio_n, {names}) FROM STDIN"
-        self.held = f"SELECT _limio_n, {stays} FROM {among} JOIN {own} ON {same} WHERE {part}"
+        self.held = f"SELECT _limio_n, {stays} FROM {among(self.looked_at)} JOIN {own} ON {same} WHERE {part}"
         """The places of keys that are there, and whether what is there may stay."""
         cast = ", ".join(sent(name) for name in kinds if name not in shape.computed)
         statement = upsert(
             table,
-            f"SELECT {cast} FROM {among} WHERE {part}",
+            f"SELECT {cast} FROM {among([*kinds])} WHERE {part}",
             differs="IS DISTINCT FROM",
             without=shape.computed,
         )
         returned = ", ".join(f"CAST({own}.{quoted(name)} AS text)" for name in self.written)
         self.write = f"{statement} RETURNING {returned}"
-        self.lost = (
-            f"SELECT _limio_n FROM {among} WHERE {part} AND NOT EXISTS (SELECT 1 FROM {own} WHERE {well})"
-        )
+        self.lost = f"SELECT _limio_n FROM {among(self.looked_at)} WHERE {part} AND NOT EXISTS (SELECT 1 FROM {own} WHERE {well})"
         """The places of rows that are not there as they were sent."""
 
 

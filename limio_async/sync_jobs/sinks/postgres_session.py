@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 
 import psycopg
+from psycopg import pq
 from psycopg.rows import TupleRow
 
-__all__ = ["DEFAULTS", "Session", "connected", "connecting", "settle", "shut", "wrong_with"]
+__all__ = ["DEFAULTS", "Session", "connected", "connecting", "settle", "shut", "spot", "wrong_with"]
 
 _TICK = 0.1
 DEFAULTS = {
@@ -46,7 +47,7 @@ class Session(psycopg.Connection[TupleRow]):
 
 def connecting(conninfo: str) -> Callable[[], Session]:
     """Return a function that connects."""
-    return lambda: Session.connect(conninfo, autocommit=True, prepare_threshold=None)
+    return lambda: Session.connect(conninfo, autocommit=True)
 
 
 def connected(connect: Callable[[], Session], waits: Callable[[], bool]) -> Session | None:
@@ -118,3 +119,13 @@ def wrong_with(session: Session) -> str | None:
     if not has_temporary:
         return f'large batches need temporary tables: GRANT TEMPORARY ON DATABASE "{database}" TO "{user}"'
     return None
+
+
+def spot(given: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """Return host, port, database and user, as libpq finds them: in the URL, in the environment, else its defaults."""
+    known = {
+        one.keyword.decode(): one.val.decode() for one in pq.Conninfo.get_defaults() if one.val is not None
+    }
+    known.update(given)
+    user = known.get("user", "")
+    return known.get("host", "localhost"), known.get("port", "5432"), known.get("dbname", user), user

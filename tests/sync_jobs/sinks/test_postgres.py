@@ -234,3 +234,26 @@ def test_columns_have_the_types_of_postgresql(postgres: str, admin: psycopg.Conn
     admin.execute(f"SET search_path TO {schema}".encode())
     found = admin.execute("SELECT raw -> 'a' -> 0 FROM offers").fetchone()
     assert found == (True,)
+
+
+@pytest.mark.parametrize("size", [1, 700])
+def test_tables_may_change_while_statements_are_prepared(postgres: str, size: int) -> None:
+    schema = postgres.rpartition("=")[2]
+    with opened(postgres, OFFERS) as sink, psycopg.connect(POSTGRES, autocommit=True) as other:
+        other.execute(f"SET search_path TO {schema}".encode())
+        for turn, statement in enumerate(
+            [
+                "ALTER TABLE offers ADD COLUMN own text",
+                "ALTER TABLE offers ALTER COLUMN hash TYPE varchar(40)",
+                "ALTER TABLE offers ALTER COLUMN count TYPE numeric",
+                "ALTER TABLE offers ALTER COLUMN id TYPE varchar(100)",
+                "CREATE INDEX ON offers (name)",
+                "CREATE TABLE more (LIKE offers INCLUDING ALL); DROP TABLE offers; ALTER TABLE more RENAME TO offers",
+                "TRUNCATE offers",
+            ]
+        ):
+            for version in range(8):
+                write(sink, [offer(n, version=f"{turn} {version}") for n in range(size)])
+            other.execute(statement.encode())
+        assert write(sink, [offer(n, version="last") for n in range(size)]).inserted == size
+        assert {row["hash"] for row in held(sink).values()} == {"last"}
