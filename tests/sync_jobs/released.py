@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -99,7 +100,7 @@ def left(kind: str, folder: Path) -> Iterator[str]:
             unpacked("files.store.db", folder / "files" / "_limio" / "store.db")
             yield f"ndjson:{folder / 'files'}"
         case _:
-            name = f"limio_upgrade_{folder.name}".lower()[:60]
+            name = f"limio_upgrade_{os.getpid()}_{folder.name}".lower()[:60]
             with schema_of_postgres(name) as url:
                 text = gzip.decompress((FOLDER / "postgresql.sql.gz").read_bytes()).decode()
                 text = re.sub(r"^(\\|SET |SELECT pg_catalog).*", "", text, flags=re.MULTILINE)

@@ -49,7 +49,9 @@ def refusal_for(target: str, table: Table, row: Row) -> str | None:
 @lru_cache(maxsize=256)
 def _may_be_refused(table: Table) -> Sequence[tuple[int, Kind, bool]]:
     """The columns of a table whose values may be refused: where they stand, their kind, and whether they are keys."""
-    told = ((place, one.kind, one.name in table.key) for place, one in enumerate(table.columns))
+    told: Iterable[tuple[int, Kind, bool]] = (
+        (place, one.kind, one.name in table.key) for place, one in enumerate(table.columns)
+    )
     return [one for one in told if one[1] in {"json", "integer", "number"} or one[2]]
 
 
