@@ -43,6 +43,7 @@ LATENCY = 0.020  # seconds that each answer takes where objects are fetched
 HYDRATED_AT_ONCE = 16
 LIMIO = Path(sys.executable).with_name("limio")
 USED = ROOT / "benchmarks/peers/used.py"
+COMPILED = {"PYTHONPYCACHEPREFIX": str(ROOT / ".cache/compiled")}
 POSTGRES = os.environ.get("LIMIO_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
 CREDENTIALS = {"LIMIO_API_KEY": "public_x", "LIMIO_CLIENT_ID": "x", "LIMIO_CLIENT_SECRET": "x"}
 
@@ -103,7 +104,8 @@ class Row(msgspec.Struct, frozen=True):
 def used(command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> Used:
     """Run *command*, whose last line is JSON."""
     told: list[bytes] = []
-    given = {**os.environ, **(environ or {})}
+    given = {**os.environ, **COMPILED, **(environ or {})}
+    given.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once
     with Popen(
         [sys.executable, "-S", str(USED), *map(str, command)], cwd=ROOT, env=given, stdout=PIPE
     ) as running:

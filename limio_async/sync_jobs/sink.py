@@ -153,6 +153,11 @@ class Compares(Protocol):
     walked.
     """
 
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of items that it likes to be given at once, about."""
+        ...
+
     def held(self, table: Table, ids: Sequence[str]) -> Collection[tuple[str, str]]:
         """Return `id` and `compared` of those rows of *ids* that are there, marked neither as deleted nor as stale."""
         ...

@@ -202,6 +202,8 @@ def _meets_one(value: Any, condition: Condition) -> bool:
 class ComparingSink(MemorySink):
     """One that tells what it holds, as databases do."""
 
+    batch_bytes = 4 * 1024 * 1024
+
     def held(self, table: Table, ids: Sequence[str]) -> Collection[tuple[str, str]]:
         with self._turn():
             wanted = {*ids}

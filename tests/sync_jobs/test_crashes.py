@@ -62,7 +62,7 @@ async def test_a_job_that_dies_at_any_call_ends_with_the_content_of_the_tenant(
     rng = random.Random(seed)
     world, sink = World(offers=60, subscriptions=25), MemorySink() if way == "spooled" else ComparingSink()
     if way == "both":  # the target keeps up with some pages only
-        monkeypatch.setattr("limio_async.sync_jobs.run.fill.HELD_AT_MOST", 20_000)
+        monkeypatch.setattr(ComparingSink, "batch_bytes", 20_000)
         monkeypatch.setattr("limio_async.sync_jobs.run.fill._KEEPS_UP", 0.0)
     client = Limio(
         "limio.emulated", auth=all_credentials(world), transport=InMemoryTransport(world), attempts=4

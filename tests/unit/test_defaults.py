@@ -35,7 +35,7 @@ from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
 from limio_async.sync_jobs import Job, hydrated, ledger, spool
 from limio_async.sync_jobs.dlt import limio as source
-from limio_async.sync_jobs.run import drain, fill, whole
+from limio_async.sync_jobs.run import drain, fill, progress, whole
 from limio_async.sync_jobs.sinks import parquet, postgres, postgres_watch, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
 from tests.conftest import ScriptedTransport
@@ -200,7 +200,7 @@ TABLE = [
         SYNC,
         "in batches of about {:,} items or {} MiB. With `--hydrate`, objects are written {} at a time",
         drain.BATCH_ITEMS,
-        drain.BATCH_BYTES // MIB,
+        progress.BATCH_BYTES // MIB,
         whole.WRITTEN_AT_ONCE,
     ),
     told(SYNC, "Other lists wait for the target at {} MiB.", fill.SPOOLED_AT_MOST // MIB),

@@ -28,10 +28,9 @@ from limio_async.sync_jobs.sink import Change, Column, Compares, Condition, Row,
 from limio_async.sync_jobs.times import now
 from limio_async.sync_jobs.walk import Page, SpooledPage
 
-__all__ = ["BATCH_BYTES", "BATCH_ITEMS", "HYDRATED_AT_ONCE", "Drain"]
+__all__ = ["BATCH_ITEMS", "HYDRATED_AT_ONCE", "Drain"]
 
 BATCH_ITEMS = 5_000
-BATCH_BYTES = 4 * 1024 * 1024
 HYDRATED_AT_ONCE = 2_000
 
 _COUNTS = ("inserted", "updated", "unchanged", "quarantined", "delivered")
@@ -87,7 +86,7 @@ class Drain:
         progress.less.set()
 
     def _next_pages(self) -> list[Page]:
-        waiting, items, size = self._progress.pages, BATCH_ITEMS, BATCH_BYTES
+        waiting, items, size = self._progress.pages, BATCH_ITEMS, self._progress.batch_bytes
         pages: list[Page] = []
         while waiting and (not pages or (items >= len(waiting[0].items) and size >= waiting[0].size)):
             pages.append(waiting.popleft())
@@ -101,7 +100,7 @@ class Drain:
         items = HYDRATED_AT_ONCE if progress.hydrates else BATCH_ITEMS
         name, after = progress.stream.name, progress.report.delivered
         return await progress.in_spool(
-            lambda: progress.context.spool.next_batch(name, after, items=items, size=BATCH_BYTES)
+            lambda: progress.context.spool.next_batch(name, after, items=items, size=progress.batch_bytes)
         )
 
     async def _deliver(self, batch: list[SpooledPage]) -> None:

@@ -29,7 +29,6 @@ __all__ = ["Fill"]
 RESTARTS = 3
 MOST_ASKED_AGAIN = 1_000
 SPOOLED_AT_MOST = 64 * 1024 * 1024
-HELD_AT_MOST = 4 * 1024 * 1024
 _KEEPS_UP = 1.0  # seconds for which a scroll waits for the target at most, once, before its pages are spooled
 _PARENTS_AT_ONCE = 256
 
@@ -168,7 +167,7 @@ class Fill:
         """Wait until there is room for a page, of a scroll not longer than a moment: it would expire."""
         progress = self._progress
         with anyio.move_on_after(_KEEPS_UP if progress.species.held_by_server else inf):
-            while progress.held and progress.held + page.size > HELD_AT_MOST:
+            while progress.held and progress.held + page.size > progress.batch_bytes:
                 progress.less.clear()
                 await progress.less.wait()
             return True

@@ -36,6 +36,8 @@ __all__ = ["Begun", "Progress", "adopt", "in_walk", "refused_before"]
 
 T = TypeVar("T")
 
+BATCH_BYTES = 4 * 1024 * 1024
+
 _OF_TARGET = (
     "inserted",
     "updated",
@@ -168,6 +170,12 @@ class Progress:
             salt=self.begun.prepared.salt,
             drift=self.reader.drift.digest if knows else None,
         )
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of items that the target is given at once, about."""
+        sink = self.context.sink
+        return sink.batch_bytes if isinstance(sink, Compares) else BATCH_BYTES
 
     def row(self, report: StreamReport) -> Row:
         """Return the report as the target keeps it, with where the walk can be gone on with."""

@@ -56,6 +56,7 @@ class DuckdbSink(SqlSink):
     holds: ClassVar[Holds] = "duckdb"
     among: ClassVar[str] = "IN (SELECT unnest(?))"
     keyed: ClassVar[bool] = False
+    batch_bytes: ClassVar[int] = 16 * 1024 * 1024
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error, OSError)
 
     def __init__(self, file: Path, *, name: str, mode: int = PRIVATE) -> None:
@@ -149,16 +150,18 @@ class DuckdbSink(SqlSink):
         own, batch = quoted(table.name), quoted(_BATCH)
         same = " AND ".join(f"{own}.{quoted(name)} = {batch}.{quoted(name)}" for name in table.key)
         self._db.register(_BATCH, arrow_table(table, columns))
-        ((there,),) = self._ask(f"SELECT count(*) FROM {batch} JOIN {own} ON {same}")
-        changed = len(columns[0]) - there
-        if there and not table.keeps:
-            changed += self._run(f"DELETE FROM {own} USING {batch} WHERE {same}{differs(table, _BATCH)}")
+        removed = f"DELETE FROM {own} USING {batch} WHERE {same}"
+        if table.compared is None:  # each is written anew
+            there, changed = self._run(removed), len(columns[0])
+        else:
+            ((there,),) = self._ask(f"SELECT count(*) FROM {batch} JOIN {own} ON {same}")
+            changed = len(columns[0]) - there
+            if there and not table.keeps:
+                changed += self._run(f"{removed}{differs(table, _BATCH)}")
         if changed:
             names = ", ".join(quoted(column.name) for column in table.columns)
-            self._run(
-                f"INSERT INTO {own} ({names}) SELECT {names} FROM {batch}"
-                f" WHERE NOT EXISTS (SELECT 1 FROM {own} WHERE {same})"
-            )
+            left = f" WHERE NOT EXISTS (SELECT 1 FROM {own} WHERE {same})" if table.compared and there else ""
+            self._run(f"INSERT INTO {own} ({names}) SELECT {names} FROM {batch}{left}")
         self._db.unregister(_BATCH)
         return Wrote(there, changed)
 

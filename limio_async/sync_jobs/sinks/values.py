@@ -29,6 +29,7 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NUMBER = re.compile(rb"-?(?P<whole>\d+)(?:\.(?P<fraction>\d+))?(?:[eE](?P<exponent>[-+]?\d+))?")
 _LONG = re.compile(rb"\d{1000}|\d[eE][-+]?\d{4}")
+_LIKE_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 _BEFORE_POINT, _AFTER_POINT = 131_072, 16_383
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -64,9 +65,15 @@ def _refused_json(target: str, raw: bytes) -> str | None:
         return None
     if b"\\u" in raw and _NUL.search(raw):
         return r"holds \u0000 in JSON, which the target cannot"
-    if _LONG.search(raw) and any(map(_beyond_numeric, _NUMBER.finditer(_STRING.sub(b'""', raw)))):
+    if _may_be_long(raw) and any(map(_beyond_numeric, _NUMBER.finditer(_STRING.sub(b'""', raw)))):
         return "holds a number with more digits in JSON than the target can"
     return None
+
+
+def _may_be_long(raw: bytes) -> bool:
+    """Whether something in JSON reads like a number that is long; a look through it all that costs little."""
+    alike = raw.translate(_LIKE_DIGITS, b"+-")
+    return (b"0e0000" in alike or b"0" * 1000 in alike) and _LONG.search(raw) is not None
 
 
 def _beyond_numeric(number: re.Match[bytes]) -> bool:
