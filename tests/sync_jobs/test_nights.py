@@ -558,6 +558,48 @@ async def test_parents_without_children_are_well_beside_one_that_is_refused(
     assert (events.status, events.quarantined) == ("complete", 1)
 
 
+# --- asked for again
+
+OLD = "2023-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("odd", ["undecodable", "refused by the target"])
+async def test_what_is_asked_for_again_and_comes_odd_is_in_quarantine(
+    odd: str, mode: str, tenant: RawLists, limio: Limio, sink: MemorySink, tmp_path: Path
+) -> None:
+    tenant.subscriptions(40, updated=OLD)
+    tenant.lists[SUBSCRIPTIONS].append(subscription(99))
+    tenant.objects[f"{SUBSCRIPTIONS}/s99"] = (200, json.dumps(subscription(99)).encode())
+    path = f"{SUBSCRIPTIONS}/s5"
+    if odd == "undecodable":
+        tenant.objects[path] = (200, json.dumps(subscription(5, data="no object")).encode())
+    else:
+        sink.refuses = lambda table, row: (
+            "no" if table.name == "subscriptions" and row["id"] == "s5" else None
+        )
+
+    async def run(**options: Any) -> StreamReport:
+        job = Job(
+            limio, to=sink, state=tmp_path / "state", streams=["subscriptions"], hydrate=True, **options
+        )
+        return only(await job.run())
+
+    if mode == "full":
+        tenant.hook = away(1, of=path, status=500)
+    else:
+        tenant.hook = away(1, of=path, status=403)
+        await run()
+    for _ in range(2):
+        report = await run(mode=mode)
+        (held,) = [
+            row["reason"] for row in sink.tables["_limio_quarantine"].values() if row["deleted_at"] is None
+        ]
+        assert not {"500", "403"} & {*held.split()}
+        assert (report.status, "s5" in sink.live("subscriptions")) == ("complete", False)
+        assert len(sink.live("subscriptions")) == 40
+
+
 # --- unchanged means unchanged
 
 

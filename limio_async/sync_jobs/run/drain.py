@@ -42,8 +42,9 @@ class Drain:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._later: dict[str, Item] = {}  # what could not be had just then
-        self._refused: set[str] = set()  # before the run was resumed
+        self._refused: set[str] = set()  # before the run was resumed, or asked for again
         self._attempted = progress.report  # as it is once the last write has taken effect
+        self._odd: set[str] = set()  # what that write has put into quarantine
 
     async def run(self) -> None:
         """Do it."""
@@ -141,8 +142,8 @@ class Drain:
         async def write(whole: Sequence[Item], _lost: Sequence[Lost], page: int) -> None:
             had = {one.id for one in whole}
             progress.walk.missing -= sum(one in had for one in later)
+            self._refused |= had
             await self._write(whole, [], {}, page, progress.position)
-            progress.well_again |= had
 
         delivered = progress.report.delivered
         again = ((item, delivered) for item in items[:MOST_ASKED_AGAIN])
@@ -175,6 +176,7 @@ class Drain:
         await progress.in_sink(
             work, is_done=lambda stored: before != _counts(stored) == _counts(self._attempted)
         )
+        progress.well_again = (progress.well_again | made[0].again) - (self._refused & self._odd)
         progress.position = walk
         progress.context.tell("written", progress.report)
 
@@ -199,12 +201,11 @@ class Drain:
                 stale.append(item.id)
             else:
                 rows.append(row)
-                if item.id in self._refused:
-                    progress.well_again.add(item.id)
         for item in same if progress.looks_at_all else ():
             reader.look(item)
         drift = progress.drift() if changed or progress.looks_at_all else []
-        return _Rows(rows, bad, stale, drift, len(same), at, perf_counter() - begun)
+        again = {item.id for item in came if item.id in self._refused} if self._refused else set[str]()
+        return _Rows(rows, bad, stale, drift, again, len(same), at, perf_counter() - begun)
 
     def _sorted(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
         """Return those items that the target has not as they are, and the others; of one that came twice, the last counts."""
@@ -243,7 +244,7 @@ class Drain:
                 delivered=last,
                 **progress.walk.tally(),
             )
-            self._attempted = after
+            self._attempted, self._odd = after, {_item_id(row) for row in (*made.bad, *refused)}
             stale = [] if table.keeps else [row[0] for row in (one.row for one in written[0].refused)]
             return [
                 Change(table, [], stale=stale, at=made.at),
@@ -273,6 +274,8 @@ class _Rows(msgspec.Struct, frozen=True):
     bad: list[Row]
     stale: list[str]
     drift: list[Row]
+    again: set[str]
+    """Ids of items that came and were refused before."""
     unchanged: int
     """Items that the target has as they are."""
     at: datetime
@@ -284,6 +287,10 @@ def children_ids(sink: Sink, table: Table, parents: Collection[str]) -> Iterator
     ids = Table(name=table.name, columns=(Column("id"), Column("parent_id")))
     for row in sink.rows(ids, [Condition("parent_id", "in", [*parents])]) if parents else ():
         yield row["id"]
+
+
+def _item_id(row: Row) -> str:
+    return str(row[QUARANTINE.at("item_id")])
 
 
 def _counts(report: StreamReport) -> list[int]:
