@@ -65,14 +65,15 @@ class Fetching(Generic[S, T]):
 
     @asynccontextmanager
     async def results(
-        self, wanted: Iterable[S], workers: int
+        self, wanted: Iterable[S], workers: int, *, again: bool = False
     ) -> AsyncGenerator[AsyncIterator[Hydrated[S, T]]]:
         """Fetch *wanted*, *workers* at once; gives the results in that order.
 
-        A result's `error` concerns its object alone. Raises one that concerns more, and after 20 in a row.
+        A result's `error` concerns its object alone. Raises one that concerns more, and after 20 in a row. What is asked for
+        *again* says nothing new by being refused again: it counts neither in a row nor as a doubt that nothing settles.
         """
         fetching = hydrated(wanted, self._one, workers=workers, key=_key)
-        async with fetching as came, aclosing(self._sorted(came)) as results:
+        async with fetching as came, aclosing(self._sorted(came, again)) as results:
             yield results
 
     async def _one(self, wanted: S) -> T:
@@ -86,7 +87,9 @@ class Fetching(Generic[S, T]):
             raise LimioError("nothing was fetched before")
         await self._fetch(self._good)
 
-    async def _sorted(self, results: AsyncIterator[Hydrated[S, T]]) -> AsyncGenerator[Hydrated[S, T]]:
+    async def _sorted(
+        self, results: AsyncIterator[Hydrated[S, T]], again: bool
+    ) -> AsyncGenerator[Hydrated[S, T]]:
         """Yield results in their order. Raises the error that concerns more than its object."""
         undecided: list[Hydrated[S, T]] = []
         stop: LimioError | None = None
@@ -94,9 +97,11 @@ class Fetching(Generic[S, T]):
             if result.error is None:
                 self._in_a_row = 0
             else:
-                self._in_a_row += not isinstance(result.error, InvalidArgument)  # which asked nobody
                 if concerns(result.error) == "all":
                     raise result.error
+                self._in_a_row += not (
+                    again or isinstance(result.error, InvalidArgument)
+                )  # which asked nobody
                 if self._in_a_row >= MOST_IN_A_ROW:
                     said = f"{self._in_a_row} objects in a row could not be had, the last with {result.error}"
                     stop = LimioError(said)
@@ -108,7 +113,7 @@ class Fetching(Generic[S, T]):
             if stop is not None:
                 raise stop
         for one in undecided:  # nothing shows that the credentials work
-            if isinstance(one.error, Unauthorized):
+            if isinstance(one.error, Unauthorized) and not again:
                 raise one.error
             yield one
 

@@ -116,19 +116,24 @@ class Source:
 
     @asynccontextmanager
     async def children(
-        self, parents: Iterable[str]
+        self, parents: Iterable[str], *, again: bool = False
     ) -> AsyncGenerator[AsyncIterator[Hydrated[str, Children]]]:
-        """List the children of each parent; gives them in that order.
+        """List the children of each parent, perhaps *again*; gives them in that order.
 
         A result's `error` concerns this parent alone. Raises one that concerns more: see `refusals`.
         """
-        async with self._children.results(parents, self._workers) as results:
+        async with self._children.results(parents, self._workers, again=again) as results:
             yield results
 
     @asynccontextmanager
-    async def whole(self, items: Iterable[Item]) -> AsyncGenerator[AsyncIterator[Hydrated[Item, bytes]]]:
-        """Fetch the objects that *items* are summaries of; gives them in that order. Raises as `children` does."""
-        async with self._whole.results(items, self._workers) as results:
+    async def whole(
+        self, items: Iterable[Item], *, again: bool = False
+    ) -> AsyncGenerator[AsyncIterator[Hydrated[Item, bytes]]]:
+        """Fetch the objects that *items* are summaries of, perhaps *again*; gives them in that order.
+
+        Raises as `children` does.
+        """
+        async with self._whole.results(items, self._workers, again=again) as results:
             yield results
 
     async def _listed(self, parent: str) -> Children:

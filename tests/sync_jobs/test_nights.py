@@ -600,6 +600,92 @@ async def test_what_is_asked_for_again_and_comes_odd_is_in_quarantine(
         assert len(sink.live("subscriptions")) == 40
 
 
+@pytest.mark.parametrize("status", [403, 500, 401])
+async def test_many_that_are_refused_for_good_hold_up_no_later_run(
+    status: int, tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(150, updated=OLD)
+    tenant.lists[SUBSCRIPTIONS].append(subscription(999))
+    tenant.objects[f"{SUBSCRIPTIONS}/s999"] = (200, json.dumps(subscription(999)).encode())
+    tenant.objects[f"{SUBSCRIPTIONS}/s999/events"] = (200, b'{"items": []}')
+    refused = {f"s{one}" for one in range(0, 150, 6)}
+    for one in refused:
+        tenant.objects[f"{SUBSCRIPTIONS}/{one}"] = no(403)
+        tenant.objects[f"{SUBSCRIPTIONS}/{one}/events"] = no(403)
+    reports = by_name(await night("subscriptions.events", hydrate=True))
+    assert [(one.status, one.quarantined) for one in reports.values()] == [("complete", 25)] * 2
+    for one in refused:
+        tenant.objects[f"{SUBSCRIPTIONS}/{one}"] = no(status)
+        tenant.objects[f"{SUBSCRIPTIONS}/{one}/events"] = no(status)
+    for new in range(1000, 1002):
+        tenant.lists[SUBSCRIPTIONS].append(subscription(new))
+        tenant.objects[f"{SUBSCRIPTIONS}/s{new}"] = (200, json.dumps(subscription(new)).encode())
+        tenant.objects[f"{SUBSCRIPTIONS}/s{new}/events"] = (200, b'{"items": [{"id": "e"}]}')
+        tenant.asked.clear()
+        reports = by_name(await night("subscriptions.events", hydrate=True, mode="incremental"))
+        assert [(one.status, one.missing) for one in reports.values()] == [("complete", 0)] * 2
+        assert f"s{new}" in ids(db, "subscriptions")
+        assert f"s{new}/e" in ids(db, "subscriptions_events")
+        assert set(quarantine(db)) == refused | {f"{one}/" for one in refused}
+        assert tenant.times_asked(f"{SUBSCRIPTIONS}/s6") >= 1
+
+
+async def test_many_that_are_away_make_a_run_incomplete_and_not_failed(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(150)
+    for one in range(0, 150, 6):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(500)
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}/events"] = no(500)
+    reports = by_name(await night("subscriptions.events", hydrate=True))
+    assert [(one.status, one.missing) for one in reports.values()] == [("incomplete", 25)] * 2
+    assert (len(ids(db, "subscriptions")), len(ids(db, "subscriptions_events"))) == (125, 125)
+
+
+async def test_one_that_is_refused_with_401_is_left_alone_where_nothing_else_is_fetched(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(20, updated=OLD)
+    tenant.lists[SUBSCRIPTIONS].append(subscription(99))
+    tenant.objects[f"{SUBSCRIPTIONS}/s99"] = (200, json.dumps(subscription(99)).encode())
+    tenant.objects[f"{SUBSCRIPTIONS}/s7"] = no(401)
+    await night("subscriptions", hydrate=True)
+    del tenant.lists[SUBSCRIPTIONS][-1]
+    for _ in range(2):
+        report = only(await night("subscriptions", hydrate=True, mode="incremental"))
+        assert (report.status, set(quarantine(db))) == ("complete", {"s7"})
+
+
+async def test_a_walk_that_came_no_further_is_not_resumed_for_ever(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(60)
+    for one in range(30, 60):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(403)
+    assert only(await night("subscriptions", hydrate=True)).status == "failed"
+    tenant.lists[SUBSCRIPTIONS].insert(0, subscription("new"))
+    tenant.objects[f"{SUBSCRIPTIONS}/snew"] = (200, json.dumps(subscription("new")).encode())
+    for _ in range(2):
+        assert only(await night("subscriptions", hydrate=True)).status == "failed"
+    assert "snew" in ids(db, "subscriptions")
+
+
+async def test_a_list_that_fails_at_the_same_page_again_is_walked_from_the_top(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(60)
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        return web.Response(status=403) if request.query.get("queryMore") == "40" else None
+
+    tenant.hook = hook
+    await night("subscriptions")
+    tenant.lists[SUBSCRIPTIONS].insert(0, subscription("new"))
+    for _ in range(2):
+        assert only(await night("subscriptions")).status == "failed"
+    assert "snew" in ids(db, "subscriptions")
+
+
 # --- unchanged means unchanged
 
 

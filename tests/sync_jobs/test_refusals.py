@@ -72,10 +72,11 @@ class Tenant:
             raise error
         return "full"
 
-    async def fetch(self, *errors: LimioError | None) -> list[tuple[int, bool]]:
+    async def fetch(self, *errors: LimioError | None, again: bool = False) -> list[tuple[int, bool]]:
         """What comes of as many further objects."""
         first, self._errors = len(self._errors), [*self._errors, *errors]
-        async with self._fetching.results(range(first, len(self._errors)), 1) as results:
+        wanted = range(first, len(self._errors))
+        async with self._fetching.results(wanted, 1, again=again) as results:
             return [(one.summary, one.ok) async for one in results]
 
 
@@ -145,3 +146,20 @@ async def test_an_error_that_concerns_all_is_raised_at_once() -> None:
 async def test_what_cannot_be_asked_for_is_no_refusal() -> None:
     nameless = InvalidArgument("the item has no id", operation="getObject")
     assert len(await Tenant().fetch(*([nameless] * 50), None)) == 51
+
+
+async def test_what_is_asked_for_again_may_be_refused_any_number_of_times() -> None:
+    tenant = Tenant()
+    assert len(await tenant.fetch(*([NO] * 50), again=True)) == 50
+    await tenant.fetch(*([NO] * 19), None)  # which begin at zero
+    await tenant.fetch(*([NO] * 19))
+    assert len(await tenant.fetch(*([DOUBT] * 50), again=True)) == 50
+    assert len(tenant.probed) == 50
+
+
+async def test_what_is_asked_for_again_says_nothing_of_the_credentials_where_nothing_can_be_fetched() -> None:
+    assert await Tenant().fetch(DOUBT, NO, again=True) == [(0, False), (1, False)]
+    with pytest.raises(Unauthorized):
+        await Tenant(fails_again={0: DOUBT}).fetch(None, DOUBT, again=True)
+    with pytest.raises(MissingCredentials):
+        await Tenant().fetch(MissingCredentials("none", operation="o"), again=True)

@@ -147,7 +147,7 @@ class Drain:
 
         delivered = progress.report.delivered
         again = ((item, delivered) for item in items[:MOST_ASKED_AGAIN])
-        await Whole(progress, write).run(again, page=delivered)
+        await Whole(progress, write, again=True).run(again, page=delivered)
 
     async def _write(
         self,

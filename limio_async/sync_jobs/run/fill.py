@@ -255,12 +255,12 @@ class Fill:
     async def _list_children_of(self, parents: Sequence[str], *, in_order: bool) -> None:
         progress, walk, begun = self._progress, self._progress.walk, perf_counter()
         try:
-            async with progress.source.children(parents) as results:
+            async with progress.source.children(parents, again=not in_order) as results:
                 async for result in results:
                     walk.network_seconds += perf_counter() - begun
                     if in_order:
                         walk.after = result.summary
-                    await self._add_children(result)
+                    await self._add_children(result, again=not in_order)
                     if result.ok:
                         self._decide()
                     begun = perf_counter()
@@ -275,7 +275,7 @@ class Fill:
         walk = self._progress.walk
         self._decided = {"after": walk.after, "pages": walk.pages, "missing": walk.missing}
 
-    async def _add_children(self, result: Hydrated[str, Children]) -> None:
+    async def _add_children(self, result: Hydrated[str, Children], *, again: bool) -> None:
         walk, came = self._progress.walk, result.full or Children()
         error = result.error or came.failed
         whole = child_key("", result.summary)
@@ -284,10 +284,10 @@ class Fill:
         if error is None and result.summary in self._later:
             walk.missing -= 1
             self._later.discard(result.summary)
-        elif error is not None and concerns(error) == "later" and result.summary not in self._later:
+        elif error is not None and concerns(error) == "later" and not again:
             walk.missing += 1
             self._later.add(result.summary)
             self._refused.add(whole)
         walk.count_page(came.items, pages=came.pages)
-        refusal = None if error is None else str(error)
+        refusal = None if error is None or again else str(error)  # what was refused before stays as it is
         await self._hand_on(Page(items=came.items, walk=copy(walk), parent=result.summary, refusal=refusal))

@@ -45,6 +45,7 @@ class StreamRun:
         self._left = left
         self._leads_nowhere = False  # resuming the walk would fail again
         self._is_kept_out = False  # the target has refused something, or somebody held it
+        self._resumed_at: object = None  # where an earlier run left off
         self.report = self._progress.report
 
     async def run(self) -> None:
@@ -59,6 +60,8 @@ class StreamRun:
         progress = self._progress
         try:
             await begin(self._progress, left=self._left)
+            if self.report.run != progress.begun.run:
+                self._resumed_at = self._spot()
             self._progress.context.tell("started", self.report)
             await self._play()
         except LimioError as error:
@@ -88,6 +91,10 @@ class StreamRun:
         if failed is not None:
             raise failed
 
+    def _spot(self) -> object:
+        walk = self._progress.walk
+        return walk.pages, walk.after, walk.ended, self.report.delivered
+
     # --- the end
 
     def _failed(self, error: Exception) -> None:
@@ -102,7 +109,8 @@ class StreamRun:
         self.report.status, self.report.error = "failed", str(error)
         refusals = (Unauthorized, MissingCredentials)
         self.report.refused = isinstance(error, refusals) or isinstance(error.__cause__, refusals)
-        self._leads_nowhere = isinstance(error, ListingError)
+        comes_no_further = self._resumed_at == self._spot() and not (is_held or is_outage(error))
+        self._leads_nowhere = isinstance(error, ListingError) or comes_no_further
 
     async def _conclude(self) -> None:
         progress, context, report = self._progress, self._progress.context, self.report

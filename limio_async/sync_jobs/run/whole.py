@@ -43,12 +43,14 @@ class _Came(msgspec.Struct, frozen=True):
 class Whole:
     """Fetches objects whole and has them written in their order, every 50 of them or once a second.
 
-    *write* is given objects, what could not be had, and the last page of which all has come.
+    *write* is given objects, what could not be had, and the last page of which all has come. *again*: what is asked for
+    was refused before.
     """
 
-    def __init__(self, progress: Progress, write: _Write) -> None:
+    def __init__(self, progress: Progress, write: _Write, *, again: bool = False) -> None:
         self._progress = progress
         self._write = write
+        self._again = again
         self._held: list[_Came] = []
         self._page = 0
         self._over = False
@@ -88,7 +90,7 @@ class Whole:
 
         number = 0
         try:
-            async with self._progress.source.whole(noted()) as results:
+            async with self._progress.source.whole(noted(), again=self._again) as results:
                 async for result in results:
                     self._held.append(_Came(result.summary, pages.pop(number), result.full, result.error))
                     number += 1
