@@ -686,6 +686,43 @@ async def test_a_list_that_fails_at_the_same_page_again_is_walked_from_the_top(
     assert "snew" in ids(db, "subscriptions")
 
 
+@pytest.mark.parametrize("odd", ["undecodable", "refused by the target"])
+async def test_what_was_refused_before_and_is_odd_again_counts_in_no_later_run(
+    odd: str, tenant: RawLists, limio: Limio, sink: MemorySink, tmp_path: Path
+) -> None:
+    tenant.subscriptions(100, updated=OLD)
+    tenant.lists[SUBSCRIPTIONS].append(subscription(999))
+    tenant.objects[f"{SUBSCRIPTIONS}/s999"] = (200, json.dumps(subscription(999)).encode())
+    refused = {f"s{one}" for one in range(0, 75, 5)}
+    for one in refused:
+        tenant.objects[f"{SUBSCRIPTIONS}/{one}"] = no(403)
+
+    async def run(**options: Any) -> StreamReport:
+        job = Job(
+            limio, to=sink, state=tmp_path / "state", streams=["subscriptions"], hydrate=True, **options
+        )
+        return only(await job.run())
+
+    def held() -> set[str]:
+        rows = sink.tables["_limio_quarantine"].values()
+        return {row["item_id"] for row in rows if row["deleted_at"] is None and row["raw"]}
+
+    await run()
+    for one in refused:
+        item = {"id": one, "data": "no object"} if odd == "undecodable" else {"id": one}
+        tenant.objects[f"{SUBSCRIPTIONS}/{one}"] = (200, json.dumps(item).encode())
+    if odd != "undecodable":
+        sink.refuses = lambda table, row: (
+            "no" if table.name == "subscriptions" and row["id"] in refused else None
+        )
+    for _ in range(3):
+        report = await run(mode="incremental")
+        assert (report.status, report.quarantined) == ("complete", 0)
+        assert held() == refused
+    report = await run()
+    assert (report.status, report.quarantined) == ("complete", 15)
+
+
 # --- unchanged means unchanged
 
 

@@ -43,6 +43,7 @@ class Drain:
         self._progress = progress
         self._later: dict[str, Item] = {}  # what could not be had just then
         self._refused: set[str] = set()  # before the run was resumed, or asked for again
+        self._before: Mapping[str, Mapping[str, Any]] = {}  # this walk, in quarantine and asked for again
         self._attempted = progress.report  # as it is once the last write has taken effect
         self._odd: set[str] = set()  # what that write has put into quarantine
 
@@ -135,9 +136,10 @@ class Drain:
         later, self._later = self._later, {}
         items = [*later.values()]
         if progress.choices.mode != "full":  # which has asked for all of them
-            ids = await progress.context.in_sink(lambda: [*refused_before(progress)])
-            seen = await progress.in_spool(lambda: spool.known(name, ids, changed=True))
-            items += [Item(b"null", one) for one in ids if one not in seen and one not in later]
+            before = await progress.context.in_sink(lambda: refused_before(progress))
+            seen = await progress.in_spool(lambda: spool.known(name, [*before], changed=True))
+            self._before = {one: row for one, row in before.items() if one not in seen and one not in later}
+            items += [Item(b"null", one) for one in self._before]
 
         async def write(whole: Sequence[Item], _lost: Sequence[Lost], page: int) -> None:
             had = {one.id for one in whole}
@@ -264,7 +266,10 @@ class Drain:
         progress.adopt(after)
 
     def _bad(self, item_id: str, reason: str, raw: Any, at: datetime) -> Row:
-        return quarantine_row(self._progress.report, item_id, reason, bytes(raw), at)
+        report, before = self._progress.report, self._before.get(item_id)
+        if before:  # what is odd again is not odd anew
+            report, at = msgspec.structs.replace(report, run=before["run"]), before["quarantined_at"]
+        return quarantine_row(report, item_id, reason, bytes(raw), at)
 
 
 class _Rows(msgspec.Struct, frozen=True):

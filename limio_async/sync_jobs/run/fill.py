@@ -214,7 +214,7 @@ class Fill:
 
     async def _list_children(self) -> None:
         progress = self._progress
-        earlier = {*await progress.context.in_sink(lambda: [*refused_before(progress)])}
+        earlier = {*await progress.context.in_sink(lambda: refused_before(progress))}
         self._refused = earlier | {*await progress.context.in_sink(lambda: [*in_walk(progress)])}
         self._decide()
         while not progress.context.stopping.is_set():

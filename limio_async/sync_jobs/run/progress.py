@@ -272,10 +272,10 @@ def adopt(report: StreamReport, told: StreamReport) -> None:
         setattr(report, name, getattr(told, name))
 
 
-def refused_before(progress: Progress) -> Iterator[str]:
-    """Yield the ids of a stream that were in quarantine before this walk, in the sink's thread."""
+def refused_before(progress: Progress) -> dict[str, Mapping[str, Any]]:
+    """Return what of a stream was in quarantine before this walk, by its ids, in the sink's thread."""
     rows = progress.context.sink.rows(QUARANTINED, [Condition("stream", "=", progress.stream.name)])
-    return (row["item_id"] for row in in_quarantine(rows) if progress.is_earlier(row))
+    return {row["item_id"]: row for row in in_quarantine(rows) if progress.is_earlier(row)}
 
 
 def in_walk(progress: Progress) -> Iterator[str]:
