@@ -195,8 +195,8 @@ class _Walk:
                 of, found = result.summary, result.full
                 if found is not None:
                     children += [Item(raw, child_key(summary_of(raw).id, of), {}, of) for raw in found.items]
-                if (error := result.error or (found.failed if found else None)) is not None:
-                    self._refused.append((Item(b"", child_key("", of)), _verdict(error)))
+                if result.error is not None:
+                    self._refused.append((Item(b"", child_key("", of)), _verdict(result.error)))
         return children
 
     async def _whole(self, items: list[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from typing import Generic, Literal, Protocol, TypeVar
 
+import msgspec
+
 from limio_async.errors import (
     ApiError,
     InvalidArgument,
@@ -17,7 +19,7 @@ from limio_async.errors import (
 from limio_async.sync_jobs.hydrate import Hydrated, hydrated
 from limio_async.sync_jobs.patience import is_outage
 
-__all__ = ["Fetching", "Ride", "concerns"]
+__all__ = ["Fetching", "Partly", "Ride", "concerns"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -54,10 +56,17 @@ class Ride(Protocol):
         ...
 
 
+class Partly(msgspec.Struct, Generic[T], frozen=True):
+    """What came before an error ended it."""
+
+    full: T
+    error: LimioError
+
+
 class Fetching(Generic[S, T]):
     """Fetches many things at once, and tells errors of single objects from those that concern the stream."""
 
-    def __init__(self, fetch: Callable[[S], Awaitable[T]], ride: Ride) -> None:
+    def __init__(self, fetch: Callable[[S], Awaitable[T | Partly[T]]], ride: Ride) -> None:
         self._fetch = fetch
         self._ride = ride
         self._in_a_row = 0
@@ -69,31 +78,36 @@ class Fetching(Generic[S, T]):
     ) -> AsyncGenerator[AsyncIterator[Hydrated[S, T]]]:
         """Fetch *wanted*, *workers* at once; gives the results in that order.
 
-        A result's `error` concerns its object alone. Raises one that concerns more, and after 20 in a row. What is asked for
+        A result's `error` concerns its object alone; beside it is what came before it. Raises one that concerns more, and
+        after 20 in a row. What is asked for
         *again* says nothing new by being refused again: it counts neither in a row nor as a doubt that nothing settles.
         """
         fetching = hydrated(wanted, self._one, workers=workers, key=_key)
         async with fetching as came, aclosing(self._sorted(came, again)) as results:
             yield results
 
-    async def _one(self, wanted: S) -> T:
+    async def _one(self, wanted: S) -> T | Partly[T]:
         found = await self._ride(lambda: self._fetch(wanted), self._probe)
-        self._good = wanted
+        if not isinstance(found, Partly):
+            self._good = wanted
         return found
 
     async def _probe(self) -> None:
         """Fetch again what was fetched before. Raises what that does, and where nothing was."""
         if self._good is None:
             raise LimioError("nothing was fetched before")
-        await self._fetch(self._good)
+        found = await self._fetch(self._good)
+        if isinstance(found, Partly):
+            raise found.error
 
     async def _sorted(
-        self, results: AsyncIterator[Hydrated[S, T]], again: bool
+        self, results: AsyncIterator[Hydrated[S, T | Partly[T]]], again: bool
     ) -> AsyncGenerator[Hydrated[S, T]]:
         """Yield results in their order. Raises the error that concerns more than its object."""
         undecided: list[Hydrated[S, T]] = []
         stop: LimioError | None = None
-        async for result in results:
+        async for came in results:
+            result = _told(came)
             if result.error is None:
                 self._in_a_row = 0
             else:
@@ -123,6 +137,12 @@ class Fetching(Generic[S, T]):
                 await self._ride(self._probe)
             except LimioError:
                 raise result.error from None
+
+
+def _told(came: Hydrated[S, T | Partly[T]]) -> Hydrated[S, T]:
+    if isinstance(came.full, Partly):
+        return Hydrated(came.summary, came.full.full, came.full.error)
+    return Hydrated(came.summary, came.full, came.error)
 
 
 def _key(wanted: object) -> Hashable:

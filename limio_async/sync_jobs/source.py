@@ -15,7 +15,7 @@ from limio_async.core.wire import Attempt
 from limio_async.errors import InvalidArgument, LimioError
 from limio_async.sync_jobs.hydrate import Hydrated
 from limio_async.sync_jobs.patience import is_outage
-from limio_async.sync_jobs.refusals import Fetching, Ride
+from limio_async.sync_jobs.refusals import Fetching, Partly, Ride
 from limio_async.sync_jobs.rows import Item
 from limio_async.sync_jobs.streams import Stream
 
@@ -55,8 +55,6 @@ class Children(msgspec.Struct, frozen=True):
 
     items: Sequence[bytes] = ()
     pages: int = 1
-    failed: LimioError | None = None
-    """Why a later page could not be had; None where all came."""
 
 
 class Source:
@@ -78,8 +76,8 @@ class Source:
         self._stream = stream
         self._workers = workers
         self._count = count
-        self._whole = Fetching(self._fetched, ride)
-        self._children = Fetching(self._listed, ride)
+        self._whole: Fetching[Item, bytes] = Fetching(self._fetched, ride)
+        self._children: Fetching[str, Children] = Fetching(self._listed, ride)
 
     async def pages(
         self,
@@ -120,7 +118,7 @@ class Source:
     ) -> AsyncGenerator[AsyncIterator[Hydrated[str, Children]]]:
         """List the children of each parent, perhaps *again*; gives them in that order.
 
-        A result's `error` concerns this parent alone. Raises one that concerns more: see `refusals`.
+        A result's `error` concerns this parent alone; children on earlier pages are beside it. Raises one that concerns more: see `refusals`.
         """
         async with self._children.results(parents, self._workers, again=again) as results:
             yield results
@@ -136,7 +134,7 @@ class Source:
         async with self._whole.results(items, self._workers, again=again) as results:
             yield results
 
-    async def _listed(self, parent: str) -> Children:
+    async def _listed(self, parent: str) -> Children | Partly[Children]:
         listing = self._limio.listing(self._stream.endpoint, {**self._stream.args, "id": id_in(parent)}).raw()
         items: list[bytes] = []
         failed: LimioError | None = None
@@ -149,7 +147,8 @@ class Source:
             failed = error  # what came before is kept
         finally:
             self._count(listing.report.requests, listing.report.retries)
-        return Children(items, listing.report.pages, failed)
+        came = Children(items, listing.report.pages)
+        return came if failed is None else Partly(came, failed)
 
     async def _fetched(self, item: Item) -> bytes:
         assert self._stream.hydrates is not None  # noqa: S101  # asked only of such a stream

@@ -63,7 +63,7 @@ async def test_a_job_follows_it(
     assert (report.requests, report.pages) == (5, 5)
 
 
-@pytest.mark.parametrize("status", [404, 500, 503, 400])
+@pytest.mark.parametrize("status", [404, 500, 503, 400, 401])
 async def test_what_a_page_that_failed_would_have_told_is_not_gone(
     make: Any, tenant: RawObjects, sink: MemorySink, tmp_path: Path, status: int
 ) -> None:
@@ -84,6 +84,37 @@ async def test_what_a_page_that_failed_would_have_told_is_not_gone(
     tenant.refuses.clear()
     again = await sync(make, sink, tmp_path, "events")
     assert again.complete
+    assert sink.live("subscriptions_events").keys() == ALL
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_later_pages_that_are_refused_for_every_object_stop_it(
+    make: Any, tenant: RawObjects, sink: MemorySink, tmp_path: Path, status: int
+) -> None:
+    names = [f"s{number:02}" for number in range(60)]
+    tenant.lists["subscriptions"] = [[b'{"id":"%b"}' % one.encode() for one in names]]
+    for one in names:
+        tenant.lists[f"subscriptions/{one}/events"] = [[b'{"id":"1"}'], [b'{"id":"2"}']]
+        tenant.refuses[f"subscriptions/{one}/events?1"] = status
+    report = await sync(make, sink, tmp_path, "events")
+    assert report.status == "failed"
+    assert report.refused == (status == 401)
+    tenant.lists["subscriptions/s00/events"] = [[b'{"id":"1"}']]  # which can be fetched, and fetched again
+    report = await sync(make, sink, tmp_path, "events")
+    assert report.status == "failed"
+    assert "20 objects in a row" in (report.error or "")
+
+
+async def test_credentials_that_expire_between_two_pages_are_refused_for_all(
+    make: Any, tenant: RawObjects, sink: MemorySink, tmp_path: Path
+) -> None:
+    tenant.lists["subscriptions/b/events"] = [MANY[:10], MANY[10:]]
+    await sync(make, sink, tmp_path, "events")
+    for one in "abc":
+        tenant.refuses |= {f"subscriptions/{one}/events{page}": 401 for page in ("?1", "?2")}
+    tenant.lists["subscriptions/c/events"] = [[b'{"id":"4"}'], [b'{"id":"5"}']]
+    report = await sync(make, sink, tmp_path, "events")
+    assert (report.status, report.refused, report.deleted) == ("failed", True, 0)
     assert sink.live("subscriptions_events").keys() == ALL
 
 

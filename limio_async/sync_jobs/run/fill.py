@@ -277,7 +277,7 @@ class Fill:
 
     async def _add_children(self, result: Hydrated[str, Children], *, again: bool) -> None:
         walk, came = self._progress.walk, result.full or Children()
-        error = result.error or came.failed
+        error = result.error
         whole = child_key("", result.summary)
         if error is None and whole in self._refused:
             self._progress.well_again.add(whole)
