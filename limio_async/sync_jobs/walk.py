@@ -29,6 +29,8 @@ class SavedWalk(Tally, kw_only=True):
     """Where the walk can be resumed; None where it has to begin at the top."""
     after: str = ""
     """The last object whose children were listed."""
+    parents: int = 0
+    """Objects whose children were asked for, each once."""
     parent_run: str = ""
     """The run whose objects these are children of; empty where it did not list all of them."""
     newest: datetime | None = None

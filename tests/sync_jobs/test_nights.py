@@ -723,6 +723,26 @@ async def test_what_was_refused_before_and_is_odd_again_counts_in_no_later_run(
     assert (report.status, report.quarantined) == ("complete", 15)
 
 
+@pytest.mark.parametrize(
+    ("parents", "children", "status"),
+    [(11, 0, "complete"), (13, 0, "incomplete"), (0, 240, "complete"), (0, 260, "incomplete"), (11, 190, "complete")],
+)  # fmt: skip
+async def test_parents_are_weighed_against_parents_and_children_against_children(
+    parents: int, children: int, status: str, tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(60)
+    for one in range(60):  # 20 children each
+        events = [
+            {"id": f"e{number}", "reference": {"odd": True} if 20 * one + number < children else "R"}
+            for number in range(20)
+        ]
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}/events"] = (200, json.dumps({"items": events}).encode())
+    for one in range(59, 59 - 4 * parents, -4):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one % 60}/events"] = no(403)
+    _, report = (await night("subscriptions.events")).streams
+    assert (report.status, report.quarantined) == (status, parents + children)
+
+
 # --- unchanged means unchanged
 
 

@@ -273,11 +273,17 @@ class Fill:
 
     def _decide(self) -> None:
         walk = self._progress.walk
-        self._decided = {"after": walk.after, "pages": walk.pages, "missing": walk.missing}
+        self._decided = {
+            "after": walk.after,
+            "parents": walk.parents,
+            "pages": walk.pages,
+            "missing": walk.missing,
+        }
 
     async def _add_children(self, result: Hydrated[str, Children], *, again: bool) -> None:
         walk, came = self._progress.walk, result.full or Children()
         error = result.error
+        walk.parents += not again
         whole = child_key("", result.summary)
         if error is None and whole in self._refused:
             self._progress.well_again.add(whole)

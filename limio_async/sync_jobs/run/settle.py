@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from time import perf_counter
 
@@ -44,8 +44,11 @@ def allowance(most: float | None, *, seen: int) -> Callable[[int, int], bool]:
     return allows
 
 
-def judged(progress: Progress) -> tuple[Status, str | None]:
-    """Return how a run ended whose parts have all come to their end, and why it is not complete."""
+def judged(progress: Progress, odd: Collection[str]) -> tuple[Status, str | None]:
+    """Return how a run ended whose parts have all come to their end, and why it is not complete.
+
+    *odd* are the ids that it has put into quarantine to stay.
+    """
     report, walk, parent = progress.report, progress.walk, progress.begun.parent
     if not (walk.ended and progress.emptied):
         return "interrupted", None
@@ -55,20 +58,22 @@ def judged(progress: Progress) -> tuple[Status, str | None]:
         return "incomplete", walk.miscounted
     if walk.expected not in {None, report.seen} and progress.species.promises:
         return "incomplete", f"{report.seen:,} different items came, {report.expected:,} were promised"
-    odd, well = report.quarantined, report.written + report.passed
-    if parent:  # one that has no children is well too
-        well += max(0, walk.pages - odd)
-    if too_many_odd(odd, well, asked_for_all=progress.since is None):
-        of = odd + well
-        return "incomplete", f"{odd:,} of {of:,} items are in quarantine, more than {MOST_QUARANTINED:.0%}"
+    refused = sum(parent_of(one) is not None for one in odd) if parent else 0
+    for kind, count, well in (
+        ("items", len(odd) - refused, report.written + report.passed),
+        (progress.stream.parent, refused, max(0, walk.parents - refused)),
+    ):
+        if too_many_odd(count, well, asked_for_all=progress.since is None):
+            of = f"{count:,} of {count + well:,} {kind}"
+            return "incomplete", f"{of} are in quarantine, more than {MOST_QUARANTINED:.0%}"
     if parent and not parent.complete:
         return "incomplete", f"{progress.stream.parent} is not complete"
     return "complete", None
 
 
-def quarantined(progress: Progress) -> int:
-    """Return how many different items this walk has put into quarantine to stay, in the sink's thread."""
-    return sum(one not in progress.well_again for one in in_walk(progress))
+def quarantined(progress: Progress) -> list[str]:
+    """Return the ids of the items that this walk has put into quarantine to stay, in the sink's thread."""
+    return [one for one in in_walk(progress) if one not in progress.well_again]
 
 
 def too_many_odd(odd: int, well: int, *, asked_for_all: bool) -> bool:

@@ -109,7 +109,7 @@ class StreamRun:
         self.report.status, self.report.error = "failed", str(error)
         refusals = (Unauthorized, MissingCredentials)
         self.report.refused = isinstance(error, refusals) or isinstance(error.__cause__, refusals)
-        comes_no_further = self._resumed_at == self._spot() and not (is_held or is_outage(error))
+        comes_no_further = self._resumed_at == self._spot() and not (is_one_s or is_outage(error))
         self._leads_nowhere = isinstance(error, ListingError) or comes_no_further
 
     async def _conclude(self) -> None:
@@ -136,7 +136,8 @@ class StreamRun:
 
     def _judge(self) -> None:
         progress, report, parent = self._progress, self.report, self._progress.begun.parent
-        report.quarantined = quarantined(progress)
+        odd = quarantined(progress)
+        report.quarantined = len(odd)
         if report.status == "running":
-            report.status, report.error = judged(progress)
+            report.status, report.error = judged(progress, odd)
             report.refused = bool(parent and not parent.complete and parent.refused)
