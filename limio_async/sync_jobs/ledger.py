@@ -28,6 +28,7 @@ __all__ = [
     "has_answered",
     "in_quarantine",
     "other_tenant",
+    "quarantine_id",
     "quarantine_row",
     "report_of",
     "run_id",
@@ -153,7 +154,13 @@ def stream_row(
 
 def quarantine_row(report: StreamReport, item_id: str, reason: str, raw: bytes, now: datetime) -> Row:
     """An item that is not in its stream's table."""
-    return (f"{report.stream}/{item_id}", report.run, report.stream, item_id, reason, now, raw, None)
+    own = quarantine_id(report, item_id)
+    return (own, report.run, report.stream, item_id, reason, now, raw, None)
+
+
+def quarantine_id(report: StreamReport, item_id: str) -> str:
+    """The id of a row of `QUARANTINE`: the table of appended versions has a quarantine of its own."""
+    return f"{report.table_name if report.mode == 'append' else report.stream}/{item_id}"
 
 
 def in_quarantine(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

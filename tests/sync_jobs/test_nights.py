@@ -743,6 +743,32 @@ async def test_parents_are_weighed_against_parents_and_children_against_children
     assert (report.status, report.quarantined) == (status, parents + children)
 
 
+@pytest.mark.parametrize("refusing", ["offers", "offers_history"])
+async def test_what_one_table_of_a_stream_takes_stays_in_quarantine_of_the_other(
+    refusing: str, tenant: RawLists, limio: Limio, sink: MemorySink, tmp_path: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(10)]
+    sink.refuses = lambda table, row: "no" if table.name == refusing and row["id"] == "o7" else None
+
+    def held() -> int:
+        return sum(row["deleted_at"] is None for row in sink.tables["_limio_quarantine"].values())
+
+    async def run(mode: Any) -> StreamReport:
+        job = Job(limio, to=sink, state=tmp_path / "state", streams=["offers"], mode=mode)
+        return only(await job.run())
+
+    if refusing == "offers_history":
+        await run("append")
+    for mode in ("full", "append", "full", "append", "incremental"):
+        report = await run(mode)
+        assert (report.status, held()) == ("complete", 1)
+    sink.refuses = lambda table, row: None
+    tenant.lists["offers"][7] = offer(7, name="well")
+    for mode in ("full", "append"):
+        await run(mode)
+        assert held() == (1 if refusing == "offers_history" and mode == "full" else 0)
+
+
 # --- unchanged means unchanged
 
 

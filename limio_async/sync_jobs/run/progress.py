@@ -19,6 +19,7 @@ from limio_async.sync_jobs.ledger import (
     RUNS,
     drift_row,
     in_quarantine,
+    quarantine_id,
     report_of,
     run_id,
     run_row,
@@ -32,7 +33,7 @@ from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.times import asked_since, now
 from limio_async.sync_jobs.walk import Page, SavedWalk
 
-__all__ = ["Begun", "Progress", "adopt", "in_walk", "refused_before"]
+__all__ = ["Begun", "Progress", "adopt", "held_back", "in_walk", "refused_before"]
 
 T = TypeVar("T")
 
@@ -274,12 +275,17 @@ def adopt(report: StreamReport, told: StreamReport) -> None:
 
 def refused_before(progress: Progress) -> dict[str, Mapping[str, Any]]:
     """Return what of a stream was in quarantine before this walk, by its ids, in the sink's thread."""
-    rows = progress.context.sink.rows(QUARANTINED, [Condition("stream", "=", progress.stream.name)])
-    return {row["item_id"]: row for row in in_quarantine(rows) if progress.is_earlier(row)}
+    return {row["item_id"]: row for row in held_back(progress) if progress.is_earlier(row)}
 
 
 def in_walk(progress: Progress) -> Iterator[str]:
     """Yield the ids of a stream that this walk has put into quarantine, in the sink's thread."""
-    own = [Condition("stream", "=", progress.stream.name), Condition("run", "=", progress.report.run)]
-    rows = progress.context.sink.rows(QUARANTINED, own)
-    return (row["item_id"] for row in in_quarantine(rows) if not progress.is_earlier(row))
+    rows = held_back(progress, Condition("run", "=", progress.report.run))
+    return (row["item_id"] for row in rows if not progress.is_earlier(row))
+
+
+def held_back(progress: Progress, *where: Condition) -> Iterator[Mapping[str, Any]]:
+    """Yield what is in quarantine of a stream's table, in the sink's thread."""
+    of_stream = Condition("stream", "=", progress.stream.name)
+    rows = in_quarantine(progress.context.sink.rows(QUARANTINED, [of_stream, *where]))
+    return (row for row in rows if row["id"] == quarantine_id(progress.report, row["item_id"]))

@@ -21,7 +21,7 @@ from limio_async.sync_jobs.ledger import (
 )
 from limio_async.sync_jobs.rows import parent_of
 from limio_async.sync_jobs.run.drain import children_ids
-from limio_async.sync_jobs.run.progress import Progress, in_walk
+from limio_async.sync_jobs.run.progress import Progress, held_back, in_walk
 from limio_async.sync_jobs.sink import Change, Condition, Unseen
 from limio_async.sync_jobs.times import now, watermark
 
@@ -170,7 +170,7 @@ class Settle:
     def _release(self) -> None:
         """Take out of quarantine what this run has found well, or gone."""
         progress, sink, name = self._progress, self._progress.context.sink, self._progress.stream.name
-        rows = [*in_quarantine(sink.rows(QUARANTINED, [Condition("stream", "=", name)]))]
+        rows = [*held_back(progress)]
         old = {row["item_id"] for row in rows if progress.is_earlier(row)}
         if old and progress.choices.mode != "full":  # which has looked at every item there is
             old = {one for one in progress.context.spool.seen_ids(name, changed=True) if one in old}
