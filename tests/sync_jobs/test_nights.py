@@ -246,18 +246,37 @@ async def test_stop_ends_a_wait_within_a_second(
     assert len(ids(db, "offers")) == 20  # what had come is delivered
 
 
+LAST_PAGES = {
+    "500": (500, b""),
+    "403": (403, b'{"message": "no"}'),
+    "a broken body": (200, b'{"items":'),
+    "a repeated cursor": (200, b'{"items": [{"id": "o0"}], "queryMore": {"from": "40", "alias": "a"}}'),
+}
+
+
+@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize("last_page", [*LAST_PAGES])
 async def test_what_was_listed_is_delivered_although_the_list_fails(
-    tenant: RawLists, night: Night, db: Path
+    last_page: str, patient: bool, tenant: RawLists, night: Night, db: Path
 ) -> None:
+    status, body = LAST_PAGES[last_page]
+    subscriptions = body.replace(b'"o0"', b'"s0"').replace(b'{"from": "40", "alias": "a"}', b'"40"')
     tenant.lists["offers"] = [offer(one) for one in range(60)]
+    tenant.subscriptions(60)
 
     async def hook(path: str, request: web.Request) -> web.Response | None:
-        return web.Response(status=500) if request.query.get("opt.queryMoreFrom") == "40" else None
+        if "40" not in {request.query.get(name) for name in ("opt.queryMoreFrom", "queryMore")}:
+            return None
+        told = body if path == "offers" else subscriptions
+        return web.Response(status=status, body=told, content_type="application/json")
 
     tenant.hook = hook
-    report = only(await night("offers"))
-    assert report.status == "failed"
+    report = await night(
+        "offers", "subscriptions", patience=timedelta(minutes=10) if patient else timedelta(0)
+    )
+    assert {one.status for one in report.streams} == {"failed"}
     assert len(ids(db, "offers")) == 40
+    assert len(ids(db, "subscriptions")) == 40
 
 
 # --- verdicts about one
