@@ -20,6 +20,7 @@ from limio_async.cli.early import SIGNALS, interrupt_on_signals
 from limio_async.cli.failures import Code, Failure, tell
 from limio_async.cli.loop import in_loop
 from limio_async.cli.settings import Flags, open_client
+from limio_async.core.limiter import ceiling_for
 from limio_async.errors import JobError
 
 if TYPE_CHECKING:  # --help does without what the extras bring
@@ -213,7 +214,7 @@ def _sync(flags: Flags, wish: _Wish, shown: Shown) -> int:
         raise click.UsageError("--every is longer than nothing")
     try:
         with _at_the_latest(_TO_END, shown) as end:
-            client = open_client(flags, concurrency=wish.concurrency)
+            client = open_client(flags, concurrency=ceiling_for(wish.concurrency))
             interrupt_on_signals()
             return in_loop(_run(client, wish, shown, end), on_uvloop=flags.uvloop)
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from itertools import count
 from typing import Literal
 
 from limio_async.core.retry import THROTTLED
 from limio_async.core.wire import Response
 from limio_async.errors import AnswerLost, TransportError
 
-__all__ = ["Lane", "Limiter"]
+__all__ = ["Lane", "Limiter", "ceiling_for"]
 
 Lane = Literal["interactive", "background"]
 """Whose turn it is first: somebody waits for an interactive call, nobody for a background one."""
 
 _CALM = 1.0
+
+
+def ceiling_for(background: int) -> int:
+    """Return the least ceiling that lets so many background calls be on the wire at once."""
+    return next(ceiling for ceiling in count(background) if _background_of(ceiling) >= background)
+
+
+def _background_of(allowed: int) -> int:
+    """How many of the slots background calls may have."""
+    return max(1, allowed - (allowed + 3) // 4)
 
 
 class Limiter:
@@ -113,7 +124,7 @@ class Limiter:
 
     def _has_slot(self, lane: Lane) -> bool:
         allowed = int(self._allowed)
-        if lane == "background" and self._background >= max(1, allowed - (allowed + 3) // 4):
+        if lane == "background" and self._background >= _background_of(allowed):
             return False
         return self._running < allowed
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -118,8 +119,7 @@ class Spool(StateFile):
                 saved = msgspec.json.encode(page.walk)
                 fresh += items
                 if keeps:
-                    for part in ([one] for one in items) if apart else [items]:
-                        size += _keep(db, number, page, part, saved)
+                    size += _keep(db, number, page, items, saved, apart=apart)
                     db.execute("DELETE FROM pages WHERE seq = ?", (seq,))
             db.execute("UPDATE walks SET seen = ?, walk = ? WHERE id = ?", (seen, saved, number))
             if delivered:
@@ -157,12 +157,13 @@ class Spool(StateFile):
             (number,) = db.execute("SELECT id FROM walks WHERE stream = ?", (stream,)).fetchone()
             _forget(db, number, upto)
 
-    def waiting(self, stream: str) -> int:
-        """How many bytes of a stream's items wait for the target."""
+    def waiting(self, stream: str, after: int) -> int:
+        """How many bytes of a stream's items wait for the target, which has those up to page *after*."""
         with self._failures():
             ((size,),) = self._db.execute(
-                "SELECT coalesce(sum(length(items)), 0) FROM pages WHERE walk = (SELECT id FROM walks WHERE stream = ?)",
-                (stream,),
+                "SELECT coalesce(sum(length(items)), 0) FROM pages WHERE walk = (SELECT id FROM walks WHERE stream = ?)"
+                " AND seq > ?",
+                (stream, after),
             )
         return int(size)
 
@@ -279,17 +280,24 @@ def _notes(
     return notes, new
 
 
-def _keep(db: sqlite3.Connection, number: int, page: Page, items: Sequence[Item], saved: bytes) -> int:
+def _keep(
+    db: sqlite3.Connection, number: int, page: Page, items: Sequence[Item], saved: bytes, *, apart: bool
+) -> int:
     """Keep items until the target has them, and return their size."""
-    if not (items or page.refusal):
-        return 0
-    packed = pack([item.raw for item in items])
-    head = msgspec.json.encode(page.head)
-    db.execute(
+    parts = [[one] for one in items] if apart else [items] if items or page.refusal else []
+    head, size = msgspec.json.encode(page.head), 0
+    rows: list[tuple[Any, ...]] = []
+    for part in parts:
+        packed = pack([item.raw for item in part])
+        size += len(packed)
+        # what is kept is not lost, so no walk begins again behind one of several
+        walk = None if apart else saved.decode()
+        rows.append((number, packed, len(part), head, page.parent, page.refusal, walk))
+    db.executemany(
         "INSERT INTO pages (walk, items, count, head, parent, refusal, walk_after) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (number, packed, len(items), head, page.parent, page.refusal, saved.decode()),
+        rows,
     )
-    return len(packed)
+    return size
 
 
 def _forget(db: sqlite3.Connection, number: int, upto: int) -> None:

@@ -23,7 +23,7 @@ from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import Item, child_key, summary_of
 from limio_async.sync_jobs.run.fill import MOST_ASKED_AGAIN
 from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
-from limio_async.sync_jobs.run.whole import Lost, Whole
+from limio_async.sync_jobs.run.whole import Lost, Whole, writing
 from limio_async.sync_jobs.sink import Change, Column, Compares, Condition, Row, Sink, Table, Written
 from limio_async.sync_jobs.times import now
 from limio_async.sync_jobs.walk import Page, SpooledPage
@@ -41,6 +41,7 @@ class Drain:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._taken = progress.report.delivered  # the last page that was taken from the spool
         self._later: dict[str, Item] = {}  # what could not be had just then
         self._refused: set[str] = set()  # before the run was resumed, or asked for again
         self._before: Mapping[str, Mapping[str, Any]] = {}  # this walk, in quarantine and asked for again
@@ -50,22 +51,33 @@ class Drain:
     async def run(self) -> None:
         """Do it."""
         progress, stopping = self._progress, self._progress.context.stopping
-        if progress.hydrates and progress.report.quarantined:
-            self._refused = {*await progress.context.in_sink(lambda: [*in_walk(progress)])}
+        if progress.hydrates:
+            if progress.report.quarantined:
+                self._refused = {*await progress.context.in_sink(lambda: [*in_walk(progress)])}
+            async with writing(progress, self._write_whole, page=self._taken) as whole:
+                is_over = await self._deliver_all(whole)
+        else:
+            is_over = await self._deliver_all()
+        if is_over:
+            await self._ask_again()
+            progress.emptied = not stopping.is_set()
+        progress.less.set()
+
+    async def _deliver_all(self, whole: Whole | None = None) -> bool:
+        """Deliver what comes, *whole* where objects are fetched; return whether nothing more will come."""
+        progress, stopping = self._progress, self._progress.context.stopping
         while not stopping.is_set():
             progress.more.clear()  # before the spool is asked: a last page may come meanwhile
             over = progress.over
             if progress.pages:
                 await self._deliver_pages()
             elif batch := await self._next_batch():
-                await self._deliver(batch)
+                await self._deliver(batch, whole)
             elif over:
-                await self._ask_again()
-                progress.emptied = not stopping.is_set()
-                break
+                return True
             else:
                 await progress.more.wait()
-        progress.less.set()
+        return False
 
     async def _deliver_pages(self) -> None:
         """Deliver pages that came since; their items are noted first, so that none counts as gone that is in the target."""
@@ -100,33 +112,27 @@ class Drain:
         if not progress.waiting:
             return []
         items = HYDRATED_AT_ONCE if progress.hydrates else BATCH_ITEMS
-        name, after = progress.stream.name, progress.report.delivered
+        name, after = progress.stream.name, self._taken
         return await progress.in_spool(
             lambda: progress.context.spool.next_batch(name, after, items=items, size=progress.batch_bytes)
         )
 
-    async def _deliver(self, batch: list[SpooledPage]) -> None:
-        """Write what waits in the spool."""
-        progress, name, last = self._progress, self._progress.stream.name, batch[-1].seq
-        items: Iterable[Item] = chain.from_iterable(map(_items, batch))  # split in the sink's thread
-        parents = {page.parent: page.refusal for page in batch if page.refusal and page.parent is not None}
-        if progress.hydrates:
-            await self._deliver_whole(batch)
+    async def _deliver(self, batch: list[SpooledPage], whole: Whole | None) -> None:
+        """Write what waits in the spool, or fetch the objects that are written then."""
+        progress, name = self._progress, self._progress.stream.name
+        before, self._taken = self._taken, batch[-1].seq
+        if whole is not None:
+            await whole.fetch(_in_pages(batch, before))
         else:
-            await self._write(items, [], parents, last, batch[-1].walk)
+            items: Iterable[Item] = chain.from_iterable(map(_items, batch))  # split in the sink's thread
+            parents = {one.parent: one.refusal for one in batch if one.refusal and one.parent is not None}
+            await self._write(items, [], parents, self._taken, batch[-1].walk)
         await progress.in_spool(lambda: progress.context.spool.forget(name, progress.report.delivered))
         progress.waiting -= sum(len(page.packed) for page in batch)
         progress.less.set()
 
-    async def _deliver_whole(self, batch: Sequence[SpooledPage]) -> None:
-        """Fetch the objects of a batch. Where that is stopped, what is known is written, and why is raised."""
-        walks = {page.seq: page.walk for page in batch}
-
-        async def write(whole: Sequence[Item], lost: Sequence[Lost], page: int) -> None:
-            await self._write(whole, lost, {}, page, walks.get(page, self._progress.position))
-
-        delivered = self._progress.report.delivered
-        await Whole(self._progress, write).run(_in_pages(batch, delivered), page=delivered)
+    async def _write_whole(self, whole: Sequence[Item], lost: Sequence[Lost], page: int) -> None:
+        await self._write(whole, lost, {}, page, self._progress.position)
 
     async def _ask_again(self) -> None:
         """Fetch once more what could not be had just then, and what earlier runs could not have; at most 1,000 objects."""
@@ -141,15 +147,16 @@ class Drain:
             self._before = {one: row for one, row in before.items() if one not in seen and one not in later}
             items += [Item(b"null", one) for one in self._before]
 
-        async def write(whole: Sequence[Item], _lost: Sequence[Lost], page: int) -> None:
-            had = {one.id for one in whole}
+        async def write(objects: Sequence[Item], _lost: Sequence[Lost], page: int) -> None:
+            had = {one.id for one in objects}
             progress.walk.missing -= sum(one in had for one in later)
             self._refused |= had
-            await self._write(whole, [], {}, page, progress.position)
+            await self._write(objects, [], {}, page, progress.position)
 
         delivered = progress.report.delivered
         again = ((item, delivered) for item in items[:MOST_ASKED_AGAIN])
-        await Whole(progress, write, again=True).run(again, page=delivered)
+        async with writing(progress, write, page=delivered, again=True) as whole:
+            await whole.fetch(again)
 
     async def _write(
         self,

@@ -35,7 +35,7 @@ async def begin(progress: Progress, *, left: Callable[[str], StreamReport | None
         deleted = await context.in_sink(lambda: [*_deleted(progress)])
         await context.in_spool(lambda: spool.expect(name, deleted))
     await context.in_sink(lambda: _load_drift(progress))
-    progress.waiting = await context.in_spool(lambda: spool.waiting(name))
+    progress.waiting = await context.in_spool(lambda: spool.waiting(name, progress.report.delivered))
     progress.note()
     await context.in_sink(lambda: _remember(progress))
 

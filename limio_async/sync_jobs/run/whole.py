@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TypeAlias
 
@@ -15,7 +17,7 @@ from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import Item
 from limio_async.sync_jobs.run.progress import Progress
 
-__all__ = ["Lost", "Whole"]
+__all__ = ["Lost", "Whole", "writing"]
 
 WRITTEN_AT_ONCE = 50
 WRITTEN_AFTER = 1.0  # seconds, where it takes longer until so many have come
@@ -40,69 +42,78 @@ class _Came(msgspec.Struct, frozen=True):
         return self.error is None or isinstance(self.error, InvalidArgument)  # which asked nobody
 
 
-class Whole:
-    """Fetches objects whole and has them written in their order, every 50 of them or once a second.
+@asynccontextmanager
+async def writing(
+    progress: Progress, write: _Write, *, page: int, again: bool = False
+) -> AsyncGenerator[Whole]:
+    """Yield what fetches objects, which are written meanwhile; at the end of the block all that is known is.
 
-    *write* is given objects, what could not be had, and the last page of which all has come. *again*: what is asked for
-    was refused before.
+    *write* is given objects, what could not be had, and the last page of which all has come; *page* ends before all.
+    *again*: what is asked for was refused before. Raises what the block does: then refusals since the last object that could
+    be had are written too, but their pages do not count as done.
     """
+    whole = Whole(progress, write, page=page, again=again)
+    failed: LimioError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(whole.write_all)
+        try:
+            yield whole
+        except LimioError as error:
+            failed = error
+        whole.end(failed)
+    if failed is not None:  # by itself, not in a group
+        raise failed
 
-    def __init__(self, progress: Progress, write: _Write, *, again: bool = False) -> None:
+
+class Whole:
+    """Fetches objects whole and has them written in their order, every 50 of them or once a second: see `writing`."""
+
+    def __init__(self, progress: Progress, write: _Write, *, page: int, again: bool) -> None:
         self._progress = progress
         self._write = write
         self._again = again
         self._held: list[_Came] = []
-        self._page = 0
+        self._page = page
         self._over = False
         self._failed: LimioError | None = None
         self._enough = asyncio.Event()  # has come, or all
         self._room = asyncio.Event()
 
-    async def run(self, summaries: Iterable[tuple[Item, int]], *, page: int) -> None:
-        """Fetch what these are summaries of, each with the last page that ends before the next one; *page* ends before all.
+    def end(self, failed: LimioError | None) -> None:
+        """Nothing more will be fetched, because that *failed* if it did."""
+        self._over, self._failed = True, failed
+        self._enough.set()
 
-        Raises what concerns more than one object, once all that is known is written: refusals since the last object that
-        could be had are written too, but their pages do not count as done.
+    async def fetch(self, summaries: Iterable[tuple[Item, int]]) -> None:
+        """Fetch what these are summaries of, each with the last page that ends before the next one.
+
+        Raises what concerns more than one object. Ends early where the job shall stop.
         """
-        self._page = page
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._fetch, summaries)
-            await self._write_all()
-        if self._failed is not None:
-            raise self._failed
-
-    async def _fetch(self, summaries: Iterable[tuple[Item, int]]) -> None:
         begun = perf_counter()
         try:
-            await self._progress.until_stopped(self._fetch_all(summaries))
+            await self._progress.until_stopped(self._fetch(summaries))
         finally:
             self._progress.walk.network_seconds += perf_counter() - begun
-            self._over = True
-            self._enough.set()
 
-    async def _fetch_all(self, summaries: Iterable[tuple[Item, int]]) -> None:
-        pages: dict[int, int] = {}
+    async def _fetch(self, summaries: Iterable[tuple[Item, int]]) -> None:
+        pages: deque[int] = deque()
 
         def noted() -> Iterable[Item]:
-            for number, (item, page) in enumerate(summaries):
-                pages[number] = page
+            for item, page in summaries:
+                pages.append(page)
                 yield item
 
-        number = 0
-        try:
-            async with self._progress.source.whole(noted(), again=self._again) as results:
-                async for result in results:
-                    self._held.append(_Came(result.summary, pages.pop(number), result.full, result.error))
-                    number += 1
-                    if len(self._held) >= WRITTEN_AT_ONCE:
-                        self._enough.set()
-                    while len(self._held) >= _HELD_AT_MOST:
-                        self._room.clear()
-                        await self._room.wait()
-        except LimioError as error:
-            self._failed = error
+        async with self._progress.source.whole(noted(), again=self._again) as results:
+            async for result in results:
+                self._held.append(_Came(result.summary, pages.popleft(), result.full, result.error))
+                if len(self._held) >= WRITTEN_AT_ONCE:
+                    self._enough.set()
+                while len(self._held) >= _HELD_AT_MOST:
+                    self._room.clear()
+                    await self._room.wait()
 
-    async def _write_all(self) -> None:
+    async def write_all(self) -> None:
+        """Write until all has come."""
         while True:
             with anyio.move_on_after(WRITTEN_AFTER):
                 await self._enough.wait()
