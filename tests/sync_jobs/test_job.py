@@ -461,7 +461,10 @@ async def test_an_item_that_is_well_again_or_gone_leaves_the_quarantine(
     assert held() == {"products": first["products"]}
     assert first["offers"] in sink.live("offers")
     await run_job("products", mode="append")
+    assert held() == {"products": first["products"]}, "it is in another table now"
+    await run_job("products")
     assert held() == {}, "it was looked at"
+    assert first["products"] in sink.live("products")
     (offers, products) = sink.rows(QUARANTINE)
     assert offers["deleted_at"] <= products["deleted_at"]
     world.faults.on("listOffers", page=1).bad_item(at=249, field="name", value=["odd"])

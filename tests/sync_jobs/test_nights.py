@@ -246,29 +246,34 @@ async def test_stop_ends_a_wait_within_a_second(
     assert len(ids(db, "offers")) == 20  # what had come is delivered
 
 
-LAST_PAGES = {
-    "500": (500, b""),
-    "403": (403, b'{"message": "no"}'),
-    "a broken body": (200, b'{"items":'),
-    "a repeated cursor": (200, b'{"items": [{"id": "o0"}], "queryMore": {"from": "40", "alias": "a"}}'),
-}
+LAST_PAGES = ["500", "403", "a broken body", "a repeated cursor"]
+
+
+def last_page(kind: str, path: str) -> web.Response:
+    """Return how the third page of a list fails."""
+    if kind.isdigit():
+        return web.json_response({"message": "no"}, status=int(kind))
+    if kind == "a broken body":
+        return web.Response(body=b'{"items":', content_type="application/json")
+    if path == "offers":
+        return web.json_response({"items": [offer(0)], "queryMore": {"from": "40", "alias": "a"}})
+    return web.json_response({"items": [subscription(0)], "queryMore": "40"})
+
+
+def asks_for_it(request: web.Request) -> bool:
+    return "40" in {request.query.get(name) for name in ("opt.queryMoreFrom", "queryMore")}
 
 
 @pytest.mark.parametrize("patient", [True, False])
-@pytest.mark.parametrize("last_page", [*LAST_PAGES])
+@pytest.mark.parametrize("kind", LAST_PAGES)
 async def test_what_was_listed_is_delivered_although_the_list_fails(
-    last_page: str, patient: bool, tenant: RawLists, night: Night, db: Path
+    kind: str, patient: bool, tenant: RawLists, night: Night, db: Path
 ) -> None:
-    status, body = LAST_PAGES[last_page]
-    subscriptions = body.replace(b'"o0"', b'"s0"').replace(b'{"from": "40", "alias": "a"}', b'"40"')
     tenant.lists["offers"] = [offer(one) for one in range(60)]
     tenant.subscriptions(60)
 
     async def hook(path: str, request: web.Request) -> web.Response | None:
-        if "40" not in {request.query.get(name) for name in ("opt.queryMoreFrom", "queryMore")}:
-            return None
-        told = body if path == "offers" else subscriptions
-        return web.Response(status=status, body=told, content_type="application/json")
+        return last_page(kind, path) if asks_for_it(request) else None
 
     tenant.hook = hook
     report = await night(
@@ -277,6 +282,55 @@ async def test_what_was_listed_is_delivered_although_the_list_fails(
     assert {one.status for one in report.streams} == {"failed"}
     assert len(ids(db, "offers")) == 40
     assert len(ids(db, "subscriptions")) == 40
+
+
+@pytest.mark.parametrize("name", ["offers", "subscriptions"])
+@pytest.mark.parametrize("kind", LAST_PAGES)
+async def test_a_second_try_adds_to_the_figures_of_the_first(
+    name: str, kind: str, tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(60)]
+    tenant.subscriptions(60)
+    failures = 1
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        nonlocal failures
+        if not failures or not asks_for_it(request):
+            return None
+        failures -= 1
+        return last_page(kind, path)
+
+    tenant.hook = hook
+    report = only(await night(name))
+    assert (report.status, report.inserted, report.updated, report.unchanged) == ("complete", 60, 0, 0)
+    assert report.requests == len([path for path in tenant.asked if path.endswith(name)])
+    assert ask(db, "SELECT inserted, requests FROM _limio_runs") == [(60, report.requests)]
+
+
+async def test_children_are_tried_again_with_their_objects_and_add_to_their_figures(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.subscriptions(60)
+    failures = 1
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        nonlocal failures
+        if not failures or not asks_for_it(request):
+            return None
+        failures -= 1
+        return web.Response(status=403)
+
+    tenant.hook = hook
+    reports = by_name(await night("subscriptions.events"))
+    assert [(one.status, one.inserted, one.unchanged) for one in reports.values()] == [
+        ("complete", 60, 0)
+    ] * 2
+    asked = [path.endswith("/events") for path in tenant.asked if path.startswith(SUBSCRIPTIONS)]
+    assert reports["subscriptions.events"].requests == sum(asked)
+    assert reports["subscriptions"].requests == len(asked) - sum(asked)
+    assert ask(db, "SELECT inserted, requests FROM _limio_runs WHERE stream = 'subscriptions.events'") == [
+        (60, sum(asked))
+    ]
 
 
 # --- verdicts about one

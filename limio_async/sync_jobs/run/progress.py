@@ -51,6 +51,7 @@ _OF_TARGET = (
 )
 """What of a report changes only with the target."""
 _ONLY_GROW = ("requests", "retries", "missing", "network_seconds", "waited_seconds")
+_OF_TRAFFIC = ("requests", "retries", "restarts", "listed", "pages", "received", "network_seconds")
 
 
 class Begun:
@@ -116,6 +117,8 @@ class Progress:
         self.source = Source(
             context.limio, stream, workers=choices.concurrency, ride=self.outage.ride, count=self.count
         )
+        self.written_before = 0
+        """Rows that a first try of this run has written, which come again."""
         self.well_again: set[str] = set()
         """Ids in quarantine that turned out well in this run though it did not see them change."""
         self.waited_before = 0.0
@@ -199,11 +202,25 @@ class Progress:
         """Take up an earlier run: its walk, and the report that the target has of it."""
         for name in _ONLY_GROW:  # each of the two was saved at a moment of its own
             setattr(walk, name, max(getattr(walk, name), getattr(left, name)))
-        self.walk, self.waited_before = walk, walk.waited_seconds
+        self.walk, self.waited_before, self.written_before = walk, walk.waited_seconds, 0
         for name in StreamReport.__struct_fields__:
             setattr(self.report, name, getattr(left, name))
         self.report.status, self.report.error, self.report.ended = "running", None, None
         self.report.seen = seen
+
+    def add_to(self, first: StreamReport) -> None:
+        """Begin at the top once more: what the *first* try of this run has done counts in it."""
+        for name in _OF_TRAFFIC:
+            setattr(self.walk, name, getattr(first, name))
+        for name in (
+            "inserted",
+            "updated",
+            "deleted",
+            *(one for one in _OF_TARGET if one.endswith("_seconds")),
+        ):
+            setattr(self.report, name, getattr(first, name))
+        self.written_before = first.inserted + first.updated
+        self.waited_before = first.waited_seconds
 
     def is_earlier(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row of the quarantine is older than this walk."""

@@ -19,6 +19,8 @@ async def begin(progress: Progress, *, left: Callable[[str], StreamReport | None
     """Resume the walk that was left, if the target knows it just as well; *left* finds the report of a run that it knows."""
     context, spool, name = progress.context, progress.context.spool, progress.stream.name
     bound, fresh = _bound(progress), progress.walk
+    if (first := left(fresh.run)) is not None:
+        progress.add_to(first)
     walk, seen, forgotten = await context.in_spool(lambda: spool.begin(name, bound, fresh))
     if walk is not fresh:
         report, position = left(walk.run), None

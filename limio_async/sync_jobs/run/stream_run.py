@@ -116,6 +116,7 @@ class StreamRun:
         progress, context, report = self._progress, self._progress.context, self.report
         name = report.stream
         report.seen = await context.in_spool(lambda: context.spool.seen(name))
+        report.unchanged = max(0, report.unchanged - progress.written_before)
         settle = Settle(progress)
         if not self._is_kept_out:
             await self._unless_kept_out(self._judge)
