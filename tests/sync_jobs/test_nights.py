@@ -18,6 +18,7 @@ from limio_async import Limio
 from limio_async.auth import ApiKey, ClientCredentials
 from limio_async.errors import TargetAway
 from limio_async.sync_jobs import Job, JobReport, StreamReport, SyncEvent, patience
+from limio_async.sync_jobs.run import drain
 from limio_async.sync_jobs.run.settle import too_many_odd
 
 from . import raw_lists as lists_of_a_test
@@ -431,11 +432,13 @@ async def test_what_is_known_is_written_though_refusals_stop_the_stream(
     assert [tenant.times_asked(f"{SUBSCRIPTIONS}/s{one}") for one in range(first, 60)] == [1] * (60 - first)
 
 
+@pytest.mark.parametrize("at_once", [7, 2_000])
 @pytest.mark.parametrize("size", [7, 20])
 async def test_refusals_may_stop_the_stream_in_any_page(
-    size: int, tenant: RawLists, night: Night, db: Path, monkeypatch: pytest.MonkeyPatch
+    size: int, at_once: int, tenant: RawLists, night: Night, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lists_of_a_test, "_SIZE", size)
+    monkeypatch.setattr(drain, "HYDRATED_AT_ONCE", at_once)
     tenant.subscriptions(80)
     well = dict(tenant.objects)
     for one in range(25, 75):
@@ -446,11 +449,7 @@ async def test_refusals_may_stop_the_stream_in_any_page(
     assert report.quarantined == len(quarantine(db))
     tenant.objects.update(well)
     report = only(await night("subscriptions", hydrate=True))
-    had = (
-        report.inserted + report.quarantined
-    )  # of a streak in several batches, the first wait for another run
-    assert (had, report.unchanged) == (80, 0)
-    await night("subscriptions", hydrate=True)
+    assert (report.inserted, report.quarantined, report.unchanged) == (80, 0, 0)
     assert (len(ids(db, "subscriptions")), quarantine(db)) == (80, {})
 
 

@@ -537,13 +537,15 @@ async def test_a_job_that_is_stopped_waits_for_no_object(
 async def test_a_kill_between_a_batch_and_its_note_forgets_no_object_that_is_gone(
     world: World, sink: MemorySink, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object) -> None:
-        raise KeyError("killed")
+    def killed(changes: Any, *, then: Any = None) -> Any:
+        MemorySink.apply(sink, changes, then=then)
+        if any(one.table.name == QUARANTINE.name and one.rows for one in changes):
+            raise KeyError("killed")
 
     await run_job("promo_codes", hydrate=True)
     world.script("getObject", reply({"message": "gone"}, 404))
     with monkeypatch.context() as patch, pytest.raises(KeyError, match="killed"):
-        patch.setattr(Spool, "forget", killed)
+        patch.setattr(sink, "apply", killed)
         await run_job("promo_codes", hydrate=True)
     report = only(await run_job("promo_codes", hydrate=True))
     assert (report.status, report.seen, report.deleted, report.quarantined) == ("complete", 12, 0, 1)
