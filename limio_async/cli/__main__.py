@@ -23,6 +23,8 @@ def main() -> None:
         encoding = sys.stderr.encoding if sys.stderr else "utf-8"
         file = BufferedWriter(_News(2, "wb", closefd=False))
         sys.stderr = TextIOWrapper(file, encoding, "backslashreplace", line_buffering=True)
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="backslashreplace")  # of words for people; data is written as bytes
     try:
         from limio_async.cli.app import app  # what it needs comes with an extra
     except ModuleNotFoundError as error:

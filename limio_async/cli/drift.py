@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from limio_async.cli.failures import Failure, did_you_mean, printable, tell
+from limio_async.cli.output import to_stdout
 from limio_async.cli.reading import target
 
 if TYPE_CHECKING:  # --help does without it
@@ -45,7 +46,7 @@ def command(url: str, models: tuple[str, ...], spec: Path | None) -> None:
         tell(f"no drift{of}: the models know all that was seen in {sink.name}")
         return
     file = spec or (_PLACE if _PLACE.is_file() else None)
-    click.echo(_proposed(chosen, file), nl=False)
+    to_stdout(_proposed(chosen, file).encode())
 
 
 def _proposed(findings: list[Finding], file: Path | None) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "Layout",
     "TableOfItems",
     "columns_of",
+    "console",
     "let_go_of_stdout",
     "show_table",
     "to_stdout",
@@ -118,7 +119,7 @@ class TableOfItems:
             table.add_column(name, width=width, no_wrap=True)
         for row in rows:
             table.add_row(*(_cell(_field(row, name)) for name in self._names[: len(self._widths)]))
-        _console().print(table)
+        _stdout().print(table)
 
     def end(self) -> None:
         """Nothing follows the last row."""
@@ -149,6 +150,13 @@ def let_go_of_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def console(*, stderr: bool = False, width: int | None = None, soft_wrap: bool = False) -> Console:
+    """Return a console that shows words as they are: what stands in brackets or between colons is no markup."""
+    return Console(
+        stderr=stderr, width=width, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False
+    )
+
+
 def show_table(answer: bytes) -> None:
     """Print one answer: an object as names and values, a list as rows."""
     value, _ = _read(answer)
@@ -160,9 +168,9 @@ def show_table(answer: bytes) -> None:
         table.add_column(overflow="fold")
         for name, one in cast("dict[str, Any]", value).items():
             table.add_row(_cell(name), _cell(one))
-        _console().print(table)
+        _stdout().print(table)
     else:
-        _console().print(_cell(value))
+        _stdout().print(_cell(value))
 
 
 def columns_of(rows: Sequence[Any]) -> tuple[str, ...]:
@@ -214,7 +222,7 @@ def _is_terminal() -> bool:
 
 
 def _room() -> int:
-    return _console().width if _is_terminal() else _UNLIMITED
+    return _stdout().width if _is_terminal() else _UNLIMITED
 
 
 def _cell(value: Any) -> Text:
@@ -242,6 +250,5 @@ def _table(*, header: bool) -> Table:
     return Table(box=box.SIMPLE_HEAD, show_header=header, header_style="cyan", show_edge=False)
 
 
-def _console() -> Console:
-    width = None if _is_terminal() else _UNLIMITED  # whoever reads a pipe wants all of it
-    return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
+def _stdout() -> Console:
+    return console(width=None if _is_terminal() else _UNLIMITED)  # whoever reads a pipe wants all of it

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from limio_async.cli.output import console
 from limio_async.core.listing import Report
 
 __all__ = ["Bar", "bar", "summary"]
@@ -46,13 +46,13 @@ def bar(operation: str, *, shown: bool) -> Generator[Bar]:
         yield Bar(None, None)
         return
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         _Column(lambda task: _of(int(task.completed), None if task.total is None else int(task.total))),
         _Column(lambda task: f"{task.speed:,.0f} items/s" if task.speed else ""),
         _Column(lambda task: f"{task.fields['pages']:,} pages"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console(stderr=True),
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,

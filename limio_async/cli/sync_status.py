@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from rich.text import Text
 
 from limio_async.cli.failures import Code, Failure, code_of, printable, said_of, tell
 from limio_async.cli.output import to_stdout
 from limio_async.cli.reading import target
-from limio_async.cli.sync_view import news, runs_table, table_of
+from limio_async.cli.sync_view import BAD, news, runs_table, table_of
 from limio_async.errors import LimioError
 from limio_async.sync_jobs.status import Standing, standings
 from limio_async.sync_jobs.streams import stream
@@ -67,7 +68,7 @@ def _show_json(name: str, found: Sequence[Standing], old: Collection[Standing], 
 def _show_tables(name: str, found: Sequence[Standing], *, now: datetime) -> None:
     runs = [one.last_run for one in found if one.last_run is not None]
     news(runs_table(f"{name}: last runs", sorted(runs, key=lambda one: one.stream)))
-    columns = {
+    columns: dict[str, Sequence[str | Text]] = {
         "table": [one.table for one in found],
         "age": [_age(one, now) for one in found],
         "watermark (UTC)": ["" if one.watermark is None else f"{one.watermark:%Y-%m-%d %H:%M}" for one in found],
@@ -77,9 +78,9 @@ def _show_tables(name: str, found: Sequence[Standing], *, now: datetime) -> None
     news(table_of("how old it is", columns, texts={"table", "age", "watermark (UTC)"}, wraps={"age"}))
 
 
-def _age(one: Standing, now: datetime) -> str:
+def _age(one: Standing, now: datetime) -> str | Text:
     said = one.said(now)
-    return f"[bold red]{said}[/]" if one.failing_since or one.last_complete is None else said
+    return Text(said, BAD) if one.failing_since or one.last_complete is None else said
 
 
 def _seconds(age: timedelta | None) -> float | None:

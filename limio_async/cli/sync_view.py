@@ -12,21 +12,22 @@ from typing import Any
 
 import msgspec
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from limio_async.cli.early import is_reported
 from limio_async.cli.failures import Code, Failure, code_of, printable, said_of, tell
-from limio_async.cli.output import to_stdout
+from limio_async.cli.output import console, to_stdout
 from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent
 from limio_async.sync_jobs.status import length
 
-__all__ = ["Shown", "news", "runs_table", "table_of"]
+__all__ = ["BAD", "Shown", "news", "runs_table", "table_of"]
 
+BAD = "bold red"
 _BETWEEN_LINES = 5.0
 _WIDE = 135  # columns that the table of all figures takes
-_SHOWN_STATUS = {"complete": "[green]complete[/]", "running": "running"}
+_STYLES = {"complete": "green", "running": ""}
 Show = Callable[[SyncEvent], object]
 
 
@@ -131,21 +132,19 @@ class _Bars:
 
     def __init__(self, patience: timedelta) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}", justify="right"),
-            TextColumn("{task.fields[speed]}", justify="right"),
+            TextColumn("{task.fields[count]}", justify="right", markup=False),
+            TextColumn("{task.fields[speed]}", justify="right", markup=False),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}", style="yellow", markup=False),
-            console=Console(stderr=True),
+            console=console(stderr=True),
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._lines = _Lines(
-            patience, lambda line: self._progress.console.print(line, markup=False, highlight=False)
-        )
+        self._lines = _Lines(patience, self._progress.console.print)
 
     @contextmanager
     def shown(self) -> Generator[Show]:
@@ -176,7 +175,7 @@ class _Bars:
         )
         if event.kind == "ended":
             self._progress.remove_task(task)
-            self._progress.console.print(_ended(report), markup=False, highlight=False)
+            self._progress.console.print(_ended(report))
 
 
 class _Lines:
@@ -270,7 +269,7 @@ def _listed_in_full(report: StreamReport) -> str | None:
 
 def runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
     """Return a table of what runs have done."""
-    columns = {
+    columns: dict[str, Sequence[str | Text]] = {
         "stream": [one.stream for one in reports],
         "expected": ["" if one.expected is None else f"{one.expected:,}" for one in reports],
         "seen": [f"{one.seen:,}" for one in reports],
@@ -281,7 +280,7 @@ def runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
         "quarantined": [f"{one.quarantined:,}" for one in reports],
         "retries": [f"{one.retries:,}" for one in reports],
         "seconds": [f"{one.seconds(one.started):.1f}" for one in reports],
-        "status": [_SHOWN_STATUS.get(one.status, f"[bold red]{one.status}[/]") for one in reports],
+        "status": [Text(one.status, _STYLES.get(one.status, BAD)) for one in reports],
     }
     table = table_of(title, columns, texts={"stream", "status"}, wraps={"stream", "status"})
     reasons = [
@@ -296,27 +295,26 @@ def runs_table(title: str, reports: Sequence[StreamReport]) -> Table:
     return table
 
 
-def table_of(title: str, columns: Mapping[str, Sequence[str]], *, texts: Collection[str], wraps: Collection[str]) -> Table:  # fmt: skip
+def table_of(title: str, columns: Mapping[str, Sequence[str | Text]], *, texts: Collection[str], wraps: Collection[str]) -> Table:  # fmt: skip
     """Return a table; on a narrow terminal without columns that say nothing."""
-    narrow = sys.stdout.isatty() and Console().width < _WIDE
+    narrow = sys.stdout.isatty() and console().width < _WIDE
     if narrow:  # figures that are cut off say less than none
-        columns = {heading: cells for heading, cells in columns.items() if {*cells} - {"0", ""}}
+        columns = {heading: cells for heading, cells in columns.items() if {*map(str, cells)} - {"0", ""}}
     table = Table(
         title=printable(title), title_justify="left", box=box.SIMPLE_HEAD if narrow else box.HEAVY_HEAD
     )
     for heading in columns:
         table.add_column(heading, justify="left" if heading in texts else "right", no_wrap=heading not in wraps)  # fmt: skip
     for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
+        table.add_row(*(printable(one) if isinstance(one, str) else one for one in cells))
     return table
 
 
 def news(what: Table) -> None:
     """Print a table on stdout; a disk that is full, or a reader that is gone, ends nothing."""
     is_terminal = sys.stdout.isatty()
-    console = Console(soft_wrap=not is_terminal, width=None if is_terminal else 140)
     try:
-        console.print(what)
+        console(soft_wrap=not is_terminal, width=None if is_terminal else 140).print(what)
         sys.stdout.flush()
     except OSError as error:
         tell(f"cannot write to stdout: {error.strerror or error}")

@@ -332,6 +332,28 @@ def test_a_list_that_is_not_complete_is_told_once(world: World, limio: Run) -> N
 FULL = Path("/dev/full")
 
 
+def test_a_target_may_have_brackets_in_its_name(world: World, limio: Run) -> None:
+    to = ("--to", "sqlite:///q [draft] :bomb: [x].db")
+    assert limio("sync", "--emulated", "products", *to).stdout.startswith(f"{to[1]}\n")
+    assert limio("sync", "--status", *to).stdout.startswith(f"{to[1]}: last runs\n")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_words_that_an_encoding_does_not_have_are_escaped(encoding: str) -> None:
+    """They are for people; data is UTF-8 everywhere."""
+    world = World(offers=1, subscriptions=0)
+    with served(world) as url:
+        env = {**environ(world, url), "PYTHONIOENCODING": encoding}
+        for args in (
+            ["sync", "products", "--to", "sqlite:///日本.db"],
+            ["sync", "--status", "--to", "sqlite:///日本.db"],
+        ):
+            done = subprocess.run(command_line(*args), env=env, check=False, capture_output=True)
+            assert (done.returncode, done.stdout.split(b".db")[0]) == (0, rb"sqlite:///\u65e5\u672c"), (
+                done.stderr
+            )
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2>/dev/full >/dev/full", ">/dev/full", "<&- 2>&-"])
 @pytest.mark.parametrize(("fault", "code"), [(False, 0), (True, 4)])

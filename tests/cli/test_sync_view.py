@@ -9,8 +9,9 @@ from io import StringIO
 import msgspec
 import pytest
 
+from limio_async.cli.failures import Code
 from limio_async.cli.sync_view import Shown
-from limio_async.sync_jobs.events import StreamReport, SyncEvent
+from limio_async.sync_jobs.events import JobReport, StreamReport, SyncEvent
 
 AT = datetime(2026, 3, 20, 3, 15, tzinfo=UTC)
 AWAY = "listOffers: 503 Service Unavailable; pausing for {} s, 600 s of patience left"
@@ -108,3 +109,31 @@ def test_programs_are_told_every_step_of_a_wait(capfdbinary: pytest.CaptureFixtu
             show(one)
     lines = [msgspec.json.decode(line) for line in capfdbinary.readouterr().out.splitlines()]
     assert [line["kind"] for line in lines] == [one.kind for one in WAITS]
+
+
+WORDS = "not [/offers] [red]allowed[/red] [link=x] :bomb: [[bold]]"
+
+
+def test_the_table_shows_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    stream, target = "objects:a[/b]", "sqlite:///q [draft] [/x].db"
+    report = StreamReport(
+        run="r", stream=stream, table_name="objects", mode="full", started=AT, status="failed", error=WORDS
+    )
+    Shown(as_json=False, quiet=False).close(JobReport(target=target, streams=(report,)), Code.INCOMPLETE)
+    out = capsys.readouterr().out
+    assert out.startswith(f"{target}\n")
+    assert out.rstrip().endswith(f"{stream}: {WORDS}")
+    assert out.count(stream) == 2
+
+
+def test_a_bar_shows_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = "objects:a[/b][red]:bomb:"
+    with Shown(as_json=False, quiet=False).run() as show:
+        show(event("started", 0, stream=stream))
+        show(event("waiting", 1, f"{WORDS}; pausing for 1 s", stream=stream))
+    assert f"{stream} " in terminal.getvalue()
+    assert WORDS in terminal.getvalue()
