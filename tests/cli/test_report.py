@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from limio_async.cli.app import app
 from tests.report import made
 
 from .conftest import Run
@@ -82,6 +84,14 @@ def test_drift_is_proposed_as_a_patch(limio: Run, url: str) -> None:
     assert done.stdout.startswith("--- a/openapi/limio.yaml\n+++ b/openapi/limio.yaml\n@@")
     assert "+        loyaltyTier:  # seen 4,012 times" in done.stdout
     assert "expired, paused.'" in done.stdout
+
+
+def test_a_patch_is_utf_8_whatever_the_encoding_of_stdout_is(url: str, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC.read_text().replace("type: object\n", "type: object  # 日本\n"))
+    done = CliRunner(charset="latin-1").invoke(app, ["drift", "--from", url, "--spec", str(spec)])
+    assert done.exit_code == 0
+    assert " type: object  # 日本\n".encode() in done.stdout_bytes
 
 
 def test_the_spec_of_the_checkout_is_found(limio: Run, url: str) -> None:

@@ -180,6 +180,15 @@ class Database(ABC):
             raise self._failure(error) from None  # what the library says may quote a row
 
     @contextmanager
+    def _writing_no_row(self) -> Generator[None]:
+        """Read no error of the block as one of a row."""
+        try:
+            with self._failures():
+                yield
+        except RowRefused as error:
+            raise SinkError(f"{self.name}: {error.reason}") from None
+
+    @contextmanager
     def _savepoint(self) -> Generator[None]:
         """Undo what the block did where the database refuses it."""
         self._run("SAVEPOINT limio_part")

@@ -32,10 +32,8 @@ __all__ = ["PostgresSink"]
 _TURN = "turn"
 _TRIES = 3
 _BETWEEN_TRIES = 0.05, 0.25  # seconds
-_PATIENCE, _BEFORE_LOCKS = (
-    5.0,
-    2.0,
-)  # seconds: a server takes its time to notice that the client of a lock was killed
+# seconds: a server takes its time to notice that the client of a lock was killed
+_PATIENCE, _BEFORE_LOCKS = 5.0, 2.0
 
 
 class PostgresSink(SqlSink):
@@ -89,7 +87,7 @@ class PostgresSink(SqlSink):
         self._watch.renew()
         self._to_read, self._turn = to_read, None
         try:
-            with self._failures():
+            with self._writing_no_row():
                 self._connection = self._connected() if to_read else self._locked()
                 if not to_read:
                     self._make_schema()
@@ -129,7 +127,8 @@ class PostgresSink(SqlSink):
         return self._connection
 
     def _connected(self) -> Session:
-        return self._watch.connect(quoted(self._schema))
+        with self._writing_no_row():
+            return self._watch.connect(quoted(self._schema))
 
     def _locked(self) -> Session:
         connection = self._connected()

@@ -24,6 +24,7 @@ DEFAULTS = {
     "application_name": "limio",
 }
 _BEFORE_LOCKS = 5.0  # seconds more than the watch waits: it can name who holds a lock, the server cannot
+_LONGEST = 2**31 - 1  # milliseconds that a server can wait
 _SETTINGS = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
@@ -89,7 +90,7 @@ def shut(connection: Session) -> None:
 
 def settle(session: Session, search_path: str, *, lock_wait: float) -> None:
     """Set what a database or a role may set otherwise. Never by startup options: poolers refuse them."""
-    milliseconds = round(1000 * (lock_wait + _BEFORE_LOCKS))
+    milliseconds = min(round(1000 * (lock_wait + _BEFORE_LOCKS)), _LONGEST)
     settings = {**_SETTINGS, "search_path": search_path, "lock_timeout": str(milliseconds)}
     session.execute("SET statement_timeout TO 0")  # first: it may be too short for the rest
     session.execute("SET client_encoding TO 'UTF8'")

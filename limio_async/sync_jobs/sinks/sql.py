@@ -58,7 +58,7 @@ class SqlSink(Writer):
 
     def prepare(self, tables: Sequence[Table], *, rewrite: Collection[str] = ()) -> Mapping[str, Prepared]:
         """Make the tables that are missing and add the columns that are missing. Return how each table is held, by name."""
-        with self._transaction():
+        with self._writing_no_row(), self._transaction():
             is_new = self._take_up()
             return {
                 table.name: self._prepare(table, self._shape(table.name), is_new, table.name in rewrite)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from datetime import timedelta
 from time import sleep
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 
 from limio_async.errors import JobError, SinkError, TargetAway, TargetBusy
 from limio_async.sync_jobs.sink import Change
+from limio_async.sync_jobs.sinks import postgres_session
 from limio_async.sync_jobs.sinks.postgres import PostgresSink
 from tests.postgres_cluster import Cluster
 from tests.sync_jobs.sinks.targets import AT, LATER, NOTES, OFFERS, any_number, held, offer, write
@@ -117,6 +119,51 @@ def test_a_role_that_may_make_no_temporary_tables_is_told_what_it_needs(
         sink.open()
     finally:
         admin.execute("GRANT TEMPORARY ON DATABASE postgres TO PUBLIC")
+
+
+@pytest.mark.parametrize("wait", [timedelta(days=24), timedelta(days=30), timedelta.max])
+def test_a_lock_may_be_waited_for_longer_than_a_server_can_count(cluster: Cluster, wait: timedelta) -> None:
+    sink = PostgresSink(cluster.url, schema="patient", lock_wait=wait.total_seconds())
+    sink.open(to_read=True)
+    ((milliseconds,),) = sink._ask("SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout'")
+    sink.close()
+    assert milliseconds == min((wait.total_seconds() + 5) * 1000, 2**31 - 1)
+
+
+def test_what_goes_wrong_while_connecting_is_no_row_s(
+    sink: PostgresSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.open()
+    sink.prepare([OFFERS])
+    with monkeypatch.context() as patch:
+        patch.setitem(postgres_session._SETTINGS, "DateStyle", "no style")  # 22023, as that of a value
+        with pytest.raises(SinkError, match=r": InvalidParameterValue \(22023\)$") as while_reading:
+            held(sink)  # over a connection of its own
+        with pytest.raises(SinkError, match=r": InvalidParameterValue \(22023\)$") as at_the_start:
+            sink.open()
+    for caught in (while_reading, at_the_start):
+        assert not caught.value.one_table
+        assert "row was refused" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tag", ["CREATE SCHEMA", "CREATE TABLE"])
+def test_a_database_that_lets_nobody_make_something_refuses_no_row(
+    admin: psycopg.Connection, sink: PostgresSink, tag: str
+) -> None:
+    admin.execute(
+        "CREATE FUNCTION public.forbid() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$"
+    )
+    admin.execute(
+        f"CREATE EVENT TRIGGER forbid ON ddl_command_start WHEN TAG IN ('{tag}') EXECUTE FUNCTION public.forbid()".encode()
+    )
+    try:
+        with pytest.raises(SinkError, match=r": RaiseException \(P0001\)$") as caught:
+            sink.open()
+            sink.prepare([OFFERS])
+    finally:
+        admin.execute("DROP EVENT TRIGGER forbid")
+        admin.execute("DROP FUNCTION public.forbid()")
+    assert "row was refused" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
