@@ -311,9 +311,9 @@ class Job:
         """Forget old reports, and tell or remove files that nobody updates."""
         forget_runs(self._sink, before=earlier(now(), self._keep_runs))
         if isinstance(self._sink, KeepsFiles):
-            self._stale_files = tuple(self._sink.stale_files())
             if self._clean:
                 self._sink.remove_stale_files()
+            self._stale_files = tuple(self._sink.stale_files())
 
     def _close(self) -> None:
         with closing(self._sink):

@@ -338,6 +338,20 @@ def test_a_target_may_have_brackets_in_its_name(world: World, limio: Run) -> Non
     assert limio("sync", "--status", *to).stdout.startswith(f"{to[1]}: last runs\n")
 
 
+def test_files_of_another_format_are_named_until_they_are_removed(world: World, limio: Run) -> None:
+    limio("sync", "--emulated", "products", "--to", "ndjson:lake")
+    to = ("--to", "csv:lake")
+    said = "of an earlier format, and no longer written: products.ndjson; --clean removes them"
+    assert said in limio("sync", "--emulated", "products", *to).stderr
+    assert Path("lake/products.ndjson").exists()
+    cleaned = limio("sync", "--emulated", "products", "--clean", *to)
+    assert "earlier format" not in cleaned.stderr
+    assert not Path("lake/products.ndjson").exists()
+    limio("sync", "--emulated", "products", "--to", "ndjson:lake")
+    report = limio("sync", "--emulated", "products", "--clean", "--json", *to).stdout.splitlines()[-1]
+    assert json.loads(report)["stale_files"] == []
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_words_that_an_encoding_does_not_have_are_escaped(encoding: str) -> None:
     """They are for people; data is UTF-8 everywhere."""
