@@ -161,7 +161,7 @@ def _duration(flag: str, usual: str, said: str) -> Callable[[Any], Any]:
 )
 @click.option("--page-size", type=click.IntRange(min=1), metavar="N", help="Items per page.")
 @_duration("--patience", "10m", "Wait that long for a tenant or target that stops answering.")
-@_duration("--lock-wait", "30s", "Wait that long for a lock in PostgreSQL.")
+@_duration("--lock-wait", "30s", "Wait that long for a lock that others hold.")
 @_duration("--keep-runs", "90d", "Forget reports of older runs.")
 @click.option("--rewrite", is_flag=True, help="Write all rows again, changed or not.")
 @click.option("--clean", is_flag=True, help="Remove files that a target of another format has left.")
