@@ -150,7 +150,9 @@ class _Walk:
                     summary = summary_of(item.raw)
                     time = summary.created if self._stream.by_creation else summary.changed
                     latest = newest(latest, time, until=began)
-                    if not is_old(summary, asked.passes):
+                    if self._stream.parent or not is_old(
+                        summary, asked.passes
+                    ):  # may have been refused until now
                         fresh.append(item)
                 whole, lost = await self._whole(fresh)
                 rows, bad = self._read(whole)

@@ -288,6 +288,16 @@ def test_a_verdict_about_one_object_is_quarantined_and_the_rest_arrives(
     assert all(f"{status} not this one" in reason for _, reason in found)
 
 
+def test_children_that_were_refused_arrive_later_however_old_they_are(
+    world: World, make: Make, pipeline: dlt.Pipeline
+) -> None:
+    world.script("listObjectEvents", reply({"message": "not this one"}, 403))
+    pipeline.run(limio(["subscriptions.events"], client=make))
+    assert ask(pipeline, "SELECT count(DISTINCT parent_id) FROM subscriptions_events") == [(119,)]
+    pipeline.run(limio(["subscriptions.events"], client=make))
+    assert ask(pipeline, "SELECT count(DISTINCT parent_id) FROM subscriptions_events") == [(120,)]
+
+
 @pytest.mark.parametrize("status", [500, 503])
 def test_what_may_come_later_fails_the_pipeline(
     world: World, make: Make, pipeline: dlt.Pipeline, status: int
