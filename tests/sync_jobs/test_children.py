@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from limio_async import BearerToken, Limio, errors
 from limio_async.sync_jobs import Job, StreamReport
 from limio_async.sync_jobs.dlt import limio as source
+from limio_async.sync_jobs.events import Mode
 from tests.sync_jobs.memory_sink import MemorySink
 from tests.sync_jobs.raw_tenant import RawObjects, raw_tenant
 
@@ -116,6 +119,29 @@ async def test_credentials_that_expire_between_two_pages_are_refused_for_all(
     report = await sync(make, sink, tmp_path, "events")
     assert (report.status, report.refused, report.deleted) == ("failed", True, 0)
     assert sink.live("subscriptions_events").keys() == ALL
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+async def test_children_that_come_are_not_stale_though_a_later_page_is_refused_for_good(
+    make: Any, tenant: RawObjects, tmp_path: Path, mode: Mode
+) -> None:
+    target = tmp_path / "tenant.db"
+
+    async def night() -> StreamReport:
+        async with make() as limio:
+            job = Job(limio, to=f"sqlite:///{target}", streams=["subscriptions.events"], mode=mode)
+            return (await job.run()).streams[-1]
+
+    await night()
+    tenant.refuses["subscriptions/a/events?2"] = 403
+    for _ in range(3):
+        report = await night()
+        assert (report.updated, report.quarantined) == (0, 1)
+        with closing(sqlite3.connect(target)) as db:
+            stale = db.execute("SELECT id FROM subscriptions_events WHERE stale_since IS NOT NULL").fetchall()
+        assert stale == [("a/3",)]
+    tenant.refuses.clear()
+    assert (await night()).updated == 1
 
 
 async def test_a_cursor_that_comes_back_ends_it_and_nothing_is_gone(

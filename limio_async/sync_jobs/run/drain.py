@@ -197,10 +197,11 @@ class Drain:
         rows: list[Row] = []
         stale: list[str] = [item.id for item, _ in lost]
         bad = [self._bad(item.id, str(error), item.raw, at) for item, error in lost]
+        came = [*items]
+        ids = {item.id for item in came} if parents else set[str]()
         for parent, said in parents.items():
             bad.append(self._bad(child_key("", parent), said, b"", at))
-            stale += children_ids(sink, reader.table, [parent])
-        came = [*items]
+            stale += (one for one in children_ids(sink, reader.table, [parent]) if one not in ids)
         changed, same = self._sorted(came)
         for item in changed:
             row = reader.row(item)
