@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +11,10 @@ import msgspec
 from limio_async.core.listing.checkpoint import Checkpoint
 from limio_async.core.wire import UNDECODABLE
 from limio_async.sync_jobs.events import Tally
-from limio_async.sync_jobs.rows import Item
+from limio_async.sync_jobs.packing import unpack
+from limio_async.sync_jobs.rows import Item, child_key, summary_of
 
-__all__ = ["Noted", "Page", "SavedWalk", "SpooledPage", "walk_in"]
+__all__ = ["Noted", "Page", "SavedWalk", "SpooledPage", "in_pages", "items_of", "walk_in"]
 
 
 class SavedWalk(Tally, kw_only=True):
@@ -102,3 +103,19 @@ def walk_in(told: object) -> SavedWalk | None:
         return msgspec.json.decode(told, type=SavedWalk) if isinstance(told, str | bytes) else None
     except UNDECODABLE:
         return None
+
+
+def items_of(page: SpooledPage) -> Iterator[Item]:
+    """Yield the items of a page."""
+    for raw in unpack(page.packed):
+        summary = summary_of(raw)
+        yield Item(raw, child_key(summary.id, page.parent), page.head or {}, page.parent, summary.content)
+
+
+def in_pages(batch: Sequence[SpooledPage], delivered: int) -> Iterator[tuple[Item, int]]:
+    """Yield the items of a batch, each with the last page that ends with it or before it."""
+    for page in batch:
+        items = [*items_of(page)]
+        yield from ((item, delivered) for item in items[:-1])
+        delivered = page.seq
+        yield from ((item, delivered) for item in items[-1:])

@@ -18,15 +18,14 @@ from limio_async.sync_jobs.ledger import (
     quarantine_row,
     run_row,
 )
-from limio_async.sync_jobs.packing import unpack
 from limio_async.sync_jobs.refusals import concerns
-from limio_async.sync_jobs.rows import Item, child_key, summary_of
+from limio_async.sync_jobs.rows import Item, child_key
 from limio_async.sync_jobs.run.fill import MOST_ASKED_AGAIN
 from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
 from limio_async.sync_jobs.run.whole import Lost, Whole, writing
 from limio_async.sync_jobs.sink import Change, Column, Compares, Condition, Row, Sink, Table, Written
 from limio_async.sync_jobs.times import now
-from limio_async.sync_jobs.walk import Page, SpooledPage
+from limio_async.sync_jobs.walk import Page, SpooledPage, in_pages, items_of
 
 __all__ = ["BATCH_ITEMS", "HYDRATED_AT_ONCE", "Drain"]
 
@@ -122,9 +121,9 @@ class Drain:
         progress, name = self._progress, self._progress.stream.name
         before, self._taken = self._taken, batch[-1].seq
         if whole is not None:
-            await whole.fetch(_in_pages(batch, before))
+            await whole.fetch(in_pages(batch, before))
         else:
-            items: Iterable[Item] = chain.from_iterable(map(_items, batch))  # split in the sink's thread
+            items: Iterable[Item] = chain.from_iterable(map(items_of, batch))  # split in the sink's thread
             parents = {one.parent: one.refusal for one in batch if one.refusal and one.parent is not None}
             await self._write(items, [], parents, self._taken, batch[-1].walk)
         await progress.in_spool(lambda: progress.context.spool.forget(name, progress.report.delivered))
@@ -308,18 +307,3 @@ def _item_id(row: Row) -> str:
 
 def _counts(report: StreamReport) -> list[int]:
     return [getattr(report, name) for name in _COUNTS]
-
-
-def _in_pages(batch: Sequence[SpooledPage], delivered: int) -> Iterator[tuple[Item, int]]:
-    """Yield the items of a batch, each with the last page that ends with it or before it."""
-    for page in batch:
-        items = [*_items(page)]
-        yield from ((item, delivered) for item in items[:-1])
-        delivered = page.seq
-        yield from ((item, delivered) for item in items[-1:])
-
-
-def _items(page: SpooledPage) -> Iterator[Item]:
-    for raw in unpack(page.packed):
-        summary = summary_of(raw)
-        yield Item(raw, child_key(summary.id, page.parent), page.head or {}, page.parent, summary.content)
