@@ -81,8 +81,9 @@ lowest: $(if $(OLD),.cache/legs/lowest/.made) ## test what a release may break, 
 peers: $(STAMP) ## make the environments of the clients that ours is compared with
 	$(BIN)/python -m benchmarks.peers.environments
 
-speed: peers ## hold the client's speed against other clients' on this machine, in a minute and a half
+speed: peers ## hold the client's speed, and that of syncs, against others' on this machine, in two and a half minutes
 	$(BIN)/python -m benchmarks.speed --short
+	$(BIN)/python -m benchmarks.sync --short
 
 judges: walks wiremock prism schemathesis window report kills ## programs of others on the client and the emulator
 

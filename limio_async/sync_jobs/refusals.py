@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import aclosing, asynccontextmanager
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -88,7 +88,7 @@ class Fetching(Generic[S, T]):
 
     async def _one(self, wanted: S) -> T | Partly[T]:
         found = await self._ride(lambda: self._fetch(wanted), self._probe)
-        if not isinstance(found, Partly):
+        if not _is_partly(found):
             self._good = wanted
         return found
 
@@ -139,10 +139,15 @@ class Fetching(Generic[S, T]):
                 raise result.error from None
 
 
+def _is_partly(found: object) -> bool:
+    return isinstance(found, Partly)
+
+
 def _told(came: Hydrated[S, T | Partly[T]]) -> Hydrated[S, T]:
-    if isinstance(came.full, Partly):
-        return Hydrated(came.summary, came.full.full, came.full.error)
-    return Hydrated(came.summary, came.full, came.error)
+    if _is_partly(came.full):
+        partly = cast("Partly[T]", came.full)
+        return Hydrated(came.summary, partly.full, partly.error)
+    return Hydrated(came.summary, cast("T | None", came.full), came.error)
 
 
 def _key(wanted: object) -> Hashable:
