@@ -27,6 +27,7 @@ import msgspec
 from limio_async.core.wire import Request
 from limio_async.emulator import World
 
+LISTS = {b"/api/offers", b"/api/products", b"/api/campaigns", b"/api/assets"}  # all of the same offers
 SUBSCRIPTIONS = b"/api/objects/limio/subscriptions"
 SUBSCRIPTION = Path(__file__).parent.parent / "tests/samples/getObject.json"
 TEMPLATES = 200  # offers that differ by more than their ids
@@ -71,7 +72,7 @@ class Answers:
     def to(self, target: bytes) -> bytes:
         """The whole answer to a GET of *target* or a POST to it."""
         url = urlsplit(target)
-        if url.path == b"/api/offers":
+        if url.path in LISTS:
             query = parse_qs(url.query)
             start = int(query.get(b"opt.queryMoreFrom", [b"0"])[0])
             return self.page(start, int(query.get(b"opt.pageSize", [b"50"])[0]))
