@@ -42,11 +42,11 @@ def of_parts(url: str, to: str, directory: str) -> Used:
         sys.executable,
         "-m",
         "benchmarks.sync_parts",
+        "-q",
         "sync",
         "offers",
         "--to",
         to,
-        "-q",
         "--page-size",
         str(PAGE),
     ]

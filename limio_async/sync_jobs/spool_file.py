@@ -129,7 +129,7 @@ class StateFile:
             self._check_version(dict(db.execute("SELECT key, value FROM meta")).get("version", _VERSION))
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")  # page numbers tell what a power failure has taken back
-        db.execute("PRAGMA cache_size = -16000")
+        db.execute("PRAGMA cache_size = -4000")  # a larger one was no faster with half a million ids
         db.executescript(_SCHEMA)
 
     def _check_version(self, version: str) -> None:
