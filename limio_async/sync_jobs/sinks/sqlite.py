@@ -198,6 +198,7 @@ class SqliteSink(SqlSink):
 
     def _note_seen(self, name: str, ids: Iterable[str]) -> None:
         self._run(f"CREATE TEMPORARY TABLE {quoted(name)} (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._run("PRAGMA temp.cache_size = -1000")  # else it grows with the number of ids
         self._db.executemany(f"INSERT OR IGNORE INTO {quoted(name)} VALUES (?)", ((one,) for one in ids))
 
     def _parser(self, column: Column) -> Callable[[Any], Any] | None:
