@@ -9,7 +9,6 @@ from typing import Any
 
 from limio_async.cli.early import (
     ignore_signals,
-    interrupt_on_signals,
     leave_on_signals,
     report_interruption,
 )
@@ -34,8 +33,6 @@ def main() -> None:
     except KeyboardInterrupt:
         report_interruption(sys.argv)
         sys.exit(130)
-    if "sync" not in sys.argv:  # which loads more, and then says itself that it begins
-        interrupt_on_signals()
     try:
         app.main(prog_name="limio")
     finally:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
-from limio_async.cli.early import report_interruption
+from limio_async.cli.early import interrupt_on_signals, report_interruption
 from limio_async.cli.failures import Code, Failure, code_of, did_you_mean, said_of, tell
 from limio_async.cli.operation import command_for, hyphens
 from limio_async.cli.output import let_go_of_stdout
@@ -60,6 +60,8 @@ class _App(_Group):
         return sorted({hyphens(endpoint.resource) for endpoint in _all_endpoints()}.union(_OWN))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "sync":  # which loads more, and then says itself that it begins
+            interrupt_on_signals()
         if cmd_name in _OWN:
             command: click.Command = importlib.import_module(f"limio_async.cli.{cmd_name}").command
             return command

@@ -196,6 +196,7 @@ def command(flags: Flags, /, *, status: bool, max_age: timedelta | None, as_json
 
     shown = Shown(as_json=as_json, quiet=flags.quiet, patience=wish["patience"])
     if status:
+        interrupt_on_signals()
         from limio_async.cli.sync_status import show_status
 
         return show_status(wish["to"], wish["streams"], max_age=max_age, as_json=as_json, quiet=flags.quiet)

@@ -89,7 +89,7 @@ class StreamReport(Tally, kw_only=True):
     refused: bool = False
     """Whether it failed because the credentials are missing or not taken, or the list of its parents did."""
     delivered: int = 0
-    """The last spooled page whose items are in the target."""
+    """The last page whose items are in the target."""
 
     @property
     def complete(self) -> bool:

@@ -227,11 +227,11 @@ class _Reads(Protocol):
     def rows(self, table: Table) -> Iterator[dict[str, Any]]: ...
 
 
-def drift_row(finding: Finding, run: str, stream: str) -> Row:
-    """Return a finding as a row of `DRIFT`."""
+def drift_row(finding: Finding, run: str, stream: str, *, table: str = "") -> Row:
+    """Return a finding as a row of `DRIFT`; each *table* of a stream has its own, as their rows are not the same."""
     spot = (finding.kind, finding.model, finding.path, finding.found)
     held = {
-        "id": "/".join((stream, *spot[:2], child_key(*spot[:1:-1]))),
+        "id": "/".join((table or stream, *spot[:2], child_key(*spot[:1:-1]))),
         "run": run,
         "stream": stream,
         **msgspec.to_builtins(finding),
@@ -251,12 +251,14 @@ def drifted(sink: _Reads) -> list[tuple[str, Finding]]:
             began[run["run"], stream] = started
         if run["mode"] == "full" and run["status"] == "complete":
             walked[stream] = max(started, walked.get(stream, started))
-    return [
-        (row["stream"], _finding(row))
-        for row in rows
-        if (row["run"], row["stream"]) not in began
-        or began[row["run"], row["stream"]] >= walked.get(row["stream"], began[row["run"], row["stream"]])
-    ]
+    found: dict[tuple[str, ...], tuple[str, Finding]] = {}
+    for row in rows:
+        stream, at = row["stream"], began.get((row["run"], row["stream"]))
+        spot = (stream, row["model"], row["path"], row["kind"], row["found"])
+        is_known = spot in found and found[spot][1].count >= row["count"]  # in another table of the stream
+        if not is_known and (at is None or at >= walked.get(stream, at)):
+            found[spot] = stream, _finding(row)
+    return [*found.values()]
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:

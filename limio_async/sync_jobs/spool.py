@@ -73,7 +73,10 @@ class Spool(StateFile):
             )
             if lost is None:
                 return None
-            walk = position or msgspec.json.decode(left, type=SavedWalk).begun()
+            own = msgspec.json.decode(left, type=SavedWalk)
+            # one of a walk that began at the top again since tells nothing of this one
+            is_own = position is not None and position.restarts == own.restarts
+            walk = position if position is not None and is_own else own.begun()
             db.execute("DELETE FROM pages WHERE walk = ? AND seq >= ?", (number, lost))
             # they count as seen all the same: rather a row too many than one that is marked as deleted
             db.execute("UPDATE seen SET content = ? WHERE walk = ? AND page >= ?", (_LOST, number, lost))

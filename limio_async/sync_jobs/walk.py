@@ -45,7 +45,9 @@ class SavedWalk(Tally, kw_only=True):
 
     def begun(self) -> SavedWalk:
         """Return this walk as it was before its first page."""
-        return SavedWalk(run=self.run, started=self.started, parent_run=self.parent_run)
+        return SavedWalk(
+            run=self.run, started=self.started, parent_run=self.parent_run, restarts=self.restarts
+        )
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

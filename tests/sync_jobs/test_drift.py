@@ -25,7 +25,7 @@ from limio_async.drift.findings import Drift, Finding, carried
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.errors import JobError
 from limio_async.sync_jobs import Job, SyncEvent
-from limio_async.sync_jobs.ledger import DRIFT, drift_row
+from limio_async.sync_jobs.ledger import DRIFT, drift_row, drifted
 from limio_async.sync_jobs.rows import Item, Reader
 
 from .conftest import RunJob, only
@@ -483,3 +483,24 @@ async def test_drift_of_what_has_not_changed_is_carried_over_until_the_models_ar
         patch.setattr("limio_async.drift.findings._VERSION", -1)
         assert (await found(), looked) == ({"$.loyaltyTier": 90, "$.gracePeriod": 1}, 90)
         assert (await found(), looked) == ({"$.loyaltyTier": 90, "$.gracePeriod": 1}, 0)
+
+
+async def test_versions_that_are_appended_take_no_drift_from_the_other_table(
+    world: World, client: Limio, tmp_path: Path
+) -> None:
+    sink = ComparingSink()
+
+    def hold(count: int, field: str) -> None:
+        items = [{"id": f"o-{number}", field: "gold"} for number in range(count)]
+        (tmp_path / "offers.ndjson").write_bytes(b"\n".join(map(msgspec.json.encode, items)))
+        world.read_data(tmp_path)
+
+    async def run(mode: Any) -> dict[str, int]:
+        job = Job(client, to=sink, state=tmp_path / "state", streams=["offers"], mode=mode)
+        assert only(await job.run()).complete
+        return {found.path: found.count for _, found in drifted(sink)}
+
+    hold(5, "loyaltyTier")
+    assert await run("full") == {"$.loyaltyTier": 5}
+    assert await run("append") == {"$.loyaltyTier": 5}
+    assert await run("full") == {"$.loyaltyTier": 5}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from datetime import timedelta
@@ -23,7 +24,7 @@ from limio_async.sync_jobs.run.settle import too_many_odd
 
 from . import raw_lists as lists_of_a_test
 from .conftest import only
-from .memory_sink import MemorySink
+from .memory_sink import ComparingSink, MemorySink
 from .raw_lists import RawLists, offer, raw_lists, subscription
 
 SUBSCRIPTIONS = "objects/limio/subscriptions"
@@ -1002,3 +1003,50 @@ async def test_a_table_tells_since_when_it_fails(tenant: RawLists, night: Night,
     tenant.hook = None
     await night("offers")
     assert state() == (1, 0)
+
+
+async def test_more_than_a_batch_of_objects_may_be_refused_again(tenant: RawLists, night: Night) -> None:
+    tenant.subscriptions(400, updated=OLD)
+    tenant.lists[SUBSCRIPTIONS].append(subscription(999))
+    tenant.objects[f"{SUBSCRIPTIONS}/s999"] = (200, json.dumps(subscription(999)).encode())
+    for one in range(0, 360, 6):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}"] = no(403)
+    await night("subscriptions", hydrate=True, most_deleted=None)
+    async with asyncio.timeout(20):
+        report = only(await night("subscriptions", hydrate=True, mode="incremental"))
+    assert (report.status, report.quarantined) == ("complete", 0)
+
+
+async def test_children_that_are_asked_for_again_after_a_kill_are_not_missing(
+    tenant: RawLists, limio: Limio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, batches = ComparingSink(), 0
+    tenant.subscriptions(100)
+    well = dict(tenant.objects)
+    for one in (15, 35):
+        tenant.objects[f"{SUBSCRIPTIONS}/s{one}/events"] = no(500)
+    monkeypatch.setattr("limio_async.sync_jobs.run.drain.BATCH_ITEMS", 5)
+
+    def killed(changes: Any, *, then: Any = None) -> Any:
+        nonlocal batches
+        if any(one.table.name == "subscriptions_events" and one.rows for one in changes):
+            batches += 1
+            time.sleep(0.3)  # a slow target: the list runs ahead
+            if batches == 3:
+                raise KeyError("killed")
+        return MemorySink.apply(sink, changes, then=then)
+
+    async def run() -> StreamReport:
+        names = ["subscriptions.events"]
+        job = Job(
+            limio, to=sink, state=tmp_path / "state", streams=names, patience=timedelta(0), concurrency=1
+        )
+        return (await job.run()).streams[-1]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyError, match="killed"):
+        patch.setattr(sink, "apply", killed)
+        await run()
+    tenant.objects.update(well)
+    report = await run()
+    assert (report.status, report.missing) == ("complete", 0)
+    assert len(sink.live("subscriptions_events")) == 100

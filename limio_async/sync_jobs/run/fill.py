@@ -174,7 +174,7 @@ class Fill:
         return False
 
     async def _spool(self, *more: Page) -> None:
-        """Spool the pages that wait for the target, and *more*. Those that are on their way to it are noted then."""
+        """Spool the pages that wait for the target, and *more*. Those that it is being given are noted before."""
         progress, stream = self._progress, self._progress.stream
         pages = [*progress.pages, *more]
         progress.held -= sum(page.size for page in progress.pages)

@@ -12,7 +12,7 @@ import msgspec
 from limio_async.errors import JobError, LimioError, TargetBusy
 from limio_async.sync_jobs.context import JobContext, main_error
 from limio_async.sync_jobs.events import StreamReport
-from limio_async.sync_jobs.ledger import RUNS, STREAMS, report_of, run_row, stream_row
+from limio_async.sync_jobs.ledger import RUNS, STREAMS, report_of, run_id, run_row, stream_row
 from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.sink import Change, Condition, Sink
 from limio_async.sync_jobs.times import now
@@ -44,10 +44,16 @@ async def end_all(
         one.ended, one.status = now(), "interrupted" if is_told_to else "failed"
         one.error = None if is_told_to else str(cause)
     rows = [stream_row(one, remembered.get(one.table_name, {})) for one in ended]
-    changes = [Change(RUNS, [*map(run_row, ended)]), Change(STREAMS, rows)]
+
+    def note() -> None:
+        ids = [run_id(one.run, one.stream) for one in ended]
+        walks = {row["id"]: row["walk"] for row in context.sink.rows(RUNS, [Condition("id", "in", ids)])}
+        runs = [run_row(one, walks.get(name)) for name, one in zip(ids, ended, strict=True)]
+        context.sink.apply([Change(RUNS, runs), Change(STREAMS, rows)])
+
     if context.is_open:
         with anyio.CancelScope(shield=True), suppress(LimioError):
-            await context.in_sink(lambda: context.sink.apply(changes), once=True)
+            await context.in_sink(note, once=True)
 
 
 def put_right(
@@ -61,7 +67,7 @@ def put_right(
         row["last_run"] for row in remembered.values() if row["last_run"] and row["last_run"] not in runs
     ]
     rows = [*runs.values(), *(sink.rows(RUNS, [Condition("id", "in", older)]) if older else ())]
-    left = [report_of(row) for row in rows if row["status"] == "running"]
-    ended = [msgspec.structs.replace(one, status="interrupted") for one in left]
+    left = [(report_of(row), row["walk"]) for row in rows if row["status"] == "running"]
+    ended = [run_row(msgspec.structs.replace(one, status="interrupted"), walk) for one, walk in left]
     if ended:
-        sink.apply([Change(RUNS, [*map(run_row, ended)])])
+        sink.apply([Change(RUNS, ended)])

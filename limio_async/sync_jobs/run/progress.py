@@ -131,13 +131,11 @@ class Progress:
         """Pages that go straight to the target, before those in the spool."""
         self.held = 0
         """Bytes in these, and in those that are on their way."""
-        self.are_taken = False
-        """Whether some of these pages are on their way to where they are noted."""
         self.over = False
-        """Whether nothing more will be spooled."""
+        """Whether nothing more will be listed."""
         self.emptied = False
-        """Whether all that was spooled is in the target."""
-        self.more = asyncio.Event()  # something was spooled since the last look, or nothing more will be
+        """Whether all that was listed is in the target."""
+        self.more = asyncio.Event()  # something came since the last look, or nothing more will
         self.less = asyncio.Event()  # the target has taken something
 
     @property
@@ -162,7 +160,8 @@ class Progress:
 
     def drift(self) -> list[Row]:
         """Return what the models do not know, as the target keeps it."""
-        return [drift_row(one, self.report.run, self.stream.name) for one in self.reader.drift.findings()]
+        run, stream, table = self.report.run, self.stream.name, self.report.table_name
+        return [drift_row(one, run, stream, table=table) for one in self.reader.drift.findings()]
 
     def remembered(self) -> Row:
         """Return what the target keeps of the stream."""
@@ -201,7 +200,10 @@ class Progress:
     def resume(self, walk: SavedWalk, left: StreamReport, seen: int) -> None:
         """Take up an earlier run: its walk, and the report that the target has of it."""
         for name in _ONLY_GROW:  # each of the two was saved at a moment of its own
-            setattr(walk, name, max(getattr(walk, name), getattr(left, name)))
+            if (
+                name != "missing" or not self.stream.parent
+            ):  # children are asked for again from where the walk stands
+                setattr(walk, name, max(getattr(walk, name), getattr(left, name)))
         self.walk, self.waited_before, self.written_before = walk, walk.waited_seconds, 0
         for name in StreamReport.__struct_fields__:
             setattr(self.report, name, getattr(left, name))

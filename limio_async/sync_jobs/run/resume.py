@@ -85,7 +85,8 @@ def _told(progress: Progress, left: StreamReport) -> str | None:
 
 
 def _load_drift(progress: Progress) -> None:
-    rows = progress.context.sink.rows(DRIFT, [Condition("stream", "=", progress.stream.name)])
+    found = progress.context.sink.rows(DRIFT, [Condition("stream", "=", progress.stream.name)])
+    rows = [row for row in found if row["id"].startswith(f"{progress.report.table_name}/")]
     progress.reader.drift.load(carried(rows, run=progress.report.run, same=progress.drift_is_known))
 
 

@@ -35,11 +35,14 @@ class _Came(msgspec.Struct, frozen=True):
     """The last page of which all has come, once this has."""
     full: bytes | None
     error: LimioError | None
+    again: bool
+    """Whether it was refused before."""
 
     @property
     def decides(self) -> bool:
         """Whether nothing that comes later can make it worth another look."""
-        return self.error is None or isinstance(self.error, InvalidArgument)  # which asked nobody
+        asked_nobody = isinstance(self.error, InvalidArgument)
+        return self.error is None or self.again or asked_nobody
 
 
 @asynccontextmanager
@@ -105,7 +108,9 @@ class Whole:
 
         async with self._progress.source.whole(noted(), again=self._again) as results:
             async for result in results:
-                self._held.append(_Came(result.summary, pages.popleft(), result.full, result.error))
+                self._held.append(
+                    _Came(result.summary, pages.popleft(), result.full, result.error, self._again)
+                )
                 if len(self._held) >= WRITTEN_AT_ONCE:
                     self._enough.set()
                 while len(self._held) >= _HELD_AT_MOST:
@@ -126,7 +131,7 @@ class Whole:
                 )
             if over and not self._held:
                 return
-            if not self._over and len(self._held) < WRITTEN_AT_ONCE:
+            if not self._over and (not chunk or len(self._held) < WRITTEN_AT_ONCE):
                 self._enough.clear()
 
     def _taken(self) -> list[_Came]:
