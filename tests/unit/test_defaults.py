@@ -36,7 +36,7 @@ from limio_async.emulator.faults.faults import Faults, On
 from limio_async.sync_jobs import Job, hydrated, ledger, spool
 from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.run import drain, fill, progress, whole
-from limio_async.sync_jobs.sinks import parquet, postgres, postgres_watch, sqlite
+from limio_async.sync_jobs.sinks import duckdb, parquet, postgres, postgres_watch, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
@@ -198,9 +198,10 @@ TABLE = [
     told(SYNC, "the catalog was rebuilt before page …` | {} in one run", in_words(TIMES, fill.RESTARTS + 1)),
     told(
         SYNC,
-        "in batches of about {:,} items or {} MiB. With `--hydrate`, objects are written {} at a time",
+        "in batches of about {:,} items or {} MiB. DuckDB takes {} MiB. With `--hydrate`, objects are written {} at a time",
         drain.BATCH_ITEMS,
         progress.BATCH_BYTES // MIB,
+        duckdb.DuckdbSink.batch_bytes // MIB,
         whole.WRITTEN_AT_ONCE,
     ),
     told(SYNC, "Other lists wait for the target at {} MiB.", fill.SPOOLED_AT_MOST // MIB),
