@@ -26,7 +26,7 @@ _LONGEST_PAUSE = timedelta(days=1)
 _DELETED = b"deleted"  # no digest is as short
 _LOST = b""
 _Told = Mapping[str, tuple[Summary, bytes]]
-_Known = dict[str, tuple[bytes, int, int]]
+_Known = dict[str, tuple[bytes, int, int, int]]
 
 
 class Spool(StateFile):
@@ -214,7 +214,9 @@ class Spool(StateFile):
             row = self._db.execute("SELECT id, epoch FROM walks WHERE stream = ?", (stream,)).fetchone()
             found = _known(self._db, row[0], [*ids]) if row else {}
         return {
-            one for one, (_, epoch, spooled) in found.items() if epoch == row[1] and spooled >= int(changed)
+            one
+            for one, (_, epoch, spooled, _) in found.items()
+            if epoch == row[1] and spooled >= int(changed)
         }
 
     def drop(self, stream: str) -> None:
@@ -233,11 +235,11 @@ class Spool(StateFile):
 
 def _known(db: sqlite3.Connection, walk: int, ids: list[str]) -> _Known:
     found = db.execute(
-        "SELECT seen.id, content, epoch, spooled FROM json_each(?) AS wanted CROSS JOIN seen"
+        "SELECT seen.id, content, epoch, spooled, page FROM json_each(?) AS wanted CROSS JOIN seen"
         " ON seen.walk = ? AND seen.id = wanted.value",
         (msgspec.json.encode(ids).decode(), walk),
     )
-    return {one: (content, epoch, spooled) for one, content, epoch, spooled in found}
+    return {one: (content, epoch, spooled, page) for one, content, epoch, spooled, page in found}
 
 
 def _summaries(page: Page) -> _Told:
@@ -271,14 +273,14 @@ def _notes(
     known, new = _known(db, number, [*told]), len(told)
     rows.clear()
     for key, (summary, _) in told.items():
-        content, last, spooled = known.get(key, (_LOST, 0, 0))
+        content, last, spooled, page_of = known.get(key, (_LOST, 0, 0, 0))
         new -= last == epoch
         if content == summary.content:
             del notes[key]
         else:
-            notes[key] = notes[key] or content == _DELETED
-            spooled = int(notes[key])
-        rows.append((number, key, summary.content, epoch, spooled, seq))
+            notes[key] = notes[key] or content == _DELETED or (content == _LOST and bool(spooled))
+            spooled, page_of = int(notes[key]), seq
+        rows.append((number, key, summary.content, epoch, spooled, page_of))
     db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?)", rows)
     return notes, new
 

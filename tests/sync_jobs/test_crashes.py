@@ -216,3 +216,25 @@ def test_a_walk_that_began_at_the_top_again_does_not_go_on_where_the_one_before_
     assert rewound is not None
     assert (rewound.after, rewound.restarts) == ("o-2", 1)
     spool.close()
+
+
+def test_what_is_lost_is_told_again_and_what_is_in_the_target_is_not(tmp_path: Path) -> None:
+    spool, walk = Spool(tmp_path / "state"), SavedWalk(run="r", started=datetime.now(UTC))
+    spool.open(target="t", origin="o")
+    spool.begin("offers", "full", walk)
+    spool.expect("offers", ["2"])  # marked as deleted in the target
+
+    def note(*items: bytes) -> Noted:
+        page = Page(items=items, walk=copy(walk), since=datetime(2026, 1, 1, tzinfo=UTC))
+        return spool.note("offers", walk, [page], keeps=False)
+
+    new = b'{"id":"1","updated":"2026-02-02T00:00:00Z"}'
+    old = b'{"id":"2","updated":"2020-02-02T00:00:00Z"}'
+    first = note(new)
+    for _ in range(
+        3
+    ):  # each time the page is lost that tells of the one that is marked, and of the other again
+        lost = note(new, old)
+        assert [item.id for item in lost.fresh] == ["2"]
+        assert spool.rewind("offers", first.seq, walk_in(first.walk)) is not None
+    spool.close()

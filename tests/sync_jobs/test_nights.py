@@ -1050,3 +1050,16 @@ async def test_children_that_are_asked_for_again_after_a_kill_are_not_missing(
     report = await run()
     assert (report.status, report.missing) == ("complete", 0)
     assert len(sink.live("subscriptions_events")) == 100
+
+
+async def test_what_has_a_long_id_is_counted_in_quarantine_and_leaves_it(
+    tenant: RawLists, night: Night, db: Path
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(30)]
+    well = [*tenant.lists["offers"]]
+    tenant.lists["offers"].append({**offer(1), "id": "x" * 3_000, "data": "no object"})
+    report = only(await night("offers"))
+    assert (report.status, report.quarantined, len(quarantine(db))) == ("complete", 1, 1)
+    tenant.lists["offers"] = well
+    report = only(await night("offers"))
+    assert (report.status, report.quarantined, quarantine(db)) == ("complete", 0, {})
