@@ -271,6 +271,8 @@ async def _run_once(client: Limio, wish: _Wish, shown: Shown, end: Callable[[], 
         code = Code.INTERRUPTED if interrupted else _code(report)
         shown.close(report, code)
         told.code = None if wish.every is not None and not interrupted else code
+    if told.signals and wish.every is not None:  # also while the report was written
+        interrupted, code = True, Code.INTERRUPTED
     if interrupted:
         tell(_INTERRUPTED)
     return code
@@ -299,11 +301,10 @@ def _stopped_by_signals(job: Job, end: Callable[[], None]) -> Generator[_Told]:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     told = _Told()
 
-    def stop(number: int) -> None:
+    def stop(count: int) -> None:
         if told.code is not None:
             return
-        told.signals.append(number)
-        if len(told.signals) == 1:
+        if count == 1:
             tell("stopping: finishing what is being written; again to stop at once")
             job.stop()
         elif task is not None:
@@ -311,10 +312,10 @@ def _stopped_by_signals(job: Job, end: Callable[[], None]) -> Generator[_Told]:
             task.cancel()
 
     def hear(number: int, _frame: object) -> None:
-        if told.code is None:
-            loop.call_soon_threadsafe(stop, number)
-        else:
+        if told.code is not None:
             os._exit(told.code)
+        told.signals.append(number)
+        loop.call_soon_threadsafe(stop, len(told.signals))
 
     # not with the loop's own: at the end of that, a signal would kill for a moment
     before = {one: signal.signal(one, hear) for one in SIGNALS}

@@ -614,7 +614,7 @@ async def test_items_are_read_in_worker_threads(run_job: RunJob, monkeypatch: py
         return summary_of(raw)
 
     threads: set[int] = set()
-    for module in ("spool", "run.drain"):
+    for module in ("spool", "walk"):
         monkeypatch.setattr(f"limio_async.sync_jobs.{module}.summary_of", noted)
     assert (await run_job("offers")).complete
     assert threads

@@ -63,6 +63,8 @@ async def test_a_torn_item_is_in_quarantine_and_its_row_stays(
 NAMELESS = {
     "a torn id": b'{"id":"o"2","name":"x"}',
     "an id that is not closed": b'{"id":"o2,"name":"x"}',
+}
+WITHOUT = {
     "no object": b"7",
     "null": b"null",
     "no id": b'{"name":"x"}',
@@ -86,6 +88,19 @@ async def test_no_row_is_deleted_where_an_item_may_be_any(
     tenant.lists["offers"] = [offer(0), offer(3)]
     report = (await night("offers")).streams[0]
     assert (report.status, report.deleted, report.error) == ("complete", 3, None)
+
+
+@pytest.mark.parametrize("odd", WITHOUT.values(), ids=WITHOUT)
+async def test_what_is_whole_and_has_no_id_holds_up_no_deletion(
+    tenant: RawLists, night: Night, db: Path, odd: bytes
+) -> None:
+    tenant.lists["offers"] = [offer(one) for one in range(5)]
+    await night("offers")
+    tenant.lists["offers"] = [written(offer(0)), odd, written(offer(3))]
+    report: StreamReport = (await night("offers")).streams[0]
+    assert (report.status, report.deleted, report.error) == ("complete", 3, None)
+    assert ids(db, "offers", "deleted_at IS NULL") == {"o0", "o3"}
+    assert ask(db, "SELECT item_id, raw FROM _limio_quarantine") == [(key_of(odd), odd)]
 
 
 async def test_an_item_that_may_be_any_is_not_told_where_no_row_is_missing(

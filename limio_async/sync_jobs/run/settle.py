@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from time import perf_counter
 
 import msgspec
 
 from limio_async.core.listing.repeats import is_named
+from limio_async.core.wire import UNDECODABLE
 from limio_async.sync_jobs.asking import timeless
-from limio_async.sync_jobs.events import Status
+from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.ledger import (
     DRIFT,
     QUARANTINE,
@@ -118,8 +119,11 @@ class Settle:
             after = msgspec.structs.replace(report, deleted=deleted, status="running")  # not published yet
             return [Change(RUNS, [progress.row(after)])]
 
-        odd = {*in_walk(progress)} - progress.well_again
-        unnamed = sum(not is_named(one) for one in (self._odd_parents() if progress.stream.parent else odd))
+        odd, parent = {*in_walk(progress)} - progress.well_again, progress.begun.parent
+        if parent is None:
+            unnamed = len(self._torn(report, odd))
+        else:
+            unnamed = len(self._torn(parent, self._odd_parents(parent)))
         found = progress.context.sink.mark_unseen(
             progress.reader.table,
             chain(progress.context.spool.seen_ids(report.stream), [*self._kept_for_refusals(odd)]),
@@ -147,22 +151,31 @@ class Settle:
         )
         return False
 
-    def _odd_parents(self) -> set[str]:
+    def _torn(self, of: StreamReport, keys: Collection[str]) -> set[str]:
+        """Return those of *keys* in quarantine that are no JSON and have no id that can be read: any row may be theirs.
+
+        What is JSON and has no id is no row's.
+        """
+        unnamed = {key for key in keys if not is_named(key.rpartition("/")[2] or key)}
+        own = [Condition("stream", "=", of.stream), Condition("run", "=", of.run)]
+        rows = self._progress.context.sink.rows(QUARANTINE, own) if unnamed else iter(())
+        return {row["item_id"] for row in rows if row["item_id"] in unnamed and not _is_json(row["raw"])}
+
+    def _odd_parents(self, parent: StreamReport) -> set[str]:
         """Return the keys of the objects that are in quarantine since their list was walked before this one."""
-        parent, sink = self._progress.begun.parent, self._progress.context.sink
-        if parent is None:
-            return set()
+        sink = self._progress.context.sink
         own = [Condition("stream", "=", parent.stream), Condition("run", "=", parent.run)]
         rows = in_quarantine(sink.rows(QUARANTINED, own))
         return {row["item_id"] for row in rows if row["quarantined_at"] >= parent.started}
 
-    def _kept_for_refusals(self, odd: Iterable[str]) -> Iterator[str]:
+    def _kept_for_refusals(self, odd: Collection[str]) -> Iterator[str]:
         """Yield the rows of the parents whose children could not be had in this run, or not by their id."""
         progress, sink = self._progress, self._progress.context.sink
         if progress.stream.parent is None:
             return
+        torn = self._torn(progress.report, odd)
         told = (key.partition("/") for key in odd)
-        doubtful = {f"{parent}/" for parent, _, child in told if not (child and is_named(child))}
+        doubtful = {f"{parent}/" for parent, _, child in told if not child or f"{parent}/{child}" in torn}
         refused = [one for one in map(parent_of, doubtful) if one is not None]
         for at in range(0, len(refused), _PARENTS_AT_ONCE):
             yield from children_ids(sink, progress.reader.table, refused[at : at + _PARENTS_AT_ONCE])
@@ -206,3 +219,11 @@ class Settle:
                 Change(DRIFT, progress.drift()),
             ]
         )
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw)
+    except UNDECODABLE:
+        return False
+    return True
