@@ -39,6 +39,8 @@ BETWEEN = re.compile(
     % (BLANKS, BLANKS, _LITERAL, BLANKS, _LITERAL, BLANKS)
 )
 """Matches all that stands between two texts in JSON, and a little more."""
+_TEXT = re.compile(_STRING, re.DOTALL)
+_OUTSIDE = frozenset(b'"\\')  # what stands in texts only
 _BORDER = re.compile(rb"}[ \t\r\n]*+,[ \t\r\n]*+{")
 _NO_NUMBER = re.compile(rb"NaN|-?Infinity")
 
@@ -114,11 +116,20 @@ def is_doubtful(array: bytes, items: Iterable[bytes]) -> bool:
 
     They may where its quotes do not match, or where what an item that is no JSON has as a text may be the border of two.
     """
-    quotes = quotes_in(array)
-    gaps = zip([-1, *quotes[1::2]], [*quotes[::2], len(array)], strict=False)
-    if len(quotes) % 2 or any(array.find(b"\\", begin + 1, end) >= 0 for begin, end in gaps):
+    if b"\\" not in array:
+        if array.count(b'"') % 2:
+            return True
+    elif not _OUTSIDE.isdisjoint(_TEXT.sub(b"", array)):
         return True
-    return any(_BORDER.search(one) and _has_border_in_text(one) for one in items)
+    return any(_BORDER.search(one) and _has_border_in_text(one) for one in items if not _is_json(one))
+
+
+def _is_json(item: bytes) -> bool:
+    try:
+        msgspec.json.decode(item, type=msgspec.Raw)
+    except UNDECODABLE:
+        return False
+    return True
 
 
 def _has_border_in_text(item: bytes) -> bool:
