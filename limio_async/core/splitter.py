@@ -21,6 +21,7 @@ __all__ = [
     "container",
     "elements",
     "is_doubtful",
+    "is_json",
     "member",
     "members",
     "pairs",
@@ -121,10 +122,11 @@ def is_doubtful(array: bytes, items: Iterable[bytes]) -> bool:
             return True
     elif not _OUTSIDE.isdisjoint(_TEXT.sub(b"", array)):
         return True
-    return any(_BORDER.search(one) and _has_border_in_text(one) for one in items if not _is_json(one))
+    return any(_BORDER.search(one) and _has_border_in_text(one) for one in items if not is_json(one))
 
 
-def _is_json(item: bytes) -> bool:
+def is_json(item: bytes) -> bool:
+    """Return whether *item* is JSON in its form, whatever its texts and numbers hold."""
     try:
         msgspec.json.decode(item, type=msgspec.Raw)
     except UNDECODABLE:

@@ -35,6 +35,7 @@ from limio_async.sync_jobs.job import Job
 from limio_async.sync_jobs.sink import (
     Change,
     Column,
+    Compares,
     Condition,
     Prepared,
     Refused,
@@ -49,6 +50,7 @@ from limio_async.sync_jobs.streams import Stream, known_streams
 __all__ = [
     "Change",
     "Column",
+    "Compares",
     "Condition",
     "Hydrated",
     "Job",

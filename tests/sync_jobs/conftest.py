@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 
 from limio_async import Limio
+from limio_async.auth import ApiKey, ClientCredentials
 from limio_async.emulator import InMemoryTransport, World
 from limio_async.sync_jobs import Job, JobReport, StreamReport
 from tests.flows.conftest import all_credentials
 from tests.sync_jobs.memory_sink import MemorySink
+from tests.sync_jobs.raw_lists import RawLists
 
 RunJob = Callable[..., Awaitable[JobReport]]
 
@@ -69,3 +72,11 @@ def only(report: JobReport) -> StreamReport:
 def names_in(directory: Path) -> list[str]:
     """The names of what a directory holds."""
     return sorted(one.name for one in directory.iterdir())
+
+
+@asynccontextmanager
+async def client_of(tenant: RawLists) -> AsyncGenerator[Limio]:
+    """A client of a raw tenant that sends nothing again by itself."""
+    credentials = ClientCredentials(client_id="i", client_secret="s")
+    async with Limio(tenant.url, auth=[ApiKey("public_x"), credentials]) as client:
+        yield client.with_options(attempts=1)

@@ -16,14 +16,13 @@ import pytest
 from aiohttp import web
 
 from limio_async import Limio
-from limio_async.auth import ApiKey, ClientCredentials
 from limio_async.errors import TargetAway
 from limio_async.sync_jobs import Job, JobReport, StreamReport, SyncEvent, patience
 from limio_async.sync_jobs.run import drain
 from limio_async.sync_jobs.run.settle import too_many_odd
 
 from . import raw_lists as lists_of_a_test
-from .conftest import only
+from .conftest import client_of, only
 from .memory_sink import ComparingSink, MemorySink
 from .raw_lists import RawLists, offer, raw_lists, subscription
 
@@ -48,9 +47,8 @@ async def tenant() -> AsyncIterator[RawLists]:
 
 @pytest.fixture
 async def limio(tenant: RawLists) -> AsyncIterator[Limio]:
-    credentials = ClientCredentials(client_id="i", client_secret="s")
-    async with Limio(tenant.url, auth=[ApiKey("public_x"), credentials]) as client:
-        yield client.with_options(attempts=1)
+    async with client_of(tenant) as client:
+        yield client
 
 
 @pytest.fixture
@@ -266,6 +264,20 @@ def asks_for_it(request: web.Request) -> bool:
     return "40" in {request.query.get(name) for name in ("opt.queryMoreFrom", "queryMore")}
 
 
+def once(kind: str) -> Any:
+    """Let the third page fail the first time that it is asked for."""
+    failures = 1
+
+    async def hook(path: str, request: web.Request) -> web.Response | None:
+        nonlocal failures
+        if not failures or not asks_for_it(request):
+            return None
+        failures -= 1
+        return last_page(kind, path)
+
+    return hook
+
+
 @pytest.mark.parametrize("patient", [True, False])
 @pytest.mark.parametrize("kind", LAST_PAGES)
 async def test_what_was_listed_is_delivered_although_the_list_fails(
@@ -293,16 +305,7 @@ async def test_a_second_try_adds_to_the_figures_of_the_first(
 ) -> None:
     tenant.lists["offers"] = [offer(one) for one in range(60)]
     tenant.subscriptions(60)
-    failures = 1
-
-    async def hook(path: str, request: web.Request) -> web.Response | None:
-        nonlocal failures
-        if not failures or not asks_for_it(request):
-            return None
-        failures -= 1
-        return last_page(kind, path)
-
-    tenant.hook = hook
+    tenant.hook = once(kind)
     report = only(await night(name))
     assert (report.status, report.inserted, report.updated, report.unchanged) == ("complete", 60, 0, 0)
     assert report.requests == len([path for path in tenant.asked if path.endswith(name)])
@@ -313,16 +316,7 @@ async def test_children_are_tried_again_with_their_objects_and_add_to_their_figu
     tenant: RawLists, night: Night, db: Path
 ) -> None:
     tenant.subscriptions(60)
-    failures = 1
-
-    async def hook(path: str, request: web.Request) -> web.Response | None:
-        nonlocal failures
-        if not failures or not asks_for_it(request):
-            return None
-        failures -= 1
-        return web.Response(status=403)
-
-    tenant.hook = hook
+    tenant.hook = once("403")
     reports = by_name(await night("subscriptions.events"))
     assert [(one.status, one.inserted, one.unchanged) for one in reports.values()] == [
         ("complete", 60, 0)

@@ -15,10 +15,10 @@ import psycopg
 import pytest
 
 from limio_async import Limio
-from limio_async.auth import ApiKey, ClientCredentials
 from limio_async.errors import JobError, TargetBusy
 from limio_async.sync_jobs import Job, JobReport, StreamReport
 
+from .conftest import client_of
 from .raw_lists import RawLists, offer, raw_lists
 from .sinks.targets import POSTGRES, schema_of_postgres
 
@@ -35,9 +35,8 @@ async def tenant() -> AsyncIterator[RawLists]:
 
 @pytest.fixture
 async def limio(tenant: RawLists) -> AsyncIterator[Limio]:
-    credentials = ClientCredentials(client_id="i", client_secret="s")
-    async with Limio(tenant.url, auth=[ApiKey("public_x"), credentials]) as client:
-        yield client.with_options(attempts=1)
+    async with client_of(tenant) as client:
+        yield client
 
 
 class Target:

@@ -6,6 +6,7 @@ resume.py       where a run begins: at the top, or where an earlier one left off
 fill.py         list → target, or spool where the target does not keep up
 drain.py        pages and spool → target
 whole.py        summaries → whole objects, fetched while others are written
+quarantine.py   what of a stream is in quarantine, and since when
 settle.py       the verdict, deletions, the watermark
 over.py         runs that ended without a word
 """

@@ -21,7 +21,8 @@ from limio_async.sync_jobs.ledger import (
 from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import Item, child_key
 from limio_async.sync_jobs.run.fill import MOST_ASKED_AGAIN
-from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
+from limio_async.sync_jobs.run.progress import Progress
+from limio_async.sync_jobs.run.quarantine import in_walk, refused_before
 from limio_async.sync_jobs.run.whole import Lost, Whole, writing
 from limio_async.sync_jobs.sink import Change, Column, Compares, Condition, Row, Sink, Table, Written
 from limio_async.sync_jobs.times import now
@@ -80,21 +81,9 @@ class Drain:
 
     async def _deliver_pages(self) -> None:
         """Deliver pages that came since; their items are noted first, so that none counts as gone that is in the target."""
-        progress, stream = self._progress, self._progress.stream
-        pages = self._next_pages()
-        noted = await progress.in_spool(
-            lambda: progress.context.spool.note(
-                stream.name,
-                progress.walk,
-                pages,
-                keeps=False,
-                delivered=progress.report.delivered,
-                by_creation=stream.by_creation,
-            )
-        )
-        progress.report.seen = noted.seen
-        parents = {page.parent: page.refusal for page in pages if page.refusal and page.parent is not None}
-        await self._write(noted.fresh, [], parents, noted.seq, noted.walk)
+        progress, pages = self._progress, self._next_pages()
+        noted = await progress.noted(pages, keeps=False)
+        await self._write(noted.fresh, [], _refused_in(pages), noted.seq, noted.walk)
         progress.held -= sum(page.size for page in pages)
         progress.less.set()
 
@@ -124,8 +113,7 @@ class Drain:
             await whole.fetch(in_pages(batch, before))
         else:
             items: Iterable[Item] = chain.from_iterable(map(items_of, batch))  # split in the sink's thread
-            parents = {one.parent: one.refusal for one in batch if one.refusal and one.parent is not None}
-            await self._write(items, [], parents, self._taken, batch[-1].walk)
+            await self._write(items, [], _refused_in(batch), self._taken, batch[-1].walk)
         await progress.in_spool(lambda: progress.context.spool.forget(name, progress.report.delivered))
         progress.waiting -= sum(len(page.packed) for page in batch)
         progress.less.set()
@@ -210,9 +198,10 @@ class Drain:
                 stale.append(item.id)
             else:
                 rows.append(row)
-        for item in same if progress.looks_at_all else ():
-            reader.look(item)
-        drift = progress.drift() if changed or progress.looks_at_all else []
+        if not progress.drift_is_known:
+            for item in same:
+                reader.look(item)
+        drift = progress.drift() if changed or not progress.drift_is_known else []
         again = {item.id for item in came if item.id in self._refused} if self._refused else set[str]()
         return _Rows(rows, bad, stale, drift, again, len(same), at, perf_counter() - begun)
 
@@ -303,6 +292,11 @@ def children_ids(sink: Sink, table: Table, parents: Collection[str]) -> Iterator
 
 def _item_id(row: Row) -> str:
     return str(row[QUARANTINE.at("item_id")])
+
+
+def _refused_in(pages: Iterable[Page | SpooledPage]) -> Mapping[str, str]:
+    """The parents whose children could not be had, and why."""
+    return {one.parent: one.refusal for one in pages if one.refusal and one.parent is not None}
 
 
 def _counts(report: StreamReport) -> list[int]:

@@ -19,7 +19,8 @@ from limio_async.sync_jobs.hydrate import Hydrated
 from limio_async.sync_jobs.patience import is_outage, is_stumble
 from limio_async.sync_jobs.refusals import concerns
 from limio_async.sync_jobs.rows import child_key, parent_of
-from limio_async.sync_jobs.run.progress import Progress, in_walk, refused_before
+from limio_async.sync_jobs.run.progress import Progress
+from limio_async.sync_jobs.run.quarantine import in_walk, refused_before
 from limio_async.sync_jobs.source import Children, Listed
 from limio_async.sync_jobs.times import arguments
 from limio_async.sync_jobs.walk import Page
@@ -175,25 +176,14 @@ class Fill:
 
     async def _spool(self, *more: Page) -> None:
         """Spool the pages that wait for the target, and *more*. Those that it is being given are noted before."""
-        progress, stream = self._progress, self._progress.stream
+        progress = self._progress
         pages = [*progress.pages, *more]
         progress.held -= sum(page.size for page in progress.pages)
         progress.pages.clear()
         if not pages:
             await progress.in_spool(lambda: None)
             return
-        noted = await progress.in_spool(
-            lambda: progress.context.spool.note(
-                stream.name,
-                progress.walk,
-                pages,
-                keeps=True,
-                apart=progress.hydrates,
-                by_creation=stream.by_creation,
-            )
-        )
-        progress.waiting += noted.spooled
-        progress.report.seen = noted.seen
+        await progress.noted(pages, keeps=True)
         progress.note()
 
     async def _save_end(self) -> None:

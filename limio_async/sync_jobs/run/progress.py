@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from time import perf_counter
 from typing import Any, TypeVar
@@ -15,11 +15,8 @@ from limio_async.core.wire import Species
 from limio_async.sync_jobs.context import Choices, JobContext
 from limio_async.sync_jobs.events import StreamReport
 from limio_async.sync_jobs.ledger import (
-    QUARANTINED,
     RUNS,
     drift_row,
-    in_quarantine,
-    quarantine_id,
     report_of,
     run_id,
     run_row,
@@ -31,9 +28,9 @@ from limio_async.sync_jobs.sink import Compares, Condition, Prepared, Row
 from limio_async.sync_jobs.source import Source
 from limio_async.sync_jobs.streams import Stream
 from limio_async.sync_jobs.times import asked_since, now
-from limio_async.sync_jobs.walk import Page, SavedWalk
+from limio_async.sync_jobs.walk import Noted, Page, SavedWalk
 
-__all__ = ["Begun", "Progress", "adopt", "held_back", "in_walk", "refused_before"]
+__all__ = ["Begun", "Progress", "adopt"]
 
 T = TypeVar("T")
 
@@ -98,7 +95,7 @@ class Progress:
         is_same = begun.before.get("drift") == self.reader.drift.digest
         all_is_old = begun.prepared.salt == (begun.before.get("salt") or "")
         self.drift_is_known = isinstance(context.sink, Compares) and is_same and all_is_old
-        """Whether what the models do not know was looked for in all rows."""
+        """Whether what the models do not know was looked for in all rows; else it is, in what has not changed too."""
         # a list that broke off goes on with other objects than these: then no run goes on with their children
         parent = begun.parent
         is_whole = parent is not None and parent.status in {"complete", "incomplete"}
@@ -153,11 +150,6 @@ class Progress:
         """Whether pages may go straight to the target."""
         return isinstance(self.context.sink, Compares) and not self.hydrates
 
-    @property
-    def looks_at_all(self) -> bool:
-        """Whether items that have not changed are looked through too, for what the models do not know."""
-        return not self.drift_is_known
-
     def drift(self) -> list[Row]:
         """Return what the models do not know, as the target keeps it."""
         run, stream, table = self.report.run, self.stream.name, self.report.table_name
@@ -200,10 +192,9 @@ class Progress:
     def resume(self, walk: SavedWalk, left: StreamReport, seen: int) -> None:
         """Take up an earlier run: its walk, and the report that the target has of it."""
         for name in _ONLY_GROW:  # each of the two was saved at a moment of its own
-            if (
-                name != "missing" or not self.stream.parent
-            ):  # children are asked for again from where the walk stands
-                setattr(walk, name, max(getattr(walk, name), getattr(left, name)))
+            if name == "missing" and self.stream.parent:
+                continue  # children are asked for again from where the walk stands
+            setattr(walk, name, max(getattr(walk, name), getattr(left, name)))
         self.walk, self.waited_before, self.written_before = walk, walk.waited_seconds, 0
         for name in StreamReport.__struct_fields__:
             setattr(self.report, name, getattr(left, name))
@@ -242,6 +233,23 @@ class Progress:
             return done
 
         return await self.context.in_spool(timed)
+
+    async def noted(self, pages: Sequence[Page], *, keeps: bool) -> Noted:
+        """Note what came in *pages* in the job's state, which *keeps* them until the target has them, or does not."""
+        noted = await self.in_spool(
+            lambda: self.context.spool.note(
+                self.stream.name,
+                self.walk,
+                pages,
+                keeps=keeps,
+                apart=self.hydrates,
+                delivered=self.report.delivered,
+                by_creation=self.stream.by_creation,
+            )
+        )
+        self.waiting += noted.spooled
+        self.report.seen = noted.seen
+        return noted
 
     async def in_sink(self, work: Callable[[], T], *, is_done: Callable[[StreamReport], bool]) -> T | None:
         """Run *work* on the target; where it broke off, first look whether it took effect.
@@ -290,22 +298,3 @@ def adopt(report: StreamReport, told: StreamReport) -> None:
     """Let *report* say of the target what *told* does."""
     for name in _OF_TARGET:
         setattr(report, name, getattr(told, name))
-
-
-def refused_before(progress: Progress) -> dict[str, Mapping[str, Any]]:
-    """Return what of a stream was in quarantine before this walk, by its ids, in the sink's thread."""
-    return {row["item_id"]: row for row in held_back(progress) if progress.is_earlier(row)}
-
-
-def in_walk(progress: Progress) -> Iterator[str]:
-    """Yield the ids of a stream that this walk has put into quarantine, in the sink's thread."""
-    rows = held_back(progress, Condition("run", "=", progress.report.run))
-    return (row["item_id"] for row in rows if not progress.is_earlier(row))
-
-
-def held_back(progress: Progress, *where: Condition) -> Iterator[Mapping[str, Any]]:
-    """Yield what is in quarantine of a stream's table, in the sink's thread."""
-    of_stream = Condition("stream", "=", progress.stream.name)
-    rows = in_quarantine(progress.context.sink.rows(QUARANTINED, [of_stream, *where]))
-    own = quarantine_id(progress.report, "")  # the end of one that is long is not kept
-    return (row for row in rows if row["id"].startswith(own))

@@ -9,7 +9,7 @@ from time import perf_counter
 import msgspec
 
 from limio_async.core.listing.repeats import is_named
-from limio_async.core.wire import UNDECODABLE
+from limio_async.core.splitter import is_json
 from limio_async.sync_jobs.asking import timeless
 from limio_async.sync_jobs.events import Status, StreamReport
 from limio_async.sync_jobs.ledger import (
@@ -22,11 +22,12 @@ from limio_async.sync_jobs.ledger import (
 )
 from limio_async.sync_jobs.rows import parent_of
 from limio_async.sync_jobs.run.drain import children_ids
-from limio_async.sync_jobs.run.progress import Progress, held_back, in_walk
+from limio_async.sync_jobs.run.progress import Progress
+from limio_async.sync_jobs.run.quarantine import held_back, in_walk
 from limio_async.sync_jobs.sink import Change, Condition, Unseen
 from limio_async.sync_jobs.times import now, watermark
 
-__all__ = ["Settle", "allowance", "judged", "quarantined"]
+__all__ = ["Settle", "allowance", "judged"]
 
 FEW = 10
 MOST_QUARANTINED = 0.2
@@ -70,11 +71,6 @@ def judged(progress: Progress, odd: Collection[str]) -> tuple[Status, str | None
     if parent and not parent.complete:
         return "incomplete", f"{progress.stream.parent} is not complete"
     return "complete", None
-
-
-def quarantined(progress: Progress) -> list[str]:
-    """Return the ids of the items that this walk has put into quarantine to stay, in the sink's thread."""
-    return [one for one in in_walk(progress) if one not in progress.well_again]
 
 
 def too_many_odd(odd: int, well: int, *, asked_for_all: bool) -> bool:
@@ -159,7 +155,7 @@ class Settle:
         unnamed = {key for key in keys if not is_named(key.rpartition("/")[2] or key)}
         own = [Condition("stream", "=", of.stream), Condition("run", "=", of.run)]
         rows = self._progress.context.sink.rows(QUARANTINE, own) if unnamed else iter(())
-        return {row["item_id"] for row in rows if row["item_id"] in unnamed and not _is_json(row["raw"])}
+        return {row["item_id"] for row in rows if row["item_id"] in unnamed and not is_json(row["raw"])}
 
     def _odd_parents(self, parent: StreamReport) -> set[str]:
         """Return the keys of the objects that are in quarantine since their list was walked before this one."""
@@ -219,11 +215,3 @@ class Settle:
                 Change(DRIFT, progress.drift()),
             ]
         )
-
-
-def _is_json(raw: bytes) -> bool:
-    try:
-        msgspec.json.decode(raw)
-    except UNDECODABLE:
-        return False
-    return True

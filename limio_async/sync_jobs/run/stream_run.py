@@ -21,8 +21,9 @@ from limio_async.sync_jobs.patience import is_outage
 from limio_async.sync_jobs.run.drain import Drain
 from limio_async.sync_jobs.run.fill import Fill
 from limio_async.sync_jobs.run.progress import Begun, Progress
+from limio_async.sync_jobs.run.quarantine import quarantined
 from limio_async.sync_jobs.run.resume import begin
-from limio_async.sync_jobs.run.settle import Settle, judged, quarantined
+from limio_async.sync_jobs.run.settle import Settle, judged
 
 __all__ = ["StreamRun"]
 
