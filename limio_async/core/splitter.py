@@ -22,6 +22,7 @@ __all__ = [
     "elements",
     "is_doubtful",
     "is_json",
+    "json_elements",
     "member",
     "members",
     "pairs",
@@ -42,6 +43,7 @@ BETWEEN = re.compile(
 """Matches all that stands between two texts in JSON, and a little more."""
 _TEXT = re.compile(_STRING, re.DOTALL)
 _OUTSIDE = frozenset(b'"\\')  # what stands in texts only
+_ELEMENTS: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _BORDER = re.compile(rb"}[ \t\r\n]*+,[ \t\r\n]*+{")
 _NO_NUMBER = re.compile(rb"NaN|-?Infinity")
 
@@ -74,6 +76,17 @@ def container(text: bytes, begin: int) -> tuple[list[tuple[int, int]], int] | No
             parts = _between(text, [*cuts, at]) if text[at] == text[begin] + 2 else None
             return None if parts is None else (parts, at + 1)
     return None
+
+
+def json_elements(text: bytes, begin: int, end: int) -> list[tuple[int, int]]:
+    """Return where the elements of an array that is JSON begin and end. Raises what msgspec does."""
+    found: list[tuple[int, int]] = []
+    at = begin + 1
+    for element in _ELEMENTS.decode(memoryview(text)[begin:end]):
+        while text[at] in b" \t\r\n,":
+            at += 1
+        found.append((at, at := at + len(element)))
+    return found
 
 
 def elements(text: bytes, form: bytes = b"[") -> list[tuple[int, int]] | None:

@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from limio_async.core.splitter import BETWEEN, BLANKS, container, member, pairs, quotes_in
+from limio_async.core.splitter import BETWEEN, BLANKS, container, json_elements, member, pairs, quotes_in
 from limio_async.core.tolerant import mended, mended_fields
 
 __all__ = ["torn_id", "torn_page", "without_torn"]
 
 _Fields = dict[str, msgspec.Raw]
 _Cuts = list[tuple[int, int]]
-_ITEMS: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _WIDEST = 128 * 1024  # bytes in which the quote is looked for
 _MOST = 64  # repairs that are tried, as each costs a pass over the page
 _CLOSES = re.compile(rb"(?<![ \t\r\n])(?=%b[,:\]}])" % BLANKS)
@@ -83,15 +82,12 @@ def _cut(repair: _Repair, body: bytes, name: str) -> _Cuts | None:
         return None
     if (mended_fields(b"%bnull%b" % (text[:begin], text[end:])) or {}).get(name) != msgspec.Raw(b"null"):
         return None  # the key is mentioned elsewhere
-    cuts, torn, place = [(begin, end + lost)], False, begin + 1
-    for item in _ITEMS.decode(array):
-        while text[place] in b" \t\r\n,":
-            place += 1
-        first, place = place, place + len(item)
-        came = first + (lost if at <= first else 0), place + (lost if at < place else 0)
+    cuts, torn = [(begin, end + lost)], False
+    for first, last in json_elements(text, begin, end):
+        came = first + (lost if at <= first else 0), last + (lost if at < last else 0)
         cuts.append(came)
-        if first < at < place:
-            torn = not _may_be_more(body[slice(*came)], text[first:place])
+        if first < at < last:
+            torn = not _may_be_more(body[slice(*came)], text[first:last])
         if text[first : first + 1] != b"{":
             return None
     return cuts if torn else None

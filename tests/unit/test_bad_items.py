@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from limio_async import errors
 from limio_async._readback import read_back_args
+from limio_async.api.offers import LIST_OFFERS
 from limio_async.core.codec import decode_as, raw_items, read_response
 from limio_async.core.listing import BadItem
+from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.repeats import id_of, last_id
 from limio_async.core.outcome import error_for
 from limio_async.core.splitter import container, elements, member
@@ -339,6 +341,15 @@ def test_the_splitter_agrees_with_msgspec(items: list[Any], indent: int | None, 
     raw = bytes(found["items"])
     assert [raw[slice(*one)] for one in elements(raw) or ()] == list(map(bytes, raw_items(raw)))
     assert readable(text) == text
+
+
+@given(st.lists(values, max_size=6), st.sampled_from([None, 1]))
+def test_half_a_pair_costs_a_page_nothing(items: list[Any], indent: int | None) -> None:
+    written = [json.dumps(one, indent=indent) for one in [*items, {"id": "\ud800"}]]
+    listed = " ,\n".join(written)
+    body = f'{{"items" : [{listed}\t] ,"z":["items",[1]]}}'.encode()
+    found = PageReader(LIST_OFFERS, msgspec.Raw).split(body)
+    assert list(map(bytes, found)) == [one.encode() for one in written]
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}",:\\a 1', max_size=40).map(str.encode))

@@ -13,7 +13,8 @@ from limio_async.core.codec import decode, decoder_for
 from limio_async.core.identity import no_in, told_beside
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.outcome import unreadable
-from limio_async.core.splitter import container, elements, is_doubtful, member
+from limio_async.core.splitter import container, elements, is_doubtful, json_elements, member
+from limio_async.core.tolerant import mended
 from limio_async.core.torn import torn_page
 from limio_async.core.wire import UNDECODABLE, Paging
 from limio_async.errors import Unreadable
@@ -88,7 +89,7 @@ def _page(operation: str, paging: Paging, body: bytes) -> _Parted:
         return _HEAD.decode(body), None
     except UNDECODABLE as error:
         refused = unreadable(operation, body, str(error), "$")
-    found = _matching(paging.items, body) or torn_page(body, paging.items)
+    found = _with_halves(paging.items, body) or _matching(paging.items, body) or torn_page(body, paging.items)
     if found is None:
         raise refused
     return found
@@ -111,23 +112,46 @@ def _matching(name: str, body: bytes) -> _Parted | None:
     return None if is_doubtful(bytes(page[name]), [*map(bytes, parts or ())]) else (page, parts)
 
 
-def _first_mentioned(name: str, body: bytes) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw]] | None:
-    """Return the fields of a page and its items in one pass; None unless their key is first mentioned there."""
+def _with_halves(name: str, body: bytes) -> _Parted | None:
+    """Return the same of a page that is JSON but for halves of surrogate pairs, which leave no doubt."""
+    text = mended(body)
+    if text is body or (begin := _first_mention(name, body)) is None:
+        return None
+    try:
+        end = begin + len(_HEAD.decode(text).get(name, b""))
+        return _cut(name, body, begin, end, json_elements(text, begin, end))
+    except UNDECODABLE:
+        return None
+
+
+def _first_mentioned(name: str, body: bytes) -> _Parted | None:
+    """Return the same in one pass; None unless the items' key is first mentioned there."""
+    if (begin := _first_mention(name, body)) is None or (found := container(body, begin)) is None:
+        return None
+    return _cut(name, body, begin, found[1], found[0])
+
+
+def _first_mention(name: str, body: bytes) -> int | None:
+    """Return where the items begin; None unless the first mention of their key is one of the outermost object."""
     key = b'"%b"' % name.encode()
     at = body.find(key)
     begin = body.find(b"[", at)
-    if at < 0 or body[at + len(key) : begin].strip() != b":" or (found := container(body, begin)) is None:
+    if at < 0 or body[at + len(key) : begin].strip() != b":":
         return None
-    parts, end = found
     try:
-        _HEAD.decode(body[:at].rstrip().removesuffix(b",") + b"}")  # the key is one of the outermost object
+        _HEAD.decode(body[:at].rstrip().removesuffix(b",") + b"}")
     except UNDECODABLE:
         return None
+    return begin
+
+
+def _cut(name: str, body: bytes, begin: int, end: int, spans: list[tuple[int, int]]) -> _Parted | None:
+    """Return the fields of a page and the items that stand at *spans*. Raises what msgspec does."""
     page = _HEAD.decode(b"%bnull%b" % (body[:begin], body[end:]))
     if bytes(page[name]) != b"null":
         return None  # it has the key twice: the last counts
     page[name] = msgspec.Raw(body[begin:end])
-    return page, [msgspec.Raw(body[first:last]) for first, last in parts]
+    return page, [msgspec.Raw(body[first:last]) for first, last in spans]
 
 
 def head_of(
