@@ -24,6 +24,7 @@ __all__ = ["command"]
 _PORT = 8642
 _PATH = click.Path(path_type=Path)
 _BETWEEN_SAVES = 3.0
+_SECONDS = click.FloatRange(0, 366 * 86_400)
 
 
 @click.command("emulate")
@@ -48,6 +49,37 @@ _BETWEEN_SAVES = 3.0
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Equal seeds and sizes: equal answers.")
 @click.option("--faults", type=_PATH, metavar="FILE", help="Let go wrong what this TOML file says.")
+@click.option(
+    "--late-lists",
+    type=_SECONDS,
+    default=0.0,
+    metavar="SECONDS",
+    help="Let a new object appear in lists of objects only so long after it was made.",
+)
+@click.option(
+    "--uneven", is_flag=True, help="Let each object have a time of its own, up to that of --late-lists."
+)
+@click.option(
+    "--late-reads",
+    type=_SECONDS,
+    default=0.0,
+    metavar="SECONDS",
+    help="Let an object be read as it was before it was written for so long: 404, or the older state.",
+)
+@click.option(
+    "--list-order",
+    type=click.Choice(["oldest-first", "newest-first", "mixed"]),
+    default="oldest-first",
+    show_default=True,
+    help="How the rows of lists of objects stand; mixed: within each page in no order.",
+)
+@click.option(
+    "--list-data",
+    type=click.Choice(["summary", "absent", "null", "empty"]),
+    default="summary",
+    show_default=True,
+    help="What data is in the rows of lists of objects.",
+)
 @click.option("--control", is_flag=True, help="Let programs of this machine arm faults, advance the clock, …")
 @click.option(
     "--data",
@@ -74,6 +106,11 @@ def command(
     modified_filter: Literal["every", "only-modified"],
     seed: int,
     faults: Path | None,
+    late_lists: float,
+    uneven: bool,
+    late_reads: float,
+    list_order: Literal["oldest-first", "newest-first", "mixed"],
+    list_data: Literal["summary", "absent", "null", "empty"],
     control: bool,
     data: Path | None,
     state: Path | None,
@@ -98,6 +135,7 @@ def command(
         _run(_recording(*record, host, port, way_of(settings(flags, os.environ))), host, port)
         return
     from limio_async.emulator import World
+    from limio_async.emulator.data.views import ListManner, ReadManner
 
     world = World(
         offers=offers,
@@ -113,6 +151,8 @@ def command(
             tell(line)
     if faults is not None:
         world.faults.read(faults)
+    world.lists.manner = ListManner(late=late_lists, uneven=uneven, order=list_order, data=list_data)
+    world.reads.manner = ReadManner(late=late_reads)
     with _kept(world, state) as kept:
         _run(_emulating(world, host, port, control=control, kept=kept), host, port)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import msgspec
 
 from limio_async.core.wire import Response
 
-__all__ = ["Call", "Handler", "Refused", "reply", "whole_number"]
+__all__ = ["Call", "Handler", "Refused", "http_date", "reply", "whole_number"]
 
 _JSON = {"content-type": "application/json"}
 
@@ -42,6 +44,11 @@ class Refused(Exception):
 def reply(payload: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of *payload* as JSON."""
     return Response(status=status, headers={**_JSON, **(headers or {})}, body=msgspec.json.encode(payload))
+
+
+def http_date(seconds: float) -> str:
+    """The moment *seconds*, since 1970, as headers have it."""
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
 def whole_number(call: Call, name: str, *, default: int, most: int = 10_000) -> int:

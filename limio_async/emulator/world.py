@@ -34,10 +34,11 @@ from limio_async.emulator.areas.subscriptions import Subscriptions
 from limio_async.emulator.data.own_data import OwnData
 from limio_async.emulator.data.records import PATH_TYPES, Records
 from limio_async.emulator.data.store import Store
+from limio_async.emulator.data.views import Lists, Reads
 from limio_async.emulator.faults.delivery import Delivery
 from limio_async.emulator.faults.faults import Faults
 from limio_async.emulator.loading import Loading
-from limio_async.emulator.messages import Call, Handler, Refused, reply
+from limio_async.emulator.messages import Call, Handler, Refused, http_date, reply
 from limio_async.emulator.received import Log, Received
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.settings import Settings
@@ -81,7 +82,8 @@ class World(Settings):
         self._catalog = Catalog(self)
         self.agenda = Agenda(self)
         self.store = Store(self, Records(self, self._catalog.shelves["offers"]))
-        self._objects = Objects(self, self.store)
+        self.lists, self.reads = Lists(self, self.store), Reads(self.store)
+        self._objects = Objects(self, self.store, self.lists, self.reads)
         checkout = Checkout(self, self._catalog, self.store)
         offers = Offers(self._catalog)
         effects = Effects(self, self.store, offers)
@@ -121,7 +123,16 @@ class World(Settings):
         return self.deliver(request).received(request.operation)
 
     def deliver(self, request: Request) -> Delivery:
-        """What comes of *request*, and how the answer travels."""
+        """What comes of *request*, and how the answer travels. Its `Date` is that of the world's clock."""
+        delivery = self._delivered(request)
+        if any(name.lower() == "date" for name in delivery.answer.headers):
+            return delivery
+        answer = msgspec.structs.replace(
+            delivery.answer, headers={**delivery.answer.headers, "date": http_date(self.now())}
+        )
+        return msgspec.structs.replace(delivery, answer=answer)
+
+    def _delivered(self, request: Request) -> Delivery:
         try:
             endpoint, arguments = self._routes.find(request.method, request.target.partition("?")[0])
         except Refused as refused:
@@ -129,7 +140,9 @@ class World(Settings):
         respond = partial(self._respond, endpoint, arguments)
         if (scripted := self._next_scripted(endpoint.operation)) is not None:
             return self._log(endpoint.operation, request, _played(scripted, request, respond))
-        delivery = self.faults.deliver(endpoint, arguments, request, now=self.now(), respond=respond)
+        delivery = self.faults.deliver(
+            endpoint, arguments, request, now=self.now(), respond=respond, later=self.later
+        )
         return self._log(endpoint.operation, request, delivery)
 
     def script(self, operation: str, *answers: Scripted) -> None:
@@ -142,6 +155,13 @@ class World(Settings):
     def clear_script(self) -> None:
         """Forget what is scripted and has not come yet."""
         self._scripts.clear()
+
+    def be_kind(self) -> None:
+        """Let nothing go wrong any more: no fault, no script, lists and reads as in a new world."""
+        self.faults.clear()
+        self.clear_script()
+        self.lists.clear()
+        self.reads.clear()
 
     @property
     def operations(self) -> Sequence[str]:

@@ -132,6 +132,25 @@ def test_the_app_of_the_compose_file_in_the_docs_gets_an_answer_in_a_process_of_
             assert (process.returncode, process.stdout.count("\n") > 0) == (0, True), process.stderr
 
 
+def test_lists_and_reads_can_be_unkind(limio: Run) -> None:
+    args = (
+        "--late-lists",
+        "5",
+        "--uneven",
+        "--late-reads",
+        "7",
+        "--list-order",
+        "mixed",
+        "--list-data",
+        "null",
+    )
+    with emulating(*args, "--control") as env:
+        state = controlled(env, {"action": "advance", "seconds": 1})
+        assert state["lists"] == {"late": 5.0, "uneven": True, "order": "mixed", "data": "null"}
+        assert state["reads"] == {"late": 7.0}
+    assert "--late-lists" in limio("emulate", "--late-lists", "-1").stderr
+
+
 @contextmanager
 def emulating(*args: str) -> Iterator[dict[str, str]]:
     """What `limio emulate` says that a client needs, as long as the block runs."""

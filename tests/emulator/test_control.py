@@ -49,6 +49,19 @@ def test_all_that_python_does_can_be_asked_for(world: World, visitor: Visitor) -
     assert visitor.catalog("offers")["hits"]["value"] == 255
 
 
+def test_lists_and_reads_are_made_unkind_and_kind_again(world: World, visitor: Visitor) -> None:
+    lists = {"late": 5.0, "uneven": True, "order": "newest-first", "data": "null"}
+    assert ask(world, {"action": "set_lists", "lists": lists})[1]["lists"] == lists
+    assert ask(world, {"action": "set_reads", "reads": {"late": 5}})[1]["reads"] == {"late": 5.0}
+    rows = visitor.objects("orders")["items"]
+    assert rows[0]["created"] > rows[1]["created"]
+    assert rows[0]["data"] is None
+    kind = {"late": 0.0, "uneven": False, "order": "oldest-first", "data": "summary"}
+    assert ask(world, {"action": "set_lists", "lists": {"late": 5}})[1]["lists"] == {**kind, "late": 5.0}
+    state = ask(world, {"action": "clear_faults"})[1]
+    assert (state["lists"], state["reads"]) == (kind, {"late": 0.0})
+
+
 def test_a_world_is_saved_and_restored_and_several_actions_go_in_order(
     world: World, visitor: Visitor
 ) -> None:
@@ -68,6 +81,9 @@ def test_a_world_is_saved_and_restored_and_several_actions_go_in_order(
         ({"action": "advance"}, "missing required field"),
         ({"action": "arm", "fault": {"on": "listOfers", "do": "html"}}, "did you mean listOffers"),
         ({"action": "add_offers", "count": 10**9}, "$.count"),
+        ({"action": "set_lists", "lists": {"late": -1}}, "$.lists.late"),
+        ({"action": "set_lists", "lists": {"order": "newest"}}, "$.lists.order"),
+        ({"action": "set_reads", "reads": {"lat": 5}}, "lat"),
     ],
 )
 def test_what_is_not_understood_is_said(world: World, payload: object, said: str) -> None:

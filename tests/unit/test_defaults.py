@@ -31,6 +31,7 @@ from limio_async.core.session import Session
 from limio_async.drift import findings
 from limio_async.emulator import World, received
 from limio_async.emulator.areas import catalog
+from limio_async.emulator.data.views import ListManner, Lists
 from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
 from limio_async.sync_jobs import Job, hydrated, ledger, spool
@@ -240,6 +241,8 @@ TABLE = [
     told(TESTING, "a body that inflates to {} MB; no HTTP at all", default(On.gzip_bomb, "megabytes")),
     told(TESTING, "the body ends early (`{}`, `chunked` or `none` told where it should)", default(On.truncate_body, "framing")),
     told(TESTING, "the cursor is `{}`, `null` or `empty` |", default(On.end_early, "cursor")),
+    told(TESTING, "| `fail_later({:g}, ", default(On.fail_later, "seconds")),
+    told(TESTING, '| `limio_world.lists.bare("{}")` |', default(Lists.bare, "data")),
     told(SECURITY, "The emulator is for tests. It listens on {} only", in_words({"127.0.0.1": "this machine"}, default(emulate, "host"))),
     # our own speed
     told(PERFORMANCE, "fails where a ratio is {} worse than its goal", in_words({1.5: "half again"}, goals.MARGIN)),
@@ -265,6 +268,9 @@ SAME = [
     *both(Job, (sync, source), "overlap", "concurrency"),
     *both(Job, (sync,), "mode", "patience", "lock_wait", "keep_runs"),
     *both(World, (emulate,), "offers", "subscriptions", "envelope", "modified_filter", "seed"),
+    (default(emulate, "list_order"), default(ListManner, "order")),
+    (default(emulate, "list_data"), default(ListManner, "data")),
+    *both(kinds.FailLater, (On.fail_later,), "seconds", "plugin", "message"),
     *both(kinds.PageLimit, (On.page_limit,), "bytes", "code"),
     *both(kinds.GzipBomb, (On.gzip_bomb,), "megabytes"),
     *both(kinds.TruncateBody, (On.truncate_body,), "framing"),

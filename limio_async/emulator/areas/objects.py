@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -11,6 +11,7 @@ from limio_async.core.wire import UNDECODABLE, Response
 from limio_async.emulator.data.records import PATH_TYPES
 from limio_async.emulator.data.relations import Relations
 from limio_async.emulator.data.store import Data, Place, Store
+from limio_async.emulator.data.views import Lists, Reads
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import is_object, json_object, require
 from limio_async.emulator.settings import Settings
@@ -33,9 +34,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Objects:
     """The objects of a world."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, lists: Lists, reads: Reads) -> None:
         self._settings = settings
         self._store = store
+        self._lists = lists
+        self._reads = reads
         self._relations = Relations(store, tenant=settings.tenant)
         self.operations: Mapping[str, Handler] = {
             "listObjects": self._list,
@@ -58,22 +61,23 @@ class Objects:
         if unknown := call.query.keys() - {"limit", "queryMore"}:
             raise Refused(400, f"Unknown query parameter: {', '.join(sorted(unknown))}")
         limit = whole_number(call, "limit", default=50)
-        service, place, after_hidden = call.path["service"], Place(), False
+        service = call.path["service"]
+        place, after_hidden = self._lists.start(record_type, service), False
         if "queryMore" in call.query:
             place, after_hidden = self._place(call.query["queryMore"], record_type, service)
         if not after_hidden and self._reads_hidden_rows(record_type, service, place, limit):
-            return reply({"items": [], "queryMore": self._cursor(record_type, place, hidden=True)})
-        items, place = self._store.read(record_type, service, place, limit)
-        if self._store.is_end(record_type, service, place):
+            return reply({"items": [], "queryMore": self._cursor(record_type, service, place, hidden=True)})
+        items, behind = self._lists.page(record_type, service, place, limit)
+        if behind is None:
             return reply({"items": items})
-        return reply({"items": items, "queryMore": self._cursor(record_type, place)})
+        return reply({"items": items, "queryMore": self._cursor(record_type, service, behind)})
 
     def _get(self, call: Call) -> Response:
-        return reply(self._named(call))
+        return reply(self._named(call, self._reads.get))
 
     def _update(self, call: Call) -> Response:
         """What is absent stays; what is there is replaced whole, one level below `data`."""
-        record, body = self._named(call), json_object(call)
+        record, body = self._named(call, self._store.get), json_object(call)
         require(body, ["data"])
         name, data, status = body.get("name", record.get("name")), body["data"], body.get("status")
         if not is_object(data) or not isinstance(name, str | None):
@@ -89,17 +93,25 @@ class Objects:
     def _related(self, call: Call) -> Response:
         record = self._perhaps(call)
         items = [] if record is None else self._relations.related(record)
-        return reply({"items": _of_type(items, call.path.get("record_type"))})
+        return reply({"items": self._listed(items, call.path.get("record_type"))})
 
     def _children(self, call: Call) -> Response:
         record = self._perhaps(call)
         items = [] if record is None else self._relations.children(record)
-        return reply({"items": _of_type(items, call.path.get("subtype"))})
+        return reply({"items": self._listed(items, call.path.get("subtype"))})
 
     def _events(self, call: Call) -> Response:
         record = self._perhaps(call)
-        items, rows = ([], []) if record is None else self._relations.events(record)
-        return reply({"items": items, "unpackedItems": rows})
+        events, rows = ([], []) if record is None else self._relations.events(record)
+        shown = [one for one in zip(events, rows, strict=True) if self._lists.shows(one[0])]
+        return reply({"items": [event for event, _ in shown], "unpackedItems": [row for _, row in shown]})
+
+    def _listed(self, items: list[Data], wanted: str | None) -> list[Data]:
+        """Those of a type, or of all types, that lists show."""
+        record_type = _RECORD_TYPES.get(wanted, wanted) if wanted is not None else None
+        return [
+            item for item in items if record_type in {None, item["record_type"]} and self._lists.shows(item)
+        ]
 
     def _relate(self, call: Call) -> Response:
         """Only identities can be related; whatever is wrong comes as the one refusal that is documented."""
@@ -117,14 +129,14 @@ class Objects:
     def _perhaps(self, call: Call) -> Data | None:
         """The object that the path of *call* names; its type must be the right one."""
         try:
-            return self._named(call)
+            return self._named(call, self._reads.get)
         except Refused:  # asked for what is related to it, Limio answers an empty list
             return None
 
-    def _named(self, call: Call) -> Data:
-        """The object that the path of *call* names."""
+    def _named(self, call: Call, get: Callable[[str], Data | None]) -> Data:
+        """The object that the path of *call* names, if *get* has it."""
         record_type = _record_type(call)
-        found = self._store.get(call.path["id"])
+        found = get(call.path["id"])
         if found is None or (found["record_type"], found["service"]) != (record_type, call.path["service"]):
             raise Refused(404, f"No {record_type} {call.path['id']}")
         return found
@@ -132,14 +144,15 @@ class Objects:
     def _reads_hidden_rows(self, record_type: str, service: str, place: Place, limit: int) -> bool:
         """Whether a page would hold nothing but rows of the mode `test`, which lists leave out."""
         every = self._settings.empty_page_every
-        if not every or not place.number or self._store.is_end(record_type, service, place):
+        passed = self._lists.passed(record_type, service, place)
+        if not every or not passed or self._lists.is_end(record_type, service, place):
             return False
-        return place.number // limit % every == every - 1
+        return passed // limit % every == every - 1
 
-    def _cursor(self, record_type: str, place: Place, *, hidden: bool = False) -> str:
+    def _cursor(self, record_type: str, service: str, place: Place, *, hidden: bool = False) -> str:
         """The key of the row before *place*: a hidden one, or the object itself."""
         mode, tenant = "test" if hidden else "production", self._settings.tenant
-        created, last = self._store.key_before(record_type, place)
+        created, last = self._lists.key_before(record_type, service, place)
         key = Key(
             created=created,
             sort_key=f"object/{record_type}",
@@ -154,16 +167,11 @@ class Objects:
             key = msgspec.json.decode(b64decode(cursor, validate=True), type=Key)
         except (ValueError, *UNDECODABLE):
             raise Refused(400, "Invalid queryMore") from None
-        place = self._store.place_behind(record_type, service, (key.created, key.hash.rpartition("/")[2]))
+        place = self._lists.place_behind(record_type, service, (key.created, key.hash.rpartition("/")[2]))
         hidden = key.record_type.split("/")[1:2] == ["test"]
-        if place is None or self._cursor(record_type, place, hidden=hidden) != cursor:
+        if place is None or self._cursor(record_type, service, place, hidden=hidden) != cursor:
             raise Refused(400, "Invalid queryMore")
         return place, hidden
-
-
-def _of_type(items: list[Data], wanted: str | None) -> list[Data]:
-    record_type = _RECORD_TYPES.get(wanted, wanted) if wanted is not None else None
-    return [item for item in items if record_type in {None, item["record_type"]}]
 
 
 def _record_type(call: Call) -> str:

@@ -31,6 +31,7 @@ __all__ = ["Effects", "quantity"]
 _KEPT_PAYMENTS = 2  # of a schedule as objects: what is due and what comes next
 _OPEN = ("pending", "pending-external")
 _ACTIVE = ("active",)
+_PROCESSED = "processed"
 
 Effect = Callable[[Data, Data], None]
 
@@ -87,11 +88,19 @@ class Effects:
         self._store.create(
             "process_event",
             id=f"process_event-{event['id'].removeprefix('event-')}",
-            status="processed",
+            status=_PROCESSED,
             related=event["id"],
             data={"criticalPluginErrors": []},
         )
         return event
+
+    def report(self, order: Data, plugin: str, message: str) -> None:
+        """Let *plugin* have stopped the process of an order."""
+        for event in list(self._store.linked(order["id"])):
+            if event["record_type"] == "event":
+                for process in self._store.children(event["id"], "process_event", _PROCESSED):
+                    errors = [*process["data"]["criticalPluginErrors"], {"name": plugin, "message": message}]
+                    self._store.change(process, data={**process["data"], "criticalPluginErrors": errors})
 
     def subscribe(self, order: Data) -> Data:
         """Everything that comes of a `new` order; gives the subscription."""

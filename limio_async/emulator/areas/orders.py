@@ -68,6 +68,8 @@ _LISTS = ("orderItems", "updates")
 _PAYMENTS = ("zuora", "invoice", "stripe", "paypal", "direct_debit", "google__pay", "gift_code")
 _WHEN = {"change_offer": "effectiveDate", "add_offer": "effectiveDate", "cancel_subscription": "cancelDate"}
 """Where the order says when it takes effect; `update_subscription` says it in each of its updates."""
+_FAILED = "failed"
+_OWN_PLUGIN = "limio"
 
 
 class Orders:
@@ -82,6 +84,7 @@ class Orders:
         """Each is told of every order that was accepted."""
         agenda.on("orders.process", self._leave_queue)
         agenda.on("orders.take_effect", self._take_effect)
+        agenda.on("orders.fail", self._fail)
         self.operations: Mapping[str, Handler] = {
             "submitOrder": self._submit,
             "submitOrderAsAdmin": self._submit,
@@ -213,12 +216,12 @@ class Orders:
 
     def _leave_queue(self, order: str) -> None:
         record = self._store.get(order)
-        if record is None:
+        if record is None or record["status"] == _FAILED:
             return
         try:
             self._process(record)
-        except Refused:  # what was ordered is no longer there
-            self._store.change(record, status="failed")
+        except Refused as refused:  # what was ordered is no longer there
+            self._fail(order, _OWN_PLUGIN, refused.message)
 
     def _process(self, record: Data) -> Data:
         """Let an order have its effects; the order as it is then."""
@@ -263,23 +266,41 @@ class Orders:
 
     def _take_effect(self, order: str, update: int | None = None) -> None:
         record = self._store.get(order)
-        subscription = None if record is None else self._store.get(str(record.get("related")))
-        if record is None or subscription is None:
+        if record is None or record["status"] == _FAILED:
             return
-        pending = subscription["data"].get("pendingChange")
-        if is_object(pending) and pending.get("order") == order:
-            del subscription["data"]["pendingChange"]
-            self._store.change(subscription)
+        subscription = self._no_longer_pending(record)
+        if subscription is None:
+            return
         if subscription["status"] == "cancelled" and record["data"]["order_type"] != "renew":
-            self._store.change(record, status="failed")
+            self._fail(order, _OWN_PLUGIN, f"Subscription {subscription['id']} is cancelled")
             return
         try:
             if update is None:
                 self._effects.by_type[record["data"]["order_type"]](record, subscription)
             else:
                 self._effects.update(record, subscription, record["data"]["updates"][update])
-        except Refused:  # what was ordered is no longer there
-            self._store.change(record, status="failed")
+        except Refused as refused:  # what was ordered is no longer there
+            self._fail(order, _OWN_PLUGIN, refused.message)
+
+    def _fail(self, order: str, plugin: str, message: str) -> None:
+        """Let an order that was accepted end badly. What it did stays; it does nothing more."""
+        record = self._store.get(order)
+        if record is None or record["record_type"] != "order" or record["status"] == _FAILED:
+            return
+        self._no_longer_pending(record)
+        self._store.change(record, status=_FAILED)
+        self._effects.report(record, plugin, message)
+
+    def _no_longer_pending(self, order: Data) -> Data | None:
+        """The subscription of an order, which does not wait for it any more."""
+        subscription = self._store.get(str(order.get("related")))
+        if subscription is None or subscription["record_type"] != "subscription":
+            return None
+        pending = subscription["data"].get("pendingChange")
+        if is_object(pending) and pending.get("order") == order["id"]:
+            del subscription["data"]["pendingChange"]
+            self._store.change(subscription)
+        return subscription
 
 
 def _checked(body: Data, *, status: int = 400) -> str:

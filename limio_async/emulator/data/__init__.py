@@ -2,6 +2,8 @@
 
 records.py      the objects: subscriptions, customers, orders, ...
 store.py        what was created or changed, above the objects that records.py makes
+past.py         how long ago that was, and what was there before
+views.py        what is seen of the store from outside: lists and reads that may be late
 relations.py    what belongs together, read off the ids in objects
 seed.py         the catalog's items
 templates.py    what these items look like

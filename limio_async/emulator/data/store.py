@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from limio_async.emulator.data.past import Past
 from limio_async.emulator.data.records import Records, instant, summarized
 from limio_async.emulator.ids import fingerprint, reference
 from limio_async.emulator.payload import Data, is_object
@@ -36,6 +37,7 @@ class Store:
     def __init__(self, settings: Settings, records: Records) -> None:
         self._settings = settings
         self.records = records
+        self.past = Past(settings)
         self._changed: dict[str, bytes] = {}
         self._removed: set[str] = set()
         self._keys: dict[str, list[tuple[str, str]]] = {}  # of added objects, ever; in the order of lists
@@ -66,17 +68,9 @@ class Store:
 
     def put(self, record: Mapping[str, Any]) -> None:
         """Keep *record* as it is from now on; it needs `id`, `record_type` and `created`."""
-        own, record_type = record["id"], record["record_type"]
-        if self.records.locate(own) is None:
-            self._place_key(record_type, (record["created"], own))
-        for name in _names(record):
-            self._names[f"{record_type}/{name}"] = own
-        for end in links(record):
-            self._links.setdefault(end, {})[own] = None
-        if isinstance(parent := record.get("related"), str):
-            self._note_child(parent, record_type, str(record.get("status")), own)
-        self._changed[own] = msgspec.json.encode(record)
-        self._removed.discard(own)
+        if self.past.reach:
+            self.past.note_changed(record["id"], self.get(record["id"]))
+        self._keep(record)
 
     def create(self, record_type: str, **fields: Any) -> Data:
         """A new object with an envelope of its own, in which *fields* count; it is put and given."""
@@ -94,6 +88,7 @@ class Store:
             **{name: value for name, value in fields.items() if value is not None},
         }
         self.put(record)
+        self.past.note_made(record["id"])
         return record
 
     def change(self, record: Data, **fields: Any) -> Data:
@@ -104,8 +99,11 @@ class Store:
 
     def remove(self, id: str) -> bool:
         """Forget an object; False if there is none. Cursors that name it stay good."""
-        if self.get(id) is None:
+        record = self.get(id)
+        if record is None:
             return False
+        if self.past.reach:
+            self.past.note_changed(id, record)
         self._changed.pop(id, None)
         self._removed.add(id)
         return True
@@ -137,12 +135,12 @@ class Store:
 
     def every(self, record_type: str) -> Iterator[Data]:
         """All objects of a type, oldest first."""
-        yield from (row for _, row in self._rows(record_type, "limio", Place(), whole=True))
+        yield from (row for _, row in self.rows(record_type, "limio", Place(), whole=True))
 
     def read(self, record_type: str, service: str, place: Place, limit: int) -> tuple[list[Data], Place]:
         """Summaries of the next objects, at most *limit*, and the place behind them."""
         items: list[Data] = []
-        for behind, row in self._rows(record_type, service, place, whole=False):
+        for behind, row in self.rows(record_type, service, place):
             items.append(row)
             place = behind
             if len(items) == limit:
@@ -153,7 +151,7 @@ class Store:
         """Whether nothing is left to read behind *place*."""
         if place == self.end(record_type, service):
             return True
-        return next(self._rows(record_type, service, place, whole=False), None) is None
+        return next(self.rows(record_type, service, place), None) is None
 
     def count(self, record_type: str) -> int:
         """How many objects of a type there are."""
@@ -167,25 +165,58 @@ class Store:
         generated = self.records.size(record_type) if service == "limio" else 0
         return Place(generated, len(self._keys.get(record_type, ())))
 
-    def key_before(self, record_type: str, place: Place) -> tuple[str, str]:
-        """When the row before *place* was created, and its id."""
-        before = [self._generated_key(record_type, place.generated - 1)] if place.generated else []
-        if place.added:
-            before.append(self._keys[record_type][place.added - 1])
-        return max(before)
+    def rows(
+        self, record_type: str, service: str, place: Place, *, whole: bool = False, falling: bool = False
+    ) -> Iterator[tuple[Place, Data]]:
+        """What is there behind *place*, each with the place behind it; summaries unless *whole*.
 
-    def place_behind(self, record_type: str, service: str, key: tuple[str, str]) -> Place | None:
+        *falling* turns the list round: it begins with the newest at `end`, and what is older is behind a place.
+        """
+        end = self.end(record_type, service)
+        generated, added = min(place.generated, end.generated), min(place.added, end.added)
+        last, step, back = (Place(), -1, 1) if falling else (end, 1, 0)
+        keys = self._keys.get(record_type, [])
+        while (generated, added) != (last.generated, last.added):
+            row: Data | None
+            if added == last.added or (
+                generated != last.generated
+                and (self._generated_key(record_type, generated - back) < keys[added - back]) is not falling
+            ):
+                row = self._generated_row(record_type, generated - back, whole=whole)
+                generated += step
+            else:
+                row = self._added_row(keys[added - back], whole=whole)
+                added += step
+            if row is not None and row["service"] == service:
+                yield Place(generated, added), row
+
+    def key_before(
+        self, record_type: str, service: str, place: Place, *, falling: bool = False
+    ) -> tuple[str, str]:
+        """When the row before *place* was created, and its id."""
+        end, back = self.end(record_type, service), 0 if falling else 1
+        generated, added = place.generated - back, place.added - back
+        before: list[tuple[str, str]] = []
+        if 0 <= generated < end.generated:
+            before.append(self._generated_key(record_type, generated))
+        if 0 <= added < end.added:
+            before.append(self._keys[record_type][added])
+        return min(before) if falling else max(before)
+
+    def place_behind(
+        self, record_type: str, service: str, key: tuple[str, str], *, falling: bool = False
+    ) -> Place | None:
         """The place behind the row with this key, whether or not it still stands there; None if it never did."""
         created, named = key
         added, size = self._keys.get(record_type, []), self.end(record_type, service).generated
         generated = bisect_left(range(size), created, key=self.records.created)
         if generated < size and self._generated_key(record_type, generated) <= key:
             generated += 1
+        behind, before = bisect_right(added, key), 1 if falling else 0
         number = self.records.find(record_type, named)
         if number is not None and number + 1 == generated and self.records.created(number) == created:
-            return Place(generated, bisect_right(added, key))
-        behind = bisect_right(added, key)
-        return Place(generated, behind) if behind and added[behind - 1] == key else None
+            return Place(generated - before, behind)
+        return Place(generated, behind - before) if behind and added[behind - 1] == key else None
 
     def stamp(self) -> str:
         """Now, and at least a millisecond later than ever before: the order of creation is that of time."""
@@ -219,12 +250,26 @@ class Store:
         for index in (self._changed, self._names, self._links, self._children):
             index.clear()
         for record in state["changed"]:
-            self.put(record)
+            self._keep(record)
+        self.past.forget()
         self._removed = set(state["removed"])
         self._keys = {
             record_type: [(key[0], key[1]) for key in keys] for record_type, keys in state["keys"].items()
         }
         self._made, self._last_stamp = state["made"], state["last_stamp"]
+
+    def _keep(self, record: Mapping[str, Any]) -> None:
+        own, record_type = record["id"], record["record_type"]
+        if self.records.locate(own) is None:
+            self._place_key(record_type, (record["created"], own))
+        for name in _names(record):
+            self._names[f"{record_type}/{name}"] = own
+        for end in links(record):
+            self._links.setdefault(end, {})[own] = None
+        if isinstance(parent := record.get("related"), str):
+            self._note_child(parent, record_type, str(record.get("status")), own)
+        self._changed[own] = msgspec.json.encode(record)
+        self._removed.discard(own)
 
     def _note_child(self, parent: str, record_type: str, status: str, own: str) -> None:
         kinds = self._children.setdefault(parent, {})
@@ -241,26 +286,6 @@ class Store:
 
     def _generated_key(self, record_type: str, number: int) -> tuple[str, str]:
         return self.records.created(number), self.records.id(record_type, number)
-
-    def _rows(
-        self, record_type: str, service: str, place: Place, *, whole: bool
-    ) -> Iterator[tuple[Place, Data]]:
-        """What is there behind *place*, each with the place behind it."""
-        end = self.end(record_type, service)
-        generated, added = min(place.generated, end.generated), min(place.added, end.added)
-        keys = self._keys.get(record_type, [])
-        while generated < end.generated or added < end.added:
-            row: Data | None
-            if added == end.added or (
-                generated < end.generated and self._generated_key(record_type, generated) < keys[added]
-            ):
-                row = self._generated_row(record_type, generated, whole=whole)
-                generated += 1
-            else:
-                row = self._added_row(keys[added], whole=whole)
-                added += 1
-            if row is not None and row["service"] == service:
-                yield Place(generated, added), row
 
     def _generated_row(self, record_type: str, number: int, *, whole: bool) -> Data | None:
         if self._changed or self._removed:

@@ -25,7 +25,7 @@ import msgspec
 from limio_async.core.wire import Endpoint, Request, Response
 from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.delivery import Delivery, Framing
-from limio_async.emulator.faults.kinds import KINDS, AnyFault, Fault, Moment
+from limio_async.emulator.faults.kinds import KINDS, AnyFault, Fault, Later, Moment
 from limio_async.emulator.faults.walks import Walks, cursor_of, with_cursor
 from limio_async.errors import ConfigurationError
 
@@ -185,11 +185,14 @@ class Faults:
         *,
         now: float,
         respond: Callable[[Request], Response],
+        later: Later,
     ) -> Delivery:
         """What comes of a call that *respond* would answer, if nothing goes wrong."""
         paging = endpoint.paging
         if paging is None or not paging.sends:
-            moment = Moment(endpoint, request, cursor={}, walks=self._walks, now=now, respond=respond)
+            moment = Moment(
+                endpoint, request, cursor={}, walks=self._walks, now=now, respond=respond, later=later
+            )
             return self._struck(endpoint.operation, arguments, 1, moment)
         cursor = cursor_of(paging, request)
         genuine = self._walks.genuine(cursor)
@@ -198,7 +201,9 @@ class Faults:
         if dead := self._walks.killed(cursor):
             return Delivery(answer=dead)
         page = self._walks.number(cursor)
-        moment = Moment(endpoint, request, cursor=cursor, walks=self._walks, now=now, respond=respond)
+        moment = Moment(
+            endpoint, request, cursor=cursor, walks=self._walks, now=now, respond=respond, later=later
+        )
         delivery = self._struck(endpoint.operation, arguments, page, moment)
         self._walks.note(paging, page, delivery.answer)
         return delivery
@@ -331,6 +336,12 @@ class On:
             location=location,
             executed=executed,
         )
+
+    def fail_later(
+        self, seconds: float = 30.0, *, plugin: str = "zuora", message: str = "Payment declined"
+    ) -> Armed:
+        """An order is accepted as always, and fails *seconds* later: its status says so, and its process what *plugin* said."""
+        return self._arm(kinds.FailLater, seconds=seconds, plugin=plugin, message=message)
 
     def html(self) -> Armed:
         """200 and a page for people, such as a login page."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -15,15 +13,18 @@ from limio_async.core.wire import UNDECODABLE, Endpoint, Paging, Request, Respon
 from limio_async.emulator.faults.delivery import Delivery, Framing
 from limio_async.emulator.faults.walks import Cursor, Walks, cursor_in, with_cursor
 from limio_async.emulator.ids import fingerprint
-from limio_async.emulator.messages import reply
+from limio_async.emulator.messages import http_date, reply
+from limio_async.emulator.payload import as_object
 
-__all__ = ["KINDS", "AnyFault", "Fault", "Moment"]
+__all__ = ["KINDS", "AnyFault", "Fault", "Later", "Moment"]
 
 _HTML = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 _Raws = msgspec.json.Decoder(list[msgspec.Raw])
 _Keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+Later = Callable[..., None]
 
 
 class Moment:
@@ -38,12 +39,15 @@ class Moment:
         walks: Walks,
         now: float,
         respond: Callable[[Request], Response],
+        later: Later,
     ) -> None:
         self.paging = endpoint.paging or Paging(kind="whole")
         self.request = request
         self.cursor = cursor
         self.walks = walks
         self.now = now
+        self.later = later
+        """Do something by its name in so many seconds."""
         self._respond = respond
 
     def answer(self) -> Response:
@@ -312,7 +316,21 @@ class Status(Fault, frozen=True, kw_only=True, tag=_tag):
             return {"retry-after": self.retry_after}
         if not self.as_date:
             return {"retry-after": f"{self.retry_after:.15g}"}
-        return {"retry-after": _http_date(now + self.retry_after), "date": _http_date(now)}
+        return {"retry-after": http_date(now + self.retry_after), "date": http_date(now)}
+
+
+class FailLater(_Edit, frozen=True, kw_only=True, tag=_tag):
+    """The call happens. The order that it made is accepted, and fails *seconds* later for what *plugin* says."""
+
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)] = 30.0
+    plugin: str = "zuora"
+    message: str = "Payment declined"
+
+    def edited(self, answer: Response, moment: Moment) -> Response:
+        order = as_object(msgspec.json.decode(answer.body)).get("id")
+        if isinstance(order, str):
+            moment.later(self.seconds, "orders.fail", order=order, plugin=self.plugin, message=self.message)
+        return answer
 
 
 class Html(Fault, frozen=True, kw_only=True, tag=_tag):
@@ -413,6 +431,7 @@ AnyFault = (
     | DropItems
     | PageLimit
     | Status
+    | FailLater
     | Html
     | ContentType
     | NeverSent
@@ -454,7 +473,3 @@ def _phrase(code: int) -> str:
         return HTTPStatus(code).phrase
     except ValueError:
         return "Fault"
-
-
-def _http_date(seconds: float) -> str:
-    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)

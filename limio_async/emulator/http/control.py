@@ -7,6 +7,10 @@ GET tells what is armed and what happened. POST takes one action, or a list of t
     {"action": "expire_tokens"}            {"action": "expire_scrolls"}
     {"action": "add_offers", "count": 250} {"action": "snapshot"}
     {"action": "restore", "snapshot": {...}}
+    {"action": "set_lists", "lists": {"late": 5, "uneven": true, "order": "newest-first", "data": "null"}}
+    {"action": "set_reads", "reads": {"late": 5}}
+
+`clear_faults` makes lists and reads kind again as well.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import Annotated, Any
 import msgspec
 
 from limio_async.core.wire import UNDECODABLE, Request, Response
+from limio_async.emulator.data.views import ListManner, ReadManner
 from limio_async.emulator.http.admission import names_this_machine
 from limio_async.emulator.messages import Refused, reply
 from limio_async.emulator.world import World
@@ -63,8 +68,25 @@ class _Restore(_Action, frozen=True, tag="restore"):
     snapshot: dict[str, Any]
 
 
+class _SetLists(_Action, frozen=True, tag="set_lists"):
+    lists: ListManner
+
+
+class _SetReads(_Action, frozen=True, tag="set_reads"):
+    reads: ReadManner
+
+
 _AnyAction = (
-    _Arm | _ClearFaults | _Advance | _ExpireTokens | _ExpireScrolls | _AddOffers | _Snapshot | _Restore
+    _Arm
+    | _ClearFaults
+    | _Advance
+    | _ExpireTokens
+    | _ExpireScrolls
+    | _AddOffers
+    | _Snapshot
+    | _Restore
+    | _SetLists
+    | _SetReads
 )
 _ASKED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[_AnyAction] | _AnyAction)
 
@@ -96,8 +118,7 @@ class Control:
             case _Arm():
                 world.faults.arm(action.fault)
             case _ClearFaults():
-                world.faults.clear()
-                world.clear_script()
+                world.be_kind()
             case _Advance():
                 world.advance(action.seconds)
             case _ExpireTokens():
@@ -110,6 +131,10 @@ class Control:
                 return world.snapshot()
             case _Restore():
                 self._restore(action.snapshot)
+            case _SetLists():
+                world.lists.manner = action.lists
+            case _SetReads():
+                world.reads.manner = action.reads
         return self._state()
 
     def _restore(self, snapshot: dict[str, Any]) -> None:
@@ -119,9 +144,15 @@ class Control:
             raise Refused(400, f"not a snapshot of this world: {error}") from None
 
     def _state(self) -> dict[str, Any]:
-        faults = self._world.faults
-        armed = [{"fault": one.fault, "fired": one.fired, "spent": one.spent} for one in faults.armed]
-        return {"now": self._world.now(), "requests": self._world.count(), "faults": armed}
+        world = self._world
+        armed = [{"fault": one.fault, "fired": one.fired, "spent": one.spent} for one in world.faults.armed]
+        return {
+            "now": world.now(),
+            "requests": world.count(),
+            "faults": armed,
+            "lists": world.lists.manner,
+            "reads": world.reads.manner,
+        }
 
 
 def _admit(request: Request, *, remote: bool) -> None:

@@ -162,8 +162,7 @@ def act(world: World, body: bytes) -> None:
             except ConfigurationError as error:
                 raise Refused(400, str(error)) from None
         case "clear_faults":
-            world.faults.clear()
-            world.clear_script()
+            world.be_kind()
 
 
 def _latest(world: World) -> list[dict[str, object]]:
