@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from limio_async.cli.failures import Code, Failure, tell
 from limio_async.cli.settings import Flags, settings, way_of
@@ -128,12 +129,13 @@ def command(
             "or --allow-remote where others may reach it"
         )
     if record is not None:
-        if faults or control or data or state or allow_remote:
-            raise click.UsageError(
-                "--record goes without --faults, --control, --data, --state and --allow-remote"
-            )
+        if others := _given() - {"host", "port", "record"}:
+            names = ", ".join(sorted(f"--{name.replace('_', '-')}" for name in others))
+            raise click.UsageError(f"--record goes without {names}: the tenant answers as it is")
         _run(_recording(*record, host, port, way_of(settings(flags, os.environ))), host, port)
         return
+    if uneven and not late_lists:
+        raise click.UsageError("--uneven goes with --late-lists")
     from limio_async.emulator import World
     from limio_async.emulator.data.views import ListManner, ReadManner
 
@@ -155,6 +157,14 @@ def command(
     world.reads.manner = ReadManner(late=late_reads)
     with _kept(world, state) as kept:
         _run(_emulating(world, host, port, control=control, kept=kept), host, port)
+
+
+def _given() -> set[str]:
+    """Return the names of the options that the command line has."""
+    context = click.get_current_context()
+    return {
+        name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
 
 
 async def _emulating(world: World, host: str, port: int, *, control: bool, kept: Kept | None) -> None:

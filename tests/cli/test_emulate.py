@@ -247,6 +247,11 @@ def _set_version(state: Path, version: int) -> None:
         (["--record", "acme.prod.limio.com", "."], "--record: . is not empty"),
         (["--record", "acme.prod.limio.com", "x", "--control"], "--record goes without"),
         (["--record", "acme.prod.limio.com", "x", "--allow-remote"], "--record goes without"),
+        (
+            ["--record", "acme.prod.limio.com", "x", "--offers", "20000", "--late-reads", "5"],
+            "--record goes without --late-reads, --offers:",
+        ),
+        (["--uneven"], "--uneven goes with --late-lists"),
         (["--record", "http://acme.prod.limio.com", "x"], "plain http is for this machine only"),
     ],
 )

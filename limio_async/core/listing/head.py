@@ -115,7 +115,7 @@ def _matching(name: str, body: bytes) -> _Parted | None:
 def _with_halves(name: str, body: bytes) -> _Parted | None:
     """Return the same of a page that is JSON but for halves of surrogate pairs, which leave no doubt."""
     text = mended(body)
-    if text is body or (begin := _first_mention(name, body)) is None:
+    if text == body or (begin := _first_mention(name, body)) is None:
         return None
     try:
         end = begin + len(_HEAD.decode(text).get(name, b""))
