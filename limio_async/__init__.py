@@ -9,6 +9,8 @@ cli/           the command line: `limio`
 testing.py     pytest fixtures
 report/        a page about what the sync jobs keep
 drift/         what items hold that the models do not know
+outbox/        orders sent exactly as often as meant
+stores/        where an outbox keeps them
 sync_jobs/     a tenant in a database or in files
 client.py      `Limio`
 environment.py the settings that the environment has

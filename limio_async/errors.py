@@ -26,6 +26,12 @@ LimioError
 │   ├── SinkError         the target (a database, a directory) cannot be used
 │   │   └── TargetAway    it does not answer: wait, then do the same again
 │   └── TargetBusy        another run or program holds what is needed: wait, or stop it
+├── OutboxError           an outbox cannot do what it was asked; nothing of it was stored
+│   ├── KeyReused         another order is stored under the key (`paths`): take another key
+│   ├── TooManyWaiting    more orders wait than the caller allows: try again later
+│   ├── UnknownKey        nothing was ever intended under the key
+│   └── StoreError        its database cannot be used
+│       └── StoreAway     it does not answer, or another program holds it: try again later
 ├── ForeignCheckpoint     the checkpoint belongs to another listing, or cannot be resumed
 ├── InvalidArgument       raised before anything is sent: a value cannot be put on the wire
 ├── MissingCredentials    raised before anything is sent: the operation takes X, the client has Y
@@ -57,20 +63,26 @@ __all__ = [
     "IncompleteListing",
     "InvalidArgument",
     "JobError",
+    "KeyReused",
     "LimioError",
     "ListingError",
     "Locked",
     "MissingCredentials",
     "NeverSent",
     "NotFound",
+    "OutboxError",
     "ServerError",
     "SinkError",
     "SnapshotChanged",
+    "StoreAway",
+    "StoreError",
     "TargetAway",
     "TargetBusy",
     "TooManyRequests",
+    "TooManyWaiting",
     "TransportError",
     "Unauthorized",
+    "UnknownKey",
     "UnknownOutcome",
     "Unreadable",
 ]
@@ -394,6 +406,42 @@ class TargetBusy(JobError):
         super().__init__(message, operation=operation)
         self.final = final
         """Whether waiting does not help this run: another one has taken its place."""
+
+
+class OutboxError(LimioError):
+    """An outbox cannot do what it was asked."""
+
+
+class KeyReused(OutboxError):
+    """Another order is stored under the key; that one stays as it is."""
+
+    def __init__(self, message: str, *, operation: str = "", paths: Sequence[str] = ()) -> None:
+        super().__init__(message, operation=operation)
+        self.paths = tuple(paths)
+        """Where the two orders differ, such as `$.orderItems[0].quantity`."""
+
+
+class TooManyWaiting(OutboxError):
+    """More orders wait than the caller allows; the order was not stored."""
+
+    fates = _UNTOUCHED
+
+
+class UnknownKey(OutboxError, LookupError):
+    """Nothing was ever intended under the key."""
+
+
+class StoreError(OutboxError):
+    """The database of an outbox cannot be used: the message says why and what to do."""
+
+
+class StoreAway(StoreError):
+    """It does not answer, or another program holds it: do the same again later.
+
+    A transaction whose end was under way may have been committed; doing it twice changes nothing.
+    """
+
+    fates = _DOUBTFUL
 
 
 class ForeignCheckpoint(LimioError):

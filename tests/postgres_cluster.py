@@ -21,7 +21,7 @@ import psycopg
 
 from tests.judges.need import missing
 
-__all__ = ["Cluster", "own_cluster"]
+__all__ = ["Cluster", "own_cluster", "own_standby"]
 
 _PROGRAMS = Path("/usr/lib/postgresql")  # where Debian keeps them, by version
 _LONGEST = 30.0
@@ -136,6 +136,32 @@ def own_cluster(*settings: str) -> Generator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def own_standby(primary: Cluster) -> Generator[Cluster]:
+    """A standby of *primary* that follows it asynchronously and lets clients read; it is gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="limio-standby-", dir="/tmp"))
+    if user := _user():
+        shutil.chown(directory, user)
+    standby = Cluster(directory, _free_port())
+    try:
+        command = [
+            _program("pg_basebackup"),
+            "-d",
+            primary.url,
+            "-D",
+            str(directory / "data"),
+            "-R",
+            "--no-sync",
+        ]
+        command += ["--checkpoint=fast", "--wal-method=stream"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user, group=user)
+        standby.start()
+        yield standby
+    finally:
+        standby.stop()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -56,6 +56,7 @@ def test_every_module_is_imported_but_those_that_are_an_extra() -> None:
         "otel": "opentelemetry",
         "report.charts": "vl_convert",
         "report.page": "jinja2",
+        "stores.postgres": "psycopg",
         "sync_jobs.dlt": "dlt",
         "sync_jobs.dlt_rows": "dlt",
         "sync_jobs.sinks.arrow": "pyarrow",

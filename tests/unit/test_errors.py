@@ -41,6 +41,7 @@ def test_an_error_survives_the_way_to_another_process(error: errors.LimioError, 
 FACTS: dict[str, Any] = {
     "operation": "getObject", "status": 418, "body": b"tea", "headers": {"date": "x"}, "retry_after": 2.5, "spot": "$.a",
     "too_large": True, "checkpoint": "there", "expected": 9, "seen": 7, "attempts": 3, "final": True, "one_table": True,
+    "paths": ("$.a",),
 }  # fmt: skip
 
 

@@ -14,14 +14,13 @@ from typing import Any, ClassVar
 
 import platformdirs
 import psycopg
-from psycopg import conninfo
 
-from limio_async.errors import ConfigurationError, JobError, SinkError, TargetBusy
+from limio_async.errors import JobError, SinkError, TargetBusy
 from limio_async.sync_jobs.sink import Change, Column, Condition, Kind, Prepared, Table, Written
 from limio_async.sync_jobs.sinks.database import META, Shape, Wrote
 from limio_async.sync_jobs.sinks.postgres_errors import Contended, meaning, refusal
 from limio_async.sync_jobs.sinks.postgres_rows import NEW, Statements, are_few, as_texts
-from limio_async.sync_jobs.sinks.postgres_session import DEFAULTS, Session, spot, wrong_with
+from limio_async.sync_jobs.sinks.postgres_session import Session, conninfo_of, spot, wrong_with
 from limio_async.sync_jobs.sinks.postgres_watch import Watch
 from limio_async.sync_jobs.sinks.sql import SqlSink
 from limio_async.sync_jobs.sinks.statements import quoted
@@ -54,18 +53,7 @@ class PostgresSink(SqlSink):
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error,)
 
     def __init__(self, url: str, *, schema: str, lock_wait: float = 30.0) -> None:
-        try:
-            given = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
-        except psycopg.Error:  # quotes parts of the URL, the password too
-            given = None
-        if (
-            given is None or "@" in given.get("host", "")[1:]
-        ):  # what stands before it is the end of a password
-            raise ConfigurationError(
-                "PostgreSQL's library cannot read this URL; it is postgresql://USER@HOST:PORT/DATABASE, and what is"
-                " special in a part of it is %-encoded"
-            )
-        self._conninfo = conninfo.make_conninfo("", **{**DEFAULTS, **given})
+        self._conninfo, given = conninfo_of(url)
         self._schema = schema
         self._spot = spot(given)
         self._connection: Session | None = None

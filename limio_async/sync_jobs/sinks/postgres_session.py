@@ -9,10 +9,22 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 
 import psycopg
-from psycopg import pq
+from psycopg import conninfo, pq
 from psycopg.rows import TupleRow
 
-__all__ = ["DEFAULTS", "Session", "connected", "connecting", "settle", "shut", "spot", "wrong_with"]
+from limio_async.errors import ConfigurationError
+
+__all__ = [
+    "DEFAULTS",
+    "Session",
+    "connected",
+    "connecting",
+    "conninfo_of",
+    "settle",
+    "shut",
+    "spot",
+    "wrong_with",
+]
 
 _TICK = 0.1
 DEFAULTS = {
@@ -46,9 +58,23 @@ class Session(psycopg.Connection[TupleRow]):
     pid = 0
 
 
-def connecting(conninfo: str) -> Callable[[], Session]:
+def conninfo_of(url: str) -> tuple[str, dict[str, str]]:
+    """Return how to connect to what *url* names, with our defaults, and what it says itself."""
+    try:
+        given = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
+    except psycopg.Error:  # quotes parts of the URL, the password too
+        given = None
+    if given is None or "@" in given.get("host", "")[1:]:  # what stands before it is the end of a password
+        raise ConfigurationError(
+            "PostgreSQL's library cannot read this URL; it is postgresql://USER@HOST:PORT/DATABASE, and what is"
+            " special in a part of it is %-encoded"
+        )
+    return conninfo.make_conninfo("", **{**DEFAULTS, **given}), given
+
+
+def connecting(info: str) -> Callable[[], Session]:
     """Return a function that connects."""
-    return lambda: Session.connect(conninfo, autocommit=True)
+    return lambda: Session.connect(info, autocommit=True)
 
 
 def connected(connect: Callable[[], Session], waits: Callable[[], bool]) -> Session | None:

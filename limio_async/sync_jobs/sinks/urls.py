@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from limio_async.sync_jobs.sinks.files import Compression
     from limio_async.sync_jobs.sinks.postgres import PostgresSink
 
-__all__ = ["is_server", "open_sink", "state_file"]
+__all__ = ["file_of", "is_server", "open_sink", "server_of", "state_file"]
 
 _LOCK_WAIT = timedelta(seconds=30)
 
@@ -46,7 +46,7 @@ def state_file(url: str) -> Path:
     """
     match scheme := _scheme_of(url):
         case "sqlite" | "duckdb":
-            file, _ = _file_of(url, scheme)
+            file, _ = file_of(url, scheme)
             return file.with_name(f"{file.name}.state")
         case "postgresql" | "postgres":
             return _postgres(url).state_file
@@ -61,12 +61,12 @@ def state_file(url: str) -> Path:
 def _sqlite(url: str) -> Sink:
     from limio_async.sync_jobs.sinks.sqlite import SqliteSink
 
-    file, mode = _file_of(url, "sqlite")
+    file, mode = file_of(url, "sqlite")
     return SqliteSink(file, name=url, mode=mode)
 
 
 def _duckdb(url: str) -> Sink:
-    file, mode = _file_of(url, "duckdb")
+    file, mode = file_of(url, "duckdb")
     _need("duckdb", "duckdb", "pyarrow")
     from limio_async.sync_jobs.sinks.duckdb import DuckdbSink
 
@@ -74,16 +74,10 @@ def _duckdb(url: str) -> Sink:
 
 
 def _postgres(url: str, lock_wait: timedelta = _LOCK_WAIT) -> PostgresSink:
-    _need("postgres", "psycopg", "platformdirs")
+    base, schema = server_of(url)
     from limio_async.sync_jobs.sinks.postgres import PostgresSink
 
-    base, _, query = url.partition("?")
-    options = parse_qsl(query, keep_blank_values=True)
-    schema = dict(options).get("schema") or "public"
-    others = urlencode([(key, value) for key, value in options if key != "schema"], quote_via=quote)
-    return PostgresSink(
-        f"{base}?{others}" if others else base, schema=schema, lock_wait=lock_wait.total_seconds()
-    )
+    return PostgresSink(base, schema=schema, lock_wait=lock_wait.total_seconds())
 
 
 def _ndjson(url: str) -> Sink:
@@ -155,7 +149,17 @@ def _scheme_of(url: str) -> str:
     return scheme
 
 
-def _file_of(url: str, scheme: str) -> tuple[Path, int]:
+def server_of(url: str) -> tuple[str, str]:
+    """Return a PostgreSQL URL as libpq takes it, and the schema that it names."""
+    _need("postgres", "psycopg", "platformdirs")
+    base, _, query = url.partition("?")
+    options = parse_qsl(query, keep_blank_values=True)
+    others = urlencode([(key, value) for key, value in options if key != "schema"], quote_via=quote)
+    return f"{base}?{others}" if others else base, dict(options).get("schema") or "public"
+
+
+def file_of(url: str, scheme: str) -> tuple[Path, int]:
+    """Return the file that a URL names, and the mode that a new one gets."""
     _, slashes, rest = url.partition(":///")
     path, asks, query = rest.partition("?")
     if not slashes or not path or path.endswith("/") or path == ":memory:":

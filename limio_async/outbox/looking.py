@@ -1,0 +1,257 @@
+"""Looking for what came of orders in doubt: by their subscriptions, then in the list of orders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import anyio
+import msgspec
+
+from limio_async.api.orders import GET_ORDER
+from limio_async.client import Limio
+from limio_async.core.clock import Clock
+from limio_async.core.listing import BadItem, Listing
+from limio_async.core.listing.rows import SECOND, instant
+from limio_async.core.wire import Endpoint, Param
+from limio_async.errors import ForeignCheckpoint, LimioError, ListingError, NotFound, Unreadable
+from limio_async.outbox import table
+from limio_async.outbox.decide import Look, Row, concluded, found
+from limio_async.outbox.order import came_of, fields_of
+from limio_async.stores import Store
+
+__all__ = ["WHOLE", "Looker", "Seen", "ask_the_time"]
+
+_WALK = timedelta(hours=1)
+"""How long a walk may take whose end the next one can begin at."""
+_LOOKS = 3
+_MOST_KEYS = 500
+_Item = dict[str, Any]
+_ORDER: Endpoint[Any] = GET_ORDER
+WHOLE: Endpoint[_Item] = msgspec.structs.replace(_ORDER, returns=_Item)
+"""An order with all that is stored of it."""
+_ASKED: Endpoint[_Item] = msgspec.structs.replace(
+    _ORDER,
+    operation="listObjects",
+    path="/api/objects/{service}/{path_type}",
+    params=(*GET_ORDER.params[:1], Param(name="limit", wire="limit", place="query", kind="integer")),
+    returns=_Item,
+    identity=(),
+)
+
+
+class Seen(msgspec.Struct):
+    """A doubt, since this process saw it."""
+
+    at: float
+    """By the loop's clock."""
+    since: int | None
+    """By Limio's, at the latest."""
+    looks: int = 0
+
+
+async def ask_the_time(limio: Limio, clock: Clock) -> None:
+    """Set *clock* by one small request, if it is answered."""
+    asked = anyio.current_time()
+    try:
+        answer = await limio.answer(limio.request, _ASKED, {"service": "limio", "limit": 1}, timeout=10.0)
+        clock.see(answer.headers, asked)
+    except LimioError as error:
+        clock.see(error.headers, asked)
+
+
+class Looker:
+    """Looks for orders, from the list that *limio* gives."""
+
+    def __init__(self, limio: Limio, store: Store, clock: Clock, *, settle: timedelta, resend: bool) -> None:
+        self._limio, self._store, self._clock = limio, store, clock
+        self._settle = round(settle.total_seconds() * SECOND)
+        self._overlap = settle + _WALK
+        self._resend = resend
+        self._found: dict[str, list[_Item]] = {}
+        self._odd: set[str] = set()
+        self._unclear = False
+        self._newest = 0
+        self._before: int | None = None
+        """What was created before cannot be of those that are looked for."""
+
+    async def look(self, due: Sequence[Row], seen: Mapping[str, Seen]) -> list[Row]:
+        """Look for all of *due* at once, and write what that showed; return the rows that changed.
+
+        Raises what Limio does, after what was found was written.
+        """
+        sent = [row.sent for row in due]
+        first = min((one for one in sent if one is not None), default=None)
+        self._before = None if first is None or None in sent else first - self._settle
+        await ask_the_time(self._limio, self._clock)
+        at = await self._store.do(lambda store: table.checkpoint_of(store, due), reads=True)
+        try:
+            for subscription in sorted({row.subscription for row in due if row.subscription} & _ids(due)):
+                await self._related(subscription)
+            began = self._clock.earliest()
+            ended = await self._walked(at)
+        except LimioError:
+            await self._store.do(lambda store: self._note_found(store))
+            raise
+        trail = ended.checkpoint().trail
+        look = Look(
+            unclear=self._unclear,
+            ascends=trail is not None and trail.rising and not trail.falling,
+            newest=self._newest,
+        )
+        cursor = self._next_cursor(ended, began)
+        return await self._store.do(lambda store: self._conclude(store, due, seen, look, cursor))
+
+    # --- what is looked through
+
+    async def _related(self, subscription: str) -> None:
+        """Sift the orders of a subscription; whatever they lack proves nothing."""
+        unclear, odd = self._unclear, {*self._odd}
+        try:
+            listing = self._limio.subscriptions.related_by_type(subscription, "order", on_bad_item="yield")
+            async for page in listing.into(_Item).pages():
+                await self._sift(page.items)
+        except LimioError:
+            pass
+        self._unclear, self._odd = unclear, odd
+
+    async def _walked(self, at: str | None) -> Listing[_Item]:
+        """Sift what was created since *at*, or the whole list."""
+        self._unclear, self._newest = False, 0
+        self._odd.clear()
+        listing = self._list(at)
+        try:
+            async for page in listing.pages():
+                await self._sift(page.items)
+                now = self._clock.latest() or 0
+                times = (_created(one) for one in page.items if not isinstance(one, BadItem))
+                self._newest = max(
+                    [self._newest, *(time for time in times if time is not None and time <= now)]
+                )
+        except ListingError:  # it contradicts what was seen of it, or itself
+            if at is not None:
+                return await self._walked(None)
+            self._unclear = True
+        return listing
+
+    def _list(self, at: str | None) -> Listing[_Item]:
+        try:
+            return self._limio.orders.list(
+                follow=at, overlap=self._overlap, on_bad_item="yield", page_size=100
+            ).into(_Item)
+        except ForeignCheckpoint:
+            return self._limio.orders.list(overlap=self._overlap, on_bad_item="yield", page_size=100).into(
+                _Item
+            )
+
+    def _next_cursor(self, ended: Listing[_Item], began: int | None) -> str | None:
+        """Return where later walks can begin: what is not in view yet is no older, by Limio's clock."""
+        checkpoint, overlap = ended.checkpoint(), round(self._overlap.total_seconds() * SECOND)
+        newest = checkpoint.trail.newest if checkpoint.trail else None
+        if began is None or newest is None or newest - overlap > began - self._settle:
+            return None
+        try:
+            self._limio.orders.list(follow=checkpoint, overlap=self._overlap)
+        except ForeignCheckpoint:
+            return None
+        return checkpoint.to_json()
+
+    # --- whose is it?
+
+    async def _sift(self, items: Sequence[_Item | BadItem]) -> None:
+        """Keep those that came of an order of ours; fetch whole what does not say."""
+        readable = [one for one in items if not isinstance(one, BadItem)]
+        self._unclear = self._unclear or len(readable) < len(items)
+        bare = [one async for one in self._unsaid(readable) if not self._is_older(one)]
+        whole = await asyncio.gather(*map(self._fetched, bare), return_exceptions=True)
+        for one in whole:
+            if isinstance(one, BaseException):
+                raise one
+        known = [one for one in whole if one is not None and not isinstance(one, BaseException)]
+        self._unclear = self._unclear or len(known) < len(whole)
+        async for one in self._unsaid(known):
+            if key := fields_of(one).get("external_id"):
+                self._odd.add(str(key))
+            elif not fields_of(one).get("order_type"):
+                self._unclear = True
+
+    async def _unsaid(self, items: Iterable[_Item]) -> AsyncIterator[_Item]:
+        """Keep those that are ours; yield those that do not say enough."""
+        named: dict[str, list[_Item]] = {}
+        for item in items:
+            key = fields_of(item).get("external_id")
+            if isinstance(key, str) and key:
+                named.setdefault(key, []).append(item)
+            else:
+                yield item
+        keys = sorted(named)
+        for begin in range(0, len(keys), _MOST_KEYS):
+            ours = partial(table.of_keys, keys=keys[begin : begin + _MOST_KEYS])
+            for row in await self._store.do(ours, reads=True):
+                for item in named[row.key]:
+                    match came_of(row.body, item):
+                        case True if isinstance(item.get("id"), str):
+                            self._found.setdefault(row.key, []).append(item)
+                        case False:
+                            self._odd.add(row.key)
+                        case _:
+                            yield item
+
+    def _is_older(self, item: _Item) -> bool:
+        created = _created(item)
+        bare = not fields_of(item).get("external_id")
+        return bare and created is not None and self._before is not None and created < self._before
+
+    async def _fetched(self, item: _Item) -> _Item | None:
+        if not isinstance(item.get("id"), str):
+            return None
+        try:
+            return await self._limio.request(WHOLE, {"service": "limio", "id": item["id"]})
+        except (NotFound, Unreadable):
+            return None
+
+    # --- what is written
+
+    def _note_found(self, store: Store) -> list[Row]:
+        changed: list[Row] = []
+        for key, items in self._found.items():
+            row = before = table.one(store, key)
+            for item in items:
+                names = [
+                    one for one in (item["id"], item.get("reference"), item.get("order_reference")) if one
+                ]
+                data = fields_of(item)
+                names += [data["order_reference"]] if data.get("order_reference") else []
+                row = table.change(store, row, found(row, item["id"], item.get("status"), names))
+            changed += [row] if row != before else []
+        return changed
+
+    def _conclude(
+        self, store: Store, due: Sequence[Row], seen: Mapping[str, Seen], look: Look, cursor: str | None
+    ) -> list[Row]:
+        """Write findings, conclusions and the cursor: all or nothing."""
+        changed = self._note_found(store)
+        for row in due:
+            now = table.one(store, row.key)
+            if row.key in self._found or now.state != "doubt" or now.attempt != row.attempt:
+                continue
+            doubt = seen[row.key]
+            own = msgspec.structs.replace(look, unclear=look.unclear or row.key in self._odd)
+            patient = doubt.looks < _LOOKS - 1
+            if changes := concluded(now, own, resend=self._resend, since=doubt.since, patient=patient):
+                changed.append(table.change(store, now, changes))
+        if cursor is not None:
+            table.save_cursor(store, cursor)
+        return changed
+
+
+def _created(item: _Item) -> int | None:
+    text = item.get("created")
+    return instant(text) if isinstance(text, str) else None
+
+
+def _ids(rows: Sequence[Row]) -> set[str]:
+    return {row.subscription for row in rows if row.subscription and row.subscription.startswith("sub-")}

@@ -1,0 +1,183 @@
+"""A store that is a SQLite file; the standard library's driver is all it needs."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from contextlib import suppress
+from time import monotonic, sleep
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote
+
+from limio_async._durable import made, synced
+from limio_async.errors import JobError, StoreAway, StoreError
+from limio_async.stores.store import Plan, Rows, Store, driven
+from limio_async.sync_jobs.lock import Lock, locked
+from limio_async.sync_jobs.sinks.urls import file_of
+
+__all__ = ["SqliteStore"]
+
+T = TypeVar("T")
+
+_WAIT = 10.0  # seconds for another program to end its transaction
+_MOMENT = 0.01
+_SETTINGS = ("synchronous = FULL", "secure_delete = ON", "journal_size_limit = 16777216")
+_HINTS = {
+    "not a database": "choose another file, or move this one away",
+    "unable to open": "is there a directory in its place, or may you not write there?",
+    "readonly": "you may not write to it: give yourself the right, or choose another file",
+    "full": "make room on the disk; what was stored before is there",
+    "disk I/O error": "is the disk full? What was stored before is there",
+}
+
+
+class SqliteStore(Store):
+    """A file, `FILE.outbox` beside it, which tells of a backup that was put back, and a lock for the one that sends."""
+
+    begin: ClassVar[str] = "BEGIN IMMEDIATE"
+    to_read: ClassVar[str] = "BEGIN"
+    locking: ClassVar[str] = ""
+    errors: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, OSError, JobError)
+    keyed = "INTEGER PRIMARY KEY AUTOINCREMENT"
+    now = "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')"
+    has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    time, born, cast_error = "TEXT", "NULL", "key = NULL"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._file, self._mode = file_of(url, "sqlite")
+        self._db: sqlite3.Connection | None = None
+        self._lock: Lock | None = None
+        self._owner: str | None = None
+        self._next: str | None = None
+
+    async def within(self, tx: Any, plan: Plan[T]) -> T:
+        """Follow *plan* in the transaction of a `sqlite3.Connection`, which is the caller's to commit."""
+        if not isinstance(tx, sqlite3.Connection):
+            raise ValueError(f"tx is a sqlite3.Connection to {self._file}, not a {type(tx).__name__}")  # noqa: TRY004
+        if not tx.in_transaction and (tx.isolation_level is None or getattr(tx, "autocommit", -1) is True):
+            raise ValueError("tx is not in a transaction: BEGIN one, which you commit")
+        cursor = tx.cursor()
+        cursor.row_factory = None
+        return driven(plan, lambda statement, values: cursor.execute(statement, values).fetchall())
+
+    def ask(self, statement: str, *values: Any) -> Rows:
+        """Execute a statement and return its rows."""
+        assert self._db is not None  # noqa: S101  # in a transaction
+        return self._db.execute(statement, values).fetchall()
+
+    def run(self, statement: str, *values: Any) -> int:
+        """Execute a statement and return how many rows it concerned."""
+        assert self._db is not None  # noqa: S101  # in a transaction
+        return self._db.execute(statement, values).rowcount
+
+    def execute(self, statement: str, values: Any) -> None:
+        """Execute a statement of the user's, with values as SQLite marks them."""
+        assert self._db is not None  # noqa: S101  # in a transaction
+        self._db.execute(statement, values or ())
+
+    def own(self, owner: str | None) -> None:
+        """Hold the lock beside the file: one process sends."""
+        if self._lock is not None:
+            self._lock.close()
+        file = self._file.resolve()
+        self._owner = self._lock = None
+        if owner is not None:
+            self._lock, self._owner = locked(file.with_name(f"{file.name}.outbox.lock")), owner
+
+    def gone(self, owner: str) -> bool:
+        """Return whether *owner* is not this process, which holds the lock."""
+        return self._lock is not None and owner != self._owner
+
+    def generation(self, known: str | None, *, advance: bool = False) -> tuple[str, bool]:
+        """Count in the file and beside it, there later: a file that counts less than what lies beside it was put back."""
+        mine, _, count = (known or "").partition("/")
+        beside, _, counted = self._beside().partition("/")
+        other = known is not None and (beside != mine or int(counted) > int(count))
+        if known is None or other:
+            mine, count = secrets.token_hex(8), "0"
+        now = f"{mine}/{int(count) + advance:020d}"
+        if known is None or other:
+            self._count(now)  # at once: whoever opens the file next looks there first
+        elif now != known:
+            self._next = now
+        return now, other
+
+    def scrub(self) -> None:
+        """Move the journal into the file, which overwrites what was emptied."""
+        if self._db is not None and self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise StoreAway(
+                f"{self.name}: another program is reading; its journal still holds what was erased"
+            )
+
+    def _beside(self) -> str:
+        try:
+            text = self._file.with_name(f"{self._file.name}.outbox").read_text()
+        except (OSError, UnicodeError):
+            return ""
+        return text if text.partition("/")[2].isdecimal() else ""
+
+    def _committed(self) -> None:
+        if self._next is not None:
+            self._count(self._next)
+            self._next = None
+
+    def _count(self, now: str) -> None:
+        beside = self._file.with_name(f"{self._file.name}.outbox")
+        made(beside, self._mode)
+        with beside.open("r+b") as stream:
+            stream.write(now.encode())  # always as long: it is the old one or the new one
+            synced(stream)
+
+    def _open(self) -> None:
+        if self._db is not None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        made(self._file, self._mode)  # its journal gets the same mode
+        place = f"file:{quote(str(self._file.absolute()))}?mode=rw"
+        db = sqlite3.connect(place, uri=True, timeout=_WAIT, check_same_thread=False, isolation_level=None)
+        try:
+            ((mode,),) = _patiently(db, "PRAGMA journal_mode = WAL")
+            if mode != "wal":
+                raise StoreError(f"{self.name}: this file system takes no journal; choose another place")  # noqa: TRY301
+            for setting in _SETTINGS:
+                db.execute(f"PRAGMA {setting}")
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db = None
+        self.own(None)
+
+    def _undo(self) -> None:
+        self._next = None
+        with suppress(sqlite3.Error):
+            if self._db is not None and self._db.in_transaction:
+                self._db.rollback()
+
+    def _failure(self, error: Exception) -> StoreError:
+        if isinstance(error, JobError):
+            return StoreAway(
+                f"{self.name}: another process is sending from this file; wait for it, or stop it"
+            )
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if "locked" in reason:
+            return StoreAway(f"{self.name}: another program is writing to it; wait for it, or stop it")
+        hint = next((f" ({hint})" for known, hint in _HINTS.items() if known in reason), "")
+        return StoreError(f"{self.name}: {reason}{hint}")
+
+
+def _patiently(db: sqlite3.Connection, statement: str) -> Rows:
+    """Execute what SQLite lets wait for nobody."""
+    ends = monotonic() + _WAIT
+    while True:
+        try:
+            return db.execute(statement).fetchall()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > ends:
+                raise
+        sleep(_MOMENT)

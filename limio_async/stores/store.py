@@ -1,0 +1,196 @@
+"""One connection, used by one thread: transactions that are committed for good, several callers' at once."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ClassVar, TypeVar
+
+from limio_async.errors import StoreAway, StoreError
+
+__all__ = ["Plan", "Rows", "Store", "driven"]
+
+T = TypeVar("T")
+Rows = list[tuple[Any, ...]]
+Plan = Generator[tuple[str, Sequence[Any]], Rows, T]
+"""Statements that depend on what those before them gave; values are marked `?` whatever the database."""
+
+_Waiting = tuple["Callable[[Store], Any]", "Future[Any]", bool]
+_MOST_AT_ONCE = 256
+_TRIES = 3
+
+
+class Store(ABC):
+    """A database. What `do` returned is on the disk; where it raised `StoreAway`, that may be so nevertheless."""
+
+    begin: ClassVar[str]
+    to_read: ClassVar[str]
+    locking: ClassVar[str]
+    """Ends a query whose rows are locked until the transaction ends."""
+    errors: ClassVar[tuple[type[Exception], ...]]
+    keyed, now, time, born, cast_error, has_table = "", "", "", "", "", ""
+    """Parts of statements that each database writes in its own way."""
+
+    def __init__(self, name: str, schema: str = "") -> None:
+        self.name = name
+        """How messages call it: without a password."""
+        self.prefix = schema
+        """What stands before the name of a table in statements of other connections."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="limio-store")
+        self._waiting: deque[_Waiting] = deque()
+
+    async def open(self) -> None:
+        """Connect. Raises `StoreError` in words."""
+        await self.do_after(lambda _: self._open())
+
+    async def close(self) -> None:
+        """Let go of the connection, and with it of what `own` holds."""
+        await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._close)))
+        self._thread.shutdown(wait=False)
+
+    async def do(self, work: Callable[[Store], T], *, reads: bool = False) -> T:
+        """Return what *work* does in a transaction that is committed by then; what waits meanwhile shares the next.
+
+        *work* runs in the store's thread, again where the transaction has to be repeated; it uses `ask` and `run` only.
+        It may only *read*: then it waits for no other program that writes.
+        """
+        future: Future[T] = Future()
+        self._waiting.append((work, future, reads))
+        self._thread.submit(self._commit_waiting)
+        return await asyncio.wrap_future(future)
+
+    async def do_after(self, work: Callable[[Store], T]) -> T:
+        """Return what *work* does between two transactions."""
+
+        def outside() -> T:
+            try:
+                return work(self)
+            except self.errors as error:
+                raise self._failure(error) from None
+
+        return await asyncio.wrap_future(self._thread.submit(outside))
+
+    def has(self, table: str) -> bool:
+        """Return whether there is such a table."""
+        return bool(self.ask(self.has_table, table))
+
+    def follow(self, plan: Plan[T]) -> T:
+        """Follow a plan inside of the transaction."""
+        return driven(plan, lambda statement, values: self.ask(statement, *values))
+
+    @abstractmethod
+    async def within(self, tx: Any, plan: Plan[T]) -> T:
+        """Follow *plan* in the caller's own transaction. Raises `ValueError` if *tx* is none of this database."""
+
+    @abstractmethod
+    def ask(self, statement: str, *values: Any) -> Rows:
+        """Execute a statement and return its rows."""
+
+    @abstractmethod
+    def run(self, statement: str, *values: Any) -> int:
+        """Execute a statement and return how many rows it concerned."""
+
+    @abstractmethod
+    def execute(self, statement: str, values: Any) -> None:
+        """Execute a statement of the user's, in the driver's own style."""
+
+    @abstractmethod
+    def own(self, owner: str | None) -> None:
+        """Say that this process is *owner* until it ends; with None, that it is nobody any more."""
+
+    @abstractmethod
+    def gone(self, owner: str) -> bool:
+        """Return whether no process is *owner*, as far as the store can tell."""
+
+    @abstractmethod
+    def generation(self, known: str | None, *, advance: bool = False) -> tuple[str, bool]:
+        """Return which history of the database this is, and whether it is another than *known*.
+
+        With *advance*, a backup that was made before this transaction will be told from the database after it.
+        """
+
+    def scrub(self) -> None:
+        """Overwrite what was emptied, where the database leaves it lying about."""
+        return
+
+    # --- what the kinds of stores do in their own way, in the thread
+
+    @abstractmethod
+    def _open(self) -> None: ...
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    @abstractmethod
+    def _undo(self) -> None: ...
+
+    @abstractmethod
+    def _failure(self, error: Exception) -> StoreError: ...
+
+    def _commit(self) -> None:
+        self.run("COMMIT")
+
+    def _passes(self, error: Exception) -> bool:
+        return False
+
+    def _committed(self) -> None:
+        return
+
+    def _commit_waiting(self) -> None:
+        batch: list[_Waiting] = []
+        while self._waiting and len(batch) < _MOST_AT_ONCE:
+            one = self._waiting.popleft()
+            if one[1].set_running_or_notify_cancel():
+                batch.append(one)
+        if batch:
+            self._settle(batch)
+
+    def _settle(self, batch: list[_Waiting]) -> None:
+        try:
+            begin = self.to_read if all(reads for _, _, reads in batch) else self.begin
+            results = self._transacted(begin, [work for work, _, _ in batch])
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, StoreAway):  # one of them is to blame
+                for one in batch:
+                    self._settle([one])
+                return
+            for _, future, _ in batch:
+                future.set_exception(error)
+        else:
+            for (_, future, _), result in zip(batch, results, strict=True):
+                future.set_result(result)
+
+    def _transacted(self, begin: str, works: Sequence[Callable[[Store], Any]]) -> list[Any]:
+        tries = _TRIES
+        while True:
+            tries, ending = tries - 1, False
+            try:
+                self._open()
+                self.run(begin)
+                results = [work(self) for work in works]
+                ending = True
+                self._commit()
+                self._committed()
+            except self.errors as error:
+                self._undo()
+                if ending or not tries or not self._passes(error):
+                    raise self._failure(error) from None
+            except BaseException:
+                self._undo()
+                raise
+            else:
+                return results
+
+
+def driven(plan: Plan[T], ask: Callable[[str, Sequence[Any]], Rows]) -> T:
+    """Follow a plan by *ask*."""
+    try:
+        step = next(plan)
+        while True:
+            step = plan.send(ask(*step))
+    except StopIteration as stop:
+        value: T = stop.value
+        return value

@@ -1,0 +1,432 @@
+"""Both stores, with real threads and servers: several senders, lost sessions, late answers, failover, bad databases."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from limio_async import BearerToken, Limio
+from limio_async.errors import ConfigurationError
+from limio_async.outbox import Outbox, OutboxError, Outcome, StoreAway, StoreError
+from tests.outbox.tenant import GOOD, LOST, Fate, Tenant
+from tests.postgres_cluster import Cluster
+
+SOON = timedelta(seconds=0.05)
+
+
+def order(n: int = 0, **more: Any) -> dict[str, Any]:
+    return {
+        "order_type": "renew",
+        "orderItems": [{"offer": {"id": f"offer-{n}"}}],
+        "process_immediately": True,
+        **more,
+    }
+
+
+@pytest.fixture
+def server(cluster: Cluster, request: pytest.FixtureRequest) -> str:
+    return f"{cluster.url}?schema=s_{abs(hash(request.node.name))}"
+
+
+async def until(box: Outbox, key: str, *states: str) -> Outcome:
+    async with asyncio.timeout(20):
+        while (outcome := await box.outcome(key)).state not in states:  # noqa: ASYNC110  # as whoever polls does
+            await asyncio.sleep(0.01)
+    return outcome
+
+
+async def stopped(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_all_are_sent_once(box: Outbox, limio: Limio, tenant: Tenant) -> None:
+    tenant.fates = [[GOOD, LOST][n % 10 == 3] for n in range(60)]
+    await asyncio.gather(*(box.intend(f"k{n}", order(n)) for n in range(60)))
+    await box.run(limio, until_idle=True)
+    assert (await box.stats()).states == {"accepted": 60}
+    assert sorted(tenant.sent) == sorted(f"k{n}" for n in range(60))
+
+
+async def test_what_is_intended_while_it_runs_is_sent_at_once(
+    box: Outbox, limio: Limio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limio_async.outbox.sending._POLL", 600.0)
+    running = asyncio.create_task(box.run(limio))
+    await asyncio.sleep(0.3)  # idle by now
+    await box.intend("k", order())
+    await until(box, "k", "accepted")
+    await stopped(running)
+
+
+async def test_one_outbox_runs_once(box: Outbox, limio: Limio) -> None:
+    running = asyncio.create_task(box.run(limio))
+    await asyncio.sleep(0.05)
+    with pytest.raises(OutboxError, match="runs already"):
+        await box.run(limio)
+    await box.intend("k", order())
+    await until(box, "k", "accepted")
+    await stopped(running)
+
+
+# --- several senders
+
+
+async def test_two_senders_make_each_order_once_and_keep_the_order(
+    server: str, limio: Limio, tenant: Tenant
+) -> None:
+    tenant.fates = [Fate(after=0.002)] * 80
+    async with Outbox(server) as one, Outbox(server) as two:
+        await asyncio.gather(
+            *(one.intend(f"k{n:02}", order(n, subscriptionId=f"sub-{n % 4}")) for n in range(80))
+        )
+        intended = [(outcome.key, outcome.subscription) for outcome in await one.list()]
+        await asyncio.gather(one.run(limio, until_idle=True), two.run(limio, until_idle=True))
+        assert (await one.stats()).states == {"accepted": 80}
+    assert len(tenant.sent) == 80
+    for subscription in {name for _, name in intended}:
+        mine = [key for key, name in intended if name == subscription]
+        assert [key for key in tenant.sent if key in mine] == mine
+    assert tenant.most_on_wire <= 4  # four subscriptions
+
+
+async def test_an_earlier_order_that_commits_later_does_not_overtake_one_on_the_wire(server: str) -> None:
+    from limio_async.outbox import table
+
+    about, goes_on, taken = {"subscriptionId": "sub-1"}, threading.Event(), threading.Event()
+
+    def take(store: Any) -> list[str]:
+        rows = table.take(store, "1", 9, hold=True, on_wire=(), sent=None)
+        return [row.key for row in rows]
+
+    def slowly(store: Any) -> list[str]:
+        keys = take(store)
+        taken.set()
+        goes_on.wait(10)
+        return keys
+
+    async with Outbox(server) as one, Outbox(server) as two:
+        async with await psycopg.AsyncConnection.connect(server.partition("?")[0]) as tx:
+            await one.intend("earlier", order(1, **about), tx=tx)
+            await one.intend("later", order(2, **about))
+            first = asyncio.create_task(one._store.do(slowly))
+            await asyncio.to_thread(taken.wait, 10)
+            await tx.commit()
+        second = asyncio.create_task(two._store.do(take))
+        await asyncio.sleep(0.3)
+        goes_on.set()
+        assert (await first, await second) == (["later"], [])
+
+
+async def test_a_second_sender_leaves_a_live_send_alone(server: str, limio: Limio, tenant: Tenant) -> None:
+    tenant.fates = [Fate(after=1.5)]
+    async with Outbox(server, settle=SOON) as one, Outbox(server, settle=SOON) as two:
+        await one.intend("k", order())
+        first = asyncio.create_task(one.run(limio))
+        await until(one, "k", "sending")
+        second = asyncio.create_task(two.run(limio))
+        outcome = await until(one, "k", "accepted", "doubt")
+        assert (outcome.state, outcome.attempt) == ("accepted", 1)
+        await stopped(first, second)
+    assert len(tenant.orders) == 1
+
+
+async def test_one_process_sends_from_a_file(tmp_path: Path, limio: Limio) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    async with Outbox(url) as one, Outbox(url) as two:
+        running = asyncio.create_task(one.run(limio))
+        await asyncio.sleep(0.1)
+        with pytest.raises(StoreAway, match="another process is sending from this file"):
+            await two.run(limio)
+        await two.intend("k", order())
+        await until(one, "k", "accepted")
+        await stopped(running)
+        await two.run(limio, until_idle=True)
+
+
+# --- a session that is gone is no sender that is dead
+
+
+@pytest.mark.parametrize("late", [200, 400])
+async def test_a_late_answer_settles_the_doubt_and_overwrites_nothing(
+    server: str, limio: Limio, tenant: Tenant, cluster: Cluster, late: int
+) -> None:
+    tenant.fates = [Fate(makes=late == 200, answer=late, after=1.0, lag=9.0)]
+    async with (
+        Outbox(server, settle=timedelta(seconds=30)) as one,
+        Outbox(server, settle=timedelta(seconds=30)) as two,
+    ):
+        await one.intend("k", order())
+        first = asyncio.create_task(one.run(limio))
+        await until(two, "k", "sending")
+        session = one._store._db.info.backend_pid  # type: ignore[attr-defined]
+        with cluster.admin() as admin:
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", (session,))
+        second = asyncio.create_task(two.run(limio))
+        outcome = await until(two, "k", "doubt", "accepted")
+        assert (outcome.state, outcome.attempt) == ("doubt", 2)
+        if late == 200:
+            assert (await until(two, "k", "accepted")).attempt == 2
+        else:
+            await asyncio.sleep(1.5)
+            assert (await two.outcome("k")).state == "doubt"
+        await stopped(first, second)
+    assert len(tenant.sent) == 1
+
+
+async def test_a_late_yes_beside_a_later_attempt_is_doubled(
+    server: str, limio: Limio, tenant: Tenant
+) -> None:
+    from limio_async.outbox import table
+    from limio_async.outbox.decide import Answer, answered
+
+    async with Outbox(server) as box:
+        await box.intend("k", order())
+        row = await box._store.do(lambda store: table.one(store, "k"))
+        again = {"state": "sending", "attempt": 2, "owner": "1"}
+        row = await box._store.do(lambda store: table.change(store, row, again))
+        for attempt, name, state in ((1, "order-a", "sending"), (2, "order-b", "accepted")):
+            yes = Answer(kind="accepted", order_id=name, names=(name,))
+
+            def work(store: Any, attempt: int = attempt, yes: Answer = yes) -> None:
+                now = table.one(store, "k")
+                table.change(store, now, answered(now, attempt, yes))
+
+            await box._store.do(work)
+            assert (await box.outcome("k")).state == state
+        outcome = await box.outcome("k")
+        assert (outcome.doubled, outcome.order_ids) == (True, ("order-a", "order-b"))
+
+
+async def test_the_sender_goes_on_after_restarts_of_the_server(
+    tenant: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tests.postgres_cluster import own_cluster
+
+    tenant.fates = [Fate(after=0.02)] * 100
+    with own_cluster() as own:
+        async with (
+            Limio(auth=BearerToken("t"), transport=tenant) as limio,
+            Outbox(own.url, settle=SOON) as box,
+        ):
+            await asyncio.gather(*(box.intend(f"k{n}", order(n)) for n in range(100)))
+            running = asyncio.create_task(box.run(limio))
+            for _ in range(2):
+                await asyncio.sleep(0.15)
+                await asyncio.to_thread(own.restart, away=0.3)
+            async with asyncio.timeout(30):
+                while True:
+                    with suppress(StoreAway):
+                        if (await box.stats()).states == {"accepted": 100}:
+                            break
+                    await asyncio.sleep(0.1)
+            await stopped(running)
+    assert sorted(tenant.sent) == sorted(f"k{n}" for n in range(100))
+    assert len([one for one in caplog.records if one.name == "limio_async"]) <= 10
+
+
+async def rolled_back(url: str, **columns: Any) -> None:
+    """Make of the database what an asynchronous standby has when it took over: another timeline, and older rows."""
+    schema, set_to = url.partition("=")[2], ", ".join(f"{name} = %s" for name in columns)
+    async with await psycopg.AsyncConnection.connect(url.partition("?")[0], autocommit=True) as admin:
+        await admin.execute(f"UPDATE {schema}._limio_outbox SET generation = '1/00000000'".encode())  # noqa: S608
+        await admin.execute(f"UPDATE {schema}._limio_outbox SET {set_to}".encode(), [*columns.values()])  # noqa: S608
+        before = f"UPDATE {schema}._limio_outbox_meta SET value = '1/00000000' WHERE name = 'generation'"  # noqa: S608
+        await admin.execute(before.encode())
+
+
+async def test_a_standby_that_took_over_puts_in_doubt_what_it_may_not_know(
+    server: str, limio: Limio, tenant: Tenant
+) -> None:
+    """The row came back as intended after it was sent: the timeline is another one."""
+    async with Outbox(server, settle=SOON) as box:
+        await box.intend("k", order())
+        tenant.another(key="k", data=order())
+        await rolled_back(server, state="intended")
+        await box.intend("since then", order(1))
+        await box.run(limio, until_idle=True)
+        assert tenant.sent == ["since then"]
+        assert (await box.outcome("k")).order_ids == tuple(tenant.made("k"))
+
+
+@pytest.mark.parametrize("known", [{"state": "intended", "attempt": 0}, {"state": "sending", "attempt": 5}])
+async def test_a_standby_that_takes_over_mid_send_makes_nothing_twice(
+    server: str, limio: Limio, tenant: Tenant, known: Any
+) -> None:
+    tenant.fates = [Fate(after=0.5)]
+    async with Outbox(server, settle=timedelta(seconds=30)) as box:
+        await box.intend("k", order())
+        running = asyncio.create_task(box.run(limio))
+        await until(box, "k", "sending")
+        await rolled_back(server, **known)
+        await box.intend("since then", order(1))
+        await until(box, "since then", "accepted")
+        assert (await box.outcome("k")).state == "doubt"
+        await until(box, "k", "accepted")
+        await stopped(running)
+    assert sorted(tenant.sent) == ["k", "since then"]
+
+
+async def test_commits_are_for_good(server: str, cluster: Cluster) -> None:
+    name = server.partition("=")[2]
+    with cluster.admin() as admin:
+        admin.execute("ALTER DATABASE postgres SET synchronous_commit TO off")
+    try:
+        async with Outbox(server) as box:
+            (firm,) = await box._store.do(lambda store: store.ask("SHOW synchronous_commit"))
+            assert firm == ("on",)
+
+            def fails(store: Any) -> None:
+                store.run(f"UPDATE {name}._limio_outbox_meta SET value = 'x' WHERE name = 'id'")  # noqa: S608
+                with suppress(psycopg.Error):
+                    store.run("SELECT 1/0")
+
+            with pytest.raises(
+                StoreError, match="not committed for good"
+            ):  # the answer to COMMIT is ROLLBACK
+                await box._store.do(fails)
+            assert await box.list() == []
+    finally:
+        with cluster.admin() as admin:
+            admin.execute("ALTER DATABASE postgres RESET synchronous_commit")
+
+
+async def test_sqlite_commits_are_for_good(tmp_path: Path) -> None:
+    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
+        for pragma, value in (("synchronous", 2), ("secure_delete", 1)):
+            assert await box._store.do_after(lambda store, p=pragma: store.ask(f"PRAGMA {p}")) == [(value,)]  # type: ignore[misc]
+
+
+# --- databases that cannot be used
+
+
+async def test_another_tenant_is_refused_in_words(box: Outbox, limio: Limio) -> None:
+    await box.run(limio, until_idle=True)
+    async with Limio(auth=BearerToken("t"), transport=Tenant(origin="https://other.test")) as other:
+        with pytest.raises(
+            StoreError, match=r"sends to https://tenant.test, the client to https://other.test"
+        ):
+            await box.run(other, until_idle=True)
+    await box.run(limio, until_idle=True)
+
+
+async def test_a_newer_version_is_refused_in_words(url: str, box: Outbox) -> None:
+    await box._store.do(
+        lambda store: store.run("UPDATE _limio_outbox_meta SET value = '2' WHERE name = 'version'")
+    )
+    with pytest.raises(StoreError, match="is of version 2, this release reads 1"):
+        async with Outbox(url):
+            pass
+
+
+async def test_a_file_that_is_locked_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limio_async.stores.sqlite._WAIT", 0.05)
+    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
+        with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreAway, match="another program is writing to it"):
+                await box.intend("k", order())
+            assert await box.list() == []
+        await box.intend("k", order())
+
+
+async def test_a_full_disk_is_said_and_stores_nothing(tmp_path: Path) -> None:
+    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
+        await box.intend("k", order())
+        await box._store.do_after(lambda store: store.ask("PRAGMA max_page_count = 20"))
+        with pytest.raises(StoreError, match="full.*make room"):
+            await box.intend("l", order(note="x" * 200_000))
+        assert [one.key for one in await box.list()] == ["k"]
+        await box.intend("m", order(1))
+
+
+async def test_a_file_that_is_read_only_is_said(tmp_path: Path) -> None:
+    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
+        await box._store.do_after(lambda store: store.ask("PRAGMA query_only = ON"))
+        with pytest.raises(StoreError, match="readonly database .you may not write to it"):
+            await box.intend("k", order())
+        assert await box.list() == []
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, but long enough to be one" * 9])
+async def test_what_is_no_database_is_said(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "orders.db").write_bytes(content)
+    with pytest.raises(StoreError, match="not a database.*choose another file"):
+        async with Outbox(f"sqlite:///{tmp_path}/orders.db"):
+            pass
+    assert (tmp_path / "orders.db").read_bytes() == content
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "orders.db", "sqlite:///", "duckdb:///orders.db"])
+def test_urls_that_name_no_outbox(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Outbox(url)
+
+
+async def test_a_server_that_is_not_there_is_away_and_its_password_untold() -> None:
+    with pytest.raises(StoreAway, match=r"postgresql://127.0.0.1:1/d") as caught:
+        async with Outbox("postgresql://u:secret@127.0.0.1:1/d"):
+            pass
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+async def limited(cluster: Cluster) -> AsyncIterator[str]:
+    with cluster.admin() as admin:
+        admin.execute("CREATE ROLE clerk LOGIN")
+        admin.execute("CREATE SCHEMA clerk AUTHORIZATION clerk")
+    yield cluster.url.replace("postgres@", "clerk@") + "?schema=clerk"
+    with cluster.admin() as admin:
+        admin.execute("DROP SCHEMA clerk CASCADE")
+        admin.execute("DROP ROLE clerk")
+
+
+async def test_a_role_without_special_rights_is_enough(limited: str, limio: Limio) -> None:
+    async with Outbox(limited) as box:
+        await box.intend("k", order())
+        await box.run(limio, until_idle=True)
+        assert (await box.outcome("k")).state == "accepted"
+
+
+async def test_many_may_open_an_empty_database_at_once(url: str, limio: Limio, tenant: Tenant) -> None:
+    boxes = [Outbox(url) for _ in range(8)]
+    await asyncio.gather(*(one.__aenter__() for one in boxes))
+    await asyncio.gather(*(one.intend(f"k{n}", order(n)) for n, one in enumerate(boxes)))
+    for one in boxes:
+        await one.__aexit__(None, None, None)
+    async with Outbox(url) as box:
+        assert (await box.stats()).states == {"intended": 8}
+        await box.run(limio, until_idle=True)
+        assert (await box.stats()).states == {"accepted": 8}
+
+
+async def test_what_was_taken_as_the_sender_was_stopped_is_given_back(
+    box: Outbox, limio: Limio, tenant: Tenant
+) -> None:
+    taken = asyncio.Event()
+    do = box._store.do
+
+    async def slow(work: Any, *, reads: bool = False) -> Any:
+        result = await do(work, reads=reads)
+        if getattr(result, "taken", None):
+            taken.set()
+            await asyncio.sleep(3600)
+        return result
+
+    await box.intend("k", order())
+    box._store.do = slow  # type: ignore[method-assign]
+    running = asyncio.create_task(box.run(limio))
+    await taken.wait()
+    await stopped(running)
+    assert (await box.outcome("k")).state == "intended"
+    assert tenant.sent == []
