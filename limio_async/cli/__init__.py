@@ -3,6 +3,8 @@
 __main__.py     main()
 early.py        signals before a command has begun and after it has ended
 app.py          the root command: global options, the commands there are, how a run ends
+group.py        a group of commands that knows its names in any spelling
+times.py        durations and moments, as they are typed
 loop.py         the event loop that a command runs in
 settings.py     flags, environment, profiles
 failures.py     one line and one exit code for each failure
@@ -26,6 +28,8 @@ masking.py      removes personal data and tokens from recordings
 sync.py         `limio sync`: a whole tenant, or some of its lists, into a database or files
 sync_view.py    what `limio sync` shows
 sync_status.py  `limio sync --status`: how old each stream is
+outbox.py       `limio outbox`: orders that are sent exactly as often as meant
+outbox_view.py  what `limio outbox` shows, and what it hides
 drift.py        `limio drift`: what items hold that the models do not know
 report.py       `limio report`: a page about what `limio sync` keeps
 reading.py      opens what `limio sync` has written

@@ -12,7 +12,8 @@ import click
 
 from limio_async.api.endpoints import ENDPOINTS, VIEWS
 from limio_async.cli.early import interrupt_on_signals, report_interruption
-from limio_async.cli.failures import Code, Failure, code_of, did_you_mean, said_of, tell
+from limio_async.cli.failures import Code, Failure, code_of, said_of, tell
+from limio_async.cli.group import Group
 from limio_async.cli.operation import command_for, hyphens
 from limio_async.cli.output import let_go_of_stdout
 from limio_async.cli.settings import Flags
@@ -22,23 +23,10 @@ from limio_async.version import __version__
 
 __all__ = ["app"]
 
-_OWN = ("completion", "drift", "emulate", "login", "logout", "operations", "report", "sync")
+_OWN = ("completion", "drift", "emulate", "login", "logout", "operations", "outbox", "report", "sync")
 
 
-class _Group(click.Group):
-    """A group whose names may be written with underscores, and that suggests near names."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = hyphens(args[0])
-        known = self.list_commands(ctx)
-        if name in known or ctx.resilient_parsing or name.startswith("-"):
-            return super().resolve_command(ctx, [name, *args[1:]])
-        raise click.UsageError(f"no such command: {args[0]}{did_you_mean(name, known)}", ctx)
-
-
-class _Resource(_Group):
+class _Resource(Group):
     """The operations of one resource."""
 
     def __init__(self, name: str, endpoints: Iterable[Endpoint[Any]]) -> None:
@@ -53,7 +41,7 @@ class _Resource(_Group):
         return command_for(endpoint) if endpoint is not None else None
 
 
-class _App(_Group):
+class _App(Group):
     """All resources, found in the endpoints, and the commands that are none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

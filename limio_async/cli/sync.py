@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +19,7 @@ from limio_async.cli.early import SIGNALS, interrupt_on_signals
 from limio_async.cli.failures import Code, Failure, tell
 from limio_async.cli.loop import in_loop
 from limio_async.cli.settings import Flags, open_client
+from limio_async.cli.times import Duration, Moment
 from limio_async.core.limiter import ceiling_for
 from limio_async.errors import JobError
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:  # --help does without what the extras bring
 __all__ = ["command"]
 
 _TO_END = 3.0  # seconds, after the second signal
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(?:\d+[smhd])+")
 _INTERRUPTED = "interrupted; the same command resumes"
 _EXAMPLES = """\b
     Examples:
@@ -41,44 +39,6 @@ _EXAMPLES = """\b
     limio sync offers subscriptions --to postgresql://localhost/limio --hydrate
     limio sync offers --mode incremental --to parquet:lake --every 15m
     limio sync --status --to sqlite:///limio.db"""
-
-
-class _Duration(click.ParamType[timedelta]):
-    """A number of seconds, minutes, hours or days: 90s, 15m, 1h30m, 2d."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        if not _DURATION.fullmatch(str(value)):
-            self.fail(f"{value!r} is not a duration such as 90s, 15m, 1h30m or 2d", param, ctx)
-        parts = re.findall(r"(\d+)([smhd])", str(value))
-        try:
-            return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
-        except OverflowError:
-            self.fail(f"{value!r} is too long", param, ctx)
-
-
-class _Moment(click.ParamType[datetime]):
-    """A date, a date and time, or a duration before now."""
-
-    name = "moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from limio_async.envelope import moment
-        from limio_async.sync_jobs.times import earlier
-
-        if isinstance(value, datetime):
-            return value
-        if _DURATION.fullmatch(str(value)):
-            return earlier(datetime.now(UTC), _Duration().convert(value, param, ctx))
-        found = moment(str(value))
-        if found is None:
-            self.fail(f"{value!r} is neither a date such as 2026-01-31 nor a duration such as 7d", param, ctx)
-        if found > datetime.now(UTC):
-            self.fail(f"{value!r} is still to come", param, ctx)
-        return found
 
 
 class _Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +105,7 @@ _GROUPS = {
 
 def _duration(flag: str, usual: str, said: str) -> Callable[[Any], Any]:
     return click.option(
-        flag, type=_Duration(), default=usual, show_default=True, metavar="DURATION", help=said
+        flag, type=Duration(), default=usual, show_default=True, metavar="DURATION", help=said
     )
 
 
@@ -154,7 +114,7 @@ def _duration(flag: str, usual: str, said: str) -> Callable[[Any], Any]:
 @click.option("--to", required=True, metavar="URL", help="sqlite:///FILE, duckdb:///FILE, postgresql://…, parquet:DIR, ndjson:DIR or csv:DIR.")  # fmt: skip
 @click.option("--mode", type=click.Choice(["full", "incremental", "append"]), default="full", show_default=True, help="Everything, with deletions; what has changed; every version that is seen.")  # fmt: skip
 @click.option("--hydrate", is_flag=True, help="Fetch objects whole; lists hold summaries.")
-@click.option("--since", type=_Moment(), metavar="MOMENT", help="Begin there instead of at the last run: 2026-01-31, 7d.")  # fmt: skip
+@click.option("--since", type=Moment(), metavar="MOMENT", help="Begin there instead of at the last run: 2026-01-31, 7d.")  # fmt: skip
 @_duration("--overlap", "1h", "Ask again for what changed that long before the last run.")
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Requests at once."
@@ -175,9 +135,9 @@ def _duration(flag: str, usual: str, said: str) -> Callable[[Any], Any]:
     metavar="FILE",
     help="Keep there what is not in the target yet, instead of beside it.",
 )
-@click.option("--every", type=_Duration(), metavar="DURATION", help="Run again and again, until Ctrl-C.")
+@click.option("--every", type=Duration(), metavar="DURATION", help="Run again and again, until Ctrl-C.")
 @click.option("--status", is_flag=True, help="Show how old each stream is and how its last run ended; sync nothing.")  # fmt: skip
-@click.option("--max-age", type=_Duration(), metavar="DURATION", help="With --status: exit with 5 if a stream's last complete run is older.")  # fmt: skip
+@click.option("--max-age", type=Duration(), metavar="DURATION", help="With --status: exit with 5 if a stream's last complete run is older.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Events and a report as JSON lines on stdout; with -q the report only.")  # fmt: skip
 @click.option("--emulated", is_flag=True, help="Ask an emulator in this process.")
 @click.pass_obj

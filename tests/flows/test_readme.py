@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,10 @@ from aiohttp.test_utils import TestServer
 from limio_async import Limio, errors
 from limio_async.emulator import World, reply
 from limio_async.emulator.server import serve
+from limio_async.outbox import Outbox
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-WEB_SERVICE, SYNC_JOB, WORKER = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+WEB_SERVICE, SYNC_JOB, WORKER, ORDERS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
 def executed(example: str, **given: Any) -> dict[str, Any]:
@@ -89,3 +93,33 @@ async def test_the_worker(limio: Limio, world: World, scripted: Any, parked: int
     await worker(limio, {"id": known.id})
     assert calls == {"park": parked, "ask_a_human": asked}
     assert world.count("submitOrder") == 1
+
+
+async def test_the_web_handler_orders_once_and_with_its_own_transaction(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limio: Limio, world: World
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = await limio.subscriptions.list().first()
+    assert known is not None
+    with closing(sqlite3.connect("shop.db")) as database, database:
+        database.execute("CREATE TABLE leavers (subscription TEXT)")
+    app: web.Application = executed(ORDERS)["app"]
+    async with TestServer(app) as server, ClientSession() as browser:
+        for _ in range(2):
+            async with browser.post(server.make_url(f"/subscriptions/{known.id}/cancel")) as answer:
+                assert (answer.status, await answer.json()) == (202, {"key": f"cancel-{known.id}"})
+        with closing(sqlite3.connect("shop.db")) as database:
+            database.execute(
+                "CREATE TRIGGER odd AFTER INSERT ON _limio_outbox BEGIN SELECT RAISE(FAIL, 'no'); END"
+            )
+            async with browser.post(server.make_url("/subscriptions/sub-0/cancel")) as answer:
+                assert answer.status == 500
+            assert database.execute("SELECT * FROM leavers").fetchall() == [(known.id,)] * 2
+        [command] = re.findall(r"^\$ limio outbox run --outbox (.*)$", README, re.MULTILINE)
+        async with Outbox(*shlex.split(command)) as outbox:
+            assert [one.key for one in await outbox.list()] == [f"cancel-{known.id}"]
+            await outbox.run(limio, until_idle=True)
+        async with browser.get(server.make_url(f"/orders/cancel-{known.id}")) as answer:
+            told = await answer.json()
+    assert told["state"] == "accepted"
+    assert (world.count("submitOrder"), len(told["orders"])) == (1, 1)

@@ -21,8 +21,10 @@ from limio_async.cli import settings
 from limio_async.cli import sync as cli_sync
 from limio_async.cli.app import app
 from limio_async.cli.emulate import command as emulate
+from limio_async.cli.outbox import command as outbox
 from limio_async.cli.settings import Flags, open_client
 from limio_async.cli.sync import command as sync
+from limio_async.cli.times import Duration
 from limio_async.core import ladder, limiter, outcome, retry, words
 from limio_async.core.limiter import Limiter
 from limio_async.core.listing import checkpoint, head, page_size, reader, repeats, trail
@@ -34,6 +36,7 @@ from limio_async.emulator.areas import catalog
 from limio_async.emulator.data.views import ListManner, Lists
 from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
+from limio_async.outbox import Outbox, decide, sending
 from limio_async.sync_jobs import Job, hydrated, ledger, spool
 from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.run import drain, fill, progress, whole
@@ -52,6 +55,7 @@ SECURITY = "SECURITY.md"
 RELIABILITY = "docs/reliability.md"
 PERFORMANCE = "docs/performance.md"
 SYNC = "docs/sync-jobs.md"
+OUTBOX = "docs/outbox.md"
 REPORT = "docs/report.md"
 TESTING = "docs/testing.md"
 OPTIONS = "limio_async/core/listing/options.py"  # whose docstrings are what an editor shows
@@ -87,6 +91,12 @@ def was_left(given: click.Context, name: str) -> bool:
 
 def owner_name(owner: Any) -> str:
     return str(getattr(owner, "__qualname__", getattr(owner, "name", "")))
+
+
+def purged_after() -> timedelta:
+    """Return how long ago an order was settled that `limio outbox purge` empties."""
+    [before] = [one for one in outbox.commands["purge"].params if one.name == "before"]
+    return Duration().convert(before.default, None, None)
 
 
 def in_words(words: dict[Any, str], value: Any) -> Any:
@@ -222,6 +232,13 @@ TABLE = [
         findings._MOST_VALUES,
         findings._MOST_FINDINGS,
     ),
+    # an outbox
+    told(OUTBOX, "**Looking** begins `settle` ({:g} minutes) after the doubt was seen", default(Outbox, "settle").total_seconds() / 60),
+    told(OUTBOX, 'never sent again with `when_missing="{}"`, the default', default(Outbox, "when_missing")),
+    told(OUTBOX, "sends an order that is conclusively missing again, at most {}", in_words(TIMES, decide._MOST_RESENT)),
+    told(OUTBOX, "{} answers in a row that turn orders down", in_words({3: "Three"}, sending._ALIKE)),
+    told(OUTBOX, "SIGTERM waits up to {:g} seconds for what is on the wire", sending._GRACE),
+    told(OUTBOX, "settled {} days ago or earlier", purged_after().days),
     # an emulator
     told(README, "keeps a whole emulated tenant, {:,} offers and all", default(World, "offers")),
     told(README, "$ limio emulate --port {} ", default(emulate, "port")),
@@ -267,6 +284,7 @@ SAME = [
     *both(Limio, (Session,), "timeout", "attempts", "max_concurrency"),
     *both(Job, (sync, source), "overlap", "concurrency"),
     *both(Job, (sync,), "mode", "patience", "lock_wait", "keep_runs"),
+    *both(Outbox, (outbox.commands["run"],), "when_missing", "settle", "at_once"),
     *both(World, (emulate,), "offers", "subscriptions", "envelope", "modified_filter", "seed"),
     (default(emulate, "list_order"), default(ListManner, "order")),
     (default(emulate, "list_data"), default(ListManner, "data")),
@@ -283,8 +301,21 @@ def test_an_argument_has_one_default_wherever_it_is_taken(one: Any, other: Any) 
     assert one == other
 
 
-OWNERS = (Limio, Limio.from_env, Session, Options, Job, source, hydrated, sync, emulate)
+OWNERS = (
+    Limio,
+    Limio.from_env,
+    Session,
+    Options,
+    Job,
+    source,
+    hydrated,
+    Outbox,
+    outbox.commands["run"],
+    sync,
+    emulate,
+)
 OF_FAULTS = (On.status, On.page_limit, Faults.on)
+OF_OUTBOX = (Outbox.intend, Outbox.statement, Outbox.run, Outbox.resolve)
 OF_OTHERS = {"gc", "left", "synchronous"}  # of msgspec, an error's, SQLite's
 
 
@@ -296,9 +327,12 @@ def test_every_default_is_held(owner: Any) -> None:
 def test_every_argument_that_a_page_names_is_one_whose_default_is_held() -> None:
     pages = [ROOT / README, ROOT / SECURITY, *(ROOT / "docs").glob("*.md")]
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
-    taken = {name for one in (*OWNERS[:-2], *OF_FAULTS) for name in inspect.signature(one).parameters}
+    taken = {
+        name for one in (*OWNERS[:-3], *OF_OUTBOX, *OF_FAULTS) for name in inspect.signature(one).parameters
+    }
     assert set(re.findall(r"`([a-z_]+)=", text)) - OF_OTHERS <= taken
-    flags = {flag for command in (app, *OWNERS[-2:]) for one in command.params for flag in one.opts}
+    commands = (app, *OWNERS[-2:], *outbox.commands.values())
+    flags = {flag for command in commands for one in command.params for flag in one.opts}
     assert set(re.findall(r"`(--[a-z-]+)", text)) - {"--dry-run", "--force", "--spec"} <= flags
 
 
