@@ -17,7 +17,7 @@ LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,mo
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills kill night beyond nightly generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox kill night beyond nightly generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -85,7 +85,7 @@ speed: peers ## hold the client's speed, and that of syncs, against others' on t
 	$(BIN)/python -m benchmarks.speed --short
 	$(BIN)/python -m benchmarks.sync --short
 
-judges: walks wiremock prism schemathesis window report kills ## programs of others on the client and the emulator
+judges: walks wiremock prism schemathesis window report kills outbox ## programs of others on the client and the emulator
 
 walks: $(STAMP) ## walk lists and submit orders at random against a server that shares no code with the client, in a minute or two
 	$(BIN)/python -m tests.judges.walks
@@ -126,8 +126,15 @@ report: $(STAMP) ## look at a page of limio report in Chromium; is skipped witho
 kills: $(STAMP) ## kill `limio sync` 25 times while tenant and target go away, and look for what is lost; needs PostgreSQL's programs, that part is skipped without
 	$(BIN)/python -m pytest -rs -s -m judge tests/judges/test_kill.py
 
-kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute
+outbox: $(STAMP) ## kill a program with an outbox while orders are on the wire, and count what was made; needs PostgreSQL's programs
+	$(BIN)/python -m tests.judges.outbox --short
+	$(BIN)/python -m pytest -rs -m judge tests/judges/test_outbox_lines.py tests/judges/test_outbox_history.py
+
+kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute; and with 1,200 orders
 	$(BIN)/python -m tests.judges.killing
+	$(BIN)/python -m tests.judges.outbox
+	$(BIN)/python -m tests.judges.outbox_history
+	$(BIN)/python -m tests.judges.outbox_lines
 
 night: $(STAMP) ## sync a night of outages in four real minutes, and leave its report in .cache/night; needs PostgreSQL's programs
 	$(BIN)/python -m tests.judges.nights
@@ -152,6 +159,7 @@ bench: peers ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.emulator
 	$(BIN)/python -m benchmarks.sync
+	$(BIN)/python -m benchmarks.outbox
 
 clean: ## remove .venv and everything made
 	rm -rf .venv .cache limio-demo.* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

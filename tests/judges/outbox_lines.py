@@ -1,0 +1,233 @@
+"""Kills a program at every line of `outbox/` and `stores/` that it runs, and each time lets another go on and judges.
+
+`python -m tests.judges.outbox_lines` takes a quarter of an hour and prints every line; `--sample N` takes N of them. The
+lines are those that `sys.settrace` sees in a process that is not killed; one that is never come to again is a fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from tests.judges.outbox_everything import KEYS, Command, Report
+from tests.judges.outbox_server import Manner, Tenant
+from tests.judges.outbox_truth import Said, judged
+from tests.postgres_cluster import own_cluster
+
+__all__ = ["Forker", "Place", "Urls", "judge", "killed_at", "recorded"]
+
+ROOT = Path(__file__).parents[2]
+SETTLE = 0.7
+AT_ONCE = 8
+LATER = 0.25
+TRIES = 3
+LONGEST = 60.0
+FATES = {KEYS[0]: "lost", KEYS[1]: "dropped", KEYS[2]: "made_502", KEYS[3]: "unmade_502", KEYS[5]: "refused"}
+Mode = Literal["park", "resend"]
+
+
+class Place(NamedTuple):
+    """A line at which a process is killed, when it comes to it for the *nth* time."""
+
+    line: str
+    nth: int = 1
+
+
+class Scripted(Tenant):
+    """A tenant that does the same with a key whenever it is new: what is lost, bad or refused is decided by the key."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(Manner(lag=0.3, each=True, bare=0.3, takes=0.01), seed)
+        self._known: set[str] = set()
+
+    def _fate(self, key: str) -> str:
+        new = key not in self._known
+        self._known.add(key)
+        return FATES.get(key, "made") if new or FATES.get(key) == "refused" else "made"
+
+
+class Forker:
+    """A process that forks others."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls) -> AsyncGenerator[Forker]:
+        """Start one; it ends with the block."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.judges.outbox_everything", limit=2**24,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        try:
+            yield cls(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+
+    async def run(self, command: Command) -> Report:
+        """Return what comes of a process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(command) + b"\n")
+        async with asyncio.timeout(LONGEST):
+            return msgspec.json.decode(await self._process.stdout.readline(), type=Report)
+
+
+async def recorded(forker: Forker, url: str, mode: Mode) -> tuple[Mapping[str, int], list[str]]:
+    """Return how often a process that is not killed comes to each line, and its faults."""
+    tenant = Scripted(1)
+    await tenant.start()
+    try:
+        command = Command(url=url, host=tenant.url, when_missing=mode, settle=SETTLE, records=True)
+        report = await forker.run(command)
+        return report.lines, _faults(report, tenant)
+    finally:
+        await tenant.stop()
+
+
+async def killed_at(
+    forker: Forker, url: str, mode: Mode, place: Place, seed: int, *, forgets: bool = False
+) -> tuple[bool, list[str]]:
+    """Kill a process there, and let another go on; return whether it came there, and what is wrong then."""
+    tenant = Scripted(seed)
+    await tenant.start()
+    try:
+        command = Command(
+            url=url, host=tenant.url, when_missing=mode, settle=SETTLE, line=place.line, nth=place.nth,
+            forgets=forgets,
+        )  # fmt: skip
+        first = await forker.run(command)
+        if not first.killed:
+            return False, _faults(first, tenant)
+        return True, _faults(await forker.run(msgspec.structs.replace(command, line=None)), tenant)
+    finally:
+        await tenant.stop()
+
+
+def _faults(report: Report, tenant: Tenant) -> list[str]:
+    if report.code:
+        return [f"it failed: {report.errors[-1500:]}"]
+    said = {key: Said("accepted" if state == "failed" else state, ids) for key, state, ids, _ in report.said}
+    verdict = judged(KEYS, tenant.made, said, parked_is_unmade=True)
+    told = Counter(key for key, _ in report.told)
+    faults = [
+        f"told {told[key]} times: {key} is {one.state}"
+        for key, one in said.items()
+        if told[key] != (one.state == "accepted")
+    ]
+    return [*verdict.faults, *faults, *(f"no request of a client's: {what}" for what in tenant.broken)]
+
+
+def _places(lines: Mapping[str, int], chance: random.Random) -> list[Place]:
+    """Each line when it is first come to, and of one in four some later time."""
+    again = [line for line, often in lines.items() if often > 1 and chance.random() < LATER]
+    later = [Place(line, chance.randint(2, lines[line])) for line in again]
+    return sorted(
+        [*map(Place, lines), *later], key=lambda one: (one.line.split(":")[0], int(one.line.split(":")[1]))
+    )
+
+
+class Urls:
+    """Databases, each used once."""
+
+    def __init__(self, stores: ExitStack, store: str) -> None:
+        self._made = 0
+        self._base = (
+            stores.enter_context(own_cluster("max_connections=60")).url
+            if store == "PostgreSQL"
+            else f"sqlite:///{stores.enter_context(tempfile.TemporaryDirectory(prefix='limio-lines-'))}"
+        )
+
+    def new(self) -> str:
+        """Return the URL of another."""
+        self._made += 1
+        sqlite = self._base.startswith("sqlite")
+        return f"{self._base}/{self._made}.db" if sqlite else f"{self._base}?schema=lines_{self._made}"
+
+
+async def _judge(urls: Urls, store: str, *, sample: int | None, seed: int, quiet: bool) -> list[str]:
+    chance, faults, known = random.Random(seed), list[str](), set[str]()
+    async with Forker.started() as first:
+        for mode in ("park", "resend"):
+            lines, wrong = await recorded(first, urls.new(), mode)
+            faults += [f"{store}, {mode}, not killed: {fault}" for fault in wrong]
+            new = {line: often for line, often in lines.items() if line not in known}
+            known |= new.keys()
+            places = _places(new, chance)
+            took = places if sample is None else chance.sample(places, min(sample, len(places)))
+            faults += await _kill_all(urls, store, mode, took, seed=seed, quiet=quiet)
+            say(f"{store}, {mode}: killed at {len(took)} of {len(places)} places, {len(faults)} faults")
+    return faults
+
+
+async def _kill_all(
+    urls: Urls, store: str, mode: Mode, places: Sequence[Place], *, seed: int, quiet: bool
+) -> list[str]:
+    waiting, faults = [*places][::-1], list[str]()
+
+    async def some() -> None:
+        async with Forker.started() as forker:
+            while waiting:
+                place, came, wrong = waiting.pop(), False, list[str]()
+                for number in range(TRIES):
+                    came, wrong = await killed_at(forker, urls.new(), mode, place, seed + number)
+                    if came or wrong:
+                        break
+                    place = Place(place.line)  # not as often this time
+                name = f"{store}, {mode}, {place.line}, time {place.nth}"
+                wrong = wrong if came else [*wrong, "it was never come to"]
+                faults.extend(f"{name}: {fault}" for fault in wrong)
+                if wrong or not quiet:
+                    say(*(f"{name}: {fault}" for fault in wrong or ["ok"]))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(AT_ONCE, len(places))):
+            group.create_task(some())
+    return faults
+
+
+def judge(stores: Sequence[str], *, sample: int | None, seed: int, quiet: bool) -> list[str]:
+    """Return what is wrong."""
+    faults: list[str] = []
+    for store in stores:
+        with ExitStack() as stack:
+            faults += asyncio.run(_judge(Urls(stack, store), store, sample=sample, seed=seed, quiet=quiet))
+    return faults
+
+
+def say(*lines: str) -> None:
+    """Print lines at once."""
+    print(*lines, sep="\n", flush=True)  # noqa: T201
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--seed", type=int, default=19)
+    parser.add_argument("--store", choices=("SQLite", "PostgreSQL"))
+    parser.add_argument("--quiet", action="store_true")
+    given, began = parser.parse_args(), time.monotonic()
+    stores = [given.store] if given.store else ["SQLite", "PostgreSQL"]
+    faults = judge(stores, sample=given.sample, seed=given.seed, quiet=given.quiet)
+    say(f"{len(faults)} faults, {time.monotonic() - began:.0f} s")
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
