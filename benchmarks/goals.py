@@ -375,7 +375,7 @@ def goals(stage: Stage, broken: list[Goal]) -> Table:
 
 
 def judged(promised: Sequence[Goal], stage: Stage | SyncStage, broken: list[Goal]) -> Table:
-    """Measures each goal, those that seem broken once more; those that are so twice are added to *broken*.
+    """Measures each goal, those that seem broken once more and more often; those that are so twice are added to *broken*.
 
     What cannot be measured in this clone or on this machine breaks nothing, and its row says so.
     """
