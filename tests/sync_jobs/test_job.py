@@ -491,8 +491,15 @@ async def test_what_the_target_cannot_hold_is_quarantined(
 
 @pytest.mark.parametrize("fails_at", [2, 3, 5])
 async def test_a_target_that_fails_ends_the_job_and_the_next_goes_on(
-    world: World, client: Limio, sink: MemorySink, run_job: RunJob, fails_at: int
+    world: World,
+    client: Limio,
+    sink: MemorySink,
+    run_job: RunJob,
+    fails_at: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in ("WRITTEN_AT_ONCE", "_HELD_AT_MOST"):  # however late the target is: four writes of objects
+        monkeypatch.setattr(f"limio_async.sync_jobs.run.whole.{name}", 30)
     sink.fails_at = fails_at
     with pytest.raises(errors.SinkError, match="the disk is full"):
         await run_job("subscriptions", hydrate=True, page_size=5)
