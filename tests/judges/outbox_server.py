@@ -104,7 +104,7 @@ class Tenant:
 
     async def start(self) -> None:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, limit=1 << 20)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         for number in range(_HISTORY):
             self._store(self._stranger(), created=self.now() - 3 * 3600 + number * 40, lag=0.0)
@@ -270,38 +270,35 @@ class Tenant:
         self.came.set()
         self.came = asyncio.Event()
 
-    def _background(self, what: Any) -> None:
+    def _background(self, what: Any, *then: Callable[[object], None]) -> None:
         task = asyncio.ensure_future(what)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for done in (self._tasks.discard, *then):
+            task.add_done_callback(done)
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._background(self._serve(reader, writer), lambda _: writer.close())  # though it never began
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            # cancelled by `stop`: a task of a stream that ends so writes a traceback
-            with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-                while True:
-                    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-                    method, target, _ = head[0].split(" ", 2)
-                    named = (line.partition(":") for line in head[1:])
-                    headers = {name.lower(): value.strip() for name, _, value in named}
-                    body = await reader.readexactly(int(headers.get("content-length", "0")))
-                    answer = await self._answer(method, target, body)  # though the client may be gone
-                    if answer is None:
-                        return
-                    status, content = answer
-                    text = json.dumps(content).encode()
-                    writer.write(
-                        f"HTTP/1.1 {status} Said\r\nDate: {formatdate(self.now(), usegmt=True)}\r\n"
-                        f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n".encode()
-                        + text
-                    )
-                    await writer.drain()
-        finally:
-            writer.close()
+        # cancelled by `stop`: a task of a stream that ends so writes a traceback
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+                method, target, _ = head[0].split(" ", 2)
+                named = (line.partition(":") for line in head[1:])
+                headers = {name.lower(): value.strip() for name, _, value in named}
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                answer = await self._answer(method, target, body)  # though the client may be gone
+                if answer is None:
+                    return
+                status, content = answer
+                text = json.dumps(content).encode()
+                writer.write(
+                    f"HTTP/1.1 {status} Said\r\nDate: {formatdate(self.now(), usegmt=True)}\r\n"
+                    f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n".encode()
+                    + text
+                )
+                await writer.drain()
 
 
 def _subscription(body: Json) -> str | None:

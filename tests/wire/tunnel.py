@@ -39,13 +39,15 @@ class Proxy:
         await asyncio.gather(self._pipe(reader, back, kept=True), self._pipe(there, writer, kept=False))
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, kept: bool) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                if kept:
-                    self.read += data
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    if kept:
+                        self.read += data
+                    writer.write(data)
+                    await writer.drain()
+        finally:
+            writer.close()
 
 
 @asynccontextmanager
