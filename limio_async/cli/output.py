@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import msgspec
 from rich import box
@@ -150,9 +150,16 @@ def let_go_of_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Console(Console):
+    """A console that leaves it to its caller what a reader means who has read enough."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False, width: int | None = None, soft_wrap: bool = False) -> Console:
     """Return a console that shows words as they are: what stands in brackets or between colons is no markup."""
-    return Console(
+    return _Console(
         stderr=stderr, width=width, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False
     )
 

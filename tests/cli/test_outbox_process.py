@@ -130,3 +130,16 @@ def test_orders_are_sent_although_nobody_reads_what_is_told(world: World) -> Non
         assert process.wait(20) == 0, said
     assert said.count("no more lines are written") == 1
     assert {one.state for one in known()} == {"accepted"}
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize("command", [("list",), ("show", "a"), ("stats",), ("run", "--dry-run")])
+def test_a_reader_that_has_read_enough_is_no_failure(command: tuple[str, ...], form: tuple[str, ...]) -> None:
+    intend("a")
+    args = command_line("outbox", *command, *form)
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert (process.wait(20), "cannot write" in said) == (0, False), said
