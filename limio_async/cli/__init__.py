@@ -29,6 +29,8 @@ sync.py         `limio sync`: a whole tenant, or some of its lists, into a datab
 sync_view.py    what `limio sync` shows
 sync_status.py  `limio sync --status`: how old each stream is
 outbox.py       `limio outbox`: orders that are sent exactly as often as meant
+outbox_run.py   `limio outbox run`: sends, or says what it would do first
+outbox_open.py  finds the outbox that a command is about
 outbox_view.py  what `limio outbox` shows, and what it hides
 drift.py        `limio drift`: what items hold that the models do not know
 report.py       `limio report`: a page about what `limio sync` keeps

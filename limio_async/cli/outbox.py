@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-import os
-import signal
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
 
-from limio_async.cli.early import SIGNALS
-from limio_async.cli.failures import Code, Failure, printable, tell
+from limio_async.cli.failures import Failure, printable, tell
 from limio_async.cli.group import Group
-from limio_async.cli.loop import in_loop
+from limio_async.cli.outbox_open import in_outbox, of_outbox, pages
 from limio_async.cli.settings import Flags, open_client
 from limio_async.cli.times import Duration, Moment
 
 if TYPE_CHECKING:  # --help does without what the extras bring
-    from limio_async.outbox import Outbox, Outcome, Stats
+    from limio_async.outbox import Outbox
 
 __all__ = ["command"]
 
-T = TypeVar("T")
-_OPEN = ("intended", "sending", "missing", "doubt", "parked")
-_STATES = (*_OPEN, "accepted", "refused", "failed")
-_PAGE = 1000
-_INTERRUPTED = "outbox run: interrupted; the same command resumes"
-_MAKES = "limio outbox run makes one, and so does the application that intends"
+_STATES = ("intended", "sending", "missing", "doubt", "parked", "accepted", "refused", "failed")
 
 
 @click.group("outbox", cls=Group)
@@ -42,12 +32,6 @@ def command() -> None:
     An application intends them in its own database; `limio outbox run` sends them. The other commands show how they
     stand, and note what a person decides. URL is sqlite:///FILE or postgresql://HOST/DATABASE?schema=NAME.
     """
-
-
-def _of_outbox(decorated: Callable[..., int]) -> Callable[..., Any]:
-    url = click.option("--outbox", "url", required=True, envvar="LIMIO_OUTBOX", metavar="URL", help="Where the orders are  [LIMIO_OUTBOX]")  # fmt: skip
-    as_json = click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
-    return url(as_json(click.pass_obj(decorated)))
 
 
 _personal = click.option("--personal", is_flag=True, help="Show personal data too, as it is.")
@@ -63,101 +47,33 @@ _personal = click.option("--personal", is_flag=True, help="Show personal data to
 @click.option("--settle", type=Duration(), default="10m", show_default=True, metavar="DURATION", help="How late an order may show up in the list.")  # fmt: skip
 @click.option("--no-hold", is_flag=True, help="Let orders pass an earlier one of their subscription that is in doubt or parked.")  # fmt: skip
 @click.option("--at-once", type=click.IntRange(min=1), default=4, show_default=True, help="Orders on the wire at once.")  # fmt: skip
-@_of_outbox
+@of_outbox
 def run(flags: Flags, url: str, as_json: bool, dry_run: bool, until_idle: bool, when_missing: Literal["park", "resend"],
         settle: timedelta, no_hold: bool, at_once: int) -> int:  # fmt: skip
     """Send what is intended and look for what is in doubt, until Ctrl-C.
 
-    The first Ctrl-C or SIGTERM waits up to 10 seconds for what is on the wire, the second ends it at once. Kill it at any time: nothing is sent
-    twice. On SQLite one process runs it, on PostgreSQL any number.
+    The first Ctrl-C or SIGTERM waits up to 10 seconds for what is on the wire, the second ends it at once. Kill it at
+    any time: nothing is sent twice. On SQLite one process runs it, on PostgreSQL any number.
 
     Exit codes: 0 done (--until-idle), 1 it could not start or go on, 2 usage, 3 no usable credentials, 4 something
     waits for a person or for limio outbox resume (--until-idle), 130 interrupted.
     """
-    client = open_client(flags, concurrency=max(16, 2 * at_once))
+    from limio_async.cli.outbox_run import explain, send
+
     if dry_run:
-        return _in_outbox(flags, url, lambda outbox: _explain(outbox, hold=not no_hold, as_json=as_json, to=client.origin))  # fmt: skip
-    from limio_async.cli.outbox_view import News
-    from limio_async.outbox import Outbox
-
-    news = News(as_json=as_json, quiet=flags.quiet)
-    outbox = Outbox(
-        url, when_missing=when_missing, settle=settle, hold=not no_hold, at_once=at_once, observers=[news]
-    )
-
-    async def work() -> int:
-        async with client, outbox:
-            stats = await outbox.stats()
-            if stats.paused:
-                tell(f"paused: {stats.paused}; nothing is sent until limio outbox resume")
-            await _until_stopped(outbox.run(client, until_idle=until_idle))
-            return _ended(await outbox.stats(), quiet=flags.quiet)
-
-    try:
-        return in_loop(work(), on_uvloop=flags.uvloop)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise Failure(_INTERRUPTED, Code.INTERRUPTED) from None
-
-
-async def _until_stopped(running: Coroutine[Any, Any, None]) -> None:
-    """Wait until it has ended, also where it is stopped, and say so then."""
-    task = asyncio.create_task(running)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        for one in SIGNALS:
-            signal.signal(one, _leave)
-        tell("stopping: waiting for what is on the wire; again to stop at once")
-        raise
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-    task.result()
-
-
-def _leave(_signal: int, _frame: object) -> None:
-    """End at once: what is on the wire is in doubt, and the next run looks for it."""
-    tell(_INTERRUPTED)
-    os._exit(Code.INTERRUPTED)
-
-
-def _ended(stats: Stats, *, quiet: bool) -> int:
-    from limio_async.cli.outbox_view import counted
-
-    if not quiet:
-        tell(counted(stats))
-    if stats.paused:
-        tell(f"paused: {stats.paused}; limio outbox resume sends again")
-    left = sum(stats.states.get(state, 0) for state in _OPEN)
-    if left:
-        tell(f"{left:,} orders are not settled: limio outbox list --state parked shows what waits for you")
-    return Code.INCOMPLETE if left or stats.paused else Code.OK
-
-
-async def _explain(outbox: Outbox, *, hold: bool, as_json: bool, to: str) -> int:
-    from limio_async.cli.outbox_view import show_rows, steps
-    from limio_async.cli.output import TableOfItems
-
-    stats = await outbox.stats()
-    waiting = [row for state in _OPEN async for page in _pages(outbox, state) for row in page]
-    waiting.sort(key=lambda row: row.intended_at.timestamp() if row.intended_at else 0.0)
-    found = [msgspec.structs.asdict(step) for step in steps(waiting, hold=hold)]
-    show_rows(found, None if as_json else TableOfItems("key", "state", "next", "behind"))
-    ready = sum(step["next"] == "send" for step in found)
-    paused = f"; paused ({stats.paused}): none would be, until limio outbox resume" if stats.paused else ""
-    tell(f"nothing was sent; {ready:,} of {len(found):,} orders would be, to {to}{paused}")
-    return Code.OK
+        return explain(flags, url, hold=not no_hold, as_json=as_json)
+    return send(flags, url, as_json=as_json, until_idle=until_idle, when_missing=when_missing, settle=settle, hold=not no_hold, at_once=at_once)  # fmt: skip
 
 
 @command.command("pause")
-@_of_outbox
+@of_outbox
 def pause(flags: Flags, url: str, as_json: bool) -> int:
     """Send nothing from now on, in any process, until `limio outbox resume`; what is in doubt is looked for."""
     return _steered(flags, url, lambda outbox: outbox.pause(), "paused", as_json=as_json)
 
 
 @command.command("resume")
-@_of_outbox
+@of_outbox
 def resume(flags: Flags, url: str, as_json: bool) -> int:
     """Send again."""
     return _steered(flags, url, lambda outbox: outbox.resume(), "sending again", as_json=as_json)
@@ -166,16 +82,17 @@ def resume(flags: Flags, url: str, as_json: bool) -> int:
 def _steered(
     flags: Flags, url: str, steer: Callable[[Outbox], Awaitable[None]], said: str, *, as_json: bool
 ) -> int:
-    from limio_async.cli.outbox_view import show_value
+    from limio_async.cli.outbox_view import counted, show_value
 
     async def work(outbox: Outbox) -> int:
         await steer(outbox)
+        stats = await outbox.stats()
         if as_json:
-            show_value(msgspec.structs.asdict(await outbox.stats()), as_json=True)
-        _say(flags, f"{said}; {await _counted(outbox)}")
-        return Code.OK
+            show_value(msgspec.structs.asdict(stats), as_json=True)
+        _say(flags, f"{said}; {counted(stats)}")
+        return 0
 
-    return _in_outbox(flags, url, work)
+    return in_outbox(flags, url, work)
 
 
 # --- looking
@@ -186,50 +103,52 @@ def _steered(
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
 @click.option("--after", metavar="KEY", help="Only those that were intended later than KEY.")
 @_personal
-@_of_outbox
+@of_outbox
 def list_(flags: Flags, url: str, as_json: bool, state: Any, limit: int | None, after: str | None, personal: bool) -> int:  # fmt: skip
     """Show how orders stand, in the order of their intents."""
     from limio_async.cli.outbox_view import COLUMNS, show_rows, shown
     from limio_async.cli.output import TableOfItems
 
-    table = None if as_json else TableOfItems(*COLUMNS)
+    table, states = None if as_json else TableOfItems(*COLUMNS), () if state is None else (state,)
 
     async def work(outbox: Outbox) -> int:
-        async for page in _pages(outbox, state, limit=limit, after=after):
+        async for page in pages(outbox, *states, limit=limit, after=after):
             show_rows([shown(row, personal=personal) for row in page], table)
-        return Code.OK
+        return 0
 
-    return _in_outbox(flags, url, work)
+    return in_outbox(flags, url, work)
 
 
 @command.command("show")
 @click.argument("key")
 @_personal
-@_of_outbox
+@of_outbox
 def show(flags: Flags, url: str, as_json: bool, key: str, personal: bool) -> int:
-    """Show one order: how it stands, and its body."""
-    from limio_async.cli.outbox_view import show_value, shown, shown_order
+    """Show one order: how it stands, what came of each attempt, and its body."""
+    from limio_async.cli.outbox_view import show_value, shown, shown_answer, shown_order
 
     async def work(outbox: Outbox) -> int:
-        found, order = shown(await outbox.outcome(key), personal=personal), await outbox.order(key)
+        order, answers = await outbox.order(key), await outbox.answers(key)
+        found = shown(await outbox.outcome(key), personal=personal)
+        found["answers"] = [shown_answer(one, personal=personal) for one in answers]
         found["order"] = None if order is None else shown_order(order, personal=personal)
         show_value(found, as_json=as_json)
-        return Code.OK
+        return 0
 
-    return _in_outbox(flags, url, work)
+    return in_outbox(flags, url, work)
 
 
 @command.command("stats")
-@_of_outbox
+@of_outbox
 def stats_(flags: Flags, url: str, as_json: bool) -> int:
     """Show how many orders are in which state, and since when the oldest waits."""
     from limio_async.cli.outbox_view import show_value
 
     async def work(outbox: Outbox) -> int:
         show_value(msgspec.structs.asdict(await outbox.stats()), as_json=as_json)
-        return Code.OK
+        return 0
 
-    return _in_outbox(flags, url, work)
+    return in_outbox(flags, url, work)
 
 
 # --- deciding
@@ -240,7 +159,7 @@ def stats_(flags: Flags, url: str, as_json: bool) -> int:
 @click.option("--as", "as_", metavar="accepted:ORDER_ID|never", help="It is that order, which is fetched and compared; or it was never made.")  # fmt: skip
 @click.option("--send-again", is_flag=True, help="It was not made, and shall be: send it again.")
 @click.option("--by", metavar="NAME", help="Who decides  [you, on this machine]")
-@_of_outbox
+@of_outbox
 def resolve(flags: Flags, url: str, as_json: bool, key: str, as_: str | None, send_again: bool, by: str | None) -> int:  # fmt: skip
     """Decide about an order in doubt or parked; who and when is noted."""
     if (as_ is None) is not send_again:
@@ -260,22 +179,22 @@ def resolve(flags: Flags, url: str, as_json: bool, key: str, as_: str | None, se
         if as_json:
             show_value(shown(outcome, personal=False), as_json=True)
         _say(flags, f"{key} is {outcome.state}; noted: {outcome.resolved}")
-        return Code.OK
+        return 0
 
-    return _in_outbox(flags, url, work)
+    return in_outbox(flags, url, work)
 
 
 @command.command("doubt")
 @click.option("--since", type=Moment(), required=True, metavar="MOMENT", help="When the backup was made: 2026-01-31, 2026-01-31T04:00:00Z, 7d.")  # fmt: skip
-@_of_outbox
+@of_outbox
 def doubt(flags: Flags, url: str, as_json: bool, since: datetime) -> int:
     """After a restore: look for what waits before it is sent, since it may have been sent in what was lost."""
-    return _counting(flags, url, lambda outbox: outbox.doubt(since=since), "in_doubt", "in doubt: they are looked for before anything is sent", as_json=as_json)  # fmt: skip
+    return _counting(flags, url, lambda outbox: outbox.doubt(since=since), "in_doubt", "in doubt, and looked for before anything is sent", as_json=as_json)  # fmt: skip
 
 
 @command.command("purge")
 @click.option("--before", type=Moment(), default="30d", show_default=True, metavar="MOMENT", help="Only what was settled before then.")  # fmt: skip
-@_of_outbox
+@of_outbox
 def purge(flags: Flags, url: str, as_json: bool, before: datetime) -> int:
     """Empty bodies and answers of settled orders. Keys and states stay for ever: no key can be used again."""
     return _counting(flags, url, lambda outbox: outbox.purge(before=before), "purged", "purged", as_json=as_json)  # fmt: skip
@@ -285,7 +204,7 @@ def purge(flags: Flags, url: str, as_json: bool, before: datetime) -> int:
 @click.argument("key", required=False)
 @click.option("--owner", metavar="ID", help="All orders whose owner is that.")
 @click.option("--cancel", is_flag=True, help="Erase also what was not sent yet, which then never is.")
-@_of_outbox
+@of_outbox
 def erase(flags: Flags, url: str, as_json: bool, key: str | None, owner: str | None, cancel: bool) -> int:
     """Empty a person's order bodies, answers and error texts, for good. Keys stay."""
     if (key is None) is (owner is None):
@@ -294,70 +213,16 @@ def erase(flags: Flags, url: str, as_json: bool, key: str | None, owner: str | N
 
 
 def _counting(flags: Flags, url: str, act: Callable[[Outbox], Awaitable[int]], name: str, said: str, *, as_json: bool) -> int:  # fmt: skip
-    from limio_async.cli.outbox_view import show_value
+    from limio_async.cli.outbox_view import counted_orders, show_value
 
     async def work(outbox: Outbox) -> int:
         count = await act(outbox)
         if as_json:
             show_value({name: count}, as_json=True)
-        _say(flags, f"{count:,} orders are {said}")
-        return Code.OK
+        _say(flags, f"{said}: {counted_orders(count)}")
+        return 0
 
-    return _in_outbox(flags, url, work)
-
-
-# --- what they share
-
-
-def _in_outbox(flags: Flags, url: str, work: Callable[[Outbox], Awaitable[T]]) -> T:
-    """Return what *work* does with an outbox that is there; none is made."""
-
-    async def within() -> T:
-        async with _there(url) as outbox:
-            return await work(outbox)
-
-    return in_loop(within(), on_uvloop=flags.uvloop)
-
-
-@asynccontextmanager
-async def _there(url: str) -> AsyncGenerator[Outbox]:
-    from limio_async.outbox import Outbox
-    from limio_async.outbox.schema import META
-    from limio_async.stores import store_of
-    from limio_async.sync_jobs.sinks.urls import file_of
-
-    store = store_of(url)
-    if url.startswith("sqlite:") and not (file := file_of(url, "sqlite")[0]).exists():
-        raise Failure(f"--outbox {printable(url)}: there is no {printable(str(file))}; {_MAKES}")
-    try:
-        await store.open()
-        known = await store.do(lambda store: store.has(META), reads=True)
-    finally:
-        await store.close()
-    if not known:
-        raise Failure(f"--outbox {printable(store.name)}: there is no outbox in it; {_MAKES}")
-    async with Outbox(url) as outbox:
-        yield outbox
-
-
-async def _pages(
-    outbox: Outbox, state: Any = None, *, limit: int | None = None, after: str | None = None
-) -> AsyncGenerator[list[Outcome]]:
-    """The orders page after page; each is read to its end before it is shown."""
-    while limit is None or limit > 0:
-        page = await outbox.list(state, limit=_PAGE if limit is None else min(limit, _PAGE), after=after)
-        if page:
-            yield page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].key
-        limit = None if limit is None else limit - len(page)
-
-
-async def _counted(outbox: Outbox) -> str:
-    from limio_async.cli.outbox_view import counted
-
-    return counted(await outbox.stats())
+    return in_outbox(flags, url, work)
 
 
 def _say(flags: Flags, message: str) -> None:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
 
+from limio_async.api.orders import SUBMIT_ORDER
 from limio_async.cli.failures import tell
 from limio_async.cli.masking import masked
 from limio_async.cli.output import TableOfItems, show_table, to_stdout
 from limio_async.outbox import Outcome, Stats
 
-__all__ = ["COLUMNS", "News", "Step", "counted", "show_rows", "show_value", "shown", "shown_order", "steps"]
+__all__ = [
+    "COLUMNS",
+    "News",
+    "Step",
+    "counted",
+    "counted_orders",
+    "discreet",
+    "show_rows",
+    "show_value",
+    "shown",
+    "shown_answer",
+    "shown_order",
+    "steps",
+]
 
 _HIDDEN = "***"
 _PLAIN = frozenset({
@@ -30,6 +45,7 @@ _LIMIOS_WORDS = re.compile(
     re.DOTALL,
 )
 """A message that quotes an answer: its status, and what the outbox itself says behind Limio's words."""
+_ALSO_SAYS = re.compile(r"(the answer also says) .*", re.DOTALL)
 COLUMNS = ("key", "state", "order_ids", "status", "attempt", "changed_at", "error")
 _QUIET = frozenset({"sending", "accepted", "missing"})
 
@@ -59,23 +75,45 @@ def shown_order(order: Mapping[str, Any], *, personal: bool) -> dict[str, Any]:
     return dict(order) if personal else _fields(order, _PLAIN)
 
 
-def steps(waiting: Iterable[Outcome], *, hold: bool) -> list[Step]:
+def shown_answer(answer: Mapping[str, Any], *, personal: bool) -> dict[str, Any]:
+    """Return what is shown of what came of an attempt; of Limio's words only the status unless *personal*."""
+    if personal:
+        return dict(answer)
+    hides = {
+        "event": _HIDDEN,
+        "error": None if (error := answer.get("error")) is None else _without_words(error),
+    }
+    return {name: hides.get(name, one) for name, one in answer.items()}
+
+
+def steps(waiting: Sequence[Outcome], *, hold: bool) -> list[Step]:
     """Return what a run would do first with orders that are not settled, given in the order of their intents."""
     found: list[Step] = []
-    first: dict[tuple[str, str], str] = {}
-    holding = {"intended", "missing", "sending"}.union(("doubt", "parked") if hold else ())
+    first = {name: one.key for one in waiting if one.state == "sending" for name in _names(one)}
+    holding = {"intended", "missing"}.union(("doubt", "parked") if hold else ())
     said: dict[str, Next] = {"doubt": "look", "parked": "decide", "sending": "on the wire"}
     for one in waiting:
-        names = [
-            (kind, name) for kind, name in (("s", one.subscription), ("b", one.basket)) if name is not None
-        ]
-        behind = next((first[name] for name in names if name in first), None)
+        behind = next((first[name] for name in _names(one) if name in first), None)
         step = said.get(one.state) or ("send" if behind is None else "wait")
         found.append(Step(key=one.key, state=one.state, next=step, behind=behind if step == "wait" else None))
         if one.state in holding:
-            for name in names:
+            for name in _names(one):
                 first.setdefault(name, one.key)
     return found
+
+
+def _names(one: Outcome) -> Sequence[tuple[str, str]]:
+    """Return what no two orders are sent for at once."""
+    named = {"subscription": one.subscription, "basket": one.basket}
+    return [(kind, name) for kind, name in named.items() if name is not None]
+
+
+def discreet(record: logging.LogRecord) -> bool:
+    """Leave in a log record of Limio's words only the status; drop what `News` says with the key."""
+    if hasattr(record, "outcome") and getattr(record, "operation", None) == SUBMIT_ORDER.operation:
+        return False
+    record.msg, record.args = _without_words(record.getMessage()), ()
+    return True
 
 
 def counted(stats: Stats) -> str:
@@ -83,6 +121,11 @@ def counted(stats: Stats) -> str:
     found = [f"{count:,} {state}" for state, count in stats.states.items()]
     found += [f"{stats.doubled:,} doubled"] * bool(stats.doubled)
     return ", ".join(found) or "nothing was ever intended"
+
+
+def counted_orders(count: int) -> str:
+    """Return how many orders, in words."""
+    return f"{count:,} order{'s' * (count != 1)}"
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], table: TableOfItems | None) -> None:
@@ -137,7 +180,9 @@ def _in_words(outcome: Outcome) -> str:
 
 def _without_words(error: str) -> str:
     found = _LIMIOS_WORDS.fullmatch(error)
-    said = masked(found["status"] + (found["why"] or "") if found else error)
+    said = masked(
+        found["status"] + (found["why"] or "") if found else _ALSO_SAYS.sub(rf"\1 {_HIDDEN}", error)
+    )
     return str(said)
 
 

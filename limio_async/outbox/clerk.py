@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -18,13 +19,13 @@ __all__ = ["erase", "listed", "purge", "stats"]
 _SETTLED = "('accepted', 'refused', 'failed')"
 
 
-def listed(store: Store, state: str | None, after: str | None, limit: int) -> list[Row]:
-    """Return rows in the order of their intents."""
+def listed(store: Store, states: Collection[str], after: str | None, limit: int) -> list[Row]:
+    """Return rows in the order of their intents; those in any of *states*, or all."""
     place = store.ask(f"SELECT place FROM {TABLE} WHERE key = ?", after) if after is not None else [(0,)]
     if not place:
         raise UnknownKey(f"nothing was ever intended under {after!r}")
-    where, values = ("t.place > ? AND t.state = ?", (state,)) if state else ("t.place > ?", ())
-    return all_where(store, where, place[0][0], *values, ending=f" LIMIT {int(limit)}")
+    within = f" AND t.state IN ({', '.join('?' * len(states))})" if states else ""
+    return all_where(store, f"t.place > ?{within}", place[0][0], *states, ending=f" LIMIT {int(limit)}")
 
 
 def stats(store: Store) -> Stats:
@@ -34,8 +35,8 @@ def stats(store: Store) -> Stats:
     )
     ((doubled,),) = store.ask(f"SELECT count(*) FROM {TABLE} WHERE order_ids LIKE ?", "%,%")
     ((oldest,),) = store.ask(f"SELECT min(intended_at) FROM {TABLE} WHERE state NOT IN {_SETTLED}")
-    known = {"states": states, "doubled": doubled, "oldest_waiting": oldest, "paused": meta(store, "paused")}
-    return msgspec.convert(known, Stats)
+    known = {"states": states, "doubled": doubled, "oldest_waiting": oldest}
+    return msgspec.convert(known | {name: meta(store, name) for name in ("paused", "tenant")}, Stats)
 
 
 def purge(store: Store, before: datetime) -> int:

@@ -195,11 +195,13 @@ class Outbox:
         body = (await self._read(key)).body
         return None if body is None else msgspec.json.decode(body, type=dict[str, Any])
 
-    async def list(
-        self, state: State | None = None, *, limit: int = 1000, after: str | None = None
-    ) -> list[Outcome]:
-        """Return at most *limit* orders, in the order of their intents; those behind the key *after*."""
-        rows = await self._store.do(lambda store: clerk.listed(store, state, after, limit), reads=True)
+    async def answers(self, key: str) -> Sequence[Mapping[str, Any]]:
+        """Return what came of each attempt, and what the list showed; empty where it was purged or erased."""
+        return (await self._read(key)).noted
+
+    async def list(self, *states: State, limit: int = 1000, after: str | None = None) -> list[Outcome]:
+        """Return at most *limit* orders, of any of *states* or all, in the order of their intents, behind the key *after*."""
+        rows = await self._store.do(lambda store: clerk.listed(store, states, after, limit), reads=True)
         return [outcome_of(row) for row in rows]
 
     async def stats(self) -> Stats:

@@ -62,3 +62,5 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """When the oldest order was intended that is not settled."""
     paused: str | None
     """Why nothing is sent until `resume()`; None where it is."""
+    tenant: str | None
+    """The origin that it sends to; None before it was run."""

@@ -36,6 +36,7 @@ def _tables(store: Store) -> Sequence[str]:
 def begin(store: Store, *, fresh: str) -> str:
     """Make the tables unless they are there; return the name of this outbox, *fresh* if it is new."""
     if not store.has(META):
+        store.make_room()
         for statement in _tables(store):
             store.run(statement)
         set_meta(store, "version", _VERSION)

@@ -164,13 +164,12 @@ class Sender:
     async def _send(self, row: Row, taken: float) -> None:
         answer = await self._answer(row, taken)
         self._heed(answer)
+        why = None
+        if self._alike[1] >= _ALIKE:
+            self._alike, why = (None, 0), f"{_ALIKE} orders in a row were turned down with the same words"
         with self._held(_GRACE):
-            await self._mark(row, answer)
+            await self._mark(row, answer, pause=why)
             self._wire.discard(row.key)  # only now: what is not on the wire may be sent by the next round
-            if self._alike[1] >= _ALIKE:
-                self._alike = None, 0
-                why = f"{_ALIKE} orders in a row were turned down with the same words"
-                await self._store.do(lambda store: schema.set_meta(store, "paused", why))
         self._woken().set()
 
     async def _answer(self, row: Row, taken: float) -> Answer:
@@ -197,10 +196,12 @@ class Sender:
                 raise
         return answer
 
-    async def _mark(self, row: Row, answer: Answer) -> None:
-        """Write what came of it; where the store is away, try until the sender is stopped."""
+    async def _mark(self, row: Row, answer: Answer, *, pause: str | None) -> None:
+        """Write what came of it, and why to *pause*; where the store is away, try until the sender is stopped."""
 
         def work(store: Store) -> Row:
+            if pause is not None:
+                schema.set_meta(store, "paused", pause)
             now = table.one(store, row.key)
             return table.change(store, now, answered(now, row.attempt, answer))
 
@@ -208,7 +209,8 @@ class Sender:
         while True:
             try:
                 self._teller.changed([await self._store.do(work)])
-            except errors.StoreError:
+            except errors.StoreError as error:
+                self._warn(error)
                 await anyio.sleep(wait := min(2 * wait, _POLL))
             else:
                 return

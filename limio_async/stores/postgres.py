@@ -108,6 +108,11 @@ class PostgresStore(Store):
         ((now,),) = self.ask(f"SELECT {_HISTORY}")
         return str(now), known is not None and now != known
 
+    def make_room(self) -> None:
+        """Make the schema, where there is none: a role may lack the right to, and have one made by others."""
+        if not self.ask("SELECT 1 FROM pg_namespace WHERE nspname = ?", self._schema):
+            self.run(f"CREATE SCHEMA {quoted(self._schema)}")
+
     @property
     def _session(self) -> Session:
         assert self._db is not None  # noqa: S101  # in a transaction
@@ -127,9 +132,6 @@ class PostgresStore(Store):
                 raise StoreError(f"{self.name}: {reason}")  # noqa: TRY301
             db.execute(_FIRM, (False,))
             db.add_notice_handler(self._notice)
-            if not db.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (self._schema,)).fetchall():
-                with suppress(psycopg.errors.UniqueViolation):  # another process makes it just now
-                    db.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self._schema)}".encode())
             if self._owner is not None:  # whoever took over meanwhile has written another attempt
                 self.ask("SELECT pg_advisory_lock(?)", int(self._owner))
         except BaseException:

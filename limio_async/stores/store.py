@@ -112,6 +112,10 @@ class Store(ABC):
         With *advance*, a backup that was made before this transaction will be told from the database after it.
         """
 
+    def make_room(self) -> None:
+        """Make what has to be there before tables are made, in their transaction."""
+        return
+
     def scrub(self) -> None:
         """Overwrite what was emptied, where the database leaves it lying about."""
         return

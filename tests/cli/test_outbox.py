@@ -20,7 +20,9 @@ from limio_async.api import models
 from limio_async.cli import outbox_view
 from limio_async.cli.outbox_view import News, shown, shown_order, steps
 from limio_async.emulator import World, reply
-from limio_async.outbox import Outbox, Outcome
+from limio_async.outbox import Outbox, Outcome, StoreError, schema
+from limio_async.stores import Store
+from limio_async.testing import served
 from tests.cli.conftest import Run
 from tests.postgres_cluster import own_cluster
 
@@ -107,7 +109,10 @@ def test_what_waits_for_a_person_is_said_and_the_exit_code_says_so(limio: Run, w
     assert states(limio) == {"a": "parked", "b": "accepted"}
     assert "limio: a: doubt: " in result.stderr
     assert "limio: a: parked: " in result.stderr
-    assert "1 orders are not settled: limio outbox list --state parked" in result.stderr
+    assert (
+        "limio: not settled: 1 order: limio outbox list --state parked shows what waits for you\n"
+        in result.stderr
+    )
     assert [one["key"] for one in rows(limio, "--state", "parked")] == ["a"]
 
 
@@ -128,6 +133,41 @@ def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(limio: Run, world: 
     paused = limio("--emulated", "outbox", "run", "--dry-run")
     assert "none would be, until limio outbox resume" in paused.stderr
     assert " behind " in paused.stdout
+
+
+def test_a_dry_run_goes_by_the_order_in_which_a_run_sends(limio: Run, world: World) -> None:
+    intend("d", "b", "c", checkoutId="basket-1")
+    intend("a")
+    with closing(sqlite3.connect("orders.db")) as db, db:
+        db.execute("UPDATE _limio_outbox SET intended_at = '2026-01-01T00:00:00.000+00:00'")
+        db.execute("UPDATE _limio_outbox SET state = 'missing' WHERE key = 'c'")
+    found = limio("--emulated", "outbox", "run", "--dry-run", "--json").stdout.splitlines()
+    assert [(one["key"], one["next"]) for one in map(json.loads, found)] == [
+        ("d", "send"),
+        ("b", "wait"),
+        ("c", "wait"),
+        ("a", "send"),
+    ]
+
+
+def test_a_pause_that_cannot_be_noted_at_once_is_noted_later(
+    limio: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [StoreError("database or disk is full")]
+    set_meta = schema.set_meta
+
+    def full_at_first(store: Store, name: str, value: str | None) -> None:
+        if name == "paused" and failures:
+            raise failures.pop()
+        set_meta(store, name, value)
+
+    monkeypatch.setattr(schema, "set_meta", full_at_first)
+    intend(*"abcd")
+    world.script("submitOrder", *[reply({"message": "no"}, 400)] * 3)
+    result = send(limio, "--at-once", "1")
+    assert (result.exit_code, failures) == (4, [])
+    assert states(limio) == {"a": "refused", "b": "refused", "c": "refused", "d": "intended"}
+    assert "paused: 3 orders in a row were turned down with the same words" in result.stderr
 
 
 def test_the_steps_of_a_run_follow_the_order_of_intents() -> None:
@@ -153,6 +193,12 @@ def test_the_steps_of_a_run_follow_the_order_of_intents() -> None:
         ("f", "decide", None),
         ("g", "send", None),
     ]
+    resolved = [one("a", "intended", "s1"), one("b", "sending", "s1"), one("c", "sending", "s2")]
+    assert [(step.next, step.behind) for step in steps(resolved, hold=True)] == [
+        ("wait", "b"),
+        ("on the wire", None),
+        ("on the wire", None),
+    ]
     passing = {step.key: step.next for step in steps(waiting, hold=False)}
     assert passing == {key: "send" if key == "b" else step for key, step, _ in held}
 
@@ -167,6 +213,24 @@ def test_nothing_is_sent_between_pause_and_resume(limio: Run, world: World) -> N
     assert json.loads(limio("outbox", "resume", "--json").stdout)["paused"] is None
     assert send(limio).exit_code == 0
     assert world.count("submitOrder") == 1
+
+
+def test_refused_credentials_have_their_exit_code(
+    limio: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intend("a")
+    with served(world) as url:
+        for name, value in world.environ(url).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("LIMIO_CLIENT_SECRET", "wrong")
+        result = limio("outbox", "run", "--until-idle")
+        assert result.exit_code == 3
+        assert result.stderr == "limio: a: not sent: createToken: 401\nlimio: 1 intended\nlimio: not settled: 1 order\n"  # fmt: skip
+        for name in ("LIMIO_CLIENT_ID", "LIMIO_CLIENT_SECRET", "LIMIO_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        keyless = limio("outbox", "run", "--until-idle")
+        assert keyless.exit_code == 3
+        assert states(limio) == {"a": "intended"}
 
 
 # --- deciding
@@ -244,7 +308,7 @@ def test_after_a_restore_what_waits_is_looked_for_first(limio: Run, world: World
         "--emulated", "orders", "submit", "--body", "-", input=json.dumps({**ORDER, "external_id": "a"})
     )
     assert limio("outbox", "doubt", "--since", "1h").stderr == (
-        "limio: 2 orders are in doubt: they are looked for before anything is sent\n"
+        "limio: in doubt, and looked for before anything is sent: 2 orders\n"
     )
     assert json.loads(limio("outbox", "doubt", "--since", "1h", "--json").stdout) == {"in_doubt": 0}
     send(limio)
@@ -265,9 +329,24 @@ def test_a_list_can_be_cut_and_continued(limio: Run, world: World) -> None:
 
 def test_more_rows_than_a_page_are_all_listed(limio: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     intend(*"abcde")
-    monkeypatch.setattr("limio_async.cli.outbox._PAGE", 2)
+    monkeypatch.setattr("limio_async.cli.outbox_open._PAGE", 2)
     assert [one["key"] for one in rows(limio)] == [*"abcde"]
     assert [one["key"] for one in rows(limio, "--limit", "3")] == [*"abc"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply({"message": "Josefine (jo.doe@example.com) is not known"}, 502),
+        reply({"id": "order-1", "status": "complete", "errors": ["Josefine is not known"]}),
+    ],
+)
+def test_what_is_logged_says_nothing_about_a_person(limio: Run, world: World, answer: Any) -> None:
+    intend("a")
+    world.script("submitOrder", answer)
+    said = send(limio)
+    assert [one for one in ("Josefine", "jo.doe") if one in said.stderr] == []
+    assert said.stderr.count("502") == 2 * (said.exit_code == 4)  # in doubt, parked
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
@@ -286,6 +365,35 @@ def test_nothing_about_a_person_is_shown_unless_asked(
     whole = limio("outbox", "show", "a", "--personal", *form).stdout
     assert [one for one in SECRETS if one not in whole] == []
     assert "is not known" in limio("outbox", "list", "--personal", *form).stdout
+
+
+def test_what_came_of_each_attempt_is_shown(limio: Run, world: World) -> None:
+    intend("a")
+    words = {"message": "Josefine (jo.doe@example.com) is not known"}
+    world.script("submitOrder", reply(words, 502), reply({"id": "order-1", "status": "complete"}))
+    send(limio)
+    limio("outbox", "resolve", "a", "--send-again", "--by", "Ann")
+    send(limio)
+
+    async def fails() -> None:
+        async with Outbox(BOX) as outbox:
+            await outbox.failed("a", {"reason": "the card of Josefine"})
+
+    asyncio.run(fails())
+    shown = json.loads(limio("outbox", "show", "a", "--json").stdout)
+    assert shown["answers"] == [
+        {"attempt": 1, "kind": "doubt", "error": "submitOrder: 502"},
+        {"attempt": 3, "kind": "accepted", "names": ["order-1"]},
+        {"kind": "failed", "event": "***"},
+    ]
+    assert (shown["state"], shown["attempt"], shown["resolved"][:17]) == ("failed", 3, "send-again by Ann")
+    whole = json.loads(limio("outbox", "show", "a", "--json", "--personal").stdout)["answers"]
+    assert (whole[2]["event"], "Josefine" in whole[0]["error"]) == ({"reason": "the card of Josefine"}, True)
+    for form in ((), ("--json",)):
+        assert [one for one in SECRETS if one in limio("outbox", "show", "a", *form).stdout] == []
+    assert limio("outbox", "erase", "a").exit_code == 0
+    erased = json.loads(limio("outbox", "show", "a", "--json").stdout)
+    assert (erased["answers"], erased["order"]) == ([], None)
 
 
 def test_every_field_of_every_order_is_hidden_unless_it_is_known_to_be_about_nobody() -> None:
@@ -372,7 +480,7 @@ def test_purged_and_erased_orders_keep_their_keys(limio: Run, world: World) -> N
     intend("a", "b")
     send(limio)
     intend("c")
-    assert limio("outbox", "purge").stderr == "limio: 0 orders are purged\n"
+    assert limio("outbox", "purge").stderr == "limio: purged: 0 orders\n"
     refused = limio("outbox", "erase", "--owner", "id-of-jo")
     assert refused.exit_code == 1
     assert "'c' is intended: with cancel it is never sent, and erased" in refused.stderr
@@ -400,17 +508,11 @@ def test_what_was_settled_before_a_moment_is_purged(limio: Run, world: World) ->
 # --- what goes wrong is said in words
 
 
+ALL_BUT_RUN = ("list", "stats", "pause", "resume", "run --dry-run", "show a", "resolve a --as never", "purge", "erase a", "doubt --since 1h")  # fmt: skip
+
+
 def test_an_outbox_that_is_not_there_is_not_made_by_looking(limio: Run) -> None:
-    for command in (
-        "list",
-        "stats",
-        "pause",
-        "run --dry-run",
-        "show a",
-        "purge",
-        "erase a",
-        "doubt --since 1h",
-    ):
+    for command in ALL_BUT_RUN:
         result = limio("--emulated", "outbox", *command.split())
         assert (result.exit_code, result.stderr) == (
             2,
@@ -418,11 +520,14 @@ def test_an_outbox_that_is_not_there_is_not_made_by_looking(limio: Run) -> None:
             " limio outbox run makes one, and so does the application that intends\n",
         )
     assert [*Path().iterdir()] == []
-    with closing(sqlite3.connect("orders.db")) as db, db:
-        db.execute("CREATE TABLE other (id)")
-    result = limio("outbox", "list")
-    assert result.exit_code == 2
-    assert "there is no outbox in it" in result.stderr
+    for statement in ("", "CREATE TABLE other (id)"):
+        with closing(sqlite3.connect("orders.db")) as db:
+            db.executescript(statement)
+        before = Path("orders.db").read_bytes()
+        for command in ALL_BUT_RUN:
+            result = limio("--emulated", "outbox", *command.split())
+            assert (result.exit_code, "there is no outbox in it" in result.stderr) == (2, True)
+        assert [(one.name, one.read_bytes()) for one in Path().iterdir()] == [("orders.db", before)]
 
 
 def test_an_outbox_of_a_newer_release_is_refused(limio: Run) -> None:
@@ -441,11 +546,14 @@ def test_an_outbox_of_another_tenant_is_not_sent(
     intend("a")
     assert send(limio).exit_code == 0
     intend("b")
+    sends_to, acme = "https://limio.emulated", "https://acme.prod.limio.com"
+    assert json.loads(limio("outbox", "stats", "--json").stdout)["tenant"] == sends_to
     for name, value in {"HOST": "acme.prod.limio.com", "CLIENT_ID": "a", "CLIENT_SECRET": "b"}.items():
         monkeypatch.setenv(f"LIMIO_{name}", value)
-    result = limio("outbox", "run", "--until-idle")
-    assert result.exit_code == 1
-    assert "the client to https://acme.prod.limio.com: one outbox a tenant" in result.stderr
+    for how in ("--until-idle", "--dry-run"):
+        result = limio("outbox", "run", how)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"this outbox sends to {sends_to}, the client to {acme}: one outbox a tenant" in result.stderr
     assert states(limio)["b"] == "intended"
 
 
@@ -522,11 +630,14 @@ def test_a_schema_of_postgresql_is_an_outbox_too(
     limio: Run, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with own_cluster() as cluster:
-        url = f"{cluster.url}?schema=outbox_{uuid4().hex[:12]}"
+        name = f"outbox_{uuid4().hex[:12]}"
+        url = f"{cluster.url}?schema={name}"
         monkeypatch.setenv("LIMIO_OUTBOX", url)
-        absent = limio("outbox", "list")
-        assert absent.exit_code == 2
-        assert "there is no outbox in it" in absent.stderr
+        for command in ALL_BUT_RUN:
+            absent = limio("--emulated", "outbox", *command.split())
+            assert (absent.exit_code, "there is no outbox in it" in absent.stderr) == (2, True)
+        with cluster.admin() as admin:
+            assert not admin.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchall()
         intend("a", "b", url=url)
         world.script("submitOrder", UNMADE)
         assert send(limio, "--at-once", "1").exit_code == 4
