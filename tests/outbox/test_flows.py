@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from limio_async.outbox import Outcome
+from limio_async.outbox import Outcome, looking
 from tests.outbox.processes import SETTLE, World
 from tests.outbox.tenant import DROPPED, GOOD, LOST, REFUSED, Fate
 
@@ -330,6 +330,33 @@ def test_a_key_s_walk_begins_where_the_cursor_stood_before_its_first_sending(wor
     world.passes(2 * settle)
     assert now(world, "b").state == "accepted"
     assert world.tenant.sent == ["k0", "b"]
+
+
+@RESENDS
+def test_the_own_cursor_of_a_key_is_enough_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, where walks overlap by nothing and the shared cursor moves to whatever was newest."""
+    monkeypatch.setattr(looking, "_WALK", -SETTLE)
+    monkeypatch.setattr(looking.Looker, "_next_cursor", lambda _, ended, began: ended.checkpoint().to_json())
+    settle = SETTLE.total_seconds()
+    world.tenant.another()
+    doubtful(world, LOST)  # what is found moves the shared cursor for the first time
+    world.passes(settle + 5)
+    assert now(world).state == "accepted"
+    world.tenant.fates = [LOST, Fate(answer=None, lag=settle * 0.9)]
+    world.do(lambda: box(world).intend("a", order(1)))
+    world.passes(settle - 3)
+    world.do(lambda: box(world).intend("b", order(2)))
+    for _ in range(9):
+        world.passes(0.2)
+        world.tenant.another()  # newer than B, and in view at once
+    world.passes(5)
+    assert now(world, "a").state == "accepted"
+    assert now(world, "b").state == "doubt"
+    world.passes(settle / 2)
+    world.tenant.another()
+    world.passes(2 * settle)
+    assert now(world, "b").state == "accepted"
+    assert world.tenant.sent == ["k0", "a", "b"]
 
 
 def test_later_walks_are_short(world: World) -> None:
