@@ -166,7 +166,8 @@ def found(
     changes = _noted(
         row, {"attempt": attempt, "kind": "found" if attempt is None else "accepted", "names": [*names]}
     )
-    ids, aliases = row.ids, {name for one in row.noted for name in one.get("names", ())}
+    ids = row.ids
+    aliases = {*ids, *(name for one in row.noted for name in one.get("names", ()))}
     if order_id is not None and aliases.isdisjoint(names):
         ids = [*ids, order_id]
         changes["order_ids"] = _json(ids)

@@ -18,7 +18,7 @@ from limio_async.core.listing import BadItem, Listing
 from limio_async.core.listing.rows import SECOND, instant
 from limio_async.core.wire import Endpoint, Param
 from limio_async.errors import ForeignCheckpoint, LimioError, ListingError, NotFound, Unreadable
-from limio_async.outbox import table
+from limio_async.outbox import schema, table
 from limio_async.outbox.decide import Look, Row, concluded, found
 from limio_async.outbox.order import came_of, fields_of
 from limio_async.stores import Store
@@ -232,7 +232,9 @@ class Looker:
     def _conclude(
         self, store: Store, due: Sequence[Row], seen: Mapping[str, Seen], look: Look, cursor: str | None
     ) -> list[Row]:
-        """Write findings, conclusions and the cursor: all or nothing."""
+        """Write findings, conclusions and the cursor: all or nothing, and nothing in another history."""
+        if schema.is_other(store):
+            return []
         changed = self._note_found(store)
         for row in due:
             now = table.one(store, row.key)

@@ -77,12 +77,14 @@ def tenant(store: Store, origin: str) -> None:
 def is_other(store: Store, *, advance: bool = False) -> bool:
     """Put in doubt what a lost history may have sent, where the database is not the one it was.
 
-    What is being sent too: the attempt that it knows may be an earlier one than that which is on the wire.
+    What is being sent too, and what is in doubt: the attempt that it knows may be an earlier one than the last.
     """
     known = meta(store, "generation")
     now, other = store.generation(known, advance=advance)
     if other:
-        doubt_unsent(store, "the database was restored, or a standby took over", but=now, also=("sending",))
+        doubt_unsent(
+            store, "the database was restored, or a standby took over", but=now, also=("sending", "doubt")
+        )
     if now != known:
         set_meta(store, "generation", now)
     return other

@@ -163,12 +163,8 @@ class Sender:
 
     async def _send(self, row: Row, taken: float) -> None:
         answer = await self._answer(row, taken)
-        self._heed(answer)
-        why = None
-        if self._alike[1] >= _ALIKE:
-            self._alike, why = (None, 0), f"{_ALIKE} orders in a row were turned down with the same words"
         with self._held(_GRACE):
-            await self._mark(row, answer, pause=why)
+            await self._mark(row, answer, pause=self._heed(answer))
             self._wire.discard(row.key)  # only now: what is not on the wire may be sent by the next round
         self._woken().set()
 
@@ -196,12 +192,14 @@ class Sender:
                 raise
         return answer
 
-    async def _mark(self, row: Row, answer: Answer, *, pause: str | None) -> None:
-        """Write what came of it, and why to *pause*; where the store is away, try until the sender is stopped."""
+    async def _mark(self, row: Row, answer: Answer, *, pause: bool) -> None:
+        """Write what came of it; where the store is away, try until the sender is stopped."""
 
         def work(store: Store) -> Row:
-            if pause is not None:
-                schema.set_meta(store, "paused", pause)
+            if pause:
+                schema.set_meta(
+                    store, "paused", f"{_ALIKE} orders in a row were turned down with the same words"
+                )
             now = table.one(store, row.key)
             return table.change(store, now, answered(now, row.attempt, answer))
 
@@ -212,16 +210,20 @@ class Sender:
             except errors.StoreError as error:
                 self._warn(error)
                 await anyio.sleep(wait := min(2 * wait, _POLL))
+            except errors.UnknownKey:  # a backup, or a standby that never got it
+                named = ", ".join(answer.names)
+                _log.error("%r is in the outbox no more; what came of it: %s %s", row.key, answer.kind, named)
+                return
             else:
                 return
 
-    def _heed(self, answer: Answer) -> None:
-        """Pause where sending more would do no good."""
+    def _heed(self, answer: Answer) -> bool:
+        """Pause where sending more would do no good; return whether a person has to end that."""
         if answer.kind in {"accepted", "refused", "parked"}:
             self._pauses, self._by_hand = 0, False
             same = self._alike[1] + 1 if answer.error == self._alike[0] else 1
-            self._alike = (None, 0) if answer.kind == "accepted" else (answer.error, same)
-            return
+            self._alike = (None, 0) if answer.kind == "accepted" else (answer.error, same % _ALIKE)
+            return answer.kind != "accepted" and same == _ALIKE
         now = anyio.current_time()
         self._by_hand = self._by_hand or answer.by_hand
         if now >= self._quiet:
@@ -229,6 +231,7 @@ class Sender:
         self._quiet = max(
             self._quiet, now + (answer.wait or min(_LONGEST, 0.05 * 2 ** min(self._pauses, 20)))
         )
+        return False
 
     @contextmanager
     def _held(self, more: float = 0.0) -> Generator[None]:

@@ -170,16 +170,19 @@ class Store(ABC):
     def _transacted(self, begin: str, works: Sequence[Callable[[Store], Any]]) -> list[Any]:
         tries = _TRIES
         while True:
-            tries, ending = tries - 1, False
+            tries, ending, committed = tries - 1, False, False
             try:
                 self._open()
                 self.run(begin)
                 results = [work(self) for work in works]
                 ending = True
                 self._commit()
+                committed = True
                 self._committed()
             except self.errors as error:
                 self._undo()
+                if committed:
+                    raise StoreAway(str(self._failure(error))) from None
                 if ending or not tries or not self._passes(error):
                     raise self._failure(error) from None
             except BaseException:

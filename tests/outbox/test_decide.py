@@ -72,6 +72,9 @@ def test_a_second_order_is_doubled_and_the_same_one_is_not() -> None:
     now = row(**once)
     assert found(now, "a", None, ["a", "REF"]).get("order_ids") is None
     assert found(now, "REF", None, ["REF"]).get("order_ids") is None  # an answer that names it otherwise
+    purged = row(**{**once, "answers": "[]"})
+    assert found(purged, "a", None, ["a", "REF"]).get("order_ids") is None
+    assert found(row(order_ids='["REF"]', state="accepted"), "a", None, ["a", "REF"]).get("order_ids") is None
     twice = found(now, "b", None, ["b"])
     assert json.loads(twice["order_ids"]) == ["a", "b"]
     assert ",doubled," in twice["tell"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from limio_async.outbox import Outcome, looking
+from limio_async import errors
+from limio_async.outbox import Outcome, looking, schema
 from tests.outbox.processes import SETTLE, World
 from tests.outbox.tenant import DROPPED, GOOD, LOST, REFUSED, Fate
 
@@ -133,6 +134,26 @@ def test_three_refusals_alike_pause_until_a_person_resumes(world: World) -> None
     world.do(lambda: box(world).resume())
     world.passes(60)
     assert {*states(world)[8:]} == {"accepted"}
+
+
+def test_a_store_that_is_away_at_the_third_refusal_ends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, set_meta = [errors.StoreAway("away")], schema.set_meta
+
+    def fails_once(store: Any, name: str, value: Any) -> None:
+        if value and "turned down" in value and away:
+            raise away.pop()
+        set_meta(store, name, value)
+
+    monkeypatch.setattr(schema, "set_meta", fails_once)
+    world.tenant.fates = [Fate(makes=False, answer=400, body=b'{"message": "wrong"}')] * 3
+    meant(world, *(order(n) for n in range(3)))
+    world.start()
+    world.passes(60)
+    assert states(world) == ["refused"] * 3
+    assert "turned down" in world.do(lambda: box(world).stats()).paused
+    assert not away
 
 
 def test_refusals_that_differ_pause_nothing(world: World) -> None:

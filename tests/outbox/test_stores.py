@@ -277,6 +277,40 @@ async def test_a_standby_that_takes_over_mid_send_makes_nothing_twice(
     assert sorted(tenant.sent) == ["k", "since then"]
 
 
+async def test_a_standby_that_took_over_begins_the_doubts_anew(
+    server: str, limio: Limio, tenant: Tenant
+) -> None:
+    """What was sent again since then is not in view yet, whatever this process has seen before."""
+    tenant.fates = [LOST]
+    async with Outbox(server, settle=timedelta(seconds=30)) as box:
+        await box.intend("k", order())
+        running = asyncio.create_task(box.run(limio))
+        before = await until(box, "k", "doubt")
+        await rolled_back(server, state="doubt")
+        async with asyncio.timeout(20):
+            while (outcome := await box.outcome("k")).attempt == before.attempt:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert outcome.state == "doubt"
+        await stopped(running)
+
+
+async def test_an_answer_to_an_order_that_the_standby_never_got_is_logged(
+    server: str, limio: Limio, tenant: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    tenant.fates = [Fate(after=0.3)]
+    async with Outbox(server, settle=SOON) as box:
+        await box.intend("k", order())
+        running = asyncio.create_task(box.run(limio))
+        await until(box, "k", "sending")
+        await box._store.do(lambda store: store.run("DELETE FROM _limio_outbox"))
+        await asyncio.sleep(0.5)
+        await box.intend("l", order(1))
+        await until(box, "l", "accepted")
+        await stopped(running)
+    (said,) = (one.getMessage() for one in caplog.records if "'k'" in one.getMessage())
+    assert tenant.made("k")[0] in said
+
+
 async def test_commits_are_for_good(server: str, cluster: Cluster) -> None:
     name = server.partition("=")[2]
     with cluster.admin() as admin:
@@ -348,6 +382,22 @@ async def test_a_full_disk_is_said_and_stores_nothing(tmp_path: Path) -> None:
             await box.intend("l", order(note="x" * 200_000))
         assert [one.key for one in await box.list()] == ["k"]
         await box.intend("m", order(1))
+
+
+async def test_what_was_committed_is_not_told_as_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counter beside the file is written after the commit."""
+    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
+
+        def fails(store: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as full:
+            full.setattr(type(box._store), "_committed", fails)
+            with pytest.raises(StoreAway, match="No space left"):
+                await box.intend("k", order())
+        assert [one.key for one in await box.list()] == ["k"]
 
 
 async def test_a_file_that_is_read_only_is_said(tmp_path: Path) -> None:
