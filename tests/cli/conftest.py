@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from limio_async import emulator
+from limio_async.cli import outbox_open, outbox_run
 from limio_async.cli.app import app
 from limio_async.emulator import World
 
@@ -43,6 +45,19 @@ def _clean_surrounding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     yield
     logger.handlers[:] = before[0]
     logger.setLevel(before[1])
+
+
+@pytest.fixture
+def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `limio outbox` fail that does not end by itself: a sender goes on for ever."""
+
+    def in_loop(work: Coroutine[Any, Any, Any], *, on_uvloop: bool) -> Any:
+        assert not on_uvloop
+        return asyncio.run(asyncio.wait_for(work, 20))
+
+    for module in (outbox_open, outbox_run):
+        monkeypatch.setattr(module, "in_loop", in_loop)
+    monkeypatch.setattr(outbox_run, "SIGNALS", ())  # those of the test's process stay as they are
 
 
 @pytest.fixture

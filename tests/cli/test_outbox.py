@@ -26,6 +26,7 @@ from limio_async.testing import served
 from tests.cli.conftest import Run
 from tests.postgres_cluster import own_cluster
 
+pytestmark = pytest.mark.usefixtures("bounded")
 BOX = "sqlite:///orders.db"
 PERSONAL = {
     "email": "jo.doe@example.com",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import re
 import shlex
 import sqlite3
@@ -26,11 +27,13 @@ from tests.cli.conftest import Run
 from tests.judges.need import missing
 from tests.postgres_cluster import Cluster, own_cluster
 
-PAGE = (Path(__file__).parents[2] / "docs/outbox.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/outbox.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 PYTHON = {text.partition("\n")[0].removeprefix("# "): text for kind, text in BLOCKS if kind == "python"}
 SHOWN = [line[2:] for kind, text in BLOCKS if kind == "console" for line in text.splitlines()]
 ORDER = {"order_type": "data_capture", "process_immediately": True, "owner": "id-1", "data": {"a": 1}}
+pytestmark = pytest.mark.usefixtures("bounded")
 BOX = "sqlite:///shop.db"
 
 
@@ -95,6 +98,56 @@ def test_the_exit_codes_are_those_there_are() -> None:
     assert codes == {*Code} - {Code.TOO_OLD}
 
 
+def test_help_tells_the_same_exit_codes_and_defaults() -> None:
+    run = outbox_command.commands["run"]
+    told = (run.help or "").partition("Exit codes:")[2]
+    assert re.findall(r"(?:^|,)\s(\d+) ", told) == [
+        one for one in first_column("Commands") if one.isdecimal()
+    ]
+    defaults = {param.name: param.default for one in outbox_command.commands.values() for param in one.params}
+    assert (defaults["settle"], defaults["before"], defaults["when_missing"]) == ("10m", "30d", "park")
+    for words in ("begins `settle` (10 minutes)", "settled 30 days ago or earlier", '`when_missing="park"`, the default'):  # fmt: skip
+        assert words in PAGE
+
+
+def test_lines_of_json_have_the_fields_that_are_told(
+    limio: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMIO_OUTBOX", BOX)
+    lines = section("Commands").partition("With `--json`")[2].partition("`run` prints")[0]
+    rows = re.findall(r"^\| (`[a-z][^|]*`) \| ([^|]+) \|$", lines, re.MULTILINE)
+    told = {
+        command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields))
+        for commands, fields in rows
+        for command in re.findall(r"`([^`]+)`", commands)
+    }
+    told["show"] = told["list"] + told["show"]
+    words = {
+        "run --dry-run": "run --dry-run",
+        "run": "run --until-idle --settle 0s",
+        "list": "list",
+        "show": "show a",
+        "resolve": "resolve a --as never",
+        "stats": "stats",
+        "pause": "pause",
+        "resume": "resume",
+        "doubt": "doubt --since 1h",
+        "purge": "purge",
+        "erase": "erase a",
+    }
+    assert told.keys() == words.keys()
+
+    async def intend() -> None:
+        async with Outbox(BOX) as outbox:
+            await outbox.intend("a", ORDER)
+
+    asyncio.run(intend())
+    world.script("submitOrder", reply({}, 502))
+    for command, line in words.items():
+        result = limio("--emulated", "outbox", *line.split(), "--json")
+        assert list(json.loads(result.stdout.splitlines()[-1])) == told[command], command
+
+
 # --- what it shows
 
 
@@ -116,6 +169,19 @@ def test_every_command_does_what_it_should(
         assert result.exit_code == 0, (line, result.stderr)
     assert tenant.count("submitOrder") == 1
     assert asyncio.run(keys(url)) == {"cancel-sub-1": "accepted"}
+
+
+def test_the_command_of_the_readme_does_what_it_should(limio: Run, tenant: World) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [(command, url)] = re.findall(r"^\$ limio (outbox run --outbox (.*))$", readme, re.MULTILINE)
+
+    async def intend() -> None:
+        async with Outbox(url) as outbox:
+            await outbox.intend("a", ORDER)
+
+    asyncio.run(intend())
+    assert limio(*shlex.split(command), "--until-idle").exit_code == 0
+    assert (tenant.count("submitOrder"), asyncio.run(keys(url))) == (1, {"a": "accepted"})
 
 
 def test_a_parked_order_is_decided_about_in_the_ways_that_are_told(

@@ -121,5 +121,7 @@ async def test_the_web_handler_orders_once_and_with_its_own_transaction(
             await outbox.run(limio, until_idle=True)
         async with browser.get(server.make_url(f"/orders/cancel-{known.id}")) as answer:
             told = await answer.json()
+        async with browser.get(server.make_url("/orders/cancel-sub-0")) as answer:
+            assert answer.status == 404
     assert told["state"] == "accepted"
     assert (world.count("submitOrder"), len(told["orders"])) == (1, 1)
