@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -161,16 +162,21 @@ def found(
 ) -> Changes:
     """Return what is written when an order of the row is known, by the list or by the answer to an *attempt*.
 
-    *names* are all its names: an answer may give its reference only. *ends*: it is the attempt that is under way.
+    *names* are all its names: an answer may give its reference only, a list its id only. *ends*: it is the attempt that is under way.
     """
-    changes = _noted(
-        row, {"attempt": attempt, "kind": "found" if attempt is None else "accepted", "names": [*names]}
-    )
-    ids = row.ids
-    aliases = {*ids, *(name for one in row.noted for name in one.get("names", ()))}
-    if order_id is not None and aliases.isdisjoint(names):
-        ids = [*ids, order_id]
-        changes["order_ids"] = _json(ids)
+    entry = {"attempt": attempt, "kind": "found" if attempt is None else "accepted", "names": [*names]}
+    ids, groups = row.ids, [one["names"] for one in row.noted if "names" in one]
+    if order_id is not None and {*ids, *chain.from_iterable(groups)}.isdisjoint(names):
+        half = next(
+            (one for one in ids if _completes(names, {one}.union(*(g for g in groups if one in g)))), None
+        )
+        ids = (
+            [*ids, order_id]
+            if half is None
+            else [max(one, order_id, key=_is_id) if one == half else one for one in ids]
+        )
+        entry["names"] = [*names, *([half] if half else ())]
+    changes = _noted(row, entry) | ({"order_ids": _json(ids)} if ids != row.ids else {})
     if row.state not in {"accepted", "failed"} and (ends or row.state != "sending"):
         changes |= moved(row, "accepted") | {"status": status or row.status, "error": None, "owner": None}
     if len(ids) > max(1, len(row.ids)):
@@ -222,6 +228,15 @@ def outcome_of(row: Row) -> Outcome:
     names = set(Outcome.__struct_fields__) & set(Row.__struct_fields__)
     known = {name: getattr(row, name) for name in names} | {"order_ids": row.ids}
     return msgspec.convert(known, Outcome)
+
+
+def _completes(names: Sequence[str], known: Collection[str]) -> bool:
+    """Return whether one is only an id and the other only a reference, as answers and lists may give either alone."""
+    return len(names) == len(known) == 1 and len({*map(_is_id, (*names, *known))}) == 2
+
+
+def _is_id(name: str) -> bool:
+    return name.startswith("order-")
 
 
 def _telling(tell: str, event: Event) -> str:

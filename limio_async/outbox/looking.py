@@ -17,10 +17,19 @@ from limio_async.core.clock import Clock
 from limio_async.core.listing import BadItem, Listing
 from limio_async.core.listing.rows import SECOND, instant
 from limio_async.core.wire import Endpoint, Param
-from limio_async.errors import ForeignCheckpoint, LimioError, ListingError, NotFound, Unreadable
+from limio_async.errors import (
+    Forbidden,
+    ForeignCheckpoint,
+    LimioError,
+    ListingError,
+    NotFound,
+    StoreError,
+    Unauthorized,
+    Unreadable,
+)
 from limio_async.outbox import schema, table
 from limio_async.outbox.decide import Look, Row, concluded, found
-from limio_async.outbox.order import came_of, fields_of
+from limio_async.outbox.order import came_of, fields_of, is_key
 from limio_async.stores import Store
 
 __all__ = ["WHOLE", "Looker", "Seen", "ask_the_time"]
@@ -81,7 +90,7 @@ class Looker:
     async def look(self, due: Sequence[Row], seen: Mapping[str, Seen]) -> list[Row]:
         """Look for all of *due* at once, and write what that showed; return the rows that changed.
 
-        Raises what Limio does, after what was found was written.
+        Raises what Limio does where the same may go better later, after what was found was written.
         """
         sent = [row.sent for row in due]
         first = min((one for one in sent if one is not None), default=None)
@@ -93,16 +102,18 @@ class Looker:
                 await self._related(subscription)
             began = self._clock.earliest()
             ended = await self._walked(at)
-        except LimioError:
-            await self._store.do(lambda store: self._note_found(store))
-            raise
-        trail = ended.checkpoint().trail
+        except LimioError as error:
+            if error.retryable or isinstance(error, Unauthorized | Forbidden | StoreError):
+                await self._store.do(lambda store: self._note_found(store))
+                raise
+            ended, self._unclear = None, True
+        trail = ended.checkpoint().trail if ended else None
         look = Look(
             unclear=self._unclear,
             ascends=trail is not None and trail.rising and not trail.falling,
             newest=self._newest,
         )
-        cursor = self._next_cursor(ended, began)
+        cursor = self._next_cursor(ended, began) if ended else None
         return await self._store.do(lambda store: self._conclude(store, due, seen, look, cursor))
 
     # --- what is looked through
@@ -183,9 +194,9 @@ class Looker:
         named: dict[str, list[_Item]] = {}
         for item in items:
             key = fields_of(item).get("external_id")
-            if isinstance(key, str) and key:
+            if is_key(key):
                 named.setdefault(key, []).append(item)
-            else:
+            elif not isinstance(key, str) or not key:
                 yield item
         keys = sorted(named)
         for begin in range(0, len(keys), _MOST_KEYS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import msgspec
 
@@ -13,7 +13,7 @@ from limio_async.core.bodies import payload_of
 from limio_async.core.same import uniform
 from limio_async.errors import InvalidArgument
 
-__all__ = ["Entry", "came_of", "entry_of", "fields_of"]
+__all__ = ["Entry", "came_of", "entry_of", "fields_of", "is_key"]
 
 _LONGEST_KEY = 255
 _BARE: Mapping[str, Any] = {}
@@ -35,7 +35,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 def entry_of(key: str, order: Mapping[str, Any] | msgspec.Struct) -> Entry:
     """Return what is stored of *order*. Raises `InvalidArgument` where it cannot be sent, or is another key's."""
-    if not key or len(key) > _LONGEST_KEY or not key.isprintable():
+    if not is_key(key):
         raise InvalidArgument(f"a key is 1 to {_LONGEST_KEY} printable characters", operation="intend")
     payload = payload_of(SUBMIT_ORDER, order)
     try:
@@ -58,6 +58,11 @@ def entry_of(key: str, order: Mapping[str, Any] | msgspec.Struct) -> Entry:
         basket=_text(body.get("checkoutId")),
         person=_text(body.get("owner")),
     )
+
+
+def is_key(value: object) -> TypeGuard[str]:
+    """Return whether an order can be stored under that key: else no order that has it is ours."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_KEY and value.isprintable()
 
 
 def fields_of(item: object) -> Mapping[str, Any]:
@@ -88,7 +93,9 @@ def came_of(body: str | None, item: Mapping[str, Any]) -> bool | None:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return (
+        value.replace("\0", "\ufffd") if isinstance(value, str) and value else None
+    )  # PostgreSQL takes no NUL
 
 
 def _subscriptions(fields: Mapping[str, Any]) -> set[str]:

@@ -29,6 +29,7 @@ _log = logging.getLogger("limio_async")
 _POLL = 1.0
 _GRACE = 10.0  # seconds for what is on the wire when the sender is stopped
 _LONGEST = 60.0
+_RAREST = 86400.0  # seconds between two looks for what is parked
 _ALIKE = 3
 _FRESH = 5.0  # seconds after which another process may have taken over what was not sent yet
 _OURS = (errors.ClientClosed, errors.ConfigurationError, errors.MissingCredentials, errors.InvalidArgument)
@@ -38,6 +39,8 @@ class _Round(msgspec.Struct):
     taken: list[Row]
     changed: list[Row]
     doubts: list[Row]
+    parked: list[Row]
+    """Those to be looked for once more, if it is time for that."""
     told: list[Row]
     waiting: bool
     """Whether something can go on without a person."""
@@ -62,6 +65,8 @@ class Sender:
         self._seen: dict[tuple[str, int], Seen] = {}
         self._teller = Teller(store, handlers, observers)
         self._quiet = self._look_after = self._warned = 0.0
+        self._parked_after = self._rarely = 0.0
+        """When parked orders are looked for again, and how long after the last time."""
         self._pauses = self._looks_failed = 0
         self._alike: tuple[str | None, int] = None, 0
         self._looking = self._telling = self._by_hand = False
@@ -70,6 +75,7 @@ class Sender:
     async def run(self, *, until_idle: bool) -> None:
         """Send and look until cancelled."""
         await self._store.do(self._begin)
+        self._often()
         try:
             await ask_the_time(self._limio, self._clock)
             async with anyio.create_task_group() as group:
@@ -127,10 +133,14 @@ class Sender:
             (row.key, row.attempt): self._seen[row.key, row.attempt].at + self._settle.total_seconds()
             for row in found.doubts
         }
-        due = [row for row in found.doubts if ripe[row.key, row.attempt] <= now]
+        due = found.parked or [row for row in found.doubts if ripe[row.key, row.attempt] <= now]
         if due and not self._looking and now >= self._look_after:
             self._looking = True
-            group.start_soon(self._look, due, {row.key: self._seen[row.key, row.attempt] for row in due})
+            seen = {row.key: self._seen.get((row.key, row.attempt)) or Seen(now, None) for row in due}
+            group.start_soon(self._look, due, seen)
+            if found.parked:
+                self._rarely = min(_RAREST, 2 * self._rarely)
+                self._parked_after = now + self._rarely
         if (told := self._teller.due(found.told)) and not self._telling:
             self._telling = True
             group.start_soon(self._tell, told)
@@ -146,6 +156,7 @@ class Sender:
 
     def _work(self, most: int) -> Callable[[Store], _Round]:
         wire, sent = frozenset(self._wire), self._clock.earliest()
+        again = anyio.current_time() >= max(self._parked_after, self._look_after) and not self._looking
 
         def work(store: Store) -> _Round:
             changed = table.take_over(store)
@@ -153,9 +164,9 @@ class Sender:
             if most > 0 and self._fatal is None:
                 taken = table.take(store, self._owner, most, hold=self._hold, on_wire=wire, sent=sent)
             told = self._teller.untold(store)
-            return _Round(
-                taken, [*changed, *taken], table.doubts(store), told, table.can_go_on(store, hold=self._hold)
-            )
+            goes_on = table.can_go_on(store, hold=self._hold)
+            parked = table.unsure(store, "parked") if again else []
+            return _Round(taken, [*changed, *taken], table.unsure(store, "doubt"), parked, told, goes_on)
 
         return work
 
@@ -245,10 +256,17 @@ class Sender:
 
     # --- looking and telling
 
+    def _often(self) -> None:
+        """Look for parked orders `settle` from now, and then ever more rarely."""
+        self._rarely = max(_POLL, self._settle.total_seconds())
+        self._parked_after = anyio.current_time() + self._rarely
+
     async def _look(self, due: Sequence[Row], seen: Mapping[str, Seen]) -> None:
         looker = Looker(self._limio, self._store, self._clock, settle=self._settle, resend=self._resend)
         try:
-            self._teller.changed(await looker.look(due, seen))
+            self._teller.changed(changed := await looker.look(due, seen))
+            if any(row.state == "parked" for row in changed):
+                self._often()
             self._looks_failed = 0
             for one in seen.values():
                 one.looks, one.at = one.looks + 1, anyio.current_time()

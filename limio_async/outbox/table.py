@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,8 +19,8 @@ from limio_async.outbox.schema import CURSORS, META, TABLE, is_other, meta
 from limio_async.stores import Plan, Store
 
 __all__ = [
-    "INSERTED", "all_where", "can_go_on", "change", "checkpoint_of", "doubts", "give_back", "inserting", "intending",
-    "of_keys", "of_this", "one", "save_cursor", "take", "take_over", "untold",
+    "INSERTED", "all_where", "can_go_on", "change", "checkpoint_of", "give_back", "inserting", "intending",
+    "of_keys", "of_this", "one", "save_cursor", "take", "take_over", "unsure", "untold",
 ]  # fmt: skip
 
 _SHOWN = 5
@@ -113,6 +113,7 @@ def change(store: Store, row: Row, changes: Mapping[str, Any]) -> Row:
     """Write *changes* of a row that this transaction has read; nothing if another attempt has begun since."""
     if not changes:
         return row
+    changes = {name: _storable(value) for name, value in changes.items()}
     columns = ", ".join(f"{name} = ?" for name in changes)
     where = "key = ? AND attempt = ?"
     written = f"UPDATE {TABLE} SET {columns}, changed_at = {store.now} WHERE {where}"
@@ -188,9 +189,9 @@ def take_over(store: Store) -> list[Row]:
     return taken
 
 
-def doubts(store: Store) -> list[Row]:
-    """Return what is in doubt, and has to be looked for."""
-    return all_where(store, "t.state = 'doubt'", ending=" LIMIT 1000")
+def unsure(store: Store, state: Literal["doubt", "parked"]) -> list[Row]:
+    """Return what has to be looked for, oldest first, as much as one look is for."""
+    return all_where(store, "t.state = ?", state, ending=" LIMIT 1000")
 
 
 # --- cursors
@@ -220,6 +221,10 @@ def save_cursor(store: Store, checkpoint: str) -> None:
 def _alone(store: Store) -> None:
     """Wait until no other process takes orders, or moves the cursor, until the transaction ends."""
     store.ask(f"SELECT value FROM {META} WHERE name = 'id'{store.locking}")
+
+
+def _storable(value: Any) -> Any:
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value  # PostgreSQL takes no NUL
 
 
 def _row(values: Sequence[Any]) -> Row:

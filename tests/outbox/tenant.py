@@ -71,7 +71,8 @@ class Tenant:
     dead: bool = False
     read_lag: float = 0.0
     refuses_lists: int = 0
-    """How many lists are answered with 503 before they work."""
+    """How many lists are answered with `refusal` before they work."""
+    refusal: tuple[int, bytes] = (503, b'{"message": "later"}')
     lists: int = 0
     gets: int = 0
     dates: bool = True
@@ -156,7 +157,8 @@ class Tenant:
         self.lists += 1
         if self.refuses_lists:
             self.refuses_lists -= 1
-            return self._answer(503, {"message": "later"})
+            status, body = self.refusal
+            return Response(status=status, headers=self._headers(), body=body)
         rows = self._listed()
         if "queryMore" in query:
             created, name = json.loads(query["queryMore"])

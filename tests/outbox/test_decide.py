@@ -80,6 +80,28 @@ def test_a_second_order_is_doubled_and_the_same_one_is_not() -> None:
     assert ",doubled," in twice["tell"]
 
 
+def test_an_id_alone_and_a_reference_alone_may_be_one_order() -> None:
+    def after(changes: Any) -> Row:
+        return row(**{"state": "accepted", **changes})
+
+    answered_first = after(found(row(), "REF", None, ["REF"]))
+    listed = after(
+        {"answers": answered_first.answers, **found(answered_first, "order-1", "active", ["order-1"])}
+    )
+    assert (listed.ids, listed.tell) == (["order-1"], "")
+    again = found(listed, "REF", None, ["REF"]) | found(listed, "order-1", None, ["order-1", "REF"])
+    assert again.get("order_ids") is None
+    another = after({"answers": listed.answers, **found(listed, "order-2", "active", ["order-2"])})
+    assert another.ids == ["order-1", "order-2"]
+    assert ",doubled," in another.tell
+
+    listed_first = after(found(row(), "order-1", None, ["order-1"]))
+    told = found(listed_first, "REF", None, ["REF"])
+    assert (told.get("order_ids"), told.get("tell", "")) == (None, "")
+    other_reference = found(answered_first, "order-2", None, ["order-2", "ANOTHER"])
+    assert json.loads(other_reference["order_ids"]) == ["REF", "order-2"]
+
+
 def test_an_answer_that_is_written_again_changes_nothing_more() -> None:
     now = row(state="sending")
     for answer in (YES, NO):

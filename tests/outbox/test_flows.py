@@ -498,6 +498,32 @@ def test_a_parked_order_that_the_list_shows_later_becomes_accepted(world: World)
     assert now(world).state == "accepted"
 
 
+def test_a_parked_order_is_looked_for_ever_more_rarely(world: World) -> None:
+    settle = SETTLE.total_seconds()
+    doubtful(world, Fate(answer=None, lag=20 * settle))
+    later = {**order(), "forSubscription": {"id": "sub-1"}}
+    world.do(lambda: box(world).intend("b", later))
+    world.passes(settle * 4)
+    assert now(world).state == "parked"
+    world.passes(settle * 12)
+    early = world.tenant.lists
+    world.passes(settle * 30)
+    assert now(world).state == "accepted"
+    assert world.tenant.sent.count("k0") == 1
+    assert early < 12
+    world.passes(86400)
+    assert world.tenant.lists < early + 12
+
+
+def test_a_walk_that_finds_nothing_parked_is_never_asked_for(world: World) -> None:
+    meant(world, order())
+    world.start()
+    world.passes(1)
+    lists = world.tenant.lists
+    world.passes(86400)
+    assert (now(world).state, world.tenant.lists) == ("accepted", lists)
+
+
 @RESENDS
 def test_two_orders_of_one_key_are_told(world: World) -> None:
     told: list[str] = []
@@ -531,6 +557,22 @@ def test_a_list_that_is_away_parks_nothing(world: World) -> None:
     world.tenant.refuses_lists = 0
     world.passes(200)
     assert now(world).state == "parked"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [(400, b'{"message": "no"}'), (404, b"{}"), (501, b""), (200, b"<html>"), (200, b'{"items": ['), (200, b"[]")],
+)  # fmt: skip
+def test_a_list_that_can_never_be_read_is_looked_through_three_times(
+    world: World, refusal: tuple[int, bytes]
+) -> None:
+    doubtful(world, DROPPED)
+    world.tenant.refusal, world.tenant.refuses_lists = refusal, 10**9
+    world.passes(SETTLE.total_seconds() * 4)
+    assert now(world).state == "parked"
+    assert "cannot be read whole" in str(now(world).error)
+    world.tenant.refuses_lists = 0
+    assert world.tenant.sent.count("k0") == 1
 
 
 def test_a_list_that_contradicts_itself_is_looked_through_three_times(world: World) -> None:

@@ -354,6 +354,19 @@ async def test_another_tenant_is_refused_in_words(box: Outbox, limio: Limio) -> 
     await box.run(limio, until_idle=True)
 
 
+async def test_text_that_a_database_takes_not_ends_nothing(box: Outbox, limio: Limio, tenant: Tenant) -> None:
+    """PostgreSQL has no character 0; Limio's JSON may."""
+    odd = b'{"id": "order-\\u0000x", "status": "com\\u0000plete", "order_reference": "A\\u0000"}'
+    tenant.fates = [Fate(body=odd), Fate(makes=False, answer=400, body=b'{"message": "a\\u0000b"}'), LOST]
+    tenant.another(key="a\0b")
+    for key in ("k0", "k1", "k2"):
+        await box.intend(key, {**order(), "forSubscription": {"id": "sub\0"}, "owner": "id\0"})
+        await box.run(limio, until_idle=True)
+    outcomes = [await box.outcome(key) for key in ("k0", "k1", "k2")]
+    assert [one.state for one in outcomes] == ["accepted", "refused", "accepted"]
+    assert outcomes[0].status == "com\ufffdplete"
+
+
 async def test_a_newer_version_is_refused_in_words(url: str, box: Outbox) -> None:
     await box._store.do(
         lambda store: store.run("UPDATE _limio_outbox_meta SET value = '2' WHERE name = 'version'")
