@@ -104,8 +104,8 @@ def steps(waiting: Sequence[Outcome], *, hold: bool) -> list[Step]:
 
 def _names(one: Outcome) -> Sequence[tuple[str, str]]:
     """Return what no two orders are sent for at once."""
-    named = {"subscription": one.subscription, "basket": one.basket}
-    return [(kind, name) for kind, name in named.items() if name is not None]
+    named = (("subscription", one.subscription), ("subscription", one.reference), ("basket", one.basket))
+    return [(kind, name) for kind, name in named if name is not None]
 
 
 def discreet(record: logging.LogRecord) -> bool:

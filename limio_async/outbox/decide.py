@@ -47,6 +47,7 @@ class Row(msgspec.Struct, frozen=True):
     body: str | None
     digest: str
     subscription: str | None
+    reference: str | None
     basket: str | None
     person: str | None
     cursor: int | None

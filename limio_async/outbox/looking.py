@@ -98,7 +98,7 @@ class Looker:
         await ask_the_time(self._limio, self._clock)
         at = await self._store.do(lambda store: table.checkpoint_of(store, due), reads=True)
         try:
-            for subscription in sorted({row.subscription for row in due if row.subscription} & _ids(due)):
+            for subscription in sorted({row.subscription for row in due if row.subscription}):
                 await self._related(subscription)
             began = self._clock.earliest()
             ended = await self._walked(at)
@@ -264,7 +264,3 @@ class Looker:
 def _created(item: _Item) -> int | None:
     text = item.get("created")
     return instant(text) if isinstance(text, str) else None
-
-
-def _ids(rows: Sequence[Row]) -> set[str]:
-    return {row.subscription for row in rows if row.subscription and row.subscription.startswith("sub-")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import filterfalse
 from typing import Any, TypeGuard, cast
 
 import msgspec
@@ -26,6 +27,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     body: str
     subscription: str | None
+    """By its id, `sub-…`."""
+    reference: str | None
+    """By whatever else the order calls it."""
     basket: str | None
     person: str | None
 
@@ -40,21 +44,23 @@ def entry_of(key: str, order: Mapping[str, Any] | msgspec.Struct) -> Entry:
     payload = payload_of(SUBMIT_ORDER, order)
     try:
         body = msgspec.json.decode(payload or b"")
-        text = msgspec.json.encode(uniform({"external_id": key, **body}), order="sorted")
+        text = msgspec.json.encode(uniform({**body, "external_id": key}), order="sorted")
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidArgument(
             f"the order of {key!r} cannot be encoded: {error}", operation="intend"
         ) from None
-    if body.get("external_id", key) != key:
+    if body.get("external_id") not in {None, key}:
         said = "has another external_id: leave it out, or take it as the key"
         raise InvalidArgument(f"the order of {key!r} {said}", operation="intend")
     if not _text(body.get("order_type")):
         raise InvalidArgument(f"the order of {key!r} has no order_type", operation="intend")
+    named = _subscriptions(body)
     return Entry(
         key=key,
         digest=hashlib.sha256(text).hexdigest(),
         body=text.decode(),
-        subscription=_subscription(body),
+        subscription=max(filter(_is_id, named), default=None),
+        reference=max(filterfalse(_is_id, named), default=None),
         basket=_text(body.get("checkoutId")),
         person=_text(body.get("owner")),
     )
@@ -86,7 +92,7 @@ def came_of(body: str | None, item: Mapping[str, Any]) -> bool | None:
         return True
     mine = _subscriptions(stored) or {text for text in (_text(item.get("ref")),) if text}
     if theirs and mine:
-        alike = {one.startswith("sub-") for one in theirs | mine}
+        alike = {*map(_is_id, theirs | mine)}
         return True if theirs & mine else False if len(alike) == 1 else None
     offers = _offers(stored)
     return None if not offers or not _offers(sent) else offers == _offers(sent)
@@ -111,8 +117,8 @@ def _subscriptions(fields: Mapping[str, Any]) -> set[str]:
     return {one for one in map(_text, found) if one}
 
 
-def _subscription(fields: Mapping[str, Any]) -> str | None:
-    return max(_subscriptions(fields), key=lambda one: (one.startswith("sub-"), one), default=None)
+def _is_id(name: str) -> bool:
+    return name.startswith("sub-")
 
 
 def _offers(fields: Mapping[str, Any]) -> set[str]:

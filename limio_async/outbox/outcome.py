@@ -37,7 +37,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     """How often it was sent or taken over."""
     subscription: str | None = None
-    """The subscription that the order names: orders of one go one at a time."""
+    """The subscription that the order names, by its id: orders of one go one at a time."""
+    reference: str | None = None
+    """The subscription as the order calls it besides, or instead: orders that share one of the two go one at a time."""
     basket: str | None = None
     """The basket (`checkoutId`) that the order names, likewise."""
     intended_at: datetime | None = None

@@ -20,7 +20,7 @@ def _tables(store: Store) -> Sequence[str]:
         f"CREATE TABLE {CURSORS} (id {store.keyed}, checkpoint text NOT NULL, saved_at {store.time} NOT NULL DEFAULT ({store.now}))",
         f"CREATE TABLE {TABLE} (place {store.keyed}, key text NOT NULL UNIQUE, digest text NOT NULL, body text,"
         " state text NOT NULL DEFAULT 'intended', attempt integer NOT NULL DEFAULT 0, owner text, subscription text,"
-        " basket text, person text, cursor bigint, sent bigint, resent integer NOT NULL DEFAULT 0,"
+        " reference text, basket text, person text, cursor bigint, sent bigint, resent integer NOT NULL DEFAULT 0,"
         " order_ids text NOT NULL DEFAULT '[]', status text, error text, answers text NOT NULL DEFAULT '[]',"
         f" tell text NOT NULL DEFAULT '', resolved text, generation text DEFAULT {store.born},"
         f" intended_at {store.time} NOT NULL DEFAULT ({store.now}), changed_at {store.time} NOT NULL DEFAULT ({store.now}))",
@@ -28,7 +28,7 @@ def _tables(store: Store) -> Sequence[str]:
         f"CREATE INDEX {TABLE}_tell ON {TABLE} (place) WHERE tell <> ''",
         *(
             f"CREATE INDEX {TABLE}_{name} ON {TABLE} ({name}, place) WHERE {name} IS NOT NULL"
-            for name in ("subscription", "basket", "person")
+            for name in ("subscription", "reference", "basket", "person")
         ),
     )
 

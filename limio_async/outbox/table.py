@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 _SHOWN = 5
-INSERTED = ("key", "digest", "body", "subscription", "basket", "person")
+INSERTED = ("key", "digest", "body", "subscription", "reference", "basket", "person")
 """Columns of an intent."""
 _COLUMNS = ", ".join(f"t.{name}" for name in Row.__struct_fields__)
 
@@ -156,7 +156,7 @@ def _ready(store: Store, *, hold: bool, most: int) -> list[str]:
     others = " OR ".join(
         f"EXISTS (SELECT 1 FROM {TABLE} o WHERE o.{name} = t.{name} AND o.place <> t.place AND (o.state = 'sending'"
         f" OR o.place < t.place AND o.state IN ('intended', 'missing'{waits})))"
-        for name in ("subscription", "basket")
+        for name in ("subscription", "reference", "basket")
     )
     free = "t.state IN ('intended', 'missing')"
     ready = f"SELECT t.key FROM {TABLE} t WHERE {free} AND NOT ({others}) ORDER BY t.place LIMIT ?"

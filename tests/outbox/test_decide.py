@@ -171,6 +171,9 @@ def test_what_came_of_an_order(sent: Any, data: Any, item: Any, same: bool | Non
 
 def test_what_an_order_names() -> None:
     entry = entry_of("k", {**CHANGE, "subscriptionRef": "ABCDEFGHIJKL", "checkoutId": "c-1", "owner": "id-1"})
-    assert (entry.subscription, entry.basket, entry.person) == ("sub-1", "c-1", "id-1")
+    assert (entry.subscription, entry.reference) == ("sub-1", "ABCDEFGHIJKL")
+    assert (entry.basket, entry.person) == ("c-1", "id-1")
+    by_name = entry_of("k", {"order_type": "renew", "forSubscription": "ABCDEFGHIJKL"})
+    assert (by_name.subscription, by_name.reference) == (None, "ABCDEFGHIJKL")
     assert entry_of("k", NEW).subscription is None
     assert "o-1" not in repr(entry) + repr(row())

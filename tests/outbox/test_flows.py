@@ -197,6 +197,43 @@ def test_orders_of_a_subscription_go_one_at_a_time_in_order(world: World) -> Non
     assert states(world) == ["accepted"] * 5
 
 
+def by_id(n: int) -> dict[str, Any]:
+    return of("sub-1", n)
+
+
+def by_reference(n: int) -> dict[str, Any]:
+    return {**by_id(n), "forSubscription": {"name": "REF"}}
+
+
+def by_both(n: int) -> dict[str, Any]:
+    return {**by_id(n), "subscriptionRef": "REF"}
+
+
+@pytest.mark.parametrize(
+    "named",
+    [[by_both, by_id, by_reference], [by_id, by_both, by_reference], [by_reference, by_both, by_id]],
+)
+def test_orders_that_share_a_name_of_a_subscription_go_one_at_a_time(world: World, named: Any) -> None:
+    world.tenant.fates = [DROPPED]
+    meant(world, *(by(n) for n, by in enumerate(named)))
+    world.start()
+    world.passes(1)
+    assert world.tenant.sent == ["k0"]
+    world.do(lambda: box(world).resolve("k0", "never", by="a person"))
+    world.passes(60)
+    assert world.tenant.sent == ["k0", "k1", "k2"]
+
+
+def test_orders_whose_names_of_a_subscription_have_nothing_in_common_are_not_known_to_be_of_one(
+    world: World,
+) -> None:
+    world.tenant.fates = [Fate(after=5.0)] * 2
+    meant(world, by_id(1), by_reference(2))
+    world.start()
+    world.passes(0.001)
+    assert world.tenant.sent == ["k0", "k1"]
+
+
 def test_later_ones_wait_while_one_is_in_doubt_or_parked(world: World) -> None:
     world.tenant.fates = [DROPPED]
     meant(world, of("sub-1", 1), of("sub-1", 2), of("sub-2", 3))
