@@ -87,23 +87,25 @@ class Looker:
         self._before: int | None = None
         """What was created before cannot be of those that are looked for."""
 
-    async def look(self, due: Sequence[Row], seen: Mapping[str, Seen]) -> list[Row]:
+    async def look(self, due: Sequence[Row], seen: Mapping[str, Seen], *, from_top: bool) -> list[Row]:
         """Look for all of *due* at once, and write what that showed; return the rows that changed.
 
         Raises what Limio does where the same may go better later, after what was found was written.
         """
-        sent = [row.sent for row in due]
-        first = min((one for one in sent if one is not None), default=None)
-        self._before = None if first is None or None in sent else first - self._settle
         await ask_the_time(self._limio, self._clock)
-        at = await self._store.do(lambda store: table.checkpoint_of(store, due), reads=True)
+        now, sent = self._clock.earliest(), [row.sent for row in due]
+        known = [one for one in sent if one is not None and now is not None and one <= now]
+        self._before = min(known) - self._settle if known and len(known) == len(sent) else None
+        at = None
+        if not from_top:
+            at = await self._store.do(lambda store: table.checkpoint_of(store, due), reads=True)
         try:
             for subscription in sorted({row.subscription for row in due if row.subscription}):
                 await self._related(subscription)
             began = self._clock.earliest()
             ended = await self._walked(at)
         except LimioError as error:
-            if error.retryable or isinstance(error, Unauthorized | Forbidden | StoreError):
+            if _may_pass(error):
                 await self._store.do(lambda store: self._note_found(store))
                 raise
             ended, self._unclear = None, True
@@ -142,9 +144,14 @@ class Looker:
                 self._newest = max(
                     [self._newest, *(time for time in times if time is not None and time <= now)]
                 )
-        except ListingError:  # it contradicts what was seen of it, or itself
-            if at is not None:
+        except LimioError as error:
+            contradicts = isinstance(error, ListingError)  # what was seen of it, or itself
+            if not contradicts and _may_pass(error):
+                raise
+            if at is not None:  # or a cursor that Limio takes no more
                 return await self._walked(None)
+            if not contradicts:
+                raise
             self._unclear = True
         return listing
 
@@ -259,6 +266,11 @@ class Looker:
         if cursor is not None:
             table.save_cursor(store, cursor)
         return changed
+
+
+def _may_pass(error: LimioError) -> bool:
+    """Return whether the same list may be read later: else it is one that cannot be."""
+    return error.retryable or isinstance(error, Unauthorized | Forbidden | StoreError)
 
 
 def _created(item: _Item) -> int | None:

@@ -49,7 +49,7 @@ def entry_of(key: str, order: Mapping[str, Any] | msgspec.Struct) -> Entry:
         raise InvalidArgument(
             f"the order of {key!r} cannot be encoded: {error}", operation="intend"
         ) from None
-    if body.get("external_id") not in {None, key}:
+    if body.get("external_id") not in (None, key):
         said = "has another external_id: leave it out, or take it as the key"
         raise InvalidArgument(f"the order of {key!r} {said}", operation="intend")
     if not _text(body.get("order_type")):

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import get_args
 
 from limio_async.errors import StoreError
+from limio_async.outbox.decide import OPEN
+from limio_async.outbox.outcome import Event
 from limio_async.stores import Store
 
-__all__ = ["CURSORS", "META", "TABLE", "begin", "doubt_unsent", "is_other", "meta", "set_meta", "tenant"]
+__all__ = [
+    "CURSORS",
+    "META",
+    "SHARED",
+    "TABLE",
+    "WAITING",
+    "begin",
+    "doubt_unsent",
+    "is_other",
+    "meta",
+    "set_meta",
+    "tenant",
+    "told_of",
+]
 
 TABLE, META, CURSORS = "_limio_outbox", "_limio_outbox_meta", "_limio_outbox_cursors"
+SHARED = ("subscription", "reference", "basket")
+"""Columns: orders that have the same in one of them go one at a time."""
+WAITING = f"state IN {tuple(OPEN)}"
+"""Which rows may keep others waiting, as their index says it."""
 _VERSION = "1"
 
 
@@ -22,15 +42,22 @@ def _tables(store: Store) -> Sequence[str]:
         " state text NOT NULL DEFAULT 'intended', attempt integer NOT NULL DEFAULT 0, owner text, subscription text,"
         " reference text, basket text, person text, cursor bigint, sent bigint, resent integer NOT NULL DEFAULT 0,"
         " order_ids text NOT NULL DEFAULT '[]', status text, error text, answers text NOT NULL DEFAULT '[]',"
-        f" tell text NOT NULL DEFAULT '', resolved text, generation text DEFAULT {store.born},"
+        f" tell text NOT NULL DEFAULT '', resolved text, generation text DEFAULT {store.born(TABLE)},"
         f" intended_at {store.time} NOT NULL DEFAULT ({store.now}), changed_at {store.time} NOT NULL DEFAULT ({store.now}))",
         f"CREATE INDEX {TABLE}_state ON {TABLE} (state, place)",
-        f"CREATE INDEX {TABLE}_tell ON {TABLE} (place) WHERE tell <> ''",
+        f"CREATE INDEX {TABLE}_person ON {TABLE} (person, place) WHERE person IS NOT NULL",
+        *(f"CREATE INDEX {TABLE}_{name} ON {TABLE} ({name}, place) WHERE {WAITING}" for name in SHARED),
         *(
-            f"CREATE INDEX {TABLE}_{name} ON {TABLE} ({name}, place) WHERE {name} IS NOT NULL"
-            for name in ("subscription", "reference", "basket", "person")
+            f"CREATE INDEX {TABLE}_{event} ON {TABLE} (place) WHERE {told_of(event)}"
+            for event in get_args(Event)
         ),
+        *([store.guard.format(TABLE)] if store.guard else []),
     )
+
+
+def told_of(event: Event) -> str:
+    """Return of which rows somebody has to be told of *event*, as their index says it."""
+    return f"tell LIKE '%,{event},%'"
 
 
 def begin(store: Store, *, fresh: str) -> str:
@@ -80,7 +107,7 @@ def is_other(store: Store, *, advance: bool = False) -> bool:
     What is being sent too, and what is in doubt: the attempt that it knows may be an earlier one than the last.
     """
     known = meta(store, "generation")
-    now, other = store.generation(known, advance=advance)
+    now, other = store.generation(known, TABLE, advance=advance)
     if other:
         doubt_unsent(
             store, "the database was restored, or a standby took over", but=now, also=("sending", "doubt")

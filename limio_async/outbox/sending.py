@@ -31,6 +31,8 @@ _GRACE = 10.0  # seconds for what is on the wire when the sender is stopped
 _LONGEST = 60.0
 _RAREST = 86400.0  # seconds between two looks for what is parked
 _ALIKE = 3
+_FAILS = 3
+"""Looks in a row that fail before one begins at the top: the cursor may be the reason."""
 _FRESH = 5.0  # seconds after which another process may have taken over what was not sent yet
 _OURS = (errors.ClientClosed, errors.ConfigurationError, errors.MissingCredentials, errors.InvalidArgument)
 
@@ -164,7 +166,7 @@ class Sender:
             if most > 0 and self._fatal is None:
                 taken = table.take(store, self._owner, most, hold=self._hold, on_wire=wire, sent=sent)
             told = self._teller.untold(store)
-            goes_on = table.can_go_on(store, hold=self._hold)
+            goes_on = bool(taken) or table.can_go_on(store, hold=self._hold)
             parked = table.unsure(store, "parked") if again else []
             return _Round(taken, [*changed, *taken], table.unsure(store, "doubt"), parked, told, goes_on)
 
@@ -264,7 +266,9 @@ class Sender:
     async def _look(self, due: Sequence[Row], seen: Mapping[str, Seen]) -> None:
         looker = Looker(self._limio, self._store, self._clock, settle=self._settle, resend=self._resend)
         try:
-            self._teller.changed(changed := await looker.look(due, seen))
+            self._teller.changed(
+                changed := await looker.look(due, seen, from_top=self._looks_failed >= _FAILS)
+            )
             if any(row.state == "parked" for row in changed):
                 self._often()
             self._looks_failed = 0

@@ -13,9 +13,10 @@ import msgspec
 
 from limio_async.core.same import differing
 from limio_async.errors import KeyReused, OutboxError, TooManyWaiting, UnknownKey
-from limio_async.outbox.decide import OPEN, Changes, Row, doubtful, moved
+from limio_async.outbox.decide import Changes, Row, doubtful, moved
 from limio_async.outbox.order import Entry
-from limio_async.outbox.schema import CURSORS, META, TABLE, is_other, meta
+from limio_async.outbox.outcome import Event
+from limio_async.outbox.schema import CURSORS, META, SHARED, TABLE, WAITING, is_other, meta, told_of
 from limio_async.stores import Plan, Store
 
 __all__ = [
@@ -154,9 +155,9 @@ def _ready(store: Store, *, hold: bool, most: int) -> list[str]:
     """Return keys that may be sent now: of one subscription or basket one at a time, in the order of their intents."""
     waits = ", 'doubt', 'parked'" if hold else ""
     others = " OR ".join(
-        f"EXISTS (SELECT 1 FROM {TABLE} o WHERE o.{name} = t.{name} AND o.place <> t.place AND (o.state = 'sending'"
-        f" OR o.place < t.place AND o.state IN ('intended', 'missing'{waits})))"
-        for name in ("subscription", "reference", "basket")
+        f"EXISTS (SELECT 1 FROM {TABLE} o WHERE o.{name} = t.{name} AND o.{WAITING} AND o.place <> t.place"
+        f" AND (o.state = 'sending' OR o.place < t.place AND o.state IN ('intended', 'missing'{waits})))"
+        for name in SHARED
     )
     free = "t.state IN ('intended', 'missing')"
     ready = f"SELECT t.key FROM {TABLE} t WHERE {free} AND NOT ({others}) ORDER BY t.place LIMIT ?"
@@ -170,11 +171,10 @@ def can_go_on(store: Store, *, hold: bool) -> bool:
     return not meta(store, "paused") and bool(_ready(store, hold=hold, most=1))
 
 
-def untold(store: Store, events: Sequence[str], most: int) -> list[Row]:
+def untold(store: Store, events: Sequence[Event], most: int) -> list[Row]:
     """Return rows of which nobody was told one of *events* yet."""
-    where = " OR ".join("t.tell LIKE ?" for _ in events)
-    wanted = (f"%,{event},%" for event in events)
-    return all_where(store, f"t.tell <> '' AND ({where})", *wanted, ending=f" LIMIT {most}")
+    found = (all_where(store, f"t.{told_of(event)}", ending=f" LIMIT {most}") for event in events)
+    return [*{row.key: row for rows in found for row in rows}.values()]
 
 
 def take_over(store: Store) -> list[Row]:
@@ -211,10 +211,9 @@ def save_cursor(store: Store, checkpoint: str) -> None:
     """Move the shared cursor, and forget those that no order needs."""
     _alone(store)
     store.run(f"INSERT INTO {CURSORS} (checkpoint) VALUES (?)", checkpoint)
-    states = ", ".join(f"'{state}'" for state in OPEN)
     store.run(
         f"DELETE FROM {CURSORS} WHERE id <> (SELECT max(id) FROM {CURSORS})"
-        f" AND id NOT IN (SELECT cursor FROM {TABLE} WHERE cursor IS NOT NULL AND state IN ({states}))"
+        f" AND id NOT IN (SELECT cursor FROM {TABLE} WHERE cursor IS NOT NULL AND {WAITING})"
     )
 
 

@@ -41,7 +41,11 @@ class SqliteStore(Store):
     keyed = "INTEGER PRIMARY KEY AUTOINCREMENT"
     now = "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')"
     has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    time, born, cast_error = "TEXT", "NULL", "key = NULL"
+    time, cast_error = "TEXT", "digest = excluded.digest"
+    guard = (
+        "CREATE TRIGGER {0}_reused BEFORE UPDATE OF digest ON {0} WHEN NEW.digest <> OLD.digest"
+        " BEGIN SELECT RAISE(ROLLBACK, 'KeyReused: another order is stored under this key'); END"
+    )
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -89,7 +93,11 @@ class SqliteStore(Store):
         """Return whether *owner* is not this process, which holds the lock."""
         return self._lock is not None and owner != self._owner
 
-    def generation(self, known: str | None, *, advance: bool = False) -> tuple[str, bool]:
+    def born(self, table: str) -> str:
+        """Return nothing: rows are told apart by what is counted beside the file."""
+        return "NULL"
+
+    def generation(self, known: str | None, table: str, *, advance: bool = False) -> tuple[str, bool]:
         """Count in the file and beside it, there later: a file that counts less than what lies beside it was put back."""
         mine, _, count = (known or "").partition("/")
         beside, _, counted = self._beside().partition("/")

@@ -31,7 +31,7 @@ class Store(ABC):
     locking: ClassVar[str]
     """Ends a query whose rows are locked until the transaction ends."""
     errors: ClassVar[tuple[type[Exception], ...]]
-    keyed, now, time, born, cast_error, has_table = "", "", "", "", "", ""
+    keyed, now, time, cast_error, guard, has_table = "", "", "", "", "", ""
     """Parts of statements that each database writes in its own way."""
 
     def __init__(self, name: str, schema: str = "") -> None:
@@ -106,8 +106,12 @@ class Store(ABC):
         """Return whether no process is *owner*, as far as the store can tell."""
 
     @abstractmethod
-    def generation(self, known: str | None, *, advance: bool = False) -> tuple[str, bool]:
-        """Return which history of the database this is, and whether it is another than *known*.
+    def born(self, table: str) -> str:
+        """Return a statement's part that says in which history of the database a row of *table* is stored."""
+
+    @abstractmethod
+    def generation(self, known: str | None, table: str, *, advance: bool = False) -> tuple[str, bool]:
+        """Return which history of *table* this is, and whether it is another than *known*.
 
         With *advance*, a backup that was made before this transaction will be told from the database after it.
         """

@@ -261,7 +261,7 @@ async def test_erased_means_gone_from_the_files(
     connect = sqlite3.connect
 
     def as_most_are_built(*args: Any, **options: Any) -> sqlite3.Connection:
-        made = connect(*args, **options)
+        made: sqlite3.Connection = connect(*args, **options)
         made.execute("PRAGMA secure_delete = OFF")
         return made
 
