@@ -31,6 +31,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def server(cluster: Cluster, request: pytest.FixtureRequest) -> str:
+    """Of a schema of its own."""
+    return f"{cluster.url}?schema=s_{abs(hash(request.node.name))}"
+
+
+@pytest.fixture
 async def box(url: str) -> AsyncIterator[Outbox]:
     async with Outbox(url, settle=timedelta(seconds=0.05)) as outbox:
         yield outbox

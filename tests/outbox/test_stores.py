@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import AsyncIterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import psycopg
 import pytest
 
 from limio_async import BearerToken, Limio
-from limio_async.errors import ConfigurationError
 from limio_async.outbox import Outbox, OutboxError, Outcome, StoreAway, StoreError
 from tests.outbox.tenant import GOOD, LOST, Fate, Tenant
 from tests.postgres_cluster import Cluster
@@ -344,16 +342,6 @@ async def test_sqlite_commits_are_for_good(tmp_path: Path) -> None:
 # --- databases that cannot be used
 
 
-async def test_another_tenant_is_refused_in_words(box: Outbox, limio: Limio) -> None:
-    await box.run(limio, until_idle=True)
-    async with Limio(auth=BearerToken("t"), transport=Tenant(origin="https://other.test")) as other:
-        with pytest.raises(
-            StoreError, match=r"sends to https://tenant.test, the client to https://other.test"
-        ):
-            await box.run(other, until_idle=True)
-    await box.run(limio, until_idle=True)
-
-
 async def test_text_that_a_database_takes_not_ends_nothing(box: Outbox, limio: Limio, tenant: Tenant) -> None:
     """PostgreSQL has no character 0; Limio's JSON may."""
     odd = b'{"id": "order-\\u0000x", "status": "com\\u0000plete", "order_reference": "A\\u0000"}'
@@ -367,82 +355,6 @@ async def test_text_that_a_database_takes_not_ends_nothing(box: Outbox, limio: L
     assert outcomes[0].status == "com\ufffdplete"
 
 
-async def test_a_newer_version_is_refused_in_words(url: str, box: Outbox) -> None:
-    await box._store.do(
-        lambda store: store.run("UPDATE _limio_outbox_meta SET value = '2' WHERE name = 'version'")
-    )
-    with pytest.raises(StoreError, match="is of version 2, this release reads 1"):
-        async with Outbox(url):
-            pass
-
-
-async def test_a_file_that_is_locked_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limio_async.stores.sqlite._WAIT", 0.05)
-    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
-        with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreAway, match="another program is writing to it"):
-                await box.intend("k", order())
-            assert await box.list() == []
-        await box.intend("k", order())
-
-
-async def test_a_full_disk_is_said_and_stores_nothing(tmp_path: Path) -> None:
-    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
-        await box.intend("k", order())
-        await box._store.do_after(lambda store: store.ask("PRAGMA max_page_count = 20"))
-        with pytest.raises(StoreError, match="full.*make room"):
-            await box.intend("l", order(note="x" * 200_000))
-        assert [one.key for one in await box.list()] == ["k"]
-        await box.intend("m", order(1))
-
-
-async def test_what_was_committed_is_not_told_as_undone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The counter beside the file is written after the commit."""
-    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
-
-        def fails(store: Any) -> None:
-            raise OSError(28, "No space left on device")
-
-        with monkeypatch.context() as full:
-            full.setattr(type(box._store), "_committed", fails)
-            with pytest.raises(StoreAway, match="No space left"):
-                await box.intend("k", order())
-        assert [one.key for one in await box.list()] == ["k"]
-
-
-async def test_a_file_that_is_read_only_is_said(tmp_path: Path) -> None:
-    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
-        await box._store.do_after(lambda store: store.ask("PRAGMA query_only = ON"))
-        with pytest.raises(StoreError, match="readonly database .you may not write to it"):
-            await box.intend("k", order())
-        assert await box.list() == []
-
-
-@pytest.mark.parametrize("content", [b"not a database at all, but long enough to be one" * 9])
-async def test_what_is_no_database_is_said(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "orders.db").write_bytes(content)
-    with pytest.raises(StoreError, match="not a database.*choose another file"):
-        async with Outbox(f"sqlite:///{tmp_path}/orders.db"):
-            pass
-    assert (tmp_path / "orders.db").read_bytes() == content
-
-
-@pytest.mark.parametrize("url", ["mysql://h/d", "orders.db", "sqlite:///", "duckdb:///orders.db"])
-def test_urls_that_name_no_outbox(url: str) -> None:
-    with pytest.raises(ConfigurationError):
-        Outbox(url)
-
-
-async def test_a_server_that_is_not_there_is_away_and_its_password_untold() -> None:
-    with pytest.raises(StoreAway, match=r"postgresql://127.0.0.1:1/d") as caught:
-        async with Outbox("postgresql://u:secret@127.0.0.1:1/d"):
-            pass
-    assert "secret" not in str(caught.value)
-
-
 @pytest.fixture
 async def limited(cluster: Cluster) -> AsyncIterator[str]:
     with cluster.admin() as admin:
@@ -452,13 +364,6 @@ async def limited(cluster: Cluster) -> AsyncIterator[str]:
     with cluster.admin() as admin:
         admin.execute("DROP SCHEMA clerk CASCADE")
         admin.execute("DROP ROLE clerk")
-
-
-async def test_a_role_without_special_rights_is_enough(limited: str, limio: Limio) -> None:
-    async with Outbox(limited) as box:
-        await box.intend("k", order())
-        await box.run(limio, until_idle=True)
-        assert (await box.outcome("k")).state == "accepted"
 
 
 async def test_many_may_open_an_empty_database_at_once(url: str, limio: Limio, tenant: Tenant) -> None:
