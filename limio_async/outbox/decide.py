@@ -155,7 +155,7 @@ def answered(row: Row, attempt: int, answer: Answer) -> Changes:
 def found(
     row: Row,
     order_id: str | None,
-    status: str | None,
+    status: object,
     names: Sequence[str],
     *,
     attempt: int | None = None,
@@ -179,7 +179,8 @@ def found(
         entry["names"] = [*names, *([half] if half else ())]
     changes = _noted(row, entry) | ({"order_ids": _json(ids)} if ids != row.ids else {})
     if row.state not in {"accepted", "failed"} and (ends or row.state != "sending"):
-        changes |= moved(row, "accepted") | {"status": status or row.status, "error": None, "owner": None}
+        said = status if isinstance(status, str) else row.status
+        changes |= moved(row, "accepted") | {"status": said, "error": None, "owner": None}
     if len(ids) > max(1, len(row.ids)):
         changes["tell"] = _telling(changes.get("tell", row.tell), "doubled")
     return changes

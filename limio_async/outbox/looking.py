@@ -238,11 +238,14 @@ class Looker:
         for key, items in self._found.items():
             row = before = table.one(store, key)
             for item in items:
-                names = [
-                    one for one in (item["id"], item.get("reference"), item.get("order_reference")) if one
-                ]
                 data = fields_of(item)
-                names += [data["order_reference"]] if data.get("order_reference") else []
+                said = (
+                    item["id"],
+                    item.get("reference"),
+                    item.get("order_reference"),
+                    data.get("order_reference"),
+                )
+                names = [one for one in said if isinstance(one, str) and one]
                 row = table.change(store, row, found(row, item["id"], item.get("status"), names))
             changed += [row] if row != before else []
         return changed

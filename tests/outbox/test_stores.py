@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -54,6 +55,40 @@ async def test_all_are_sent_once(box: Outbox, limio: Limio, tenant: Tenant) -> N
     await box.run(limio, until_idle=True)
     assert (await box.stats()).states == {"accepted": 60}
     assert sorted(tenant.sent) == sorted(f"k{n}" for n in range(60))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"message": "a\0b"}),
+        (418, {"message": "a\0b \ud800"}),
+        (200, {"id": "order-1\0", "status": "odd\0 \ud800", "order_reference": "\0"}),
+    ],
+)
+async def test_characters_that_a_database_refuses_hold_up_nothing(
+    box: Outbox, limio: Limio, tenant: Tenant, status: int, body: Any
+) -> None:
+    tenant.fates = [Fate(answer=status, body=json.dumps(body).encode())]
+    await box.intend("k", order())
+    async with asyncio.timeout(10):
+        await box.run(limio, until_idle=True)
+    assert (await box.outcome("k")).state == {400: "refused", 418: "parked", 200: "accepted"}[status]
+
+
+async def test_odd_rows_of_lists_hold_up_nothing(box: Outbox, limio: Limio, tenant: Tenant) -> None:
+    tenant.fates = [LOST]
+    item = tenant._item
+
+    def odd(one: Any, **how: Any) -> dict[str, Any]:
+        found = item(one, **how)
+        names = {"reference": {"a": 1}, "status": ["odd\0"], "order_reference": [1]}
+        return found | names | {"data": found["data"] | {"order_reference": {}}}
+
+    tenant._item = odd  # type: ignore[method-assign]
+    await box.intend("k", order())
+    async with asyncio.timeout(10):
+        await box.run(limio, until_idle=True)
+    assert (await box.outcome("k")).order_ids == tuple(tenant.made("k"))
 
 
 async def test_what_is_intended_while_it_runs_is_sent_at_once(
