@@ -21,7 +21,7 @@ import psycopg
 
 from tests.judges.need import missing
 
-__all__ = ["Cluster", "own_cluster", "own_standby"]
+__all__ = ["Cluster", "own_cluster", "own_standby", "program"]
 
 _PROGRAMS = Path("/usr/lib/postgresql")  # where Debian keeps them, by version
 _LONGEST = 30.0
@@ -66,7 +66,7 @@ class Cluster:
 
     def start(self, *, wait: bool = True) -> None:
         """Start the server, and unless *wait* is false return when it lets clients in."""
-        command = [_program("postgres"), "-D", str(self._data), "-p", str(self.port)]
+        command = [program("postgres"), "-D", str(self._data), "-p", str(self.port)]
         command += [part for one in self._settings for part in ("-c", one)]
         with self._log.open("ab") as log:
             self._server = subprocess.Popen(
@@ -130,7 +130,7 @@ def own_cluster(*settings: str) -> Generator[Cluster]:
             str(directory / "data"),
             ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
         )
-        command = [_program("initdb"), "-D", data, *options]
+        command = [program("initdb"), "-D", data, *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user, group=user)
         cluster.start()
         yield cluster
@@ -148,7 +148,7 @@ def own_standby(primary: Cluster) -> Generator[Cluster]:
     standby = Cluster(directory, _free_port())
     try:
         command = [
-            _program("pg_basebackup"),
+            program("pg_basebackup"),
             "-d",
             primary.url,
             "-D",
@@ -165,7 +165,9 @@ def own_standby(primary: Cluster) -> Generator[Cluster]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where the newest of PostgreSQL's programs of that name is."""
+
     def version(path: Path) -> int:
         return int(re.sub(r"\D", "", path.parents[1].name) or 0)
 

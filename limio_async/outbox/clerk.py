@@ -41,7 +41,7 @@ def stats(store: Store) -> Stats:
 
 def purge(store: Store, before: datetime) -> int:
     """Empty what was settled before then."""
-    emptied = f"UPDATE {TABLE} SET body = NULL, answers = '[]' WHERE body IS NOT NULL AND state IN {_SETTLED}"
+    emptied = f"UPDATE {TABLE} SET body = NULL, answers = '[]' WHERE (body IS NOT NULL OR answers <> '[]') AND state IN {_SETTLED}"
     return store.run(f"{emptied} AND changed_at < ?", before.isoformat(timespec="milliseconds"))
 
 

@@ -38,6 +38,9 @@ _WALK = timedelta(hours=1)
 """How long a walk may take whose end the next one can begin at."""
 _LOOKS = 3
 _MOST_KEYS = 500
+_AT_ONCE = 8
+_LONGEST = 60.0
+"""Seconds for the orders of subscriptions, before the list is read that has them all."""
 _Item = dict[str, Any]
 _ORDER: Endpoint[Any] = GET_ORDER
 WHOLE: Endpoint[_Item] = msgspec.structs.replace(_ORDER, returns=_Item)
@@ -100,8 +103,7 @@ class Looker:
         if not from_top:
             at = await self._store.do(lambda store: table.checkpoint_of(store, due), reads=True)
         try:
-            for subscription in sorted({row.subscription for row in due if row.subscription}):
-                await self._related(subscription)
+            await self._by_subscription(due)
             began = self._clock.earliest()
             ended = await self._walked(at)
         except LimioError as error:
@@ -120,16 +122,24 @@ class Looker:
 
     # --- what is looked through
 
-    async def _related(self, subscription: str) -> None:
-        """Sift the orders of a subscription; whatever they lack proves nothing."""
-        unclear, odd = self._unclear, {*self._odd}
+    async def _by_subscription(self, due: Sequence[Row]) -> None:
+        """Sift the orders of subscriptions, for a while; whatever they lack proves nothing."""
+        limiter = anyio.CapacityLimiter(_AT_ONCE)
+        with anyio.move_on_after(_LONGEST):
+            async with anyio.create_task_group() as group:
+                for subscription in sorted({row.subscription for row in due if row.subscription}):
+                    group.start_soon(self._related, subscription, limiter)
+
+    async def _related(self, subscription: str, limiter: anyio.CapacityLimiter) -> None:
         try:
-            listing = self._limio.subscriptions.related_by_type(subscription, "order", on_bad_item="yield")
-            async for page in listing.into(_Item).pages():
-                await self._sift(page.items)
+            async with limiter:
+                listing = self._limio.subscriptions.related_by_type(
+                    subscription, "order", on_bad_item="yield"
+                )
+                async for page in listing.into(_Item).pages():
+                    await self._sift(page.items)
         except LimioError:
             pass
-        self._unclear, self._odd = unclear, odd
 
     async def _walked(self, at: str | None) -> Listing[_Item]:
         """Sift what was created since *at*, or the whole list."""

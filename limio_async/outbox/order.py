@@ -40,7 +40,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 def entry_of(key: str, order: Mapping[str, Any] | msgspec.Struct) -> Entry:
     """Return what is stored of *order*. Raises `InvalidArgument` where it cannot be sent, or is another key's."""
     if not is_key(key):
-        raise InvalidArgument(f"a key is 1 to {_LONGEST_KEY} printable characters", operation="intend")
+        raise InvalidArgument(
+            f"a key is 1 to {_LONGEST_KEY} printable characters, none of the outer ones blank",
+            operation="intend",
+        )
     payload = payload_of(SUBMIT_ORDER, order)
     try:
         body = msgspec.json.decode(payload or b"")
@@ -68,7 +71,12 @@ def entry_of(key: str, order: Mapping[str, Any] | msgspec.Struct) -> Entry:
 
 def is_key(value: object) -> TypeGuard[str]:
     """Return whether an order can be stored under that key: else no order that has it is ours."""
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_KEY and value.isprintable()
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= _LONGEST_KEY
+        and value.isprintable()
+        and value == value.strip()
+    )
 
 
 def fields_of(item: object) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -107,6 +108,8 @@ class Outbox:
         Raises `KeyReused` where another order has the key, `TooManyWaiting` where *most_waiting* or more wait,
         `InvalidArgument` for an order that cannot be sent, and `ValueError` for a *tx* that cannot be used.
         """
+        if most_waiting is not None and most_waiting < 1:
+            raise InvalidArgument("most_waiting is at least 1", operation="intend")
         entry = entry_of(key, order)
         plan = table.intending(self._store, entry, most=most_waiting, maybe_sent=maybe_sent)
         if tx is not None:
@@ -170,6 +173,8 @@ class Outbox:
             raise InvalidArgument(f"on() is told of {', '.join(sorted(_EVENTS))}, not {event!r}")
 
         def register(handler: Handler) -> Handler:
+            if not iscoroutinefunction(handler) and not iscoroutinefunction(type(handler).__call__):
+                raise InvalidArgument(f"on() takes a coroutine function, not {handler!r}")
             self._handlers.setdefault(event, []).append(handler)
             return handler
 
@@ -215,6 +220,11 @@ class Outbox:
 
         *event* is the body of an Error Reporting webhook, or whatever tells of it; it is kept beside the order.
         """
+
+        try:
+            msgspec.json.encode(event)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidArgument(f"the event cannot be encoded: {error}", operation="failed") from None
 
         def note(row: Row) -> dict[str, Any]:
             kept = msgspec.json.encode([*row.noted, {"kind": "failed", "event": event}]).decode()

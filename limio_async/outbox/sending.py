@@ -33,7 +33,7 @@ _RAREST = 86400.0  # seconds between two looks for what is parked
 _ALIKE = 3
 _FAILS = 3
 """Looks in a row that fail before one begins at the top: the cursor may be the reason."""
-_FRESH = 5.0  # seconds after which another process may have taken over what was not sent yet
+_FRESH = 0.3  # seconds, or half of `settle`, after which another process may have taken over what was not sent yet
 _OURS = (errors.ClientClosed, errors.ConfigurationError, errors.MissingCredentials, errors.InvalidArgument)
 
 
@@ -101,8 +101,8 @@ class Sender:
                 await self._store.do(self._end)
 
     def _begin(self, store: Store) -> None:
-        store.own(self._owner)
         schema.tenant(store, self._limio.origin)
+        store.own(self._owner)
         schema.is_other(store)
 
     def _end(self, store: Store) -> None:
@@ -149,7 +149,12 @@ class Sender:
         if self._fatal is not None and not self._wire:
             raise self._fatal
         stuck = not found.waiting or self._by_hand
-        if until_idle and stuck and not (self._wire or self._looking or self._telling):
+        if (
+            until_idle
+            and stuck
+            and not self._teller.waits(found.told)
+            and not (self._wire or self._looking or self._telling)
+        ):
             return False
         moments = [one for one in (*ripe.values(), self._quiet, self._look_after) if one > now]
         with anyio.move_on_after(max(0.0, min([wait, *(one - now for one in moments)]))):

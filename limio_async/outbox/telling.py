@@ -20,6 +20,7 @@ _log = logging.getLogger("limio_async")
 _EVENTS: Sequence[Event] = ("doubt", "accepted", "doubled", "refused", "failed")
 _MOST = 100
 _LONGEST = 300.0
+_FEW = 3
 
 
 class Observer(Protocol):
@@ -38,6 +39,10 @@ class Tx:
     def execute(self, statement: str, parameters: Any = None) -> None:
         """Note a statement, in the driver's own style; it is executed after the callback has returned."""
         self._statements.append((statement, parameters))
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._statements)
 
     def write(self, store: Store) -> None:
         """Execute all of them."""
@@ -64,6 +69,10 @@ class Teller:
         now = anyio.current_time()
         return [row for row in rows if self._failed.get(row.key, (0, 0.0))[1] <= now]
 
+    def waits(self, rows: Sequence[Row]) -> bool:
+        """Return whether a handler of one of *rows* is called (again) before long: after a few failures it needs a person."""
+        return any(self._failed.get(row.key, (0, 0.0))[0] < _FEW for row in rows)
+
     async def tell(self, rows: Sequence[Row]) -> None:
         """Tell the handlers of *rows*, one after another."""
         for row in rows:
@@ -84,7 +93,7 @@ class Teller:
         try:
             for handler in self._handlers[event]:
                 await handler(outcome_of(row), tx)
-            await self._store.do(mark)
+            await self._store.do(mark, alone=bool(tx))
             self._failed.pop(row.key, None)
         except Exception:
             fails = self._failed.get(row.key, (0, 0.0))[0] + 1

@@ -118,6 +118,10 @@ class PostgresStore(Store):
         ((now,),) = self.ask(f"SELECT {self.born(table)}")
         return str(now), known is not None and now != known
 
+    def hurry(self) -> None:
+        """Let the transaction wait a second at most for what others have locked."""
+        self.run("SET LOCAL lock_timeout = '1s'")
+
     def make_room(self) -> None:
         """Make the schema, where there is none: a role may lack the right to, and have one made by others."""
         if not self.ask("SELECT 1 FROM pg_namespace WHERE nspname = ?", self._schema):

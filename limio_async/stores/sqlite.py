@@ -10,9 +10,9 @@ from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 from limio_async._durable import made, synced
-from limio_async.errors import JobError, StoreAway, StoreError
+from limio_async.errors import JobError, StoreAway, StoreError, TargetBusy
 from limio_async.stores.store import Plan, Rows, Store, driven
-from limio_async.sync_jobs.lock import Lock, locked
+from limio_async.sync_jobs.lock import Lock, identity, locked
 from limio_async.sync_jobs.sinks.urls import file_of
 
 __all__ = ["SqliteStore"]
@@ -51,6 +51,7 @@ class SqliteStore(Store):
         super().__init__(url)
         self._file, self._mode = file_of(url, "sqlite")
         self._db: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
         self._lock: Lock | None = None
         self._owner: str | None = None
         self._next: str | None = None
@@ -139,6 +140,10 @@ class SqliteStore(Store):
 
     def _open(self) -> None:
         if self._db is not None:
+            if identity(self._file) != self._opened:
+                raise StoreError(
+                    f"{self.name}: the file was moved away or removed while it was open; start again"
+                )
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         made(self._file, self._mode)  # its journal gets the same mode
@@ -153,7 +158,7 @@ class SqliteStore(Store):
         except BaseException:
             db.close()
             raise
-        self._db = db
+        self._db, self._opened = db, identity(self._file)
 
     def _close(self) -> None:
         if self._db is not None:
@@ -168,7 +173,7 @@ class SqliteStore(Store):
                 self._db.rollback()
 
     def _failure(self, error: Exception) -> StoreError:
-        if isinstance(error, JobError):
+        if isinstance(error, TargetBusy):
             return StoreAway(
                 f"{self.name}: another process is sending from this file; wait for it, or stop it"
             )

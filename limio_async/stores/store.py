@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar, TypeVar
 
-from limio_async.errors import StoreAway, StoreError
+from limio_async.errors import OutboxError, StoreAway, StoreError
 
 __all__ = ["Plan", "Rows", "Store", "driven"]
 
@@ -18,7 +18,7 @@ Rows = list[tuple[Any, ...]]
 Plan = Generator[tuple[str, Sequence[Any]], Rows, T]
 """Statements that depend on what those before them gave; values are marked `?` whatever the database."""
 
-_Waiting = tuple["Callable[[Store], Any]", "Future[Any]", bool]
+_Waiting = tuple["Callable[[Store], Any]", "Future[Any]", bool, bool]
 _MOST_AT_ONCE = 256
 _TRIES = 3
 
@@ -51,15 +51,20 @@ class Store(ABC):
         await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._close)))
         self._thread.shutdown(wait=False)
 
-    async def do(self, work: Callable[[Store], T], *, reads: bool = False) -> T:
+    async def do(self, work: Callable[[Store], T], *, reads: bool = False, alone: bool = False) -> T:
         """Return what *work* does in a transaction that is committed by then; what waits meanwhile shares the next.
 
         *work* runs in the store's thread, again where the transaction has to be repeated; it uses `ask` and `run` only.
-        It may only *read*: then it waits for no other program that writes.
+        It may only *read*: then it waits for no other program that writes. *alone*, it shares its transaction with nobody,
+        waits a second at most for what others have locked, and is not repeated.
         """
         future: Future[T] = Future()
-        self._waiting.append((work, future, reads))
-        self._thread.submit(self._commit_waiting)
+        self._waiting.append((work, future, reads, alone))
+        try:
+            self._thread.submit(self._commit_waiting)
+        except RuntimeError:
+            self._waiting.pop()
+            raise OutboxError(f"{self.name}: this outbox is closed; use it inside of `async with`") from None
         return await asyncio.wrap_future(future)
 
     async def do_after(self, work: Callable[[Store], T]) -> T:
@@ -120,6 +125,10 @@ class Store(ABC):
         """Make what has to be there before tables are made, in their transaction."""
         return
 
+    def hurry(self) -> None:
+        """Let the transaction wait a second at most for what others have locked."""
+        return
+
     def scrub(self) -> None:
         """Overwrite what was emptied, where the database leaves it lying about."""
         return
@@ -150,6 +159,8 @@ class Store(ABC):
     def _commit_waiting(self) -> None:
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < _MOST_AT_ONCE:
+            if batch and (batch[-1][3] or self._waiting[0][3]):
+                break
             one = self._waiting.popleft()
             if one[1].set_running_or_notify_cancel():
                 batch.append(one)
@@ -158,21 +169,22 @@ class Store(ABC):
 
     def _settle(self, batch: list[_Waiting]) -> None:
         try:
-            begin = self.to_read if all(reads for _, _, reads in batch) else self.begin
-            results = self._transacted(begin, [work for work, _, _ in batch])
+            begin = self.to_read if all(reads for _, _, reads, _ in batch) else self.begin
+            hurries = batch[0][3]
+            works = [lambda store: store.hurry()] * hurries + [work for work, _, _, _ in batch]
+            results = self._transacted(begin, works, 1 if hurries else _TRIES)[hurries:]
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, StoreAway):  # one of them is to blame
                 for one in batch:
                     self._settle([one])
                 return
-            for _, future, _ in batch:
+            for _, future, _, _ in batch:
                 future.set_exception(error)
         else:
-            for (_, future, _), result in zip(batch, results, strict=True):
+            for (_, future, _, _), result in zip(batch, results, strict=True):
                 future.set_result(result)
 
-    def _transacted(self, begin: str, works: Sequence[Callable[[Store], Any]]) -> list[Any]:
-        tries = _TRIES
+    def _transacted(self, begin: str, works: Sequence[Callable[[Store], Any]], tries: int) -> list[Any]:
         while True:
             tries, ending, committed = tries - 1, False, False
             try:

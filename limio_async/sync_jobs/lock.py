@@ -8,7 +8,7 @@ from pathlib import Path
 
 from limio_async.errors import SinkError, TargetBusy
 
-__all__ = ["Lock", "locked"]
+__all__ = ["Lock", "identity", "locked"]
 
 
 class Lock:
@@ -29,11 +29,11 @@ def locked(file: Path) -> Lock:
     """Hold *file*, an empty one made for it. Raises `TargetBusy` where another run does, and `SinkError` if it is no lock."""
     while True:
         file.touch()
-        opened = _identity(file)
+        opened = identity(file)
         connection = sqlite3.connect(file, check_same_thread=False, timeout=0, isolation_level=None)
         try:
             connection.execute("BEGIN EXCLUSIVE")
-            if _identity(file) == opened:  # asked while it is open: no other file can have its number
+            if identity(file) == opened:  # asked while it is open: no other file can have its number
                 return Lock(file, connection)
         except sqlite3.Error as error:
             if "locked" in str(error):
@@ -41,7 +41,7 @@ def locked(file: Path) -> Lock:
                 raise TargetBusy(
                     f"another run is writing to the target (it holds {file}); wait for it, or stop it"
                 ) from None
-            if _identity(file) == opened:
+            if identity(file) == opened:
                 connection.close()
                 hint = (
                     ""
@@ -52,7 +52,8 @@ def locked(file: Path) -> Lock:
         connection.close()  # its last holder has removed it meanwhile
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
+def identity(file: Path) -> tuple[int, int] | None:
+    """Return which file has that name now, if any."""
     try:
         found = file.stat()
     except FileNotFoundError:

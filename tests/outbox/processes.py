@@ -118,6 +118,11 @@ class World:
             self._loop.call_soon(self._loop.stop)
             self._loop.run_forever()
 
+    @property
+    def idle(self) -> bool:
+        """Whether the process that ran the outbox has ended by itself."""
+        return self._running is not None and self._running.done()
+
     def drain(self) -> None:
         """Run until only a person can go on."""
         if self._running is not None and not self._running.done():

@@ -73,9 +73,15 @@ class Tenant:
     refuses_lists: int = 0
     """How many lists are answered with `refusal` before they work."""
     refusal: tuple[int, bytes] = (503, b'{"message": "later"}')
+    takes_cursors: int = 200
+    """The answer to every cursor, if another."""
+    related_after: float = 0.0
+    """Seconds until the orders of a subscription are answered."""
     lists: int = 0
     gets: int = 0
     dates: bool = True
+    ahead: float = 0.0
+    """How far `Date` is ahead of `created`."""
     loops: bool = False
     """Whether each page of the list says that the first comes next."""
     on_wire: int = 0
@@ -115,6 +121,7 @@ class Tenant:
         if request.method == "POST":
             return await self._order(json.loads(request.body or b"{}"))
         if parts[:2] == ["api", "objects"] and parts[-2:] == ["related", "order"]:
+            await asyncio.sleep(self.related_after)
             return self._answer(
                 200,
                 {"items": [self._item(one) for one in self._listed() if parts[4] in json.dumps(one.body)]},
@@ -160,6 +167,8 @@ class Tenant:
             status, body = self.refusal
             return Response(status=status, headers=self._headers(), body=body)
         rows = self._listed()
+        if "queryMore" in query and self.takes_cursors != 200:
+            return self._answer(self.takes_cursors, {"message": "unknown cursor"})
         if "queryMore" in query:
             created, name = json.loads(query["queryMore"])
             at = (created, name)
@@ -188,7 +197,7 @@ class Tenant:
         return item if one.bare and not whole else {**item, "data": one.body}
 
     def _headers(self) -> dict[str, str]:
-        date = {"date": formatdate(EPOCH + self.now(), usegmt=True)} if self.dates else {}
+        date = {"date": formatdate(EPOCH + self.now() + self.ahead, usegmt=True)} if self.dates else {}
         return {"content-type": "application/json", **date}
 
     def _answer(self, status: int, body: object) -> Response:

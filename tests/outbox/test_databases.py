@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from limio_async import BearerToken, Limio
-from limio_async.errors import ConfigurationError
+from limio_async.errors import ConfigurationError, SinkError
 from limio_async.outbox import Outbox, StoreAway, StoreError
+from limio_async.stores import sqlite
 from tests.outbox.tenant import Tenant
 from tests.outbox.test_stores import order
 from tests.postgres_cluster import Cluster
@@ -27,6 +28,40 @@ async def test_another_tenant_is_refused_in_words(box: Outbox, limio: Limio) -> 
         ):
             await box.run(other, until_idle=True)
     await box.run(limio, until_idle=True)
+
+
+async def test_a_refused_tenant_keeps_no_lock(tmp_path: Path, limio: Limio) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    async with Outbox(url) as box, Outbox(url) as beside:
+        await box.run(limio, until_idle=True)
+        async with Limio(auth=BearerToken("t"), transport=Tenant(origin="https://other.test")) as other:
+            with pytest.raises(StoreError, match="one outbox a tenant"):
+                await box.run(other, until_idle=True)
+        await beside.run(limio, until_idle=True)
+
+
+async def test_a_file_that_was_moved_away_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "orders.db"
+    async with Outbox(f"sqlite:///{file}") as box:
+        await box.intend("k", order())
+        file.rename(tmp_path / "elsewhere.db")
+        with pytest.raises(StoreError, match=r"moved away or removed .* start again"):
+            await box.intend("k2", order())
+        file.write_bytes(b"")
+        with pytest.raises(StoreError, match=r"moved away or removed .* start again"):
+            await box.outcome("k")
+
+
+async def test_a_lock_that_cannot_be_made_is_nobody_s(
+    tmp_path: Path, limio: Limio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path) -> None:
+        raise SinkError(f"the lock of the target, {file}: database or disk is full")
+
+    monkeypatch.setattr(sqlite, "locked", full)
+    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
+        with pytest.raises(StoreError, match=r"disk is full \(make room"):
+            await box.run(limio, until_idle=True)
 
 
 async def test_a_newer_version_is_refused_in_words(url: str, box: Outbox) -> None:

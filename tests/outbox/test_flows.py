@@ -612,6 +612,47 @@ def test_a_list_that_can_never_be_read_is_looked_through_three_times(
     assert world.tenant.sent.count("k0") == 1
 
 
+@pytest.mark.parametrize("answer", [400, 404, 410, 500, 503])
+def test_a_cursor_that_is_taken_no_more_is_left(world: World, answer: int) -> None:
+    world.tenant.page_size = 100
+    for _ in range(5):
+        world.tenant.another()
+    doubtful(world, LOST)
+    world.passes(SETTLE.total_seconds() + 5)
+    assert now(world).state == "accepted"
+    world.tenant.takes_cursors = answer
+    for _ in range(5):
+        world.tenant.another()
+    world.tenant.fates = [LOST]
+    world.do(lambda: box(world).intend("b", order(2)))
+    world.passes(SETTLE.total_seconds() + 60)
+    assert now(world, "b").state == "accepted"
+
+
+def test_subscriptions_that_hang_hold_up_the_list_for_a_minute_at_most(world: World) -> None:
+    world.tenant.related_after = 50.0
+    world.tenant.fates = [LOST] * 40
+    meant(world, *(of(f"sub-{n}") for n in range(40)))
+    world.start()
+    world.passes(2 * SETTLE.total_seconds() + 120)
+    assert {*states(world)} == {"accepted"}
+
+
+def test_a_sending_that_lies_ahead_by_the_clock_rules_out_no_bare_row(world: World) -> None:
+    world.start()
+    world.passes(1)
+    world.tenant.ahead = 7200.0
+    world.tenant.fates = [Fate(answer=502, bare=True)]
+    world.kill()
+    meant(world, order())
+    world.start()
+    world.passes(1)
+    world.kill()
+    world.tenant.ahead = 0.0
+    world.start()
+    assert found(world).state == "accepted"
+
+
 def test_a_list_that_contradicts_itself_is_looked_through_three_times(world: World) -> None:
     for _ in range(5):
         world.tenant.another()
@@ -704,6 +745,34 @@ def test_a_callback_that_raises_is_called_again_and_the_order_is_not_sent_again(
     assert calls == ["k0"] * 3
     assert box(world)._store._db.execute("SELECT key FROM mine").fetchall() == [("k0",)]
     assert world.tenant.sent == ["k0"]
+
+
+def test_a_run_until_idle_waits_for_a_callback_that_is_called_again(world: World) -> None:
+    calls: list[str] = []
+    meant(world, order())
+
+    @box(world).on("accepted")  # type: ignore[untyped-decorator]
+    async def accepted(outcome: Outcome, tx: Any) -> None:
+        calls.append(outcome.key)
+        if len(calls) < 3:
+            raise ValueError
+
+    world.start(until_idle=True)
+    world.passes(120)
+    assert len(calls) == 3
+    assert world.idle
+
+
+def test_but_not_for_one_that_never_works(world: World) -> None:
+    meant(world, order())
+
+    @box(world).on("accepted")  # type: ignore[untyped-decorator]
+    async def accepted(outcome: Outcome, tx: Any) -> None:
+        raise ValueError
+
+    world.start(until_idle=True)
+    world.passes(120)
+    assert world.idle
 
 
 def test_failed_is_told_once_and_stays(world: World) -> None:

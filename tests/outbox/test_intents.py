@@ -16,7 +16,7 @@ import pytest
 
 from limio_async import Limio, models
 from limio_async.errors import InvalidArgument
-from limio_async.outbox import KeyReused, Outbox, TooManyWaiting, UnknownKey
+from limio_async.outbox import KeyReused, Outbox, OutboxError, TooManyWaiting, UnknownKey
 from tests.outbox.tenant import Tenant
 
 ORDER: dict[str, Any] = {
@@ -223,8 +223,23 @@ async def test_the_statement_intends_by_any_driver(box: Outbox, url: str, style:
         tx.execute(*box.statement("k", other(note="secret"), style))
     assert "secret" not in str(caught.value)
     assert "sub-1" not in str(caught.value)
+    assert "KeyReused" in str(caught.value)
     tx.rollback()
     tx.close()
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+async def test_a_transaction_that_reused_a_key_cannot_commit(url: str, box: Outbox, swallows: bool) -> None:
+    await box.intend("k", ORDER)
+    style: Any = "qmark" if url.startswith("sqlite") else "format"
+    with closing(connected(url)) as tx:
+        tx.execute("CREATE TEMP TABLE sales (id int)")
+        tx.commit()
+        tx.execute("INSERT INTO sales VALUES (1)")
+        with pytest.raises((sqlite3.IntegrityError, psycopg.DataError)):
+            tx.execute(*box.statement("k", other(note="secret"), style))
+        tx.commit() if swallows else tx.rollback()
+        assert tx.execute("SELECT * FROM sales").fetchall() == []
 
 
 # --- what is kept, and what is emptied
@@ -233,6 +248,48 @@ async def test_the_statement_intends_by_any_driver(box: Outbox, url: str, style:
 async def settled(box: Outbox, limio: Limio) -> None:
     await box.intend("k", other(owner="id-1", email="a@b.example"))
     await box.run(limio, until_idle=True)
+
+
+async def test_what_is_noted_after_a_purge_is_purged_too(box: Outbox, limio: Limio) -> None:
+    await settled(box, limio)
+    await box.purge(before=datetime.now(UTC) + timedelta(seconds=5))
+    await box.failed("k", {"email": "a@b.example"})
+    assert await box.purge(before=datetime.now(UTC) + timedelta(seconds=5)) == 1
+    assert await box.answers("k") == []
+
+
+@pytest.mark.parametrize("event", [object(), "\ud800", {1: {2: object()}}])
+async def test_an_event_that_cannot_be_kept_is_refused(box: Outbox, event: Any) -> None:
+    await box.intend("k", ORDER)
+    with pytest.raises(InvalidArgument, match="the event cannot be encoded"):
+        await box.failed("k", event)
+    assert (await box.outcome("k")).state == "intended"
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "a\nb", "a\0b", " a", "a ", 5, b"a", None])
+async def test_what_is_no_key(box: Outbox, key: Any) -> None:
+    with pytest.raises(InvalidArgument, match="a key is"):
+        await box.intend(key, ORDER)
+
+
+async def test_an_external_id_that_is_null_is_none(box: Outbox) -> None:
+    await box.intend("k", {**ORDER, "external_id": None})
+    assert (await box.order("k") or {})["external_id"] == "k"
+    assert (await box.intend("k", ORDER)).key == "k"
+
+
+async def test_mistakes_are_said(box: Outbox) -> None:
+    with pytest.raises(InvalidArgument, match="most_waiting is at least 1"):
+        await box.intend("k", ORDER, most_waiting=-1)
+    with pytest.raises(InvalidArgument, match="takes a coroutine function"):
+        box.on("accepted")(lambda outcome, tx: None)  # type: ignore[arg-type,return-value]
+
+
+async def test_a_closed_outbox_says_so(url: str) -> None:
+    async with Outbox(url) as box:
+        pass
+    with pytest.raises(OutboxError, match="this outbox is closed"):
+        await box.intend("k", ORDER)
 
 
 async def test_keys_outlive_bodies(box: Outbox, limio: Limio, tenant: Tenant) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ import pytest
 from limio_async import BearerToken, Limio
 from limio_async.outbox import Outbox, OutboxError, Outcome, StoreAway, StoreError
 from tests.outbox.tenant import GOOD, LOST, Fate, Tenant
-from tests.postgres_cluster import Cluster
+from tests.postgres_cluster import Cluster, program
 
 SOON = timedelta(seconds=0.05)
 
@@ -73,6 +74,60 @@ async def test_characters_that_a_database_refuses_hold_up_nothing(
     async with asyncio.timeout(10):
         await box.run(limio, until_idle=True)
     assert (await box.outcome("k")).state == {400: "refused", 418: "parked", 200: "accepted"}[status]
+
+
+async def test_a_callback_whose_row_is_locked_holds_up_nobody(server: str, limio: Limio) -> None:
+    async with (
+        Outbox(server, settle=SOON) as box,
+        await psycopg.AsyncConnection.connect(server.partition("?")[0]) as other,
+    ):
+        await other.execute(
+            "CREATE TABLE IF NOT EXISTS sales (id int); TRUNCATE sales; INSERT INTO sales VALUES (1)"
+        )
+        await other.commit()
+
+        @box.on("accepted")
+        async def accepted(outcome: Outcome, tx: Any) -> None:
+            tx.execute("UPDATE public.sales SET id = id + 1")
+
+        await other.execute("UPDATE sales SET id = id")
+        await box.intend("k", order())
+        running = asyncio.create_task(box.run(limio))
+        await until(box, "k", "accepted")
+        for n in range(30):
+            async with asyncio.timeout(5):
+                await box.intend(f"later {n}", order(n))
+            await asyncio.sleep(0.05)
+        await other.rollback()
+        async with asyncio.timeout(20):
+            while (await (await other.execute("SELECT id FROM sales")).fetchall())[0][0] < 32:
+                await other.rollback()
+                await asyncio.sleep(0.05)
+        await stopped(running)
+
+
+def run(name: str, *arguments: str) -> None:
+    subprocess.run([program(name), *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+async def test_a_dump_that_was_put_back_makes_nothing_twice(
+    server: str, cluster: Cluster, limio: Limio, tenant: Tenant, tmp_path: Path
+) -> None:
+    schema = server.partition("schema=")[2]
+    async with Outbox(server, settle=SOON) as box:
+        for n in range(3):
+            await box.intend(f"k{n}", order(n))
+        dump = tmp_path / "dump"
+        await asyncio.to_thread(run, "pg_dump", "-n", schema, "-f", str(dump), cluster.url)
+        await box.run(limio, until_idle=True)
+    with psycopg.connect(cluster.url) as db:
+        db.execute(f"DROP SCHEMA {schema} CASCADE")
+    await asyncio.to_thread(run, "psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), cluster.url)
+    async with Outbox(server, settle=SOON) as box:
+        await box.intend("after that", order(9))
+        await box.run(limio, until_idle=True)
+        assert [(await box.outcome(f"k{n}")).state for n in range(3)] == ["accepted"] * 3
+    assert sorted(tenant.sent) == ["after that", "k0", "k1", "k2"]
 
 
 async def test_odd_rows_of_lists_hold_up_nothing(box: Outbox, limio: Limio, tenant: Tenant) -> None:
@@ -419,8 +474,8 @@ async def test_what_was_taken_as_the_sender_was_stopped_is_given_back(
     taken = asyncio.Event()
     do = box._store.do
 
-    async def slow(work: Any, *, reads: bool = False) -> Any:
-        result = await do(work, reads=reads)
+    async def slow(work: Any, **how: Any) -> Any:
+        result = await do(work, **how)
         if getattr(result, "taken", None):
             taken.set()
             await asyncio.sleep(3600)
