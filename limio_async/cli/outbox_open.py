@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import closing
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -22,6 +24,8 @@ __all__ = ["in_outbox", "of_outbox", "pages"]
 
 T = TypeVar("T")
 _PAGE = 1000
+_UNTEXT = re.compile("[\ud800-\udfff]")
+"""Bytes of a command line that are no UTF-8."""
 _MAKES = "limio outbox run makes one, and so does the application that intends"
 
 
@@ -29,7 +33,15 @@ def of_outbox(decorated: Callable[..., int]) -> Callable[..., Any]:
     """Give a command the options that all have, and the flags."""
     url = click.option("--outbox", "url", required=True, envvar="LIMIO_OUTBOX", metavar="URL", help="Where the orders are  [LIMIO_OUTBOX]")  # fmt: skip
     as_json = click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
-    return url(as_json(click.pass_obj(decorated)))
+
+    @wraps(decorated)
+    def checked(flags: Flags, /, **given: Any) -> int:
+        for value in given.values():
+            if isinstance(value, str) and _UNTEXT.search(value):
+                raise click.UsageError(f"{printable(value)} is not text in UTF-8")
+        return decorated(flags, **given)
+
+    return url(as_json(click.pass_obj(checked)))
 
 
 def in_outbox(flags: Flags, url: str, work: Callable[[Outbox], Awaitable[T]]) -> T:

@@ -17,6 +17,7 @@ from limio_async import emulator
 from limio_async.cli import outbox_open, outbox_run
 from limio_async.cli.app import app
 from limio_async.emulator import World
+from limio_async.testing import served
 
 Run = Callable[..., Result]
 
@@ -66,6 +67,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(offers=120, subscriptions=60)
     monkeypatch.setattr(emulator, "World", lambda: world)
     return world
+
+
+@pytest.fixture
+def tenant(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """What the environment points at, over HTTP."""
+    with served(world) as url:
+        for name, value in world.environ(url).items():
+            monkeypatch.setenv(name, value)
+        yield world
 
 
 @pytest.fixture

@@ -605,6 +605,17 @@ def test_a_mistake_is_said_in_one_line(limio: Run, args: str, code: int, said: s
     assert states(limio) == {"a": "intended"}
 
 
+@pytest.mark.parametrize(
+    "args",
+    ["show a\udcff", "list --after \udcff", "erase --owner \udcff", "resolve a --as never --by \udcff", "run --outbox sqlite:///\udcff"],
+)  # fmt: skip
+def test_what_is_no_text_is_refused(limio: Run, args: str) -> None:
+    intend("a")
+    result = limio("--emulated", "outbox", *args.split())
+    command = args.partition(" ")[0]
+    assert (result.exit_code, result.stderr) == (2, f"limio: outbox {command}: {args.split()[-1][:-1]}� is not text in UTF-8\n")  # fmt: skip
+
+
 def test_without_a_url_it_is_asked_for(limio: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LIMIO_OUTBOX")
     result = limio("outbox", "list")

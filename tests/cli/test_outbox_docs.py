@@ -22,7 +22,6 @@ from limio_async.cli.outbox import command as outbox_command
 from limio_async.emulator import World, reply
 from limio_async.outbox import Outbox
 from limio_async.outbox.outcome import State
-from limio_async.testing import served
 from tests.cli.conftest import Run
 from tests.judges.need import missing
 from tests.postgres_cluster import Cluster, own_cluster
@@ -35,15 +34,6 @@ SHOWN = [line[2:] for kind, text in BLOCKS if kind == "console" for line in text
 ORDER = {"order_type": "data_capture", "process_immediately": True, "owner": "id-1", "data": {"a": 1}}
 pytestmark = pytest.mark.usefixtures("bounded")
 BOX = "sqlite:///shop.db"
-
-
-@pytest.fixture
-def tenant(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """What the environment points at."""
-    with served(world) as url:
-        for name, value in world.environ(url).items():
-            monkeypatch.setenv(name, value)
-        yield world
 
 
 @pytest.fixture(scope="module")

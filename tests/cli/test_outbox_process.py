@@ -7,14 +7,13 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
 
 from limio_async.emulator import World
 from limio_async.outbox import Outbox, Outcome
-from limio_async.testing import served
 from tests.cli.conftest import command_line
 
 BOX = "sqlite:///orders.db"
@@ -22,12 +21,8 @@ ORDER = {"order_type": "data_capture", "process_immediately": True, "data": {"no
 
 
 @pytest.fixture(autouse=True)
-def _tenant(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _box(tenant: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIMIO_OUTBOX", BOX)
-    with served(world) as url:
-        for name, value in world.environ(url).items():
-            monkeypatch.setenv(name, value)
-        yield
 
 
 def intend(*keys: str) -> None:

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +21,6 @@ from limio_async import Limio
 from limio_async.cli.failures import Code
 from limio_async.emulator import World
 from limio_async.sync_jobs.streams import known_streams, stream, streams_for
-from limio_async.testing import served
 from tests.cli.conftest import Run, command_line
 
 ROOT = Path(__file__).parents[2]
@@ -41,15 +39,6 @@ ASKS = {
     "created_after": "what was created since",
     None: "everything; compared here",
 }
-
-
-@pytest.fixture
-def tenant(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """What the environment points at."""
-    with served(world) as url:
-        for name, value in world.environ(url).items():
-            monkeypatch.setenv(name, value)
-        yield world
 
 
 def example(name: str) -> str:
