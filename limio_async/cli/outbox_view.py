@@ -110,7 +110,8 @@ def _names(one: Outcome) -> Sequence[tuple[str, str]]:
 
 def discreet(record: logging.LogRecord) -> bool:
     """Leave in a log record of Limio's words only the status; drop what `News` says with the key."""
-    if hasattr(record, "outcome") and getattr(record, "operation", None) == SUBMIT_ORDER.operation:
+    of_order = getattr(record, "operation", None) == SUBMIT_ORDER.operation
+    if of_order and record.levelno >= logging.WARNING and hasattr(record, "outcome"):
         return False
     record.msg, record.args = _without_words(record.getMessage()), ()
     return True

@@ -350,6 +350,12 @@ def test_what_is_logged_says_nothing_about_a_person(limio: Run, world: World, an
     assert said.stderr.count("502") == 2 * (said.exit_code == 4)  # in doubt, parked
 
 
+def test_every_request_is_logged_where_that_is_asked_for(limio: Run, world: World) -> None:
+    intend("a")
+    said = limio("-vv", "--emulated", "outbox", "run", "--until-idle")
+    assert "limio: submitOrder: ok (status 200), " in said.stderr
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_nothing_about_a_person_is_shown_unless_asked(
     limio: Run, world: World, form: tuple[str, ...]
