@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,19 +12,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from limio_async.outbox import Outcome
 from tests.outbox.processes import SETTLE, World
 from tests.outbox.tenant import LOST, Fate
 
 SHORTER = SETTLE.total_seconds() * 0.9
+LONGER = SETTLE.total_seconds() * 4
 FATES = st.builds(
     Fate,
     makes=st.booleans(),
     made_after=st.sampled_from([0.0, 0.005, 2.0]),
     answer=st.sampled_from([200, 200, 200, None, None, 0, 400, 404, 401, 429, 502, 503, 418]),
     after=st.sampled_from([0.0, 0.01, 3.0, 100.0]),
-    lag=st.floats(0.0, SHORTER),
+    lag=st.floats(0.0, 1.0),
     bare=st.booleans(),
 )
+"""Lags are parts of the machine's longest one."""
 
 
 def honest(fate: Fate) -> Fate:
@@ -35,22 +39,39 @@ def honest(fate: Fate) -> Fate:
     return Fate(**{**vars(fate), "makes": made, "made_after": 0.0 if fate.answer == 200 else fate.made_after})
 
 
+class Telling(World):
+    """It notes of whom it is told that Limio said no."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.refused: set[str] = set()
+
+    def open(self) -> None:
+        super().open()
+        assert self.box is not None
+
+        @self.box.on("refused")
+        async def refused(outcome: Outcome, _: object) -> None:
+            self.refused.add(outcome.key)
+
+
 class Machine(RuleBasedStateMachine):
     """An outbox that resends, at a tenant whose lags stay below `settle`."""
 
     when_missing: Literal["park", "resend"] = "resend"
     longest = SHORTER
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(falling=st.booleans(), read_lag=st.sampled_from([0.0, 0.0, 5.0, SHORTER]))
+    def begin(self, falling: bool = False, read_lag: float = 0.0) -> None:
         self.directory = Path(tempfile.mkdtemp())
-        self.world = World(self.directory, when_missing=self.when_missing, settle=SETTLE)
+        self.world = Telling(self.directory, when_missing=self.when_missing, settle=SETTLE)
+        self.world.tenant.descending, self.world.tenant.read_lag = falling, read_lag
         self.meant: list[str] = []
         self.count = 0
 
     @rule(subscription=st.sampled_from([None, None, "sub-1"]), fate=FATES, at_once=st.booleans())
     def intend(self, subscription: str | None, fate: Fate, at_once: bool) -> None:
-        self.world.tenant.fates.append(honest(fate))
+        self.world.tenant.fates.append(self.lagging(honest(fate)))
         self.count += 1  # a key that a restore has forgotten is never meant again without maybe_sent=True
         key = f"key-{self.count}"
         order: dict[str, Any] = {"order_type": "renew", "process_immediately": at_once, "n": self.count}
@@ -61,15 +82,22 @@ class Machine(RuleBasedStateMachine):
         self.world.do(lambda: self._box.intend(key, order))
         self.meant.append(key)
 
+    def lagging(self, fate: Fate) -> Fate:
+        return replace(fate, lag=fate.lag * self.longest)
+
     @property
     def _box(self) -> Any:
         if self.world.box is None:
             self.world.open()
         return self.world.box
 
-    @rule(lag=st.floats(0.0, SHORTER))
-    def another(self, lag: float) -> None:
-        self.world.tenant.another(lag=lag)
+    @rule(lag=st.floats(0.0, 1.0), bare=st.booleans())
+    def another(self, lag: float, bare: bool = False) -> None:
+        self.world.tenant.another(lag=lag * self.longest, bare=bare)
+
+    @rule(number=st.integers(1, 4))
+    def lists_are_away(self, number: int) -> None:
+        self.world.tenant.refuses_lists = number
 
     @rule()
     def start(self) -> None:
@@ -112,7 +140,7 @@ class Machine(RuleBasedStateMachine):
         self.passes(1.0)
         self.restore()
 
-    @rule(lag=st.floats(0.0, SHORTER), fate=FATES)
+    @rule(lag=st.floats(0.0, 1.0), fate=FATES)
     def overtakes(self, lag: float, fate: Fate) -> None:
         """One is sent just before another is looked for, and shows later than others that are newer."""
         self.start()
@@ -137,6 +165,7 @@ class Machine(RuleBasedStateMachine):
         world, tenant = self.world, self.world.tenant
         world.kill()
         tenant.fates.clear()
+        tenant.refuses_lists = 0
         for _ in range(6):
             world.do(lambda: self._box.resume())
             world.start()
@@ -147,10 +176,12 @@ class Machine(RuleBasedStateMachine):
         for key in self.meant:
             outcome = world.do(lambda key=key: self._box.outcome(key))  # type: ignore[misc]
             made = tenant.made(key)
-            self.holds(outcome.state, made, outcome.order_ids)
+            self.holds(outcome, made)
+            assert not made or key not in world.refused
         world.kill()
 
-    def holds(self, state: str, made: list[str], known: tuple[str, ...]) -> None:
+    def holds(self, outcome: Outcome, made: list[str]) -> None:
+        state = outcome.state
         assert len(made) <= 1
         assert state in {
             "accepted",
@@ -160,12 +191,22 @@ class Machine(RuleBasedStateMachine):
             "missing",
         }  # the last two behind a parked one
         if state == "accepted":
-            assert made == list(known)
+            assert made == list(outcome.order_ids)
+        if state == "parked" and self.longest < SETTLE.total_seconds() and not self.world.tenant.read_lag:
+            assert not made or "418" in str(outcome.error)
         if state == "refused":
             assert not made
 
 
-Machine.TestCase.settings = settings(
+class Patient(Machine):
+    """An outbox that parks, at a tenant whose lags may be longer than `settle`."""
+
+    when_missing = "park"
+    longest = LONGER
+
+
+BOUNDS = settings(
     max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestMachine = Machine.TestCase
+Machine.TestCase.settings = Patient.TestCase.settings = BOUNDS
+TestMachine, TestPatient = Machine.TestCase, Patient.TestCase
