@@ -17,7 +17,7 @@ LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,mo
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox kill night beyond nightly generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls kill night beyond nightly generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -127,14 +127,20 @@ kills: $(STAMP) ## kill `limio sync` 25 times while tenant and target go away, a
 	$(BIN)/python -m pytest -rs -s -m judge tests/judges/test_kill.py
 
 outbox: $(STAMP) ## kill a program with an outbox while orders are on the wire, and count what was made; needs PostgreSQL's programs
-	$(BIN)/python -m tests.judges.outbox --short
-	$(BIN)/python -m pytest -rs -m judge tests/judges/test_outbox_lines.py tests/judges/test_outbox_history.py
+	@$(MAKE) --jobs 2 outboxkills outboxbefalls
 
-kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute; and with 1,200 orders
+outboxkills: $(STAMP)
+	$(BIN)/python -m tests.judges.outbox --short
+
+outboxbefalls: $(STAMP)
+	$(BIN)/python -m pytest --numprocesses 2 -rs -m judge tests/judges/test_outbox_lines.py tests/judges/test_outbox_history.py
+
+kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute; and with 1,200 orders, kills at every line, and faults that are planted
 	$(BIN)/python -m tests.judges.killing
 	$(BIN)/python -m tests.judges.outbox
 	$(BIN)/python -m tests.judges.outbox_history
 	$(BIN)/python -m tests.judges.outbox_lines
+	$(BIN)/python -m tests.judges.outbox_planted
 
 night: $(STAMP) ## sync a night of outages in four real minutes, and leave its report in .cache/night; needs PostgreSQL's programs
 	$(BIN)/python -m tests.judges.nights

@@ -26,7 +26,7 @@ import msgspec
 
 from tests.judges.outbox_child import Settings
 from tests.judges.outbox_server import Manner, Tenant
-from tests.judges.outbox_truth import Said, Verdict, judged
+from tests.judges.outbox_truth import Said, Verdict, judged, misled
 from tests.postgres_cluster import Cluster, own_cluster
 
 __all__ = ["Case", "Child", "Ran", "cases", "ran"]
@@ -61,6 +61,11 @@ class Case:
         """Whether all orders are in view within `settle`."""
         return self.manner.lag + self.manner.read_lag < self.settle
 
+    @property
+    def makes_all(self) -> bool:
+        """Whether every order that is not refused has to be made."""
+        return self.within and self.when_missing == "resend" and not self.manner.falling
+
 
 def cases(settle: float) -> list[Case]:
     """Return the lines of the table, for a `settle` of so many seconds."""
@@ -70,7 +75,7 @@ def cases(settle: float) -> list[Case]:
         "lags within settle": (within, ("resend", "park")),
         "lags above settle": (above, ("resend", "park")),
         "lags above settle, each its own": (each, ("park",)),
-        "lags within settle, newest first": (replace(within, falling=True), ("resend",)),
+        "lags within settle, newest first": (replace(within, falling=True), ("resend", "park")),
     }
     return [
         Case(store, mode, name, manner, settle)
@@ -108,6 +113,7 @@ class Child:
         self.intended = settings.first
         self.said: dict[str, Said] = {}
         self.errors: dict[str, str | None] = {}
+        self.told: set[tuple[str, str]] = set()
         self.ended = False
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[bytes] | None = None
@@ -153,6 +159,8 @@ class Child:
     def _heard(self, what: dict[str, Any]) -> None:
         if "intended" in what:
             self.intended = max(self.intended, what["intended"])
+        elif "told" in what:
+            self.told.add((what["of"], what["told"]))
         elif "key" in what:
             self.said[what["key"]] = Said(what["state"], what["ids"], what["subscription"])
             self.errors[what["key"]] = what["error"]
@@ -176,14 +184,14 @@ async def _moment(tenant: Tenant, chance: random.Random, orders: int, child: Chi
     await asyncio.sleep(chance.uniform(0.0, 0.02))
 
 
-async def ran(case: Case, url: str, *, kills: int, count: int, seed: int) -> Ran:
-    """Run one case, in a database of its own at *url*."""
+async def ran(case: Case, url: str, *, kills: int, count: int, seed: int, plant: str = "") -> Ran:
+    """Run one case, in a database of its own at *url*; the fault *plant* may be planted."""
     began, chance = time.monotonic(), random.Random(f"{seed} {case.name}")
     tenant = Tenant(case.manner, seed)
     await tenant.start()
-    settings = Settings(url, tenant.url, case.when_missing, case.settle, first=0, count=count)
+    settings = Settings(url, tenant.url, case.when_missing, case.settle, first=0, count=count, plant=plant)
     faults: list[str] = []
-    struck = 0
+    struck, told = 0, set[tuple[str, str]]()
     try:
         for _ in range(kills):
             child = Child(settings)
@@ -196,6 +204,7 @@ async def ran(case: Case, url: str, *, kills: int, count: int, seed: int) -> Ran
             if "Traceback" in (errors := await child.kill()):
                 faults.append(f"wrote: {errors[-600:]}")
             settings = msgspec.structs.replace(settings, first=child.intended)
+            told |= child.told
         last = Child(msgspec.structs.replace(settings, until_idle=True))
         await last.start()
         try:
@@ -206,8 +215,11 @@ async def ran(case: Case, url: str, *, kills: int, count: int, seed: int) -> Ran
             faults.append(f"the last one: {errors[-1500:]}")
         await asyncio.sleep(4 * case.manner.takes)  # what is on the wire of processes that were killed
         meant = [f"key-{number}" for number in range(count)]
-        verdict = judged(meant, tenant.made, last.said, parked_is_unmade=case.within)
+        verdict = judged(
+            meant, tenant.made, last.said, parked_is_unmade=case.within, none_parked=case.makes_all
+        )
         faults += [_with_error(fault, last.errors) for fault in verdict.faults]
+        faults += misled(told | last.told, tenant.made, last.said)
         faults += [f"no request of a client's: {what}" for what in set(tenant.broken)]
         if kills >= _MANY and struck < kills / 2:
             faults.append(f"the judge kills too gently: {struck} orders were on the wire at {kills} kills")
@@ -226,20 +238,9 @@ def _with_error(fault: str, errors: Mapping[str, str | None]) -> str:
 
 
 _HEAD = (
-    "case",
-    "kills",
-    "struck",
-    "meant",
-    "made",
-    "parked",
-    "held",
-    "refused",
-    "twice",
-    "missing",
-    "wire",
-    "seconds",
+    "case", "kills", "struck", "meant", "made", "parked", "held", "refused", "twice", "missing", "wire", "seconds",
     "faults",
-)
+)  # fmt: skip
 _LINE = "{:<52} {:>5} {:>6} {:>6} {:>6} {:>6} {:>5} {:>7} {:>5} {:>7} {:>4} {:>7} {:>6}"
 
 

@@ -10,13 +10,16 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
 
 from limio_async import ClientCredentials, Limio
-from limio_async.outbox import Outbox, StoreAway
+from limio_async.outbox import Outbox, Outcome, StoreAway
+from limio_async.outbox.outcome import Event
+from tests.judges.outbox_faults import plant
 
 __all__ = ["Settings", "order_of", "subscription_of"]
 
@@ -35,11 +38,13 @@ class Settings(msgspec.Struct):
     count: int
     until_idle: bool = False
     timeout: float = 30.0
+    plant: str = ""
+    """The name of a fault that is planted."""
 
 
 def subscription_of(number: int) -> str | None:
-    """One order in four names a subscription, which the next such one names too."""
-    return f"sub-{number // 8:032x}" if number % 4 == 0 else None
+    """Of eight orders two name a subscription: the same one, and one right after the other."""
+    return f"sub-{(number + 1) // 8:032x}" if (number + 1) % 8 < 2 else None
 
 
 def order_of(number: int) -> dict[str, Any]:
@@ -55,11 +60,23 @@ def _say(**what: Any) -> None:
 
 
 async def _intend(outbox: Outbox, settings: Settings) -> None:
-    step = 16
-    for begin in range(max(0, settings.first - step), settings.count, step):
+    """Intend what is not known to be, and some that is: not the last of it, which has to be there nevertheless."""
+    step, again = 16, settings.first - 32
+    for begin in [*([again] if again >= 0 else []), *range(settings.first, settings.count, step)]:
         numbers = range(begin, min(begin + step, settings.count))
         await asyncio.gather(*(outbox.intend(f"key-{number}", order_of(number)) for number in numbers))
         _say(intended=numbers.stop)
+
+
+def _tell(outbox: Outbox) -> None:
+    """Print whatever is told."""
+    events: Sequence[Event] = ("accepted", "refused", "failed", "doubt", "doubled")
+    for event in events:
+
+        async def told(outcome: Outcome, _: object, event: str = event) -> None:
+            _say(told=event, of=outcome.key)
+
+        outbox.on(event)(told)
 
 
 async def _run(outbox: Outbox, limio: Limio, *, until_idle: bool) -> None:
@@ -73,9 +90,11 @@ async def _run(outbox: Outbox, limio: Limio, *, until_idle: bool) -> None:
 
 
 async def _main(settings: Settings) -> None:
+    plant(settings.plant)
     outbox = Outbox(
         settings.url, when_missing=settings.when_missing, settle=timedelta(seconds=settings.settle)
     )
+    _tell(outbox)
     auth = ClientCredentials("judge", "secret")
     limio = Limio(settings.host, auth=auth, plain_http=True, timeout=settings.timeout)
     async with outbox, limio:

@@ -14,8 +14,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -25,11 +26,12 @@ import psycopg
 
 import limio_async
 from limio_async import BearerToken, Limio
-from limio_async.outbox import KeyReused, Outbox, Outcome, table
+from limio_async.outbox import KeyReused, Outbox, Outcome
 from limio_async.sync_jobs.sinks.urls import file_of, server_of
 from tests.judges.outbox_child import order_of
+from tests.judges.outbox_faults import plant
 
-__all__ = ["KEYS", "Command", "Report"]
+__all__ = ["KEYS", "LATE", "ROOT", "SENT", "Command", "Report", "restored"]
 
 ROOT = Path(limio_async.__file__).parent
 WATCHED = (str(ROOT / "outbox") + os.sep, str(ROOT / "stores") + os.sep)
@@ -47,8 +49,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     line: str | None = None
     nth: int = 1
     records: bool = False
-    forgets: bool = False
-    """A planted fault: what a process that is gone was sending is sent again, and not looked for."""
+    plant: str = ""
+    """The name of a fault that is planted."""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -106,9 +108,26 @@ def table_of(url: str) -> str:
     return "told" if url.startswith("sqlite") else f"{server_of(url)[1]}.told"
 
 
+def restored(url: str) -> None:
+    """Make the database one that goes on from another history than it did."""
+    prefix = "" if url.startswith("sqlite") else f"{server_of(url)[1]}."
+    other = f"UPDATE {prefix}_limio_outbox_meta SET value = 'another/{0:020d}' WHERE name = 'generation'"  # noqa: S608
+    with own_transaction(url) as tx:
+        if tx.execute(other).rowcount != 1:
+            raise LookupError("the outbox keeps its generation elsewhere")
+
+
+def others_order(host: str, how: str) -> None:
+    """Say to the tenant whether anybody else orders there."""
+    with closing(HTTPConnection(host.removeprefix("http://"), timeout=20)) as tenant:
+        tenant.request("POST", f"/judge/{how}", body=b"")
+        tenant.getresponse().read()
+
+
 async def everything(command: Command) -> Report:
     """Intend, send, decide and tidy up, whatever a process before has done of that."""
     url, report, now = command.url, Report(), datetime.now(UTC)
+    others_order(command.host, "busy")
     if not url.startswith("sqlite"):
         with own_transaction(url) as tx:
             tx.execute(f"CREATE SCHEMA IF NOT EXISTS {server_of(url)[1]}")
@@ -151,6 +170,7 @@ async def everything(command: Command) -> Report:
         with suppress(KeyReused):  # its body may be emptied already
             await box.intend(KEYS[LATE], order_of(LATE), most_waiting=1000)
             await box.doubt(since=now - timedelta(hours=1))
+        others_order(command.host, "quiet")  # a list that shows nothing later
         await box.resume()
         await box.run(limio, until_idle=True)
         await box.stats()
@@ -165,8 +185,7 @@ async def everything(command: Command) -> Report:
 
 def _forked(command: Command, pipe: int) -> None:
     lines: dict[str, int] = {}
-    if command.forgets:
-        vars(table)["doubtful"] = lambda row, error: {"state": "intended", "owner": None}
+    plant(command.plant)
     if command.line or command.records:
         trace = traced(command, lines)
         threading.settrace(trace)

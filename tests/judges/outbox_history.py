@@ -25,8 +25,9 @@ from limio_async.outbox import Outbox
 from limio_async.sync_jobs.sinks.urls import file_of
 from tests.judges.outbox import Child
 from tests.judges.outbox_child import Settings, order_of
-from tests.judges.outbox_server import Manner, Tenant
-from tests.judges.outbox_truth import Verdict, judged
+from tests.judges.outbox_late import Gated, answers_late, hours_pass
+from tests.judges.outbox_server import Manner
+from tests.judges.outbox_truth import Verdict, judged, misled
 from tests.postgres_cluster import Cluster, own_cluster, own_standby
 
 __all__ = ["HISTORIES", "MODES", "Came", "History", "judge"]
@@ -45,9 +46,10 @@ class History:
     """An outbox of which all orders are intended, and the tenant that makes them."""
 
     def __init__(
-        self, url: str, mode: Mode, tenant: Tenant, cluster: Cluster | None, seed: int, stack: ExitStack,
+        self, url: str, mode: Mode, tenant: Gated, cluster: Cluster | None, seed: int, stack: ExitStack, plant: str,
     ) -> None:  # fmt: skip
         self.tenant = tenant
+        self.mode = mode
         self.chance = random.Random(seed)
         self.events = 0
         """What befell, how often."""
@@ -56,8 +58,10 @@ class History:
         self.stack = stack
         """Ends after the verdict."""
         self.children: list[Child] = []
+        self.told: set[tuple[str, str]] = set()
+        self.faults: list[str] = []
         self._cluster = cluster
-        self._settings = Settings(url, tenant.url, mode, SETTLE, first=0, count=COUNT)
+        self._settings = Settings(url, tenant.url, mode, SETTLE, first=0, count=COUNT, plant=plant)
 
     @property
     def on_server(self) -> bool:
@@ -102,6 +106,10 @@ class History:
                     await asyncio.sleep(0.005)
         self.befell()
 
+    async def settled(self, times: int) -> None:
+        """Wait for so many times `settle`."""
+        await asyncio.sleep(times * SETTLE)
+
     def befell(self) -> None:
         """Note that something befalls now."""
         self.events += 1
@@ -112,6 +120,7 @@ class History:
         for child in self.children:
             alive = child.runs
             errors = await child.kill()
+            self.told |= child.told
             if not alive:
                 raise AssertionError(f"it ended by itself: {errors[-1500:]}")
         self.children.clear()
@@ -126,6 +135,7 @@ class History:
             raise AssertionError(f"it ended by itself: {errors[-1500:]}")
         await asyncio.sleep(4 * MANNER.takes)
         meant = [f"key-{number}" for number in range(COUNT)]
+        self.faults += misled(self.told | last.told, self.tenant.made, last.said)
         return judged(meant, self.tenant.made, last.said, parked_is_unmade=True)
 
 
@@ -231,6 +241,8 @@ HISTORIES: Mapping[str, tuple[Callable[[History], Awaitable[None]], Sequence[str
     "server crashes": (crashes, ("PostgreSQL",)),
     "yesterday's file": (yesterday, ("SQLite",)),
     "standby is promoted": (fails_over, ("PostgreSQL",)),
+    "answers come late": (answers_late, ("PostgreSQL",)),
+    "hours pass": (hours_pass, ("SQLite", "PostgreSQL")),
 }
 
 
@@ -244,10 +256,10 @@ class Came(msgspec.Struct, frozen=True):
     seconds: float
 
 
-async def judge(name: str, store: str, mode: Mode, *, seed: int) -> Came:
-    """Let it befall an outbox of its own."""
+async def judge(name: str, store: str, mode: Mode, *, seed: int, plant: str = "") -> Came:
+    """Let it befall an outbox of its own, in which the fault *plant* may be planted."""
     befalls, _ = HISTORIES[name]
-    began, tenant = time.monotonic(), Tenant(MANNER, seed)
+    began, tenant = time.monotonic(), Gated(MANNER, seed)
     with ExitStack() as stack:
         if store == "SQLite":
             cluster = None
@@ -257,7 +269,7 @@ async def judge(name: str, store: str, mode: Mode, *, seed: int) -> Came:
             cluster = stack.enter_context(own_cluster())
             url = cluster.url
         await tenant.start()
-        history = History(url, mode, tenant, cluster, seed, stack)
+        history = History(url, mode, tenant, cluster, seed, stack, plant)
         try:
             await history.intend()
             await befalls(history)
@@ -266,7 +278,11 @@ async def judge(name: str, store: str, mode: Mode, *, seed: int) -> Came:
             for child in history.children:
                 child.signal(signal.SIGKILL)
             await tenant.stop()
-    faults = [*verdict.faults, *(f"no request of a client's: {what}" for what in tenant.broken)]
+    faults = [
+        *verdict.faults,
+        *history.faults,
+        *(f"no request of a client's: {what}" for what in tenant.broken),
+    ]
     if not history.on_wire:
         faults.append("nothing was on the wire when it befell")
     return Came(history.events, history.on_wire, verdict, faults, time.monotonic() - began)

@@ -14,28 +14,50 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from inspect import CO_NEWLOCALS, CO_OPTIMIZED
+from itertools import product
 from pathlib import Path
+from types import CodeType
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from tests.judges.outbox_everything import KEYS, Command, Report
-from tests.judges.outbox_server import Manner, Tenant
+from limio_async.outbox.decide import answered
+from tests.judges.outbox_everything import KEYS, Command, Report, restored
+from tests.judges.outbox_everything import ROOT as PACKAGE
+from tests.judges.outbox_scripted import Scripted
+from tests.judges.outbox_server import Tenant
 from tests.judges.outbox_truth import Said, judged
 from tests.postgres_cluster import own_cluster
 
-__all__ = ["Forker", "Place", "Urls", "judge", "killed_at", "recorded"]
+__all__ = [
+    "NEVER",
+    "Forker",
+    "Place",
+    "Urls",
+    "first_line",
+    "judge",
+    "kill_all",
+    "killed_at",
+    "never_run",
+    "recorded",
+]
 
 ROOT = Path(__file__).parents[2]
 SETTLE = 0.7
-AT_ONCE = 8
+AT_ONCE = 12
 LATER = 0.25
 TRIES = 3
 LONGEST = 60.0
-FATES = {KEYS[0]: "lost", KEYS[1]: "dropped", KEYS[2]: "made_502", KEYS[3]: "unmade_502", KEYS[5]: "refused"}
+NEVER = "it was never come to"
 Mode = Literal["park", "resend"]
+Before = Literal["new", "killed", "restored"]
+"""What befell the database: nothing, a process was killed that used it, and then it was another's history too."""
+_MODES: Sequence[Mode] = ("park", "resend")
+_BEFORE: Sequence[Before] = ("new", "killed", "restored")
+WAYS = [*product(_MODES, _BEFORE)]
 
 
 class Place(NamedTuple):
@@ -43,19 +65,6 @@ class Place(NamedTuple):
 
     line: str
     nth: int = 1
-
-
-class Scripted(Tenant):
-    """A tenant that does the same with a key whenever it is new: what is lost, bad or refused is decided by the key."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(Manner(lag=0.3, each=True, bare=0.3, takes=0.01), seed)
-        self._known: set[str] = set()
-
-    def _fate(self, key: str) -> str:
-        new = key not in self._known
-        self._known.add(key)
-        return FATES.get(key, "made") if new or FATES.get(key) == "refused" else "made"
 
 
 class Forker:
@@ -89,12 +98,15 @@ class Forker:
             return msgspec.json.decode(await self._process.stdout.readline(), type=Report)
 
 
-async def recorded(forker: Forker, url: str, mode: Mode) -> tuple[Mapping[str, int], list[str]]:
+async def recorded(
+    forker: Forker, url: str, mode: Mode, before: Before = "new"
+) -> tuple[Mapping[str, int], list[str]]:
     """Return how often a process that is not killed comes to each line, and its faults."""
     tenant = Scripted(1)
     await tenant.start()
     try:
         command = Command(url=url, host=tenant.url, when_missing=mode, settle=SETTLE, records=True)
+        await _befell(forker, command, before)
         report = await forker.run(command)
         return report.lines, _faults(report, tenant)
     finally:
@@ -102,7 +114,7 @@ async def recorded(forker: Forker, url: str, mode: Mode) -> tuple[Mapping[str, i
 
 
 async def killed_at(
-    forker: Forker, url: str, mode: Mode, place: Place, seed: int, *, forgets: bool = False
+    forker: Forker, url: str, mode: Mode, place: Place, seed: int, *, before: Before = "new", plant: str = ""
 ) -> tuple[bool, list[str]]:
     """Kill a process there, and let another go on; return whether it came there, and what is wrong then."""
     tenant = Scripted(seed)
@@ -110,14 +122,35 @@ async def killed_at(
     try:
         command = Command(
             url=url, host=tenant.url, when_missing=mode, settle=SETTLE, line=place.line, nth=place.nth,
-            forgets=forgets,
+            plant=plant,
         )  # fmt: skip
+        await _befell(forker, command, before)
         first = await forker.run(command)
         if not first.killed:
             return False, _faults(first, tenant)
         return True, _faults(await forker.run(msgspec.structs.replace(command, line=None)), tenant)
     finally:
         await tenant.stop()
+
+
+async def _befell(forker: Forker, command: Command, before: Before) -> None:
+    """Let a process be killed while orders are on the wire, unless the database is to be new."""
+    if before == "new":
+        return
+    first = await forker.run(
+        msgspec.structs.replace(command, line=first_line(answered), nth=1, records=False)
+    )
+    if not first.killed:
+        raise AssertionError(f"no process was killed: {first.errors}")
+    if before == "restored":
+        restored(command.url)
+
+
+def first_line(function: Callable[..., object]) -> str:
+    """Return the place where its body begins."""
+    code = function.__code__
+    line = min(line for *_, line in code.co_lines() if line is not None and line > code.co_firstlineno)
+    return f"{Path(code.co_filename).relative_to(PACKAGE)}:{line}"
 
 
 def _faults(report: Report, tenant: Tenant) -> list[str]:
@@ -161,23 +194,32 @@ class Urls:
         return f"{self._base}/{self._made}.db" if sqlite else f"{self._base}?schema=lines_{self._made}"
 
 
-async def _judge(urls: Urls, store: str, *, sample: int | None, seed: int, quiet: bool) -> list[str]:
+async def _judge(
+    urls: Urls, store: str, ways: Sequence[tuple[Mode, Before]], *, sample: int | None, seed: int, quiet: bool
+) -> list[str]:
     chance, faults, known = random.Random(seed), list[str](), set[str]()
     async with Forker.started() as first:
-        for mode in ("park", "resend"):
-            lines, wrong = await recorded(first, urls.new(), mode)
-            faults += [f"{store}, {mode}, not killed: {fault}" for fault in wrong]
+        for mode, before in ways:
+            lines, wrong = await recorded(first, urls.new(), mode, before)
             new = {line: often for line, often in lines.items() if line not in known}
             known |= new.keys()
             places = _places(new, chance)
             took = places if sample is None else chance.sample(places, min(sample, len(places)))
-            faults += await _kill_all(urls, store, mode, took, seed=seed, quiet=quiet)
-            say(f"{store}, {mode}: killed at {len(took)} of {len(places)} places, {len(faults)} faults")
+            wrong = [f"{store}, {mode}, {before}, not killed: {fault}" for fault in wrong]
+            wrong += await kill_all(
+                urls, f"{store}, {mode}, {before}", mode, before, took, seed=seed, quiet=quiet
+            )
+            say(
+                f"{store}, {mode}, {before}: killed at {len(took)} of {len(places)} places, {len(wrong)} faults"
+            )
+            faults += wrong
+    if not quiet:
+        say(*(f"{store}, in no process that was recorded: {place}" for place in never_run(known)))
     return faults
 
 
-async def _kill_all(
-    urls: Urls, store: str, mode: Mode, places: Sequence[Place], *, seed: int, quiet: bool
+async def kill_all(
+    urls: Urls, name: str, mode: Mode, before: Before, places: Sequence[Place], *, seed: int, quiet: bool
 ) -> list[str]:
     waiting, faults = [*places][::-1], list[str]()
 
@@ -186,15 +228,17 @@ async def _kill_all(
             while waiting:
                 place, came, wrong = waiting.pop(), False, list[str]()
                 for number in range(TRIES):
-                    came, wrong = await killed_at(forker, urls.new(), mode, place, seed + number)
+                    came, wrong = await killed_at(
+                        forker, urls.new(), mode, place, seed + number, before=before
+                    )
                     if came or wrong:
                         break
                     place = Place(place.line)  # not as often this time
-                name = f"{store}, {mode}, {place.line}, time {place.nth}"
-                wrong = wrong if came else [*wrong, "it was never come to"]
-                faults.extend(f"{name}: {fault}" for fault in wrong)
+                what = f"{name}, {place.line}, time {place.nth}"
+                wrong = wrong if came else [*wrong, NEVER]
+                faults.extend(f"{what}: {fault}" for fault in wrong)
                 if wrong or not quiet:
-                    say(*(f"{name}: {fault}" for fault in wrong or ["ok"]))
+                    say(*(f"{what}: {fault}" for fault in wrong or ["ok"]))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(AT_ONCE, len(places))):
@@ -202,12 +246,37 @@ async def _kill_all(
     return faults
 
 
-def judge(stores: Sequence[str], *, sample: int | None, seed: int, quiet: bool) -> list[str]:
+def never_run(known: Collection[str]) -> list[str]:
+    """Return the lines of functions to which no process came, of the files to which one did: `FILE: 12 13 40`."""
+    found: list[str] = []
+    for name in sorted({line.partition(":")[0] for line in known}):
+        whole, some = compile((PACKAGE / name).read_text(), name, "exec"), set[int]()
+        inner = [one for one in whole.co_consts if isinstance(one, CodeType)]
+        while inner:
+            code = inner.pop()
+            inner += [one for one in code.co_consts if isinstance(one, CodeType)]
+            if code.co_flags & CO_NEWLOCALS and code.co_flags & CO_OPTIMIZED:  # no body of a class
+                some |= {line for *_, line in code.co_lines() if line and line > code.co_firstlineno}
+        left = sorted(line for line in some if f"{name}:{line}" not in known)
+        found += [f"{name}: {' '.join(map(str, left))}"] if left else []
+    return found
+
+
+def judge(
+    stores: Sequence[str],
+    ways: Sequence[tuple[Mode, Before]] = WAYS,
+    *,
+    sample: int | None,
+    seed: int,
+    quiet: bool,
+) -> list[str]:
     """Return what is wrong."""
     faults: list[str] = []
     for store in stores:
         with ExitStack() as stack:
-            faults += asyncio.run(_judge(Urls(stack, store), store, sample=sample, seed=seed, quiet=quiet))
+            faults += asyncio.run(
+                _judge(Urls(stack, store), store, ways, sample=sample, seed=seed, quiet=quiet)
+            )
     return faults
 
 

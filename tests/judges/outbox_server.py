@@ -21,7 +21,7 @@ from email.utils import formatdate
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-__all__ = ["Made", "Manner", "Tenant"]
+__all__ = ["Json", "Made", "Manner", "Tenant"]
 
 Json = dict[str, Any]
 _STRANGERS_EVERY = 0.25
@@ -93,6 +93,8 @@ class Tenant:
         """Requests that no client may send."""
         self.came = asyncio.Event()
         """Set at each request."""
+        self.quiet = False
+        """Whether nobody else orders."""
         self._random = random.Random(seed)
         self._rows: list[_Row] = []
         self._by_id: dict[str, _Row] = {}
@@ -128,7 +130,7 @@ class Tenant:
 
     # --- orders
 
-    def _store(self, body: Json, *, created: float, lag: float) -> Json:
+    def _store(self, body: Json, *, created: float, lag: float, bare: bool | None = None) -> Json:
         subscription = _subscription(body)
         number = f"order-{self._random.getrandbits(128):032x}"
         text = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -139,7 +141,8 @@ class Tenant:
         }  # fmt: skip
         if subscription is not None:
             whole["ref"] = subscription
-        row = _Row(created, number, created + lag, self._random.random() < self.manner.bare, whole)
+        bare = self._random.random() < self.manner.bare if bare is None else bare
+        row = _Row(created, number, created + lag, bare, whole)
         insort(self._rows, row, key=lambda one: (one.created, one.id))
         self._by_id[number] = row
         return whole
@@ -156,7 +159,8 @@ class Tenant:
     async def _strangers(self) -> None:
         while True:
             await asyncio.sleep(_STRANGERS_EVERY)
-            self._store(self._stranger(), created=self.now(), lag=self._lag())
+            if not self.quiet:
+                self._store(self._stranger(), created=self.now(), lag=self._lag())
 
     def _fate(self, key: str) -> str:
         manner, drawn = self.manner, self._random.random()
@@ -168,6 +172,14 @@ class Tenant:
                 return name
         return "made"
 
+    async def _before(self, key: str) -> None:
+        """Take the time that an order takes."""
+        await asyncio.sleep(self._random.uniform(0.0, self.manner.takes))
+
+    async def _after(self, key: str) -> None:
+        """Take the time that its answer takes then."""
+        await asyncio.sleep(self._random.uniform(0.0, self.manner.takes))
+
     async def _order(self, body: Json) -> tuple[int, Json] | None:
         key, fate = str(body.get("external_id")), self._fate(str(body.get("external_id")))
         subscription = _subscription(body)
@@ -177,7 +189,7 @@ class Tenant:
         self.wire += 1
         self.most_on_wire = max(self.most_on_wire, self.wire)
         try:
-            await asyncio.sleep(self._random.uniform(0.0, self.manner.takes))
+            await self._before(key)
             answer: Json = {}
             if fate in {"made", "lost", "made_502"}:
                 now = self.now()
@@ -186,7 +198,7 @@ class Tenant:
                 answer = {
                     "id": whole["id"], "order_reference": whole["reference"], "status": "complete", "external_id": key,
                 }  # fmt: skip
-            await asyncio.sleep(self._random.uniform(0.0, self.manner.takes))
+            await self._after(key)
         finally:
             self.wire -= 1
             self._busy[subscription] -= 1
@@ -231,12 +243,8 @@ class Tenant:
                 return 404, {"message": "not found"}
             case ["subscriptions", id]:
                 return 200, {
-                    "id": id,
-                    "record_type": "subscription",
-                    "service": "limio",
-                    "status": "active",
-                    "data": {},
-                }
+                    "id": id, "record_type": "subscription", "service": "limio", "status": "active", "data": {},
+                }  # fmt: skip
             case ["subscriptions", id, "related", "order"]:
                 rows = [row for row in self._rows if row.visible <= now and row.whole.get("ref") == id]
                 return 200, {"items": [self._listed(row) for row in rows]}

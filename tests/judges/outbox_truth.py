@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.judges.outbox_server import Made
 
-__all__ = ["Said", "Verdict", "judged"]
+__all__ = ["Said", "Verdict", "judged", "misled"]
 
 
 class Said(NamedTuple):
@@ -37,11 +37,16 @@ class Verdict(NamedTuple):
 
 
 def judged(
-    meant: Sequence[str], made: Sequence[Made], said: Mapping[str, Said], *, parked_is_unmade: bool
+    meant: Sequence[str],
+    made: Sequence[Made],
+    said: Mapping[str, Said],
+    *,
+    parked_is_unmade: bool,
+    none_parked: bool = False,
 ) -> Verdict:
     """Compare; *meant* are the keys in the order of their intents.
 
-    *parked_is_unmade*: no parked key may have an order.
+    *parked_is_unmade*: no parked key may have an order. *none_parked*: no key may be parked.
     """
     often = Counter(one.key for one in made)
     ids: dict[str, set[str]] = {}
@@ -64,6 +69,8 @@ def judged(
         faults += _of_one(
             key, mine, number, ids.get(key, set()), held=held, parked_is_unmade=parked_is_unmade
         )
+        if none_parked and mine.state == "parked":
+            faults.append(f"not made: {key} is parked, though the list shows in time what was made")
         counted["missing"] += number == 0 and not held and mine.state not in {"parked", "refused"}
     faults += [f"stranger: an order of {key!r}, which nobody meant" for key in often.keys() - {*meant}]
     faults += [f"stranger: the outbox tells of {key!r}, which nobody meant" for key in said.keys() - {*meant}]
@@ -101,3 +108,25 @@ def _of_one(
                 f"missing: {key} stays {state}" if not number else f"unsettled: {key} stays {state}"
             )
     return faults
+
+
+def misled(told: Collection[tuple[str, str]], made: Sequence[Made], said: Mapping[str, Said]) -> list[str]:
+    """Return what callbacks were told that is not so, or were not told; *told* are keys and events."""
+    often = Counter(one.key for one in made)
+    possible: Mapping[str, Callable[[int], bool]] = {
+        "accepted": lambda number: number > 0,
+        "refused": lambda number: number == 0,
+        "doubled": lambda number: number > 1,
+        "failed": lambda number: False,
+    }
+    faults = [
+        f"{event}: {key} was told, and has {often[key]} orders"
+        for key, event in sorted(told)
+        if event in possible and not possible[event](often[key])
+    ]
+    ends = {"accepted", "refused"}
+    return faults + [
+        f"untold: {key} is {one.state}"
+        for key, one in said.items()
+        if one.state in ends and (key, one.state) not in told
+    ]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.judges.outbox_server import Manner, Tenant
-from tests.judges.outbox_truth import Said, Verdict, judged
+from tests.judges.outbox_server import Made, Manner, Tenant
+from tests.judges.outbox_truth import Said, Verdict, judged, misled
 
 KEYS = [f"key-{number}" for number in range(40)]
 
@@ -117,6 +117,21 @@ async def test_a_parked_order_that_was_made_is_told() -> None:
 def test_what_is_said_of_an_order_that_was_not_made(said: Said, fault: str | None) -> None:
     verdict = judged(["key"], [], {"key": said}, parked_is_unmade=True)
     assert fault in kinds(verdict) if fault else not verdict.faults
+
+
+def test_callbacks_that_are_told_what_is_not_so_or_nothing_are_found() -> None:
+    made = [Made("a", "order-1", None, 0.0), Made("b", "order-2", None, 0.0)]
+    told = {("a", "accepted"), ("a", "doubt"), ("b", "refused"), ("c", "accepted"), ("a", "doubled")}
+    said = {"a": Said("accepted"), "b": Said("accepted"), "d": Said("refused"), "e": Said("parked")}
+    faults = misled(told, made, said)
+    assert {fault.partition(" was told")[0] for fault in faults} == {
+        "doubled: a", "refused: b", "accepted: c", "untold: b is accepted", "untold: d is refused"
+    }  # fmt: skip
+
+
+def test_a_parked_order_is_told_where_every_one_has_to_be_made() -> None:
+    verdict = judged(["key"], [], {"key": Said("parked")}, parked_is_unmade=True, none_parked=True)
+    assert kinds(verdict) == {"not made"}
 
 
 def test_what_waits_behind_a_parked_order_of_its_subscription_is_held() -> None:

@@ -6,23 +6,29 @@ from contextlib import ExitStack
 
 import pytest
 
-from limio_async.outbox.decide import answered
-from tests.judges.outbox_lines import Forker, Place, Urls, judge, killed_at
+from limio_async.outbox.decide import answered, concluded
+from tests.judges import outbox_lines
+from tests.judges.outbox_lines import NEVER, Place, Urls, first_line, judge, kill_all, never_run
 
 pytestmark = pytest.mark.judge
 
 
 def test_a_kill_at_any_line_loses_and_doubles_nothing() -> None:
-    assert judge(["SQLite"], sample=4, seed=19, quiet=True) == []
+    assert judge(["SQLite"], [("park", "killed")], sample=4, seed=19, quiet=True) == []
 
 
-async def test_an_outbox_that_sends_again_without_looking_is_caught() -> None:
-    code = answered.__code__  # runs when an order is made, and nobody has written that yet
-    line = min(line for *_, line in code.co_lines() if line is not None and line > code.co_firstlineno)
+async def test_a_line_that_is_never_come_to_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_lines, "TRIES", 1)
     with ExitStack() as stack:
-        url = Urls(stack, "SQLite").new()
-        async with Forker.started() as forker:
-            place = Place(f"outbox/decide.py:{line}")
-            came, faults = await killed_at(forker, url, "park", place, 19, forgets=True)
-    assert came
-    assert any(fault.startswith("twice") for fault in faults)
+        faults = await kill_all(
+            Urls(stack, "SQLite"), "name", "park", "new", [Place("outbox/decide.py:1")], seed=19, quiet=True
+        )
+    assert faults == [f"name, outbox/decide.py:1, time 1: {NEVER}"]
+
+
+def test_lines_to_which_no_process_came_are_told() -> None:
+    place = first_line(answered)
+    told = {one.partition(": ")[0]: one.partition(": ")[2].split() for one in never_run([place])}
+    assert [*told] == ["outbox/decide.py"]
+    assert place.partition(":")[2] not in told["outbox/decide.py"]
+    assert first_line(concluded).partition(":")[2] in told["outbox/decide.py"]
