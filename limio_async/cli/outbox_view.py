@@ -45,7 +45,7 @@ _LIMIOS_WORDS = re.compile(
     re.DOTALL,
 )
 """A message that quotes an answer: its status, and what the outbox itself says behind Limio's words."""
-_ALSO_SAYS = re.compile(r"(the answer also says) .*", re.DOTALL)
+_ALSO_SAYS = re.compile(r"(the answer also says|it says:) .*", re.DOTALL)
 COLUMNS = ("key", "state", "order_ids", "status", "attempt", "changed_at", "error")
 _QUIET = frozenset({"sending", "accepted", "missing"})
 

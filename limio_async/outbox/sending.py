@@ -33,7 +33,9 @@ _RAREST = 86400.0  # seconds between two looks for what is parked
 _ALIKE = 3
 _FAILS = 3
 """Looks in a row that fail before one begins at the top: the cursor may be the reason."""
-_FRESH = 0.3  # seconds, or half of `settle`, after which another process may have taken over what was not sent yet
+_FRESH = (
+    0.3  # seconds, or half of `settle`, after which another process may have taken over what was not sent yet
+)
 _OURS = (errors.ClientClosed, errors.ConfigurationError, errors.MissingCredentials, errors.InvalidArgument)
 
 

@@ -350,6 +350,21 @@ def test_what_is_logged_says_nothing_about_a_person(limio: Run, world: World, an
     assert said.stderr.count("502") == 2 * (said.exit_code == 4)  # in doubt, parked
 
 
+def test_what_a_success_says_that_is_none_is_hidden_too(limio: Run, world: World) -> None:
+    intend("a")
+    world.script("submitOrder", reply({"message": "an error of Josefine"}))
+    said = send(limio)
+    shown = [
+        said,
+        limio("outbox", "list"),
+        limio("outbox", "show", "a"),
+        limio("outbox", "show", "a", "--json"),
+    ]
+    assert [one for one in shown if "Josefine" in one.stdout + one.stderr] == []
+    assert "it says: ***" in shown[1].stdout
+    assert "Josefine" in limio("outbox", "show", "a", "--personal").stdout
+
+
 def test_every_request_is_logged_where_that_is_asked_for(limio: Run, world: World) -> None:
     intend("a")
     said = limio("-vv", "--emulated", "outbox", "run", "--until-idle")
