@@ -109,9 +109,11 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """The newest `created` that is no later than Limio's clock was, in microseconds."""
 
 
-def answer_of(result: OrderResponse | BaseException) -> Answer:
+def answer_of(result: OrderResponse | BaseException, key: str = "") -> Answer:
     """Return what a sending came to, whatever it returned or raised."""
     match result:
+        case OrderResponse(external_id=str(other)) if key and other != key:
+            return Answer(kind="doubt", error="the answer is one to another order: its external_id differs")
         case OrderResponse():
             names = tuple(one for one in (result.id, result.order_reference) if one)
             return Answer(

@@ -22,10 +22,8 @@ from limio_async.errors import (
     ForeignCheckpoint,
     LimioError,
     ListingError,
-    NotFound,
     StoreError,
     Unauthorized,
-    Unreadable,
 )
 from limio_async.outbox import schema, table
 from limio_async.outbox.decide import Look, Row, concluded, found
@@ -84,23 +82,28 @@ class Looker:
         self._overlap = settle + _WALK
         self._resend = resend
         self._found: dict[str, list[_Item]] = {}
+        self.changed: list[Row] = []
+        """Rows of which something was written."""
+        self._impatient = False
         self._odd: set[str] = set()
         self._unclear = False
         self._newest = 0
         self._before: int | None = None
         """What was created before cannot be of those that are looked for."""
 
-    async def look(self, due: Sequence[Row], seen: Mapping[str, Seen], *, from_top: bool) -> list[Row]:
-        """Look for all of *due* at once, and write what that showed; return the rows that changed.
+    async def look(self, due: Sequence[Row], seen: Mapping[str, Seen], *, impatient: bool) -> None:
+        """Look for all of *due* at once, and write what that showed.
 
-        Raises what Limio does where the same may go better later, after what was found was written.
+        Raises what Limio does where the same may go better later. What was found is written as it is found.
+        *impatient*, it does without what failed before: the cursor, orders that cannot be fetched.
         """
+        self._impatient = impatient
         await ask_the_time(self._limio, self._clock)
         now, sent = self._clock.earliest(), [row.sent for row in due]
         known = [one for one in sent if one is not None and now is not None and one <= now]
         self._before = min(known) - self._settle if known and len(known) == len(sent) else None
         at = None
-        if not from_top:
+        if not impatient:
             at = await self._store.do(lambda store: table.checkpoint_of(store, due), reads=True)
         try:
             await self._by_subscription(due)
@@ -108,7 +111,6 @@ class Looker:
             ended = await self._walked(at)
         except LimioError as error:
             if _may_pass(error):
-                await self._store.do(lambda store: self._note_found(store))
                 raise
             ended, self._unclear = None, True
         trail = ended.checkpoint().trail if ended else None
@@ -118,7 +120,7 @@ class Looker:
             newest=self._newest,
         )
         cursor = self._next_cursor(ended, began) if ended else None
-        return await self._store.do(lambda store: self._conclude(store, due, seen, look, cursor))
+        self.changed += await self._store.do(lambda store: self._conclude(store, due, seen, look, cursor))
 
     # --- what is looked through
 
@@ -205,6 +207,9 @@ class Looker:
                 self._odd.add(str(key))
             elif not fields_of(one).get("order_type"):
                 self._unclear = True
+        if self._found:
+            found_of, self._found = self._found, {}
+            self.changed += await self._store.do(lambda store: self._note(store, found_of))
 
     async def _unsaid(self, items: Iterable[_Item]) -> AsyncIterator[_Item]:
         """Keep those that are ours; yield those that do not say enough."""
@@ -238,14 +243,17 @@ class Looker:
             return None
         try:
             return await self._limio.request(WHOLE, {"service": "limio", "id": item["id"]})
-        except (NotFound, Unreadable):
+        except LimioError as error:
+            if not self._impatient and _may_pass(error):
+                raise
             return None
 
     # --- what is written
 
-    def _note_found(self, store: Store) -> list[Row]:
+    def _note(self, store: Store, found_of: Mapping[str, Sequence[_Item]]) -> list[Row]:
+        """Write what was found; nothing in another history."""
         changed: list[Row] = []
-        for key, items in self._found.items():
+        for key, items in {} if schema.is_other(store) else found_of.items():
             row = before = table.one(store, key)
             for item in items:
                 data = fields_of(item)
@@ -263,13 +271,13 @@ class Looker:
     def _conclude(
         self, store: Store, due: Sequence[Row], seen: Mapping[str, Seen], look: Look, cursor: str | None
     ) -> list[Row]:
-        """Write findings, conclusions and the cursor: all or nothing, and nothing in another history."""
+        """Write conclusions and the cursor: all or nothing, and nothing in another history."""
         if schema.is_other(store):
             return []
-        changed = self._note_found(store)
+        changed: list[Row] = []
         for row in due:
             now = table.one(store, row.key)
-            if row.key in self._found or now.state != "doubt" or now.attempt != row.attempt:
+            if now.state != "doubt" or now.attempt != row.attempt:
                 continue
             doubt = seen[row.key]
             own = msgspec.structs.replace(look, unclear=look.unclear or row.key in self._odd)

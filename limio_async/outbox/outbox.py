@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -78,7 +79,10 @@ class Outbox:
         """Open the database, and make the tables if they are missing."""
         await self._store.open()
         try:
-            self._id = await self._store.do(lambda store: schema.begin(store, fresh=secrets.token_hex(16)))
+            name = await self._store.do(schema.known, reads=True)
+            if name is None:
+                name = await self._store.do(partial(schema.begin, fresh=secrets.token_hex(16)))
+            self._id = name
         except BaseException:
             await self._store.close()
             raise

@@ -68,12 +68,25 @@ def begin(store: Store, *, fresh: str) -> str:
             store.run(statement)
         set_meta(store, "version", _VERSION)
         set_meta(store, "id", fresh)
+    _check(store)
+    is_other(store)
+    return meta(store, "id") or ""
+
+
+def known(store: Store) -> str | None:
+    """Return the name of this outbox if nothing has to be written before it is used."""
+    if not store.has(META):
+        return None
+    _check(store)
+    generation = meta(store, "generation")
+    return meta(store, "id") if store.generation(generation, TABLE) == (generation, False) else None
+
+
+def _check(store: Store) -> None:
     if (version := meta(store, "version")) != _VERSION:
         raise StoreError(
             f"{store.name}: its outbox is of version {version}, this release reads {_VERSION}: upgrade"
         )
-    is_other(store)
-    return meta(store, "id") or ""
 
 
 def meta(store: Store, name: str) -> str | None:

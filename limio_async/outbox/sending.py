@@ -31,8 +31,10 @@ _GRACE = 10.0  # seconds for what is on the wire when the sender is stopped
 _LONGEST = 60.0
 _RAREST = 86400.0  # seconds between two looks for what is parked
 _ALIKE = 3
+_MOST = 20
+"""Orders in a row that are turned down before a run pauses: in the same words, and in any."""
 _FAILS = 3
-"""Looks in a row that fail before one begins at the top: the cursor may be the reason."""
+"""Looks in a row that fail before one does without what may be the reason: a cursor, an order that cannot be fetched."""
 _FRESH = (
     0.3  # seconds, or half of `settle`, after which another process may have taken over what was not sent yet
 )
@@ -71,7 +73,7 @@ class Sender:
         self._quiet = self._look_after = self._warned = 0.0
         self._parked_after = self._rarely = 0.0
         """When parked orders are looked for again, and how long after the last time."""
-        self._pauses = self._looks_failed = 0
+        self._pauses = self._looks_failed = self._turned_down = 0
         self._alike: tuple[str | None, int] = None, 0
         self._looking = self._telling = self._by_hand = False
         self._fatal: BaseException | None = None
@@ -199,7 +201,7 @@ class Sender:
                     self._limio.orders.submit, msgspec.Raw((row.body or "").encode())
                 )
                 self._clock.see(came.headers, asked)
-                answer = answer_of(came.value)
+                answer = answer_of(came.value, row.key)
             except Exception as error:
                 if isinstance(error, errors.LimioError):
                     self._clock.see(error.headers, asked)
@@ -217,9 +219,8 @@ class Sender:
 
         def work(store: Store) -> Row:
             if pause:
-                schema.set_meta(
-                    store, "paused", f"{_ALIKE} orders in a row were turned down with the same words"
-                )
+                why = f"{_ALIKE} orders in a row were turned down with the same words, or {_MOST} with any"
+                schema.set_meta(store, "paused", why)
             now = table.one(store, row.key)
             return table.change(store, now, answered(now, row.attempt, answer))
 
@@ -243,7 +244,8 @@ class Sender:
             self._pauses, self._by_hand = 0, False
             same = self._alike[1] + 1 if answer.error == self._alike[0] else 1
             self._alike = (None, 0) if answer.kind == "accepted" else (answer.error, same % _ALIKE)
-            return answer.kind != "accepted" and same == _ALIKE
+            self._turned_down = 0 if answer.kind == "accepted" else (self._turned_down + 1) % _MOST
+            return answer.kind != "accepted" and (same == _ALIKE or not self._turned_down)
         now = anyio.current_time()
         self._by_hand = self._by_hand or answer.by_hand
         if now >= self._quiet:
@@ -273,10 +275,8 @@ class Sender:
     async def _look(self, due: Sequence[Row], seen: Mapping[str, Seen]) -> None:
         looker = Looker(self._limio, self._store, self._clock, settle=self._settle, resend=self._resend)
         try:
-            self._teller.changed(
-                changed := await looker.look(due, seen, from_top=self._looks_failed >= _FAILS)
-            )
-            if any(row.state == "parked" for row in changed):
+            await looker.look(due, seen, impatient=self._looks_failed >= _FAILS)
+            if any(row.state == "parked" for row in looker.changed):
                 self._often()
             self._looks_failed = 0
             for one in seen.values():
@@ -287,6 +287,7 @@ class Sender:
             self._looks_failed += 1
             self._look_after = anyio.current_time() + min(_LONGEST, 0.5 * 2 ** min(self._looks_failed, 10))
         finally:
+            self._teller.changed(looker.changed)
             self._looking = False
             self._woken().set()
 

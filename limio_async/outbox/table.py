@@ -25,6 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 _SHOWN = 5
+_MAYBE = "it may have been sent before it was intended"
 INSERTED = ("key", "digest", "body", "subscription", "reference", "basket", "person")
 """Columns of an intent."""
 _COLUMNS = ", ".join(f"t.{name}" for name in Row.__struct_fields__)
@@ -33,9 +34,15 @@ _COLUMNS = ", ".join(f"t.{name}" for name in Row.__struct_fields__)
 
 
 def inserting(store: Store, marks: Sequence[str]) -> str:
-    """Return the statement that intends an order, or fails where another has its key; *marks* stand for its values."""
+    """Return the statement that intends an order, or fails where another has its key; *marks* stand for its values.
+
+    It locks no row that is there already.
+    """
+    columns = ", ".join(f"column{number}" for number, _ in enumerate(INSERTED, 1))
+    table = f"{store.prefix}{TABLE}"
     return (
-        f"INSERT INTO {store.prefix}{TABLE} AS t ({', '.join(INSERTED)}) VALUES ({', '.join(marks)})"
+        f"INSERT INTO {table} AS t ({', '.join(INSERTED)}) SELECT {columns} FROM (VALUES ({', '.join(marks)})) v"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {table} o WHERE o.key = column1 AND o.digest = column2)"
         f" ON CONFLICT (key) DO UPDATE SET {store.cast_error} WHERE t.digest <> excluded.digest"
     )
 
@@ -52,11 +59,7 @@ def intending(store: Store, entry: Entry, *, most: int | None, maybe_sent: bool)
                     f"{most} orders wait already, so {entry.key!r} was not stored", operation="intend"
                 )
         columns = (*INSERTED, "state", "attempt", "error")
-        first = (
-            ("doubt", 1, "it may have been sent before it was intended")
-            if maybe_sent
-            else ("intended", 0, None)
-        )
+        first = ("doubt", 1, _MAYBE) if maybe_sent else ("intended", 0, None)
         values = (*(getattr(entry, name) for name in INSERTED), *first)
         yield (
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
@@ -72,6 +75,10 @@ def intending(store: Store, entry: Entry, *, most: int | None, maybe_sent: bool)
         raise KeyReused(
             f"another order is stored under {entry.key!r}; {where}", operation="intend", paths=paths
         )
+    if maybe_sent and row.state == "intended":
+        waits = "UPDATE {} SET state = 'doubt', attempt = attempt + 1, error = ? WHERE key = ? AND state = 'intended'"
+        yield waits.format(table), (_MAYBE, entry.key)
+        row = _row((yield asked, (entry.key,))[0])
     return row
 
 

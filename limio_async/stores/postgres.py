@@ -23,7 +23,7 @@ __all__ = ["PostgresStore"]
 T = TypeVar("T")
 
 _PLAIN = frozenset(f'{ascii_letters}{digits}_."')
-_LOCK_WAIT = 10.0  # seconds
+_LOCK_WAIT = 2.0  # seconds, in which all others wait too
 _HISTORY = "(pg_control_system()).system_identifier::text || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 _FIRM = (
     "SELECT set_config('synchronous_commit', 'on', ?)"
@@ -179,6 +179,9 @@ class PostgresStore(Store):
 
     def _meaning(self, error: Exception) -> Exception:
         return meaning(self.name, error, is_lost=self._db is None or self._db.closed)
+
+    def _held_up(self, error: StoreAway) -> bool:
+        return isinstance(error.__context__, psycopg.errors.LockNotAvailable)
 
     def _failure(self, error: Exception) -> StoreError:
         meant = self._meaning(error)

@@ -153,6 +153,10 @@ class Store(ABC):
     def _passes(self, error: Exception) -> bool:
         return False
 
+    def _held_up(self, error: StoreAway) -> bool:
+        """Return whether somebody else has a row locked that one of those needs who share a transaction."""
+        return False
+
     def _committed(self) -> None:
         return
 
@@ -174,7 +178,8 @@ class Store(ABC):
             works = [lambda store: store.hurry()] * hurries + [work for work, _, _, _ in batch]
             results = self._transacted(begin, works, 1 if hurries else _TRIES)[hurries:]
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, StoreAway):  # one of them is to blame
+            is_away = isinstance(error, StoreAway) and not self._held_up(error)
+            if len(batch) > 1 and not is_away:  # one of them is to blame
                 for one in batch:
                     self._settle([one])
                 return

@@ -75,6 +75,8 @@ class Tenant:
     refusal: tuple[int, bytes] = (503, b'{"message": "later"}')
     takes_cursors: int = 200
     """The answer to every cursor, if another."""
+    refuses_reads: int = 0
+    """The answer to whoever reads an order by its id, if not 0."""
     related_after: float = 0.0
     """Seconds until the orders of a subscription are answered."""
     lists: int = 0
@@ -129,6 +131,8 @@ class Tenant:
         if parts == ["api", "objects", "limio", "orders"]:
             return self._page(query)
         self.gets += 1
+        if self.refuses_reads:
+            return self._answer(self.refuses_reads, {"message": "no"})
         found = [one for one in self.orders if one.id == parts[-1] and one.readable <= self.now()]
         return (
             self._answer(200, self._item(found[0], whole=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -62,6 +63,16 @@ async def test_a_lock_that_cannot_be_made_is_nobody_s(
     async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
         with pytest.raises(StoreError, match=r"disk is full \(make room"):
             await box.run(limio, until_idle=True)
+
+
+async def test_whoever_reads_waits_for_no_other_program(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    async with Outbox(url) as box:
+        await box.intend("k", order())
+    with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(5), Outbox(url) as box:
+            assert (await box.outcome("k")).state == "intended"
 
 
 async def test_a_newer_version_is_refused_in_words(url: str, box: Outbox) -> None:

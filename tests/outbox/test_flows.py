@@ -136,6 +136,17 @@ def test_three_refusals_alike_pause_until_a_person_resumes(world: World) -> None
     assert {*states(world)[8:]} == {"accepted"}
 
 
+def test_twenty_refusals_pause_whatever_their_words(world: World) -> None:
+    world.tenant.fates = [
+        Fate(makes=False, answer=404, body=b'{"message": "no route, request %d"}' % n) for n in range(99)
+    ]
+    meant(world, *(order(n) for n in range(60)))
+    world.start()
+    world.passes(3600)
+    assert 20 <= states(world).count("refused") <= 24
+    assert "turned down" in world.do(lambda: box(world).stats()).paused
+
+
 def test_a_store_that_is_away_at_the_third_refusal_ends_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -629,6 +640,37 @@ def test_a_cursor_that_is_taken_no_more_is_left(world: World, answer: int) -> No
     assert now(world, "b").state == "accepted"
 
 
+def test_what_is_found_is_written_before_the_walk_has_ended(world: World) -> None:
+    doubtful(world, LOST)
+    for _ in range(20):
+        world.tenant.another()
+    world.tenant.takes_cursors = 503
+    world.passes(SETTLE.total_seconds() + 20)
+    assert now(world).state == "accepted"
+
+
+@pytest.mark.parametrize("answer", [400, 403, 404, 423, 500, 502])
+def test_an_order_of_others_that_cannot_be_read_ends_no_look(world: World, answer: int) -> None:
+    world.tenant.refuses_reads = answer
+    world.tenant.another(lag=1.0)
+    doubtful(world, LOST)
+    world.tenant.another(bare=True)
+    world.tenant.fates = [DROPPED]
+    world.do(lambda: box(world).intend("b", order(2)))
+    world.passes(SETTLE.total_seconds() + 120)
+    assert now(world).state == "accepted"
+    world.passes(4 * SETTLE.total_seconds())
+    assert now(world, "b").state == "parked"
+    assert "cannot be read whole" in str(now(world, "b").error)
+
+
+def test_an_answer_to_another_order_is_none(world: World) -> None:
+    body = b'{"id": "order-999", "status": "complete", "external_id": "quite another"}'
+    doubtful(world, Fate(body=body))
+    assert "another order" in str(now(world).error)
+    assert found(world).order_ids == tuple(world.tenant.made("k0"))
+
+
 def test_subscriptions_that_hang_hold_up_the_list_for_a_minute_at_most(world: World) -> None:
     world.tenant.related_after = 50.0
     world.tenant.fates = [LOST] * 40
@@ -669,6 +711,18 @@ def test_what_may_have_been_sent_before_is_looked_for_first(world: World) -> Non
     world.drain()
     assert now(world).order_ids == (made.id,)
     assert world.tenant.sent == []
+
+
+def test_a_key_that_waits_is_looked_for_if_it_may_have_been_sent(world: World) -> None:
+    made = world.tenant.another(key="k0", data=order())
+    meant(world, order())
+    meant(world, order(), maybe_sent=True)
+    assert now(world).state == "doubt"
+    world.drain()
+    assert now(world).order_ids == (made.id,)
+    assert world.tenant.sent == []
+    meant(world, order(), maybe_sent=True)
+    assert now(world).state == "accepted"
 
 
 # --- another history

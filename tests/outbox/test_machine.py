@@ -123,12 +123,12 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         self.world.back_up()
-        self.backed_up = list(self.meant)
+        self.backed_up, self.refused = list(self.meant), {*self.world.refused}
 
     @rule()
     def restore(self) -> None:
         if self.world.restore():  # what was meant since then has to be meant again
-            self.meant = list(self.backed_up)
+            self.meant, self.world.refused = list(self.backed_up), {*self.refused}  # a refusal is forgotten too
 
     @rule(fate=FATES, other=FATES)
     def yesterday(self, fate: Fate, other: Fate) -> None:

@@ -106,6 +106,33 @@ async def test_a_callback_whose_row_is_locked_holds_up_nobody(server: str, limio
         await stopped(running)
 
 
+async def test_a_transaction_of_others_holds_up_its_own_key_only(
+    server: str, limio: Limio, tenant: Tenant
+) -> None:
+    async with (
+        Outbox(server, settle=SOON) as box,
+        await psycopg.AsyncConnection.connect(server.partition("?")[0]) as other,
+    ):
+        tenant.fates = [Fate(after=1.0)]
+        await box.intend("k", order())
+        running = asyncio.create_task(box.run(limio))
+        await until(box, "k", "sending")
+        await other.execute(*box.statement("k", order(), "format"))
+        await until(box, "k", "accepted")
+
+        await other.execute(*box.statement("uncommitted", order(1), "format"))
+        waits = asyncio.create_task(box.intend("uncommitted", order(1)))
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(15):
+            for n in range(4):
+                await asyncio.gather(*(box.intend(f"later {n} {m}", order(n)) for m in range(5)))
+        with pytest.raises(StoreAway):
+            await waits
+        await other.commit()
+        await until(box, "uncommitted", "accepted")
+        await stopped(running)
+
+
 def run(name: str, *arguments: str) -> None:
     subprocess.run([program(name), *arguments], check=True, stdout=subprocess.DEVNULL)
 
