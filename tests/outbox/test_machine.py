@@ -128,7 +128,10 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def restore(self) -> None:
         if self.world.restore():  # what was meant since then has to be meant again
-            self.meant, self.world.refused = list(self.backed_up), {*self.refused}  # a refusal is forgotten too
+            self.meant, self.world.refused = (
+                list(self.backed_up),
+                {*self.refused},
+            )  # a refusal is forgotten too
 
     @rule(fate=FATES, other=FATES)
     def yesterday(self, fate: Fate, other: Fate) -> None:
