@@ -34,7 +34,7 @@ __all__ = ["HISTORIES", "MODES", "Came", "History", "judge"]
 
 COUNT = 160
 SETTLE = 1.2
-LONGEST = 90.0
+LONGEST = 300.0
 MANNER = Manner(
     lag=0.6 * SETTLE, each=True, lost=0.05, dropped=0.02, made_502=0.02, bare=0.1, takes=0.15, skew=437.0
 )
@@ -129,17 +129,17 @@ class History:
         """Kill all that run, let one go on to the end, and judge."""
         await self.kill_all()
         last = await self.start(until_idle=True)
-        errors = await last.wait(LONGEST)
+        try:
+            errors = await last.wait(LONGEST)
+        except TimeoutError:
+            errors = f"it does not end in {LONGEST:.0f} seconds: {await last.kill()}"
         self.children.clear()
         if not last.ended:
-            raise AssertionError(f"it ended by itself: {errors[-1500:]}")
+            self.faults.append(f"the last one: {errors[-1500:]}")
         await asyncio.sleep(4 * MANNER.takes)
         meant = [f"key-{number}" for number in range(COUNT)]
         self.faults += misled(self.told | last.told, self.tenant.made, last.said)
         return judged(meant, self.tenant.made, last.said, parked_is_unmade=True)
-
-
-# --- what befalls
 
 
 async def stands_still(history: History) -> None:
