@@ -181,6 +181,7 @@ async def is_one_of_three(history: History) -> None:
     for number in range(8):
         await history.sending(5)
         await some[number % 3].kill()
+        history.told |= some[number % 3].told
         history.children.remove(some[number % 3])
         some[number % 3] = await history.start()
 
