@@ -1,6 +1,6 @@
 """Prints `limio_async/api/` from `openapi/limio.yaml` and `openapi/overlay.toml`; never shipped.
 
-`spec.py` reads them, `beside.py` the names that are written by hand beside what is generated; `shapes.py` and `plan.py`
+`spec.py` reads them, `beside.py` the names that are written by hand beside what is generated; `shapes.py`, `hooks.py` and `plan.py`
 decide, `render.py` prints, `python -m codegen` writes and `python -m codegen --check` compares. What it does not
 understand stops it, with the file and the path.
 

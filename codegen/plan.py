@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from codegen.beside import Beside, Mixin
+from codegen.hooks import Hook, bodies, hooks, others
 from codegen.shapes import (
     NONE,
     Choice,
@@ -40,7 +41,7 @@ UNTOLD = "4XX"  # any other refusal: no exception in particular
 BODY_FORMATS = {"application/json": "json", "application/x-www-form-urlencoded": "form"}
 KINDS = {"str": "string", "int": "integer", "bool": "boolean"}
 REDIRECT = Plain("Redirect")
-MODULES = {"behaviour", "endpoints", "models"}  # of limio_async/api, beside one for each resource
+MODULES = {"behaviour", "endpoints", "models", "webhooks"}  # of limio_async/api, beside one for each resource
 
 Source = Literal["seed", "documents", "observed", "inferred"]
 
@@ -101,6 +102,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[Operation, ...]
     mixins: Mapping[str, Mixin]
     """The hand-written methods of each class that has some."""
+    keys: Mapping[str, tuple[str, ...]]
+    hooks: tuple[Hook, ...]
+    other_hooks: tuple[Hook, ...]
 
     @property
     def resources(self) -> dict[str, list[Operation]]:
@@ -115,7 +119,8 @@ def plan(spec: Node, overlay: Overlay, beside: Beside) -> Plan:
     nodes = _operations(spec, overlay)
     schemas = spec["components"]["schemas"]
     requested = {name for _, node in nodes.values() for name in node.get("requestBody").resolved().schemas()}
-    models = Models(schemas, overlay, requested, _answered(nodes, overlay))
+    answered = _answered(nodes, overlay) | _told(spec)
+    models = Models(schemas, overlay, requested, answered)
     _check_used(spec, overlay, models)
     operations = {name: _operation(path, node, overlay, models) for name, (path, node) in nodes.items()}
     views = [
@@ -134,6 +139,9 @@ def plan(spec: Node, overlay: Overlay, beside: Beside) -> Plan:
         module_of=models.module_of,
         operations=everything,
         mixins={mixin.of: mixin for mixin in beside.mixins},
+        keys=dict(sorted(overlay.keys.items())),
+        hooks=hooks(spec, overlay),
+        other_hooks=others(overlay),
     )
 
 
@@ -180,9 +188,20 @@ def _answered(nodes: Mapping[str, tuple[Node, Node]], overlay: Overlay) -> set[s
     return names
 
 
+def _told(spec: Node) -> set[str]:
+    """The schemas of what webhooks tell."""
+    return {name for body in bodies(spec).values() for name in body.schemas()}
+
+
 def _check_used(spec: Node, overlay: Overlay, models: Models) -> None:
     schemas = spec["components"]["schemas"]
-    inline = [spec["paths"], spec["components"].get("responses"), spec["components"].get("parameters")]
+    components = spec["components"]
+    inline = [
+        spec["paths"],
+        spec.get("webhooks"),
+        components.get("responses"),
+        components.get("parameters"),
+    ]
     roots = {name for node in inline for name in node.schemas()} | {
         view.item for view in overlay.views.values()
     }

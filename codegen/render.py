@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from codegen.hooks import Hook
 from codegen.plan import Operation, Parameter, Plan, class_name, constant
 from codegen.shapes import (
     Alias,
@@ -61,6 +62,7 @@ HOMES = {
         "Param",
         "ReadsBack",
         "Redirect",
+        "Webhook",
     ),
     "msgspec": ("UNSET", "Struct", "UnsetType", "field"),
     "typing": ("TYPE_CHECKING", "Any", "Literal", "Unpack", "overload"),
@@ -114,6 +116,7 @@ def render(plan: Plan) -> dict[str, str]:
         "_cursors.py": _cursors(plan),
         "_view.py": _file("Endpoints of any object, bound to one kind", ["view"], VIEW, ["import msgspec"]),
         "models/__init__.py": _models_index(plan),
+        "webhooks.py": _webhooks(plan),
     }
     files |= {f"models/{module.name}.py": _models(module, plan) for module in plan.modules}
     return files | {
@@ -156,6 +159,7 @@ def _resources(plan: Plan) -> str:
         "endpoints.py": "every endpoint",
         "_cursors.py": "how lists are walked",
         "_view.py": "endpoints of any object, bound to one kind",
+        "webhooks.py": "what each webhook tells",
         "models/": "bodies and answers",
         "behaviour/": "methods written by hand, one mixin a noun",
     }
@@ -178,6 +182,31 @@ def _endpoints(plan: Plan) -> str:
 def _cursors(plan: Plan) -> str:
     lines = [f"{constant(name)} = Paging({_arguments(cursor)})" for name, cursor in plan.cursors.items()]
     return _file("How lists are walked", map(constant, plan.cursors), "\n".join(lines))
+
+
+def _webhooks(plan: Plan) -> str:
+    rules = [f"{constant(name)} = {places!r}" for name, places in plan.keys.items()]
+    body = [
+        *rules,
+        *("WEBHOOKS: Mapping[str, Webhook] = {", *_hooks(plan.hooks, "slug"), "}"),
+        '"""Every documented webhook by its slug, the last part of its URL."""',
+        *("OTHERS: Mapping[str, Webhook] = {", *_hooks(plan.other_hooks, "record_type"), "}"),
+        '"""What an object of each record type is told by, where its webhook is not documented."""',
+    ]
+    text = "\n".join(body)
+    names = [*map(constant, plan.keys), "WEBHOOKS", "OTHERS"]
+    return _file("What each webhook tells", names, text, _model_imports(text, plan, names))
+
+
+def _hooks(hooks: Iterable[Hook], by: str) -> Iterable[str]:
+    for one in hooks:
+        facts = [
+            *([f'slug="{one.slug}", name="{one.name}"'] if one.slug else []),
+            f'model={_type(one.model)}, resource="{one.resource}", record_type="{one.record_type}"',
+            f"keyed_by={constant(one.key)}",
+            *([f'inside="{one.inside}"'] if one.inside else []),
+        ]
+        yield f'"{getattr(one, by)}": Webhook({", ".join(facts)}),'
 
 
 def _models_index(plan: Plan) -> str:

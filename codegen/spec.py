@@ -18,6 +18,7 @@ __all__ = [
     "CannotGenerate",
     "Cursor",
     "Entry",
+    "Hook",
     "Node",
     "Overlay",
     "Override",
@@ -206,8 +207,21 @@ class View(_Table, frozen=True, kw_only=True):
     """Operations on any object, offered for one kind of object."""
 
     path_type: str
+    record_type: str
+    """What its objects say they are."""
     item: str
+    key: str = "object"
+    """The rule, of the table `keys`, for what its events have in common."""
     operations: tuple[str, ...]
+
+
+class Hook(_Table, frozen=True, kw_only=True):
+    """The object that a webhook tells of."""
+
+    resource: str
+    """The view that has it."""
+    inside: str = ""
+    """Where it stands in the body, dotted; empty where it is the body."""
 
 
 class Overlay(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +234,9 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     views: dict[str, View]
     behaviour: dict[str, str]
     """The class that gets the mixin of each module in `limio_async/api/behaviour/`."""
+    keys: dict[str, tuple[str, ...]]
+    """Rules for what the events of one object have in common: places in a body, dotted."""
+    webhooks: dict[str, Hook]
 
     def stop(self, path: str, reason: str) -> CannotGenerate:
         """The exception that names a place of the overlay."""
@@ -246,6 +263,8 @@ def read(root: Path) -> tuple[Node, Overlay]:
         operations=_entries(tables, "operations", Entry),
         views=_entries(tables, "views", View),
         behaviour=_entries(tables, "behaviour", str),
+        keys=_entries(tables, "keys", tuple[str, ...]),
+        webhooks=_entries(tables, "webhooks", Hook),
     )
 
 

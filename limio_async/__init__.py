@@ -10,6 +10,7 @@ testing.py     pytest fixtures
 report/        a page about what the sync jobs keep
 drift/         what items hold that the models do not know
 outbox/        orders sent exactly as often as meant
+webhooks/      what Limio's webhooks tell
 stores/        where an outbox keeps them
 sync_jobs/     a tenant in a database or in files
 client.py      `Limio`

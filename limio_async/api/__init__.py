@@ -44,6 +44,7 @@ zuora.py                    handle_event, sync_subscription
 endpoints.py                every endpoint
 _cursors.py                 how lists are walked
 _view.py                    endpoints of any object, bound to one kind
+webhooks.py                 what each webhook tells
 models/                     bodies and answers
 behaviour/                  methods written by hand, one mixin a noun
 """

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, cast
 
-__all__ = ["differing", "uniform"]
+import msgspec
+
+__all__ = ["canonical", "differing", "digest", "uniform"]
 
 _EXACT = 2**53
+
+
+def canonical(value: Any) -> bytes:
+    """Return a JSON value as the text that all its spellings share: keys sorted, 1.0 as 1.
+
+    Raises `RecursionError` or `OverflowError` where it is too deep or a number too long to be written.
+    """
+    return msgspec.json.encode(uniform(value), order="sorted")
+
+
+def digest(text: bytes) -> str:
+    """Return what stands for a text; equal for two JSON values where their `canonical` texts are."""
+    return hashlib.sha256(text).hexdigest()
 
 
 def uniform(value: Any) -> Any:

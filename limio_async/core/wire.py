@@ -27,6 +27,7 @@ __all__ = [
     "Retry",
     "Scheme",
     "Species",
+    "Webhook",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
@@ -240,6 +241,25 @@ class ReadsBack(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments of that list."""
     same: tuple[str, ...] = ()
     """Fields that the body and what is stored of it have in common; the last one names it, where it is given."""
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """What the webhooks of one type tell, and what those of one object have in common."""
+
+    slug: str = ""
+    """The last part of its URL."""
+    name: str = ""
+    """What the documents call it; empty where they do not know it."""
+    model: Any
+    """The type a body can be decoded to."""
+    resource: str | None = None
+    """The resource that has the object; None where nothing tells which object it is."""
+    record_type: str | None = None
+    """What the object says it is."""
+    keyed_by: tuple[str, ...]
+    """Dotted places in the object; the first that names something is the key."""
+    inside: str = ""
+    """Where the object stands in the body, dotted; empty where it is the body."""
 
 
 class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):

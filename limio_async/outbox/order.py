@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from itertools import filterfalse
 from typing import Any, TypeGuard, cast
@@ -11,7 +10,7 @@ import msgspec
 
 from limio_async.api.orders import SUBMIT_ORDER
 from limio_async.core.bodies import payload_of
-from limio_async.core.same import uniform
+from limio_async.core.same import canonical, digest
 from limio_async.errors import InvalidArgument
 
 __all__ = ["Entry", "came_of", "entry_of", "fields_of", "is_key"]
@@ -47,7 +46,7 @@ def entry_of(key: str, order: Mapping[str, Any] | msgspec.Struct) -> Entry:
     payload = payload_of(SUBMIT_ORDER, order)
     try:
         body = msgspec.json.decode(payload or b"")
-        text = msgspec.json.encode(uniform({**body, "external_id": key}), order="sorted")
+        text = canonical({**body, "external_id": key})
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidArgument(
             f"the order of {key!r} cannot be encoded: {error}", operation="intend"
@@ -60,7 +59,7 @@ def entry_of(key: str, order: Mapping[str, Any] | msgspec.Struct) -> Entry:
     named = _subscriptions(body)
     return Entry(
         key=key,
-        digest=hashlib.sha256(text).hexdigest(),
+        digest=digest(text),
         body=text.decode(),
         subscription=max(filter(_is_id, named), default=None),
         reference=max(filterfalse(_is_id, named), default=None),

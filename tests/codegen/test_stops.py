@@ -90,6 +90,8 @@ SPEC_STOPS = [
     ("{items: {type: array", "{things: {type: array", "has no items, where its cursor looks for items"),
     ("{items: {type: array, items: {$ref: \"#/components/schemas/Offer\"",
      "{items: {type: array, items: {type: array, items: {$ref: \"#/components/schemas/Offer\"}", "is not a list of Offer, which the overlay"),
+    ("order_made:", "order_unmade:", "#/webhooks/order_unmade/post: order_unmade has no entry in the overlay's [webhooks]"),
+    ("schemas/Order\"}}}}\n  trouble", "schemas/Place\"}}}}\n  trouble", "schema: is not Order, which the view orders has"),
 ]  # fmt: skip
 
 
@@ -139,6 +141,9 @@ OVERLAY_STOPS = [
     ('retry = "once"', 'retry = "scroll"', "operations.submitOrder.retry: a POST is of class"),
     ("[params]", "[params", "openapi/overlay.toml: TOML: "),
     ('item = "Order"', 'item = "Ordre"', "#/components/schemas: needs Ordre"),
+    ('order_made = {', 'order_kept = { resource = "orders" }\norder_made = {', "webhooks.order_kept: the spec has no such webhook"),
+    ('order_made = { resource = "orders"', 'order_made = { resource = "wishes"', "webhooks.order_made: there is no view wishes"),
+    ('record_type = "order"', 'record_type = "order"\nkey = "lock"', "views.orders.key: there is no rule lock in [keys]"),
 ]  # fmt: skip
 
 

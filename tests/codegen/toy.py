@@ -96,6 +96,15 @@ paths:
         content: {application/x-www-form-urlencoded: {schema: {$ref: "#/components/schemas/TokenRequest"}}}
       responses:
         "200": {content: {application/json: {schema: {type: object, additionalProperties: true}}}}
+webhooks:
+  order_made:
+    post:
+      summary: Order Made
+      requestBody: {content: {application/json: {schema: {$ref: "#/components/schemas/Order"}}}}
+  trouble:
+    post:
+      summary: Trouble
+      requestBody: {content: {application/json: {schema: {$ref: "#/components/schemas/Trouble"}}}}
 components:
   responses:
     Refused: {content: {application/json: {schema: {$ref: "#/components/schemas/Error"}}}}
@@ -140,6 +149,8 @@ components:
         new: "#/components/schemas/NewOrder", renew: "#/components/schemas/OtherOrder"}}
     Place: {type: object, description: Where., properties: {city: {type: string}}}
     Answer: {type: object, description: What came of it., properties: {place: {$ref: "#/components/schemas/Place"}}}
+    Trouble: {type: object, description: What went wrong., properties: {
+      order: {$ref: "#/components/schemas/Order"}}}
     Build: {type: object, description: A build., properties: {id: {type: string}}}
     TokenRequest: {type: object, description: A form., properties: {scope: {type: string}}}
 """
@@ -156,7 +167,7 @@ page_size = "opt.size"
 [models]
 catalog = ["Offer", "Record", "Attributes", "Build"]
 orders = ["NewOrder", "OtherOrder", "OrderBase", "OrderRequest", "Place", "Answer"]
-rest = ["Thing", "Order", "Update", "TokenRequest", "Error"]
+rest = ["Thing", "Order", "Update", "TokenRequest", "Error", "Trouble"]
 
 [params]
 "changedAfter" = { name = "modified_after", kind = "datetime" }
@@ -173,8 +184,16 @@ createToken = { resource = "session", name = "token", retry = "safe", reads = tr
 
 [views.orders]
 path_type = "orders"
+record_type = "order"
 item = "Order"
 operations = ["getObject", "updateObject"]
+
+[keys]
+object = ["subscriptionId", "id"]
+
+[webhooks]
+order_made = { resource = "orders" }
+trouble = { resource = "orders", inside = "order" }
 
 [behaviour]
 builds = "Builds"

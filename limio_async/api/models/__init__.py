@@ -14,6 +14,7 @@ promo_codes.py    CreateObjectRequest, CreateObjectResponse, PromoCodeData, ...
 session.py        UserEntitlement, UserEntitlements
 subscriptions.py  MmaSubscription, SalesforceSubscriptionsResponse, Subscription, ...
 timeline.py       TimelineEventRequest, TimelineEventResponse, TimelineField
+webhooks.py       ErrorReport, FailedEvent, PluginError
 zuora.py          SyncZuoraResponse, ZuoraEventRequest
 """
 
@@ -205,6 +206,7 @@ if TYPE_CHECKING:
         SubscriptionData,
     )
     from limio_async.api.models.timeline import TimelineEventRequest, TimelineEventResponse, TimelineField
+    from limio_async.api.models.webhooks import ErrorReport, FailedEvent, PluginError
     from limio_async.api.models.zuora import SyncZuoraResponse, ZuoraEventRequest
 
 
@@ -266,7 +268,9 @@ __all__ = [
     "DiscountProductDetails",
     "DiscountedOrderItems",
     "EntitlementRef",
+    "ErrorReport",
     "ExternalIdentityRequest",
+    "FailedEvent",
     "GiftRefundOrder",
     "IdToken",
     "Identity",
@@ -324,6 +328,7 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentMethodData",
+    "PluginError",
     "PreviewLineItem",
     "PreviewScheduleItem",
     "PriceTier",
@@ -546,6 +551,9 @@ _HOMES = {
     "TimelineEventRequest": "timeline",
     "TimelineEventResponse": "timeline",
     "TimelineField": "timeline",
+    "ErrorReport": "webhooks",
+    "FailedEvent": "webhooks",
+    "PluginError": "webhooks",
     "SyncZuoraResponse": "zuora",
     "ZuoraEventRequest": "zuora",
 }
