@@ -1,6 +1,7 @@
 """Fixtures for the tests of whoever uses `limio_async`; pytest finds them by itself, `-p no:limio_async` turns them off.
 
-`limio_world` is an emulator, `limio` a client of it in the same process, `limio_server` the URL it is served at.
+`limio_world` is an emulator, `limio` a client of it in the same process, `limio_server` the URL it is served at,
+`limio_webhooks` takes its webhooks to an application.
 All are made anew for each test and work in tests of any kind: plain, pytest-asyncio's, anyio's (on asyncio).
 `@pytest.mark.limio_world(envelope="documented")` sets what the world of a test is like.
 """
@@ -18,8 +19,9 @@ import pytest
 if TYPE_CHECKING:  # pytest loads this module everywhere: what is heavy waits until a test asks for it
     from limio_async import Limio
     from limio_async.emulator import World
+    from limio_async.emulator.http.apps import Courier
 
-__all__ = ["limio", "limio_server", "limio_world", "served"]
+__all__ = ["limio", "limio_server", "limio_webhooks", "limio_world", "served"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +57,14 @@ def limio_server(limio_world: World) -> Generator[str]:
     """The URL of `limio_world` over HTTP, for code that is given a host, in this process or another."""
     with served(limio_world) as url:
         yield url
+
+
+@pytest.fixture
+def limio_webhooks(limio_world: World) -> Courier:
+    """Takes the webhooks of `limio_world` to an ASGI application, an aiohttp handler or a URL."""
+    from limio_async.emulator.http.apps import Courier
+
+    return Courier(limio_world)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ logout.py       `limio logout`: delete the stored token
 completion.py   `limio completion`: a script for the shell
 
 emulate.py      `limio emulate`: a tenant on this machine
+emulate_webhooks.py  its options about webhooks
 kept.py         its state, in a SQLite file
 recording.py    a proxy that records what a real tenant answers
 masking.py      removes personal data and tokens from recordings

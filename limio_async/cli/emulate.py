@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from click.core import ParameterSource
 
+from limio_async.cli.emulate_webhooks import check_webhooks, given, send_webhooks, webhook_options
 from limio_async.cli.failures import Code, Failure, tell
 from limio_async.cli.settings import Flags, settings, way_of
 
@@ -81,6 +81,7 @@ _SECONDS = click.FloatRange(0, 366 * 86_400)
     show_default=True,
     help="What data is in the rows of lists of objects.",
 )
+@webhook_options
 @click.option("--control", is_flag=True, help="Let programs of this machine arm faults, advance the clock, …")
 @click.option(
     "--data",
@@ -98,6 +99,7 @@ _SECONDS = click.FloatRange(0, 366 * 86_400)
 @click.pass_obj
 def command(
     flags: Flags,
+    /,
     host: str,
     allow_remote: bool,
     port: int,
@@ -116,6 +118,7 @@ def command(
     data: Path | None,
     state: Path | None,
     record: tuple[str, Path] | None,
+    **webhooks: Any,
 ) -> None:
     """Emulate a Limio tenant over HTTP until Ctrl-C.
 
@@ -129,13 +132,14 @@ def command(
             "or --allow-remote where others may reach it"
         )
     if record is not None:
-        if others := _given() - {"host", "port", "record"}:
+        if others := given() - {"host", "port", "record"}:
             names = ", ".join(sorted(f"--{name.replace('_', '-')}" for name in others))
             raise click.UsageError(f"--record goes without {names}: the tenant answers as it is")
         _run(_recording(*record, host, port, way_of(settings(flags, os.environ))), host, port)
         return
     if uneven and not late_lists:
         raise click.UsageError("--uneven goes with --late-lists")
+    check_webhooks(given(), webhooks)
     from limio_async.emulator import World
     from limio_async.emulator.data.views import ListManner, ReadManner
 
@@ -155,16 +159,9 @@ def command(
         world.faults.read(faults)
     world.lists.manner = ListManner(late=late_lists, uneven=uneven, order=list_order, data=list_data)
     world.reads.manner = ReadManner(late=late_reads)
+    send_webhooks(world, webhooks)
     with _kept(world, state) as kept:
         _run(_emulating(world, host, port, control=control, kept=kept), host, port)
-
-
-def _given() -> set[str]:
-    """Return the names of the options that the command line has."""
-    context = click.get_current_context()
-    return {
-        name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
 
 
 async def _emulating(world: World, host: str, port: int, *, control: bool, kept: Kept | None) -> None:
@@ -176,6 +173,8 @@ async def _emulating(world: World, host: str, port: int, *, control: bool, kept:
         if not is_loopback(host):
             tell("other machines reach it under a name of this one, and need LIMIO_PLAIN_HTTP=1")
         tell(f"emulating at {url}, Ctrl-C ends it; look in at {url}/_emulator/")
+        for receiver in world.webhooks.receivers:
+            tell(f"sending webhooks to {receiver}")
         for name, value in world.environ(url).items():
             click.echo(f"export {name}={value}", err=True)
 

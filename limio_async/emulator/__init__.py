@@ -10,6 +10,7 @@ loading.py    payloads that somebody put into a world
 areas/        what a world answers, one file a noun: catalog, orders, ...
 faults/       what goes wrong, when and how often
 data/         what a world holds: objects, catalog items, lists that were exported from a tenant
+webhooks.py   what is sent to receivers of webhooks, and when
 received.py   the log of requests that arrived
 agenda.py     what happens later on the clock
 routes.py     which operation a method and a path mean

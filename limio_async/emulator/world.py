@@ -42,6 +42,7 @@ from limio_async.emulator.messages import Call, Handler, Refused, http_date, rep
 from limio_async.emulator.received import Log, Received
 from limio_async.emulator.routes import Routes
 from limio_async.emulator.settings import Settings
+from limio_async.emulator.webhooks import Webhooks
 
 __all__ = ["Keeper", "Received", "Scripted", "World"]
 
@@ -81,13 +82,14 @@ class World(Settings):
         self._oauth = OAuth(self)
         self._catalog = Catalog(self)
         self.agenda = Agenda(self)
+        self.webhooks = Webhooks(self, self.agenda)
         self.store = Store(self, Records(self, self._catalog.shelves["offers"]))
         self.lists, self.reads = Lists(self, self.store), Reads(self.store)
         self._objects = Objects(self, self.store, self.lists, self.reads)
-        checkout = Checkout(self, self._catalog, self.store)
+        checkout = Checkout(self, self._catalog, self.store, self.webhooks)
         offers = Offers(self._catalog)
-        effects = Effects(self, self.store, offers)
-        self.orders = Orders(self, self.store, self.agenda, effects)
+        effects = Effects(self, self.store, offers, self.webhooks)
+        self.orders = Orders(self, self.store, self.agenda, effects, self.webhooks)
         promo_codes = PromoCodes(self, self.store)
         self.orders.listeners += [checkout.ordered, promo_codes.ordered]
         journeys, self.builds = Journeys(self, self._catalog), Builds(self, self._catalog)
@@ -157,11 +159,12 @@ class World(Settings):
         self._scripts.clear()
 
     def be_kind(self) -> None:
-        """Let nothing go wrong any more: no fault, no script, lists and reads as in a new world."""
+        """Let nothing go wrong any more: no fault, no script, lists, reads and webhooks as in a new world."""
         self.faults.clear()
         self.clear_script()
         self.lists.clear()
         self.reads.clear()
+        self.webhooks.clear()
 
     @property
     def operations(self) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -10,9 +11,12 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -152,6 +156,61 @@ def test_lists_and_reads_can_be_unkind(limio: Run) -> None:
 
 
 @contextmanager
+def receiving() -> Iterator[tuple[str, list[tuple[str, str | None, dict[str, Any]]]]]:
+    """A receiver of webhooks, and what came to it: path, credentials, body."""
+    came: list[tuple[str, str | None, dict[str, Any]]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # its name
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            came.append((self.path, self.headers["authorization"], body))
+            self.send_response(202)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # its name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}", came
+        finally:
+            server.shutdown()
+
+
+def test_webhooks_are_sent_as_the_options_say(limio: Run) -> None:
+    with (
+        receiving() as (receiver, came),
+        emulating(
+            "--webhooks",
+            f"http://me:p%40ss@{receiver}/hooks/{{type}}",
+            "--webhook-type",
+            "order_submitted",
+            "--webhook-duplicates",
+            "1",
+            "--late-webhooks",
+            "0.2",
+            "--control",
+        ) as env,
+    ):
+        assert f"sending webhooks to http://{receiver}/hooks/{{type}}\n" in env["said"]
+        assert "p%40ss" not in env["said"]
+        listed = limio("subscriptions", "list", "--limit", "1", env=env)
+        order = json.dumps({"order_type": "renew", "subscriptionId": json.loads(listed.stdout)["id"]})
+        made = limio("orders", "submit", "--body", order, env=env)
+        assert made.exit_code == 0, made.stderr
+        until = time.monotonic() + 10
+        while len(came) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        set_ = controlled(env, {"action": "set_webhooks", "webhooks": {"loss": 1}})["webhooks"]
+        assert set_["loss"] == 1
+    basic = f"Basic {base64.b64encode(b'me:p@ss').decode()}"
+    assert [one[:2] for one in came] == [("/hooks/order_submitted", basic)] * 2
+    assert came[0][2] == came[1][2]
+    assert came[0][2]["id"] == json.loads(made.stdout)["id"]
+
+
+@contextmanager
 def emulating(*args: str) -> Iterator[dict[str, str]]:
     """What `limio emulate` says that a client needs, as long as the block runs."""
     sizes = ("--port", "0", "--offers", "30", "--subscriptions", "3")
@@ -246,6 +305,35 @@ def _set_version(state: Path, version: int) -> None:
         (["--state", "none/state"], "--state none/state: unable to open database file"),
         (["--record", "acme.prod.limio.com", "."], "--record: . is not empty"),
         (["--record", "acme.prod.limio.com", "x", "--control"], "--record goes without"),
+        (
+            ["--record", "acme.prod.limio.com", "x", "--webhooks", "http://a/{type}"],
+            "--record goes without --webhooks:",
+        ),
+        (["--webhook-retries", "2"], "--webhook-retries goes with --webhooks"),
+        (
+            [
+                "--webhook-type",
+                "order_submitted",
+                "--late-webhooks",
+                "5",
+                "--lose-webhooks",
+                "0.1",
+                "--mixed-webhooks",
+            ],
+            "--late-webhooks and --lose-webhooks and --mixed-webhooks and --webhook-type go with --webhooks",
+        ),
+        (
+            ["--webhooks", "http://a/{type}", "--webhook-wait", "5"],
+            "--webhook-wait goes with --webhook-retries",
+        ),
+        (
+            ["--webhooks", "http://a/{type}", "--uneven-webhooks"],
+            "--uneven-webhooks goes with --late-webhooks",
+        ),
+        (["--webhooks", "http://a/hook"], "--webhooks: a body does not tell its type"),
+        (["--webhooks", "a/{type}"], "--webhooks: webhooks need a URL"),
+        (["--webhooks", "http://a/{type}", "--webhook-type", "x"], "--webhooks: no webhook is called x"),
+        (["--webhooks", "http://a/{type}", "--lose-webhooks", "2"], "2.0 is not in the range"),
         (["--record", "acme.prod.limio.com", "x", "--allow-remote"], "--record goes without"),
         (
             ["--record", "acme.prod.limio.com", "x", "--offers", "20000", "--late-reads", "5"],

@@ -62,6 +62,22 @@ def test_lists_and_reads_are_made_unkind_and_kind_again(world: World, visitor: V
     assert (state["lists"], state["reads"]) == (kind, {"late": 0.0})
 
 
+def test_webhooks_are_made_unkind_and_are_as_they_were_again(world: World) -> None:
+    usual = ask(world, {"action": "clear_faults"})[1]["webhooks"]
+    given = {
+        "retries": 3,
+        "wait": 5.0,
+        "duplicates": 1,
+        "late": 5.0,
+        "uneven": True,
+        "mixed": True,
+        "loss": 0.5,
+    }
+    assert usual.keys() == given.keys()
+    assert ask(world, {"action": "set_webhooks", "webhooks": given})[1]["webhooks"] == given
+    assert ask(world, {"action": "clear_faults"})[1]["webhooks"] == usual
+
+
 def test_a_world_is_saved_and_restored_and_several_actions_go_in_order(
     world: World, visitor: Visitor
 ) -> None:
@@ -84,6 +100,8 @@ def test_a_world_is_saved_and_restored_and_several_actions_go_in_order(
         ({"action": "set_lists", "lists": {"late": -1}}, "$.lists.late"),
         ({"action": "set_lists", "lists": {"order": "newest"}}, "$.lists.order"),
         ({"action": "set_reads", "reads": {"lat": 5}}, "lat"),
+        ({"action": "set_webhooks", "webhooks": {"loss": 2}}, "$.webhooks.loss"),
+        ({"action": "set_webhooks", "webhooks": {"again": 2}}, "again"),
     ],
 )
 def test_what_is_not_understood_is_said(world: World, payload: object, said: str) -> None:

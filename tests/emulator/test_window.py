@@ -95,6 +95,21 @@ def test_what_no_button_asks_for_is_a_bad_request_that_says_why(world: World, as
     assert len(json.loads(answer.body)["message"]) > 10
 
 
+def test_it_shows_what_was_sent_and_answered_newest_first(world: World) -> None:
+    assert json.loads(ask(world).body)["webhooks"] == {"to": [], "total": 0, "latest": []}
+    world.webhooks.to("http://me:pass@host.test/{type}")
+    for said in ("", "no answer within 2 seconds"):
+        world.webhooks.ring("order_submitted", {})
+        [sending] = world.webhooks.take()
+        world.webhooks.answered(sending, None if said else 202, said)
+    shown = json.loads(ask(world).body)["webhooks"]
+    assert (shown["to"], shown["total"]) == (["http://host.test/{type}"], 2)
+    assert [(one["number"], one["type"], one["taken"], one["said"]) for one in shown["latest"]] == [
+        (2, "order_submitted", False, "no answer within 2 seconds"),
+        (1, "order_submitted", True, "answered 202"),
+    ]
+
+
 def test_unknown_paths_and_methods_are_refused(world: World) -> None:
     assert ask(world, "nothing").status == 404
     assert ask(world, "act").status == 405

@@ -220,6 +220,22 @@ def test_an_armed_fault_makes_the_next_call_fail_and_no_other(page: Page) -> Non
     assert "status" in page.get("log").text
 
 
+def test_webhooks_appear_with_what_was_answered(page: Page) -> None:
+    assert "Nobody listens" in page.text("webhooks")
+    page.world.webhooks.to("http://me:pass@127.0.0.1:9/hooks/{type}")
+    page.until(lambda: "None was sent yet" in page.text("webhooks"))
+    for status, said in ((202, ""), (None, "no answer within 2 seconds")):
+        page.world.webhooks.ring("order_submitted", {"id": HOSTILE})
+        [sending] = page.world.webhooks.take()
+        page.world.webhooks.answered(sending, status, said)
+    page.until(lambda: page.text("webhook-count") == "2 sent")
+    late, taken = page.get("webhooks").find_elements(By.TAG_NAME, "li")
+    assert late.text.split("\n") == ["order_submitted", "no answer within 2 seconds"]
+    assert taken.text.split("\n") == ["order_submitted", "answered 202"]
+    assert "me:pass" not in page.browser.page_source
+    assert page.browser.title == "Limio emulator"
+
+
 def test_faults_that_were_cleared_do_not_happen(page: Page) -> None:
     Select(page.get("operation")).select_by_visible_text("listSegments")
     page.click("#arm button")

@@ -15,11 +15,11 @@ BLOCKS = re.findall(r"^```python\n# (\S+)\n(.*?)^```", PAGE, re.DOTALL | re.MULT
 
 
 def test_the_examples_pass(project: Project) -> None:
-    assert PAGE.count("```python") == len(BLOCKS) == 5
+    assert PAGE.count("```python") == len(BLOCKS) == 7
     ini = 'asyncio_mode = "auto"\nasyncio_default_fixture_loop_scope = "function"\npythonpath = ["."]'
     result = project(dict(BLOCKS), ini, "-p", "no:anyio")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "9 passed" in result.stdout
+    assert "11 passed" in result.stdout
 
 
 def test_the_script_is_one_and_every_kind_is_told() -> None:

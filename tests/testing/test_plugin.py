@@ -55,6 +55,19 @@ async def test_over_http_the_same_world_is_met(limio, limio_server, limio_world)
     assert there.id == (await limio.offers.list().first()).id
     assert limio_world.count("listOffers") == 2
 
+{mark}
+async def test_webhooks_come_to_an_application_in_memory(limio, limio_world, limio_webhooks):
+    came = []
+    async def app(scope, receive, send):
+        came.append((scope["path"], (await receive())["body"]))
+        await send({{"type": "http.response.start", "status": 202, "headers": []}})
+    limio_webhooks.to(app)
+    subscription = next(limio_world.ids("subscriptions"))
+    await limio.orders.submit({{"order_type": "renew", "subscriptionId": subscription}})
+    [sent] = await limio_webhooks.deliver()
+    assert came == [("/hooks/order_submitted", sent.body)]
+    assert sent.status == 202
+
 @pytest.mark.limio_world(envelope="documented")
 @pytest.mark.limio_world(offers=3)
 def test_a_mark_sets_what_the_world_is_like(limio_world):
@@ -82,7 +95,7 @@ def test_a_users_tests_run(project: Project, mode: str) -> None:
     other = {"asyncio": "anyio", "anyio": "asyncio"}[plugin]
     result = project({"test_shop.py": TESTS.format(mark=mark)}, ini, "-p", f"no:{other}")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "7 passed" in result.stdout
+    assert "8 passed" in result.stdout
 
 
 def test_the_plugin_can_be_switched_off(project: Project) -> None:

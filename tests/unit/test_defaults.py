@@ -36,6 +36,7 @@ from limio_async.emulator.areas import catalog
 from limio_async.emulator.data.views import ListManner, Lists
 from limio_async.emulator.faults import kinds
 from limio_async.emulator.faults.faults import Faults, On
+from limio_async.emulator.webhooks import TIME_LIMIT, WebhookManner, Webhooks
 from limio_async.outbox import Outbox, decide, sending
 from limio_async.sync_jobs import Job, hydrated, ledger, spool
 from limio_async.sync_jobs.dlt import limio as source
@@ -260,6 +261,9 @@ TABLE = [
     told(TESTING, "the cursor is `{}`, `null` or `empty` |", default(On.end_early, "cursor")),
     told(TESTING, "| `fail_later({:g}, ", default(On.fail_later, "seconds")),
     told(TESTING, '| `limio_world.lists.bare("{}")` |', default(Lists.bare, "data")),
+    told(TESTING, "each once, never again, and a receiver has {:g} seconds to answer", TIME_LIMIT),
+    told(TESTING, "| `limio_world.webhooks.retry({}, wait={:g})` |", default(Webhooks.retry, "times"), default(Webhooks.retry, "wait")),
+    told(TESTING, "| `.duplicate({})` |", default(Webhooks.duplicate, "times")),
     told(SECURITY, "The emulator is for tests. It listens on {} only", in_words({"127.0.0.1": "this machine"}, default(emulate, "host"))),
     # our own speed
     told(PERFORMANCE, "fails where a ratio is {} worse than its goal", in_words({1.5: "half again"}, goals.MARGIN)),
@@ -287,6 +291,7 @@ SAME = [
     *both(Outbox, (outbox.commands["run"],), "when_missing", "settle", "at_once"),
     *both(World, (emulate,), "offers", "subscriptions", "envelope", "modified_filter", "seed"),
     (default(emulate, "list_order"), default(ListManner, "order")),
+    (default(emulate, "webhook_wait"), default(WebhookManner, "wait")),
     (default(emulate, "list_data"), default(ListManner, "data")),
     *both(kinds.FailLater, (On.fail_later,), "seconds", "plugin", "message"),
     *both(kinds.PageLimit, (On.page_limit,), "bytes", "code"),
@@ -316,6 +321,7 @@ OWNERS = (
 )
 OF_FAULTS = (On.status, On.page_limit, Faults.on)
 OF_OUTBOX = (Outbox.intend, Outbox.statement, Outbox.run, Outbox.resolve)
+OF_WEBHOOKS = (Webhooks.to, Webhooks.retry, Webhooks.late)
 OF_OTHERS = {"gc", "left", "synchronous"}  # of msgspec, an error's, SQLite's
 
 
@@ -328,7 +334,9 @@ def test_every_argument_that_a_page_names_is_one_whose_default_is_held() -> None
     pages = [ROOT / README, ROOT / SECURITY, *(ROOT / "docs").glob("*.md")]
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     taken = {
-        name for one in (*OWNERS[:-3], *OF_OUTBOX, *OF_FAULTS) for name in inspect.signature(one).parameters
+        name
+        for one in (*OWNERS[:-3], *OF_OUTBOX, *OF_FAULTS, *OF_WEBHOOKS)
+        for name in inspect.signature(one).parameters
     }
     assert set(re.findall(r"`([a-z_]+)=", text)) - OF_OTHERS <= taken
     commands = (app, *OWNERS[-2:], *outbox.commands.values())

@@ -21,6 +21,7 @@ from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.messages import Call, Handler, Refused, reply, whole_number
 from limio_async.emulator.payload import Data, as_list, as_object, cookie, is_list, is_object, json_object
 from limio_async.emulator.settings import Settings
+from limio_async.emulator.webhooks import Webhooks
 
 __all__ = ["Checkout", "actions_in", "kept_in_cookie", "line_of"]
 
@@ -44,10 +45,11 @@ class Checkout:
 
     name = "checkout"
 
-    def __init__(self, settings: Settings, catalog: Catalog, store: Store) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, store: Store, webhooks: Webhooks) -> None:
         self._settings = settings
         self._catalog = catalog
         self._store = store
+        self._webhooks = webhooks
         self.baskets = Baskets(settings, catalog.shelves["offers"])
         self.operations: Mapping[str, Handler] = {
             "initiateCheckout": self._initiate,
@@ -87,6 +89,9 @@ class Checkout:
             **fields,
         }
         self.baskets.put(basket)
+        data = {"message": "Checkout Initiated", "type": "checkout.initiated"}
+        event = self._store.create("event", status="submitted", related=own, data=data)
+        self._webhooks.ring("checkout_initiated", event)
         return basket
 
     def touch(self, basket: Data, order: Data) -> Data:

@@ -24,6 +24,7 @@ from limio_async.emulator.data.store import Store
 from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.payload import Data, as_list, as_object, is_list, is_object, objects_in
 from limio_async.emulator.settings import Settings
+from limio_async.emulator.webhooks import Webhooks
 from limio_async.envelope import told
 
 __all__ = ["Effects", "quantity"]
@@ -39,10 +40,11 @@ Effect = Callable[[Data, Data], None]
 class Effects:
     """The effects of orders on a store."""
 
-    def __init__(self, settings: Settings, store: Store, offers: Offers) -> None:
+    def __init__(self, settings: Settings, store: Store, offers: Offers, webhooks: Webhooks) -> None:
         self._settings = settings
         self._store = store
         self._offers = offers
+        self._webhooks = webhooks
         self.by_type: Mapping[str, Effect] = {
             "change_offer": self._change_offer,
             "add_offer": self._add_offer,
@@ -96,11 +98,19 @@ class Effects:
 
     def report(self, order: Data, plugin: str, message: str) -> None:
         """Let *plugin* have stopped the process of an order."""
+        error = {"name": plugin, "message": message}
         for event in list(self._store.linked(order["id"])):
             if event["record_type"] == "event":
                 for process in self._store.children(event["id"], "process_event", _PROCESSED):
-                    errors = [*process["data"]["criticalPluginErrors"], {"name": plugin, "message": message}]
+                    errors = [*process["data"]["criticalPluginErrors"], error]
                     self._store.change(process, data={**process["data"], "criticalPluginErrors": errors})
+                    told = {
+                        "message": event["data"]["message"],
+                        "type": event["data"]["type"],
+                        "event": order,
+                    }
+                    report = {"eventId": event["id"], "processEventId": process["id"], "event": told}
+                    self._webhooks.ring("error_reporting", {**report, "pluginErrorOutput": [error]})
 
     def subscribe(self, order: Data) -> Data:
         """Everything that comes of a `new` order; gives the subscription."""
@@ -109,6 +119,7 @@ class Effects:
         owner, customer = self._customer(body)
         order |= {"owner": owner["id"], "customer": customer["id"]}
         subscription = self._subscription(order, lines)
+        self._webhooks.ring("subscription_created", subscription)
         for line in lines:
             self._attach(subscription, line)
         self._schedule(subscription, lines, body.get("orderDiscount"))
@@ -126,6 +137,7 @@ class Effects:
         order: Data = {"id": "", "owner": owner["id"], "customer": customer["id"], "data": {}}
         subscription = self._subscription(order, [line])
         subscription = self._store.change(subscription, name=name)
+        self._webhooks.ring("subscription_created", subscription)
         self._attach(subscription, line)
         self._schedule(subscription, [line])
         self._entitle(subscription, [line])
@@ -140,8 +152,12 @@ class Effects:
         )
         names = [details.get("firstName"), details.get("lastName")]
         full_name = details.get("fullName") or " ".join(name for name in names if isinstance(name, str))
-        customer = self._store.create("customer", owner=own, data={**details, "fullName": full_name})
-        return identity, customer
+        return identity, self._new_customer(own, {**details, "fullName": full_name})
+
+    def _new_customer(self, owner: str, data: Mapping[str, Any]) -> Data:
+        customer = self._store.create("customer", owner=owner, data=dict(data))
+        self._webhooks.ring("customer_created", customer)
+        return customer
 
     def update(self, order: Data, subscription: Data, update: Data) -> None:
         """One of the updates of `update_subscription`."""
@@ -164,7 +180,8 @@ class Effects:
         self._end(subscription, "subscription_offer", _ACTIVE)
         self._end(subscription, "subscription_add_on", _ACTIVE)
         for entitlement in self._active(subscription, "user_entitlement"):
-            self._store.change(entitlement, data={**entitlement["data"], "endDate": ended})
+            ended_now = self._store.change(entitlement, data={**entitlement["data"], "endDate": ended})
+            self._webhooks.ring("entitlements_updated", ended_now)
         more = {"reason": reason} if reason is not None else {}
         self.announce(
             subscription, "subscription_cancelled", "Subscription Cancelled", source="limio", **more
@@ -208,8 +225,9 @@ class Effects:
             return self.person(body["customerDetails"])
         for other in self._store.linked(owner["id"]):
             if other["record_type"] == "customer":
+                self._webhooks.ring("customer_updated", other)
                 return owner, other
-        return owner, self._store.create("customer", owner=owner["id"], data=body["customerDetails"])
+        return owner, self._new_customer(owner["id"], body["customerDetails"])
 
     def _subscription(self, order: Data, lines: list[Line]) -> Data:
         body, today = order["data"], self.today
@@ -298,7 +316,8 @@ class Effects:
             if address.get("relationship_type") == kind:
                 self._store.change(address, data=details)
                 return
-        self._of_subscription(subscription, "address", relationship_type=kind, data=details)
+        address = self._of_subscription(subscription, "address", relationship_type=kind, data=details)
+        self._webhooks.ring("address_added", address)
 
     def _payment_method(self, subscription: Data, payment: Data) -> None:
         """The payment method from now on; those before it are no longer active."""
@@ -308,7 +327,8 @@ class Effects:
         if is_object(zuora := payment.get("zuora")):
             result = {"CreditCardMaskNumber": "************1111"}
             data["zuora"] = {**zuora, "success": True, "result": result}
-        self._of_subscription(subscription, "payment_method", data=data)
+        method = self._of_subscription(subscription, "payment_method", data=data)
+        self._webhooks.ring("payment_method_added", method)
 
     def _entitle(self, subscription: Data, lines: list[Line]) -> None:
         given = [product for line in lines for product in objects_in(products(line.item))]
@@ -320,7 +340,8 @@ class Effects:
                 "endDate": None,
                 "type": "subscription",
             }
-            self._of_subscription(subscription, "user_entitlement", data=data)
+            entitlement = self._of_subscription(subscription, "user_entitlement", data=data)
+            self._webhooks.ring("entitlements_updated", entitlement)
 
     def _gifts(self, subscription: Data, body: Data) -> None:
         """A gift has a code; a code that is redeemed is spent."""
@@ -332,9 +353,11 @@ class Effects:
         if gift is not None:
             self._store.change(gift, data={**gift["data"], "redeemed": True})
 
-    def _of_subscription(self, subscription: Data, record_type: str, **fields: Any) -> None:
+    def _of_subscription(self, subscription: Data, record_type: str, **fields: Any) -> Data:
         owner, customer = subscription.get("owner"), subscription.get("customer")
-        self._store.create(record_type, owner=owner, customer=customer, related=subscription["id"], **fields)
+        return self._store.create(
+            record_type, owner=owner, customer=customer, related=subscription["id"], **fields
+        )
 
     def _active(self, subscription: Data, record_type: str) -> list[Data]:
         return self._store.children(subscription["id"], record_type, "active")

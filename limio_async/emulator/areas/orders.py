@@ -15,6 +15,7 @@ from limio_async.emulator.ids import fingerprint, uuid
 from limio_async.emulator.messages import Call, Handler, Refused, reply
 from limio_async.emulator.payload import Data, as_object, is_list, is_object, json_object, objects_in, require
 from limio_async.emulator.settings import Settings
+from limio_async.emulator.webhooks import Webhooks
 
 __all__ = ["Orders"]
 
@@ -68,6 +69,17 @@ _LISTS = ("orderItems", "updates")
 _PAYMENTS = ("zuora", "invoice", "stripe", "paypal", "direct_debit", "google__pay", "gift_code")
 _WHEN = {"change_offer": "effectiveDate", "add_offer": "effectiveDate", "cancel_subscription": "cancelDate"}
 """Where the order says when it takes effect; `update_subscription` says it in each of its updates."""
+_WEBHOOKS = {
+    "change_address": "order_address_change",
+    "change_payment": "order_payment_method_change",
+    "change_external_payment": "order_payment_method_change",
+    "change_offer": "order_subscription_offer_change",
+    "add_offer": "order_subscription_offer_addition",
+    "cancel_subscription": "order_subscription_cancellation",
+    "update_customer_details": "order_update_customer_details",
+    "update_subscription": "order_update_subscription",
+}
+"""The webhook of each type of order that has one besides Order Submitted."""
 _FAILED = "failed"
 _OWN_PLUGIN = "limio"
 
@@ -75,11 +87,14 @@ _OWN_PLUGIN = "limio"
 class Orders:
     """Takes orders and lets them have their effects."""
 
-    def __init__(self, settings: Settings, store: Store, agenda: Agenda, effects: Effects) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, agenda: Agenda, effects: Effects, webhooks: Webhooks
+    ) -> None:
         self._settings = settings
         self._store = store
         self._agenda = agenda
         self._effects = effects
+        self._webhooks = webhooks
         self.listeners: list[Callable[[Data], object]] = []
         """Each is told of every order that was accepted."""
         agenda.on("orders.process", self._leave_queue)
@@ -100,13 +115,23 @@ class Orders:
         self._check_offers(body)
         self._check_people(body)
         order = self._accept(body, subscription)
-        self._effects.announce(order, f"order.{order_type}", "Order Received", **_source(body))
+        event = self._effects.announce(order, f"order.{order_type}", "Order Received", **_source(body))
         for listener in self.listeners:
             listener(order)
+        self._tell(order, event)
         if body.get("process_immediately") is True:
             return self._process(order)
         self._agenda.later(self._settings.order_delay, "orders.process", order=order["id"])
         return order
+
+    def _tell(self, order: Data, event: Data) -> None:
+        """Let the receivers of webhooks know of an order; one that has a webhook of its own comes as both."""
+        self._webhooks.ring("order_submitted", order)
+        order_type = order["data"]["order_type"]
+        if order_type in _WEBHOOKS:
+            self._webhooks.ring(_WEBHOOKS[order_type], order)
+        if order_type == "cancel_intent":
+            self._webhooks.ring("cancel_attempted", event)
 
     def _submit(self, call: Call) -> Response:
         body = json_object(call)
@@ -288,7 +313,7 @@ class Orders:
         if record is None or record["record_type"] != "order" or record["status"] == _FAILED:
             return
         self._no_longer_pending(record)
-        self._store.change(record, status=_FAILED)
+        record = self._store.change(record, status=_FAILED)
         self._effects.report(record, plugin, message)
 
     def _no_longer_pending(self, order: Data) -> Data | None:

@@ -9,8 +9,10 @@ GET tells what is armed and what happened. POST takes one action, or a list of t
     {"action": "restore", "snapshot": {...}}
     {"action": "set_lists", "lists": {"late": 5, "uneven": true, "order": "newest-first", "data": "null"}}
     {"action": "set_reads", "reads": {"late": 5}}
+    {"action": "set_webhooks", "webhooks": {"retries": 3, "wait": 30, "duplicates": 1, "late": 5, "uneven": true,
+                                            "mixed": true, "loss": 0.1}}
 
-`clear_faults` makes lists and reads kind again as well.
+`clear_faults` makes lists, reads and webhooks as they were as well.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from limio_async.core.wire import UNDECODABLE, Request, Response
 from limio_async.emulator.data.views import ListManner, ReadManner
 from limio_async.emulator.http.admission import names_this_machine
 from limio_async.emulator.messages import Refused, reply
+from limio_async.emulator.webhooks import WebhookManner
 from limio_async.emulator.world import World
 from limio_async.errors import ConfigurationError
 
@@ -76,6 +79,10 @@ class _SetReads(_Action, frozen=True, tag="set_reads"):
     reads: ReadManner
 
 
+class _SetWebhooks(_Action, frozen=True, tag="set_webhooks"):
+    webhooks: WebhookManner
+
+
 _AnyAction = (
     _Arm
     | _ClearFaults
@@ -87,6 +94,7 @@ _AnyAction = (
     | _Restore
     | _SetLists
     | _SetReads
+    | _SetWebhooks
 )
 _ASKED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[_AnyAction] | _AnyAction)
 
@@ -135,6 +143,8 @@ class Control:
                 world.lists.manner = action.lists
             case _SetReads():
                 world.reads.manner = action.reads
+            case _SetWebhooks():
+                world.webhooks.manner = action.webhooks
         return self._state()
 
     def _restore(self, snapshot: dict[str, Any]) -> None:
@@ -152,6 +162,7 @@ class Control:
             "faults": armed,
             "lists": world.lists.manner,
             "reads": world.reads.manner,
+            "webhooks": world.webhooks.manner,
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from aiohttp import web
 from limio_async.core.wire import Request, Response
 from limio_async.emulator.http.admission import is_loopback
 from limio_async.emulator.http.control import CONTROL, Control
+from limio_async.emulator.http.courier import sending
 from limio_async.emulator.http.sending import send
 from limio_async.emulator.http.window import PREFIX, Window
 from limio_async.emulator.world import World
@@ -30,16 +31,19 @@ async def serve(
     real_time: bool = False,
     window: bool = False,
     control: bool = False,
+    webhooks: bool = False,
 ) -> AsyncGenerator[str]:
     """Answer for *world* as long as the block runs; gives the base URL. Port 0 takes any free one.
 
     With *real_time* the world's clock runs by itself; with *window* there is a page to look through at
     `/_emulator/`; with *control* programs may arm faults and the like at `/_emulator/control`: those of this
-    machine, unless *host* is an address that others can reach.
+    machine, unless *host* is an address that others can reach. With *webhooks* those of the world are sent.
     """
     door = _Door(world, real_time=real_time, window=window, control=control, remote=not is_loopback(host))
-    async with _listening(door.answer, host, port) as url:
-        yield url
+    async with AsyncExitStack() as stack:
+        if webhooks:
+            await stack.enter_async_context(sending(world, door.tick))
+        yield await stack.enter_async_context(_listening(door.answer, host, port))
 
 
 @asynccontextmanager
@@ -86,7 +90,15 @@ async def run_server(
     ready: Callable[[str], object] | None = None,
 ) -> None:
     """Serve *world* in real time until cancelled; calls *ready* with the base URL once it listens."""
-    async with serve(world, host, port, real_time=True, window=True, control=control) as url:
+    async with serve(
+        world,
+        host,
+        port,
+        real_time=True,
+        window=True,
+        control=control,
+        webhooks=bool(world.webhooks.receivers),
+    ) as url:
         if ready is not None:
             ready(url)
         await asyncio.Event().wait()
@@ -102,10 +114,14 @@ class _Door:
         self._real_time = real_time
         self._last = monotonic()
 
-    async def answer(self, incoming: web.Request) -> web.StreamResponse:
+    def tick(self) -> None:
+        """Let the clock get to where it is, if it runs by itself."""
         if self._real_time:
             before, self._last = self._last, monotonic()
             self._world.advance(self._last - before)
+
+    async def answer(self, incoming: web.Request) -> web.StreamResponse:
+        self.tick()
         request = await _request(incoming)
         if self._control is not None and incoming.path == CONTROL:
             return _sent(self._control.answer(request))

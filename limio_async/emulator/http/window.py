@@ -106,6 +106,11 @@ def state_of(world: World, *, running: bool) -> dict[str, object]:
         "clock": {"now": now, "running": running},
         "holdings": world.holdings(),
         "requests": {"total": world.count(), "latest": _latest(world)},
+        "webhooks": {
+            "to": [*world.webhooks.receivers],
+            "total": world.webhooks.attempts,
+            "latest": _sent(world),
+        },
         "scrolls": [
             {
                 "number": scroll.number,
@@ -179,6 +184,23 @@ def _latest(world: World) -> list[dict[str, object]]:
             "fault": one.fault,
         }
         for n, one in enumerate(world.latest_requests(_SHOWN))
+    ]
+
+
+def _sent(world: World) -> list[dict[str, object]]:
+    """The latest webhooks that were sent or lost, newest first, each with the number it keeps."""
+    number = world.webhooks.attempts
+    return [
+        {
+            "number": number - n,
+            "type": one.type,
+            "url": one.url,
+            "attempt": one.attempt,
+            "at": one.at,
+            "taken": one.taken,
+            "said": one.said,
+        }
+        for n, one in enumerate(world.webhooks.latest(_SHOWN))
     ]
 
 
