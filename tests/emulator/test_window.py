@@ -98,14 +98,14 @@ def test_what_no_button_asks_for_is_a_bad_request_that_says_why(world: World, as
 def test_it_shows_what_was_sent_and_answered_newest_first(world: World) -> None:
     assert json.loads(ask(world).body)["webhooks"] == {"to": [], "total": 0, "latest": []}
     world.webhooks.to("http://me:pass@host.test/{type}")
-    for said in ("", "no answer within 2 seconds"):
+    for said in ("", "no answer in 2 s"):
         world.webhooks.ring("order_submitted", {})
         [sending] = world.webhooks.take()
         world.webhooks.answered(sending, None if said else 202, said)
     shown = json.loads(ask(world).body)["webhooks"]
     assert (shown["to"], shown["total"]) == (["http://host.test/{type}"], 2)
     assert [(one["number"], one["type"], one["taken"], one["said"]) for one in shown["latest"]] == [
-        (2, "order_submitted", False, "no answer within 2 seconds"),
+        (2, "order_submitted", False, "no answer in 2 s"),
         (1, "order_submitted", True, "answered 202"),
     ]
 

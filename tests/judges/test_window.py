@@ -224,13 +224,13 @@ def test_webhooks_appear_with_what_was_answered(page: Page) -> None:
     assert "Nobody listens" in page.text("webhooks")
     page.world.webhooks.to("http://me:pass@127.0.0.1:9/hooks/{type}")
     page.until(lambda: "None was sent yet" in page.text("webhooks"))
-    for status, said in ((202, ""), (None, "no answer within 2 seconds")):
+    for status, said in ((202, ""), (None, "no answer in 2 s")):
         page.world.webhooks.ring("order_submitted", {"id": HOSTILE})
         [sending] = page.world.webhooks.take()
         page.world.webhooks.answered(sending, status, said)
     page.until(lambda: page.text("webhook-count") == "2 sent")
     late, taken = page.get("webhooks").find_elements(By.TAG_NAME, "li")
-    assert late.text.split("\n") == ["order_submitted", "no answer within 2 seconds"]
+    assert late.text.split("\n") == ["order_submitted", "no answer in 2 s"]
     assert taken.text.split("\n") == ["order_submitted", "answered 202"]
     assert "me:pass" not in page.browser.page_source
     assert page.browser.title == "Limio emulator"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
@@ -13,7 +13,7 @@ from limio_async.emulator.world import World
 
 __all__ = ["LATE", "opened", "posted", "sending"]
 
-LATE = f"no answer within {TIME_LIMIT:.0f} seconds"
+LATE = f"no answer in {TIME_LIMIT:.0f} s"
 _BETWEEN_LOOKS = 0.02
 
 
@@ -29,7 +29,8 @@ async def sending(world: World, tick: Callable[[], object]) -> AsyncGenerator[No
             yield
         finally:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            with suppress(asyncio.CancelledError):  # whatever else ended it is raised
+                await task
 
 
 async def _keep_sending(world: World, session: aiohttp.ClientSession, tick: Callable[[], object]) -> None:
@@ -67,4 +68,4 @@ async def posted(world: World, one: Sending, session: aiohttp.ClientSession) -> 
     except TimeoutError:
         return world.webhooks.answered(one, None, LATE)
     except (aiohttp.ClientError, OSError, ValueError):
-        return world.webhooks.answered(one, None, "no answer: the receiver cannot be reached")
+        return world.webhooks.answered(one, None, "not reached")
