@@ -16,7 +16,7 @@ _EXACT = 2**53
 def canonical(value: Any) -> bytes:
     """Return a JSON value as the text that all its spellings share: keys sorted, 1.0 as 1.
 
-    Raises `RecursionError` or `OverflowError` where it is too deep or a number too long to be written.
+    Raises `RecursionError` where it is too deep.
     """
     return msgspec.json.encode(uniform(value), order="sorted")
 

@@ -101,12 +101,12 @@ def instant_of(kind: Webhook, body: object) -> datetime | None:
 def digest_of(body: bytes) -> str:
     """Return what stands for the JSON value of a body: the order of keys and the spelling of numbers do not count.
 
-    Of what cannot be read, or not be written again, the bytes themselves count: JSON that is too deep, numbers of
-    more than 64 bits or out of range, half a surrogate pair, or no JSON at all.
+    Of what cannot be read the bytes themselves count: JSON that is too deep, numbers out of range, half a surrogate
+    pair, or no JSON at all.
     """
     try:
         return digest(canonical(msgspec.json.decode(body)))
-    except (*UNDECODABLE, ValueError, OverflowError):
+    except UNDECODABLE:
         return digest(body)
 
 

@@ -244,6 +244,12 @@ def test_a_number_is_the_same_however_it_is_spelled(spelled: bytes) -> None:
     assert digest_of(b'{"a":%b}' % spelled) == digest_of(b'{"a":100}')
 
 
+def test_numbers_of_any_length_stand_in_any_order() -> None:
+    number = b"1" * 4_000
+    assert digest_of(b'{"a":%b,"b":1}' % number) == digest_of(b'{"b":1,"a":%b}' % number)
+    assert digest_of(b'{"a":%b}' % number) != digest_of(b'{"a":%b2}' % number)
+
+
 @given(values, values)
 @example(1, True)
 @example(0, False)
