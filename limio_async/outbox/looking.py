@@ -105,9 +105,9 @@ class Looker:
         at = None
         if not impatient:
             at = await self._store.do(lambda store: table.checkpoint_of(store, due), reads=True)
+        await self._by_subscription(due)
+        began = self._clock.earliest()
         try:
-            await self._by_subscription(due)
-            began = self._clock.earliest()
             ended = await self._walked(at)
         except LimioError as error:
             if _may_pass(error):
@@ -253,7 +253,9 @@ class Looker:
     def _note(self, store: Store, found_of: Mapping[str, Sequence[_Item]]) -> list[Row]:
         """Write what was found; nothing in another history."""
         changed: list[Row] = []
-        for key, items in {} if schema.is_other(store) else found_of.items():
+        if schema.is_other(store):
+            return changed
+        for key, items in found_of.items():
             row = before = table.one(store, key)
             for item in items:
                 data = fields_of(item)

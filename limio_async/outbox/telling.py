@@ -61,7 +61,7 @@ class Teller:
 
     def untold(self, store: Store) -> list[Row]:
         """Return rows of which a handler has to be told something."""
-        events = [event for event in _EVENTS if self._handlers.get(event)]
+        events: list[Event] = [event for event in _EVENTS if self._handlers.get(event)]
         return table.untold(store, events, _MOST + len(self._failed)) if events else []
 
     def due(self, rows: Sequence[Row]) -> list[Row]:

@@ -175,7 +175,7 @@ class Store(ABC):
         try:
             begin = self.to_read if all(reads for _, _, reads, _ in batch) else self.begin
             hurries = batch[0][3]
-            works = [lambda store: store.hurry()] * hurries + [work for work, _, _, _ in batch]
+            works = [_hurry] * hurries + [work for work, _, _, _ in batch]
             results = self._transacted(begin, works, 1 if hurries else _TRIES)[hurries:]
         except Exception as error:
             is_away = isinstance(error, StoreAway) and not self._held_up(error)
@@ -211,6 +211,10 @@ class Store(ABC):
                 raise
             else:
                 return results
+
+
+def _hurry(store: Store) -> None:
+    store.hurry()
 
 
 def driven(plan: Plan[T], ask: Callable[[str, Sequence[Any]], Rows]) -> T:
