@@ -237,7 +237,7 @@ TABLE = [
     told(OUTBOX, "**Looking** begins `settle` ({:g} minutes) after the doubt was seen", default(Outbox, "settle").total_seconds() / 60),
     told(OUTBOX, 'never sent again with `when_missing="{}"`, the default', default(Outbox, "when_missing")),
     told(OUTBOX, "sends an order that is conclusively missing again, at most {}", in_words(TIMES, decide._MOST_RESENT)),
-    told(OUTBOX, "{} answers in a row that turn orders down", in_words({3: "Three"}, sending._ALIKE)),
+    told(OUTBOX, "{} answers in a row that turn orders down in the same words, or {} in any", in_words({3: "Three"}, sending._ALIKE), sending._MOST),
     told(OUTBOX, "SIGTERM waits up to {:g} seconds for what is on the wire", sending._GRACE),
     told(OUTBOX, "settled {} days ago or earlier", purged_after().days),
     # an emulator
