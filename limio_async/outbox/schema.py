@@ -78,8 +78,7 @@ def known(store: Store) -> str | None:
     if not store.has(META):
         return None
     _check(store)
-    generation = meta(store, "generation")
-    return meta(store, "id") if store.generation(generation, TABLE) == (generation, False) else None
+    return meta(store, "id") if store.goes_on(meta(store, "generation"), TABLE) else None
 
 
 def _check(store: Store) -> None:

@@ -101,8 +101,7 @@ class SqliteStore(Store):
     def generation(self, known: str | None, table: str, *, advance: bool = False) -> tuple[str, bool]:
         """Count in the file and beside it, there later: a file that counts less than what lies beside it was put back."""
         mine, _, count = (known or "").partition("/")
-        beside, _, counted = self._beside().partition("/")
-        other = known is not None and (beside != mine or int(counted) > int(count))
+        other = known is not None and self._is_other(known)
         if known is None or other:
             mine, count = secrets.token_hex(8), "0"
         now = f"{mine}/{int(count) + advance:020d}"
@@ -112,12 +111,21 @@ class SqliteStore(Store):
             self._next = now
         return now, other
 
+    def goes_on(self, known: str | None, table: str) -> bool:
+        """Return whether no backup was put back, as far as reading tells: a sender may count on meanwhile."""
+        return known is not None and not self._is_other(known)
+
     def scrub(self) -> None:
         """Move the journal into the file, which overwrites what was emptied."""
         if self._db is not None and self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise StoreAway(
                 f"{self.name}: another program is reading; its journal still holds what was erased"
             )
+
+    def _is_other(self, known: str) -> bool:
+        mine, _, count = known.partition("/")
+        beside, _, counted = self._beside().partition("/")
+        return beside != mine or int(counted) > int(count)
 
     def _beside(self) -> str:
         try:

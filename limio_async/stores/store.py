@@ -121,6 +121,10 @@ class Store(ABC):
         With *advance*, a backup that was made before this transaction will be told from the database after it.
         """
 
+    def goes_on(self, known: str | None, table: str) -> bool:
+        """Return whether *known* is the history of *table* still. False may be wrong where the transaction only reads."""
+        return self.generation(known, table) == (known, False)
+
     def make_room(self) -> None:
         """Make what has to be there before tables are made, in their transaction."""
         return

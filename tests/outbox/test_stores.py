@@ -17,6 +17,7 @@ import pytest
 
 from limio_async import BearerToken, Limio
 from limio_async.outbox import Outbox, OutboxError, Outcome, StoreAway, StoreError
+from limio_async.stores.sqlite import SqliteStore
 from tests.outbox.tenant import GOOD, LOST, Fate, Tenant
 from tests.postgres_cluster import Cluster, program
 
@@ -155,6 +156,30 @@ async def test_a_dump_that_was_put_back_makes_nothing_twice(
         await box.run(limio, until_idle=True)
         assert [(await box.outcome(f"k{n}")).state for n in range(3)] == ["accepted"] * 3
     assert sorted(tenant.sent) == ["after that", "k0", "k1", "k2"]
+
+
+async def test_opening_a_file_that_another_sends_from_is_no_restore(
+    tmp_path: Path, limio: Limio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, loop = f"sqlite:///{tmp_path}/orders.db", asyncio.get_running_loop()
+    beside, opens = SqliteStore._beside, threading.Event()
+
+    async def meanwhile() -> None:
+        await box.run(limio, until_idle=True)
+        await box.intend("waits", order(2))
+
+    def late(store: SqliteStore) -> str:  # its transaction has begun to read
+        if store is not box._store and not opens.is_set():
+            opens.set()
+            asyncio.run_coroutine_threadsafe(meanwhile(), loop).result()
+        return beside(store)
+
+    async with Outbox(url) as box:
+        await box.intend("goes", order(1))
+        monkeypatch.setattr(SqliteStore, "_beside", late)
+        async with Outbox(url) as other:
+            assert (await other.outcome("waits")).state == "intended"
+    assert opens.is_set()
 
 
 async def test_odd_rows_of_lists_hold_up_nothing(box: Outbox, limio: Limio, tenant: Tenant) -> None:
