@@ -13,6 +13,7 @@ from limio_async.stores import Store
 
 __all__ = [
     "CURSORS",
+    "FREE",
     "META",
     "SHARED",
     "TABLE",
@@ -31,6 +32,8 @@ SHARED = ("subscription", "reference", "basket")
 """Columns: orders that have the same in one of them go one at a time."""
 WAITING = f"state IN {tuple(OPEN)}"
 """Which rows may keep others waiting, as their index says it."""
+FREE = "state IN ('intended', 'missing')"
+"""Which rows are to be sent, likewise."""
 _VERSION = "1"
 
 
@@ -45,6 +48,7 @@ def _tables(store: Store) -> Sequence[str]:
         f" tell text NOT NULL DEFAULT '', resolved text, generation text DEFAULT {store.born(TABLE)},"
         f" intended_at {store.time} NOT NULL DEFAULT ({store.now}), changed_at {store.time} NOT NULL DEFAULT ({store.now}))",
         f"CREATE INDEX {TABLE}_state ON {TABLE} (state, place)",
+        f"CREATE INDEX {TABLE}_free ON {TABLE} (place) WHERE {FREE}",
         f"CREATE INDEX {TABLE}_person ON {TABLE} (person, place) WHERE person IS NOT NULL",
         *(f"CREATE INDEX {TABLE}_{name} ON {TABLE} ({name}, place) WHERE {WAITING}" for name in SHARED),
         *(

@@ -16,7 +16,7 @@ from limio_async.errors import KeyReused, OutboxError, TooManyWaiting, UnknownKe
 from limio_async.outbox.decide import Changes, Row, doubtful, moved
 from limio_async.outbox.order import Entry
 from limio_async.outbox.outcome import Event
-from limio_async.outbox.schema import CURSORS, META, SHARED, TABLE, WAITING, is_other, meta, told_of
+from limio_async.outbox.schema import CURSORS, FREE, META, SHARED, TABLE, WAITING, is_other, meta, told_of
 from limio_async.stores import Plan, Store
 
 __all__ = [
@@ -53,7 +53,7 @@ def intending(store: Store, entry: Entry, *, most: int | None, maybe_sent: bool)
     known = yield asked, (entry.key,)
     if not known:
         if most is not None:
-            waiting = f"SELECT 1 FROM {table} WHERE state IN ('intended', 'missing') LIMIT ?"
+            waiting = f"SELECT 1 FROM {table} WHERE {FREE} LIMIT ?"
             if len((yield waiting, (most,))) >= most:
                 raise TooManyWaiting(
                     f"{most} orders wait already, so {entry.key!r} was not stored", operation="intend"
@@ -166,8 +166,7 @@ def _ready(store: Store, *, hold: bool, most: int) -> list[str]:
         f" AND (o.state = 'sending' OR o.place < t.place AND o.state IN ('intended', 'missing'{waits})))"
         for name in SHARED
     )
-    free = "t.state IN ('intended', 'missing')"
-    ready = f"SELECT t.key FROM {TABLE} t WHERE {free} AND NOT ({others}) ORDER BY t.place LIMIT ?"
+    ready = f"SELECT t.key FROM {TABLE} t WHERE t.{FREE} AND NOT ({others}) ORDER BY t.place LIMIT ?"
     return [key for (key,) in store.ask(ready, most)]
 
 

@@ -16,7 +16,8 @@ import psycopg
 import pytest
 
 from limio_async import BearerToken, Limio
-from limio_async.outbox import Outbox, OutboxError, Outcome, StoreAway, StoreError
+from limio_async.outbox import Outbox, OutboxError, Outcome, StoreAway, StoreError, table
+from limio_async.stores import Store
 from limio_async.stores.sqlite import SqliteStore
 from tests.outbox.tenant import GOOD, LOST, Fate, Tenant
 from tests.postgres_cluster import Cluster, program
@@ -156,6 +157,29 @@ async def test_a_dump_that_was_put_back_makes_nothing_twice(
         await box.run(limio, until_idle=True)
         assert [(await box.outcome(f"k{n}")).state for n in range(3)] == ["accepted"] * 3
     assert sorted(tenant.sent) == ["after that", "k0", "k1", "k2"]
+
+
+MANY = """
+    WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20500)
+    INSERT INTO _limio_outbox (key, digest, state, subscription, reference, basket)
+    SELECT 'k' || n, '', CASE WHEN n <= 20000 THEN 'accepted' ELSE 'intended' END, 'sub-' || n, 'r' || n, 'b' || n FROM n
+"""
+
+
+async def test_orders_to_be_sent_are_found_without_reading_what_is_settled(box: Outbox, url: str) -> None:
+    explain = "EXPLAIN QUERY PLAN" if url.startswith("sqlite") else "EXPLAIN"
+
+    def plan(store: Store) -> str:
+        store.run(MANY)
+        store.run("ANALYZE _limio_outbox")
+        ask = store.ask
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                store, "ask", lambda asked, *values: [row[-1:] for row in ask(f"{explain} {asked}", *values)]
+            )
+            return "\n".join(table._ready(store, hold=True, most=4))
+
+    assert "_limio_outbox_free" in await box._store.do(plan)
 
 
 async def test_opening_a_file_that_another_sends_from_is_no_restore(
