@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -85,10 +86,9 @@ class SqliteStore(Store):
         """Hold the lock beside the file: one process sends."""
         if self._lock is not None:
             self._lock.close()
-        file = self._file.resolve()
         self._owner = self._lock = None
         if owner is not None:
-            self._lock, self._owner = locked(file.with_name(f"{file.name}.outbox.lock")), owner
+            self._lock, self._owner = locked(self._neighbour("outbox.lock")), owner
 
     def gone(self, owner: str) -> bool:
         """Return whether *owner* is not this process, which holds the lock."""
@@ -122,6 +122,10 @@ class SqliteStore(Store):
                 f"{self.name}: another program is reading; its journal still holds what was erased"
             )
 
+    def _neighbour(self, suffix: str) -> Path:
+        file = self._file.resolve()  # one file, by whatever name it is opened
+        return file.with_name(f"{file.name}.{suffix}")
+
     def _is_other(self, known: str) -> bool:
         mine, _, count = known.partition("/")
         beside, _, counted = self._beside().partition("/")
@@ -129,7 +133,7 @@ class SqliteStore(Store):
 
     def _beside(self) -> str:
         try:
-            text = self._file.with_name(f"{self._file.name}.outbox").read_text()
+            text = self._neighbour("outbox").read_text()
         except (OSError, UnicodeError):
             return ""
         return text if text.partition("/")[2].isdecimal() else ""
@@ -140,7 +144,7 @@ class SqliteStore(Store):
             self._next = None
 
     def _count(self, now: str) -> None:
-        beside = self._file.with_name(f"{self._file.name}.outbox")
+        beside = self._neighbour("outbox")
         made(beside, self._mode)
         with beside.open("r+b") as stream:
             stream.write(now.encode())  # always as long: it is the old one or the new one

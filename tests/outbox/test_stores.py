@@ -206,6 +206,16 @@ async def test_opening_a_file_that_another_sends_from_is_no_restore(
     assert opens.is_set()
 
 
+async def test_a_file_that_is_opened_by_another_name_is_no_restored_one(tmp_path: Path) -> None:
+    async with Outbox(f"sqlite:///{tmp_path}/orders.db") as box:
+        await box.intend("k", order())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.db").symlink_to(tmp_path / "orders.db")
+    for name in ("elsewhere/link.db", "orders.db"):
+        async with Outbox(f"sqlite:///{tmp_path}/{name}") as box:
+            assert (await box.outcome("k")).state == "intended"
+
+
 async def test_odd_rows_of_lists_hold_up_nothing(box: Outbox, limio: Limio, tenant: Tenant) -> None:
     tenant.fates = [LOST]
     item = tenant._item
