@@ -169,7 +169,7 @@ def found(
     """
     entry = {"attempt": attempt, "kind": "found" if attempt is None else "accepted", "names": [*names]}
     ids, groups = row.ids, [one["names"] for one in row.noted if "names" in one]
-    if order_id is not None and {*ids, *chain.from_iterable(groups)}.isdisjoint(names):
+    if order_id is not None and not _shared({*ids, *chain.from_iterable(groups)}, names):
         half = next(
             (one for one in ids if _completes(names, {one}.union(*(g for g in groups if one in g)))), None
         )
@@ -232,6 +232,12 @@ def outcome_of(row: Row) -> Outcome:
     names = set(Outcome.__struct_fields__) & set(Row.__struct_fields__)
     known = {name: getattr(row, name) for name in names} | {"order_ids": row.ids}
     return msgspec.convert(known, Outcome)
+
+
+def _shared(known: Collection[str], names: Collection[str]) -> bool:
+    """Return whether an order of that name is known: two ids are two orders, whatever reference they share."""
+    ids = {*filter(_is_id, names)}
+    return not (ids if ids and any(map(_is_id, known)) else {*names}).isdisjoint(known)
 
 
 def _completes(names: Sequence[str], known: Collection[str]) -> bool:

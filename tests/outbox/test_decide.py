@@ -102,6 +102,14 @@ def test_an_id_alone_and_a_reference_alone_may_be_one_order() -> None:
     assert json.loads(other_reference["order_ids"]) == ["REF", "order-2"]
 
 
+def test_two_ids_are_two_orders_whatever_else_they_share() -> None:
+    answers = '[{"kind":"found","names":["order-1","REF"]}]'
+    now = row(state="accepted", order_ids='["order-1"]', answers=answers)
+    twice = found(now, "order-2", None, ["order-2", "REF"])
+    assert (json.loads(twice["order_ids"]), twice["tell"]) == (["order-1", "order-2"], ",doubled,")
+    assert found(now, "REF", None, ["REF"]).get("order_ids") is None
+
+
 def test_an_answer_that_is_written_again_changes_nothing_more() -> None:
     now = row(state="sending")
     for answer in (YES, NO):
