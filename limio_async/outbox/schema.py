@@ -21,6 +21,7 @@ __all__ = [
     "begin",
     "doubt_unsent",
     "is_other",
+    "known",
     "meta",
     "set_meta",
     "tenant",

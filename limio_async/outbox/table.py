@@ -58,8 +58,8 @@ def intending(store: Store, entry: Entry, *, most: int | None, maybe_sent: bool)
                 raise TooManyWaiting(
                     f"{most} orders wait already, so {entry.key!r} was not stored", operation="intend"
                 )
-        columns = (*INSERTED, "state", "attempt", "error")
-        first = ("doubt", 1, _MAYBE) if maybe_sent else ("intended", 0, None)
+        columns = (*INSERTED, "state", "attempt", "error", "tell")
+        first = ("doubt", 1, _MAYBE, ",doubt,") if maybe_sent else ("intended", 0, None, "")
         values = (*(getattr(entry, name) for name in INSERTED), *first)
         yield (
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
@@ -76,8 +76,11 @@ def intending(store: Store, entry: Entry, *, most: int | None, maybe_sent: bool)
             f"another order is stored under {entry.key!r}; {where}", operation="intend", paths=paths
         )
     if maybe_sent and row.state == "intended":
-        waits = "UPDATE {} SET state = 'doubt', attempt = attempt + 1, error = ? WHERE key = ? AND state = 'intended'"
-        yield waits.format(table), (_MAYBE, entry.key)
+        yield (
+            f"UPDATE {table} SET state = 'doubt', attempt = attempt + 1, error = ?, tell = ?, changed_at = {store.now}"
+            " WHERE key = ? AND state = 'intended'",
+            (_MAYBE, moved(row, "doubt")["tell"], entry.key),
+        )
         row = _row((yield asked, (entry.key,))[0])
     return row
 

@@ -16,7 +16,7 @@ import pytest
 
 from limio_async import Limio, models
 from limio_async.errors import InvalidArgument
-from limio_async.outbox import KeyReused, Outbox, OutboxError, TooManyWaiting, UnknownKey
+from limio_async.outbox import KeyReused, Outbox, OutboxError, Outcome, TooManyWaiting, UnknownKey
 from tests.outbox.tenant import Tenant
 
 ORDER: dict[str, Any] = {
@@ -348,6 +348,22 @@ async def test_what_is_open_is_erased_only_where_it_is_cancelled(
     await box.intend("doubtful", ORDER, maybe_sent=True)
     with pytest.raises(Exception, match="may be on its way"):
         await box.erase(key="doubtful", cancel=True)
+
+
+async def test_a_doubt_is_told_of_what_may_have_been_sent(box: Outbox, limio: Limio) -> None:
+    doubts: list[str] = []
+
+    @box.on("doubt")
+    async def doubted(outcome: Outcome, tx: Any) -> None:
+        doubts.append(outcome.key)
+
+    await box.intend("waits", ORDER)
+    before = (await box.outcome("waits")).changed_at
+    for key in ("waits", "new"):
+        assert (await box.intend(key, ORDER, maybe_sent=True)).state == "doubt"
+    assert (await box.outcome("waits")).changed_at != before
+    await box.run(limio, until_idle=True)
+    assert sorted(doubts) == ["new", "waits"]
 
 
 async def test_lists_go_on_behind_a_key(box: Outbox) -> None:
