@@ -142,21 +142,21 @@ def _any_state(answered: Any) -> Any:
 
 
 def _same_history(generation: Any) -> Any:
-    return lambda self, known, **options: (generation(self, known, **options)[0], False)
+    return lambda self, known, table, **options: (generation(self, known, table, **options)[0], False)
 
 
 def _bad_gateway_is_no(answer_of: Any) -> Any:
-    def patched(result: Any) -> Answer:
+    def patched(result: Any, key: str = "") -> Answer:
         is_502 = isinstance(result, ApiError | UnknownOutcome) and result.status == 502
-        return Answer(kind="refused", error=str(result)) if is_502 else answer_of(result)
+        return Answer(kind="refused", error=str(result)) if is_502 else answer_of(result, key)
 
     return patched
 
 
 def _lost_is_unsent(answer_of: Any) -> Any:
-    def patched(result: Any) -> Answer:
+    def patched(result: Any, key: str = "") -> Answer:
         lost = isinstance(result, UnknownOutcome)
-        return Answer(kind="unsent", error=str(result)) if lost else answer_of(result)
+        return Answer(kind="unsent", error=str(result)) if lost else answer_of(result, key)
 
     return patched
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 
 import pytest
 
-from tests.judges.outbox_faults import FAULTS, planted
+from tests.judges.outbox_faults import FAULTS, Fault, _place, planted
 from tests.judges.outbox_planted import FOUND
 from tests.outbox.tenant import LOST, Fate
 from tests.outbox.test_machine import Machine
@@ -55,6 +56,17 @@ def test_a_fault_is_noticed(name: str, caplog: pytest.LogCaptureFixture) -> None
     caplog.set_level(logging.CRITICAL)
     with planted(name), pytest.raises(AssertionError):
         played()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_what_is_planted_takes_what_it_replaces_is_given(fault: Fault) -> None:
+    for where, patch in fault.patches:
+        known = _place(where)[2]
+        if inspect.isfunction(known):
+            given = inspect.signature(known).parameters.values()
+            places = [one for one in given if one.kind is one.POSITIONAL_OR_KEYWORD]
+            named = {one.name: one for one in given if one.kind is one.KEYWORD_ONLY}
+            inspect.signature(patch(known)).bind(*places, **named)
 
 
 def test_each_fault_has_a_judge() -> None:
