@@ -219,7 +219,7 @@ async def ran(case: Case, url: str, *, kills: int, count: int, seed: int, plant:
             meant, tenant.made, last.said, parked_is_unmade=case.within, none_parked=case.makes_all
         )
         faults += [_with_error(fault, last.errors) for fault in verdict.faults]
-        faults += misled(told | last.told, tenant.made, last.said)
+        faults += misled(told | last.told, tenant.made, last.said, parked_is_unmade=case.within)
         faults += [f"no request of a client's: {what}" for what in set(tenant.broken)]
         if kills >= _MANY and struck < kills / 2:
             faults.append(f"the judge kills too gently: {struck} orders were on the wire at {kills} kills")

@@ -79,6 +79,14 @@ def _tell(outbox: Outbox) -> None:
         outbox.on(event)(told)
 
 
+class _Parked:
+    """Prints what is parked, if only for a while."""
+
+    def changed(self, outcome: Outcome) -> None:
+        if outcome.state == "parked":
+            _say(told="parked", of=outcome.key)
+
+
 async def _run(outbox: Outbox, limio: Limio, *, until_idle: bool) -> None:
     while True:
         try:
@@ -92,7 +100,10 @@ async def _run(outbox: Outbox, limio: Limio, *, until_idle: bool) -> None:
 async def _main(settings: Settings) -> None:
     plant(settings.plant)
     outbox = Outbox(
-        settings.url, when_missing=settings.when_missing, settle=timedelta(seconds=settings.settle)
+        settings.url,
+        when_missing=settings.when_missing,
+        settle=timedelta(seconds=settings.settle),
+        observers=[_Parked()],
     )
     _tell(outbox)
     auth = ClientCredentials("judge", "secret")

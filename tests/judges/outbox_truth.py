@@ -110,14 +110,24 @@ def _of_one(
     return faults
 
 
-def misled(told: Collection[tuple[str, str]], made: Sequence[Made], said: Mapping[str, Said]) -> list[str]:
-    """Return what callbacks were told that is not so, or were not told; *told* are keys and events."""
+def misled(
+    told: Collection[tuple[str, str]],
+    made: Sequence[Made],
+    said: Mapping[str, Said],
+    *,
+    parked_is_unmade: bool = False,
+) -> list[str]:
+    """Return what callbacks were told that is not so, or were not told; *told* are keys and events.
+
+    *parked_is_unmade*: nor may any key have an order that was parked for a while.
+    """
     often = Counter(one.key for one in made)
     possible: Mapping[str, Callable[[int], bool]] = {
         "accepted": lambda number: number > 0,
         "refused": lambda number: number == 0,
         "doubled": lambda number: number > 1,
         "failed": lambda number: False,
+        "parked": lambda number: number == 0 or not parked_is_unmade,
     }
     faults = [
         f"{event}: {key} was told, and has {often[key]} orders"

@@ -40,11 +40,16 @@ def honest(fate: Fate) -> Fate:
 
 
 class Telling(World):
-    """It notes of whom it is told that Limio said no."""
+    """It notes of whom it is told that Limio said no, and what is parked, if only for a while."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
-        super().__init__(*given, **options)
+        super().__init__(*given, observers=[self], **options)
         self.refused: set[str] = set()
+        self.parked: dict[str, str | None] = {}
+
+    def changed(self, outcome: Outcome) -> None:
+        if outcome.state == "parked":
+            self.parked[outcome.key] = outcome.error
 
     def open(self) -> None:
         super().open()
@@ -127,11 +132,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def restore(self) -> None:
-        if self.world.restore():  # what was meant since then has to be meant again
-            self.meant, self.world.refused = (
-                list(self.backed_up),
-                {*self.refused},
-            )  # a refusal is forgotten too
+        if (
+            self.world.restore()
+        ):  # what was meant since then has to be meant again; a refusal is forgotten too
+            self.meant, self.world.refused = list(self.backed_up), {*self.refused}
+            self.world.parked.clear()
 
     @rule(fate=FATES, other=FATES)
     def yesterday(self, fate: Fate, other: Fate) -> None:
@@ -195,8 +200,10 @@ class Machine(RuleBasedStateMachine):
         }  # the last two behind a parked one
         if state == "accepted":
             assert made == list(outcome.order_ids)
-        if state == "parked" and self.longest < SETTLE.total_seconds() and not self.world.tenant.read_lag:
-            assert not made or "418" in str(outcome.error)
+        if self.longest < SETTLE.total_seconds() and not self.world.tenant.read_lag:
+            parked = {outcome.key: outcome.error} if state == "parked" else {}
+            error = (self.world.parked | parked).get(outcome.key, "never: 418")
+            assert not made or "418" in str(error)
         if state == "refused":
             assert not made
 

@@ -435,7 +435,9 @@ async def test_an_item_that_no_reader_of_json_takes_is_quarantined_alone(
     assert report.inserted == report.seen - len(edited)
     held = list(sink.rows(QUARANTINE))
     assert len({row["item_id"] for row in held}) == len(edited)
-    assert all(odd in row["raw"] and re.search("byte|depth|truncated|hex", row["reason"]) for row in held)
+    assert all(
+        odd in row["raw"] and re.search("byte|UTF-8|depth|truncated|hex", row["reason"]) for row in held
+    )
 
 
 async def test_an_item_that_is_well_again_or_gone_leaves_the_quarantine(
