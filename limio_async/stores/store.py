@@ -56,7 +56,7 @@ class Store(ABC):
 
         *work* runs in the store's thread, again where the transaction has to be repeated; it uses `ask` and `run` only.
         It may only *read*: then it waits for no other program that writes. *alone*, it shares its transaction with nobody,
-        waits a second at most for what others have locked, and is not repeated.
+        waits a second at most for rows that others have locked, and is not repeated.
         """
         future: Future[T] = Future()
         self._waiting.append((work, future, reads, alone))
