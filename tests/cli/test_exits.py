@@ -98,7 +98,7 @@ def test_no_log_shows_a_secret(limio: Run, world: World) -> None:
     ],
 )
 def test_a_wrong_host_is_named(limio: Run, host: str, code: int, said: str) -> None:
-    result = limio("--host", host, "--timeout", "0.4", "offers", "list", env={"LIMIO_API_KEY": "public_x"})
+    result = limio("--host", host, "--timeout", "2", "offers", "list", env={"LIMIO_API_KEY": "public_x"})
     assert result.exit_code == code
     assert said in one_line(result)
 
