@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import threading
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -529,17 +528,6 @@ async def test_text_that_a_database_takes_not_ends_nothing(box: Outbox, limio: L
     outcomes = [await box.outcome(key) for key in ("k0", "k1", "k2")]
     assert [one.state for one in outcomes] == ["accepted", "refused", "accepted"]
     assert outcomes[0].status == "com\ufffdplete"
-
-
-@pytest.fixture
-async def limited(cluster: Cluster) -> AsyncIterator[str]:
-    with cluster.admin() as admin:
-        admin.execute("CREATE ROLE clerk LOGIN")
-        admin.execute("CREATE SCHEMA clerk AUTHORIZATION clerk")
-    yield cluster.url.replace("postgres@", "clerk@") + "?schema=clerk"
-    with cluster.admin() as admin:
-        admin.execute("DROP SCHEMA clerk CASCADE")
-        admin.execute("DROP ROLE clerk")
 
 
 async def test_many_may_open_an_empty_database_at_once(url: str, limio: Limio, tenant: Tenant) -> None:
