@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -74,7 +75,8 @@ async def _until_stopped(running: Coroutine[Any, Any, None]) -> None:
 
 def _leave(_signal: int, _frame: object) -> None:
     """End at once: what is on the wire is in doubt, and the next run looks for it."""
-    tell(_INTERRUPTED)
+    with suppress(OSError):  # sys.stderr refuses while it is being written to, which a signal may interrupt
+        os.write(2, f"limio: {_INTERRUPTED}\n".encode())
     os._exit(Code.INTERRUPTED)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -86,6 +87,35 @@ def test_the_second_signal_ends_it_at_once(world: World) -> None:
         assert process.stderr.read() == "limio: outbox run: interrupted; the same command resumes\n"
     assert time.monotonic() - begun < 5
     assert known()[0].state == "sending"
+
+
+SIGNALLED_WHILE_IT_SPEAKS = """
+import os, signal
+from limio_async.cli import __main__ as cli
+write = cli._News.write
+def interrupted(self, data):
+    written = write(self, data)
+    if b"stopping" in bytes(data):
+        os.kill(os.getpid(), signal.SIGTERM)
+    return written
+cli._News.write = interrupted
+cli.main()
+"""
+
+
+def test_the_second_signal_ends_it_also_while_it_says_what_the_first_did(world: World) -> None:
+    world.faults.on("submitOrder").delay(10)
+    intend("a")
+    args = [sys.executable, "-c", SIGNALLED_WHILE_IT_SPEAKS, "outbox", "run"]
+    with subprocess.Popen(args, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_orders(world, 1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said == (
+        "limio: stopping: waiting for what is on the wire; again to stop at once\n"
+        "limio: outbox run: interrupted; the same command resumes\n"
+    )
 
 
 def test_what_was_on_the_wire_at_a_kill_is_looked_for_and_never_sent_again(world: World) -> None:
