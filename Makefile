@@ -17,7 +17,7 @@ LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,mo
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls kill night beyond nightly generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -85,7 +85,7 @@ speed: peers ## hold the client's speed, and that of syncs, against others' on t
 	$(BIN)/python -m benchmarks.speed --short
 	$(BIN)/python -m benchmarks.sync --short
 
-judges: walks wiremock prism schemathesis window report kills outbox ## programs of others on the client and the emulator
+judges: walks wiremock prism schemathesis window report kills outbox inbox ## programs of others on the client and the emulator
 
 walks: $(STAMP) ## walk lists and submit orders at random against a server that shares no code with the client, in a minute or two
 	$(BIN)/python -m tests.judges.walks
@@ -135,12 +135,17 @@ outboxkills: $(STAMP)
 outboxbefalls: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses 2 -rs -m judge tests/judges/test_outbox_lines.py tests/judges/test_outbox_history.py
 
-kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute; and with 1,200 orders, kills at every line, and faults that are planted
+inbox: $(STAMP) ## kill programs that receive and handle webhooks, and count what their handlers wrote, in half a minute; needs PostgreSQL's programs
+	$(BIN)/python -m tests.judges.inbox --short
+
+kill: $(STAMP) ## the same with 200 kills and 51,000 items, and a tenant that is away for up to a minute; with 1,200 orders, kills at every line, and faults that are planted; and with 8,000 events
 	$(BIN)/python -m tests.judges.killing
 	$(BIN)/python -m tests.judges.outbox
 	$(BIN)/python -m tests.judges.outbox_history
 	$(BIN)/python -m tests.judges.outbox_lines
 	$(BIN)/python -m tests.judges.outbox_planted
+	$(BIN)/python -m tests.judges.inbox
+	$(BIN)/python -m tests.judges.inbox --planted
 
 night: $(STAMP) ## sync a night of outages in four real minutes, and leave its report in .cache/night; needs PostgreSQL's programs
 	$(BIN)/python -m tests.judges.nights
@@ -166,6 +171,7 @@ bench: peers ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.emulator
 	$(BIN)/python -m benchmarks.sync
 	$(BIN)/python -m benchmarks.outbox
+	$(BIN)/python -m benchmarks.inbox
 
 clean: ## remove .venv and everything made
 	rm -rf .venv .cache limio-demo.* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,9 +9,9 @@ cli/           the command line: `limio`
 testing.py     pytest fixtures
 report/        a page about what the sync jobs keep
 drift/         what items hold that the models do not know
+webhooks/      webhooks that are stored before they are answered, each handled once
 outbox/        orders sent exactly as often as meant
-webhooks/      what Limio's webhooks tell
-stores/        where an outbox keeps them
+stores/        where an outbox or inbox keeps them
 sync_jobs/     a tenant in a database or in files
 client.py      `Limio`
 environment.py the settings that the environment has

@@ -32,6 +32,8 @@ LimioError
 │   ├── UnknownKey        nothing was ever intended under the key
 │   └── StoreError        its database cannot be used
 │       └── StoreAway     it does not answer, or another program holds it: try again later
+├── InboxError            an inbox cannot do what it was asked
+│   └── UnknownEvent      it has no such event
 ├── ForeignCheckpoint     the checkpoint belongs to another listing, or cannot be resumed
 ├── InvalidArgument       raised before anything is sent: a value cannot be put on the wire
 ├── MissingCredentials    raised before anything is sent: the operation takes X, the client has Y
@@ -60,6 +62,7 @@ __all__ = [
     "DeadlineExceeded",
     "Forbidden",
     "ForeignCheckpoint",
+    "InboxError",
     "IncompleteListing",
     "InvalidArgument",
     "JobError",
@@ -82,6 +85,7 @@ __all__ = [
     "TooManyWaiting",
     "TransportError",
     "Unauthorized",
+    "UnknownEvent",
     "UnknownKey",
     "UnknownOutcome",
     "Unreadable",
@@ -431,8 +435,16 @@ class UnknownKey(OutboxError, LookupError):
     """Nothing was ever intended under the key."""
 
 
+class InboxError(LimioError):
+    """An inbox cannot do what it was asked."""
+
+
+class UnknownEvent(InboxError, LookupError):
+    """The inbox has no such event."""
+
+
 class StoreError(OutboxError):
-    """The database of an outbox cannot be used: the message says why and what to do."""
+    """The database of an outbox or inbox cannot be used: the message says why and what to do."""
 
 
 class StoreAway(StoreError):

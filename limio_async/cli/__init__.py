@@ -33,6 +33,8 @@ outbox.py       `limio outbox`: orders that are sent exactly as often as meant
 outbox_run.py   `limio outbox run`: sends, or says what it would do first
 outbox_open.py  finds the outbox that a command is about
 outbox_view.py  what `limio outbox` shows, and what it hides
+inbox.py        `limio inbox`: webhooks that are stored before they are answered
+inbox_view.py   what `limio inbox` shows, and what it hides
 drift.py        `limio drift`: what items hold that the models do not know
 report.py       `limio report`: a page about what `limio sync` keeps
 reading.py      opens what `limio sync` has written

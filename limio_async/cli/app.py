@@ -23,7 +23,18 @@ from limio_async.version import __version__
 
 __all__ = ["app"]
 
-_OWN = ("completion", "drift", "emulate", "login", "logout", "operations", "outbox", "report", "sync")
+_OWN = (
+    "completion",
+    "drift",
+    "emulate",
+    "inbox",
+    "login",
+    "logout",
+    "operations",
+    "outbox",
+    "report",
+    "sync",
+)
 
 
 class _Resource(Group):

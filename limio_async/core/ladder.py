@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from limio_async.core import retry
+from limio_async.core import guard, retry
 from limio_async.core.deadline import Deadlines
 from limio_async.core.lifetime import Lifetime
 from limio_async.core.limiter import Lane, Limiter
@@ -91,6 +91,7 @@ class Ladder:
         *trace* gets the attempts, however it ends, and *watch* is told on the way.
         """
         self.lifetime.check()
+        guard.check(request.operation)
         limit = self._timeout if timeout is None else timeout
         if timeout is not None and not _is_time(timeout):
             said = f"timeout must be positive, a number above 0, not {timeout!r}"

@@ -23,7 +23,7 @@ from limio_async.outbox.order import came_of, entry_of, fields_of
 from limio_async.outbox.outcome import Event, Outcome, State, Stats
 from limio_async.outbox.sending import Sender
 from limio_async.outbox.telling import Handler, Observer
-from limio_async.stores import Store, store_of
+from limio_async.stores import Plan, Store, Tx, store_of
 
 __all__ = ["Outbox"]
 
@@ -107,7 +107,7 @@ class Outbox:
         """Store *order*, to be made once under *key*, which becomes its `external_id`. A known key changes nothing.
 
         With *tx*, a `sqlite3.Connection`, `psycopg.Connection` or `psycopg.AsyncConnection` in a transaction of the same
-        database, it is stored if and only if that commits. *maybe_sent*: it is looked for before it is sent; say so where
+        database, it is stored if and only if that commits; so it is with the *tx* of an inbox's handler. *maybe_sent*: it is looked for before it is sent; say so where
         the key may have been intended in a database that is lost.
         Raises `KeyReused` where another order has the key, `TooManyWaiting` where *most_waiting* or more wait,
         `InvalidArgument` for an order that cannot be sent, and `ValueError` for a *tx* that cannot be used.
@@ -115,9 +115,18 @@ class Outbox:
         if most_waiting is not None and most_waiting < 1:
             raise InvalidArgument("most_waiting is at least 1", operation="intend")
         entry = entry_of(key, order)
-        plan = table.intending(self._store, entry, most=most_waiting, maybe_sent=maybe_sent)
+
+        def plan() -> Plan[Row]:
+            intending = table.intending(self._store, entry, most=most_waiting, maybe_sent=maybe_sent)
+            return table.of_this(self._store, self._id, intending)
+
+        if isinstance(tx, Tx):  # of an inbox's handler: on SQLite, all of it is done when that has returned
+            if not tx.is_like(self._store):
+                raise ValueError(f"tx is a transaction of another database than {self._store.name}")
+            done = await tx.follow(plan)
+            return Outcome(key=key, state="intended") if done is None else outcome_of(done)
         if tx is not None:
-            return outcome_of(await self._store.within(tx, table.of_this(self._store, self._id, plan)))
+            return outcome_of(await self._store.within(tx, plan()))
         row = await self._store.do(
             lambda store: store.follow(
                 table.intending(store, entry, most=most_waiting, maybe_sent=maybe_sent)

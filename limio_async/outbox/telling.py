@@ -93,7 +93,7 @@ class Teller:
         try:
             for handler in self._handlers[event]:
                 await handler(outcome_of(row), tx)
-            await self._store.do(mark, alone=bool(tx))
+            await self._store.do(mark, hurries=bool(tx))
             self._failed.pop(row.key, None)
         except Exception:
             fails = self._failed.get(row.key, (0, 0.0))[0] + 1

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from limio_async._durable import made, synced
 from limio_async.errors import JobError, StoreAway, StoreError, TargetBusy
-from limio_async.stores.store import Plan, Rows, Store, driven
+from limio_async.stores.recorded import Recorded
+from limio_async.stores.store import Plan, Rows, Store, Tx, driven
 from limio_async.sync_jobs.lock import Lock, identity, locked
 from limio_async.sync_jobs.sinks.urls import file_of
 
@@ -22,7 +23,9 @@ T = TypeVar("T")
 
 _WAIT = 10.0  # seconds for another program to end its transaction
 _MOMENT = 0.01
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _SETTINGS = ("synchronous = FULL", "secure_delete = ON", "journal_size_limit = 16777216")
+_DOES = {"outbox": "is sending from", "inbox": "handles the events of"}
 _HINTS = {
     "not a database": "choose another file, or move this one away",
     "unable to open": "is there a directory in its place, or may you not write there?",
@@ -33,7 +36,7 @@ _HINTS = {
 
 
 class SqliteStore(Store):
-    """A file, `FILE.outbox` beside it, which tells of a backup that was put back, and a lock for the one that sends."""
+    """A file, `FILE.outbox` beside it, which tells of a backup that was put back, and a lock for the one that works on it."""
 
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
     to_read: ClassVar[str] = "BEGIN"
@@ -43,19 +46,25 @@ class SqliteStore(Store):
     now = "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')"
     has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     time, cast_error = "TEXT", "digest = excluded.digest"
+    epoch = "((julianday('now') - 2440587.5) * 86400.0)"
     guard = (
         "CREATE TRIGGER {0}_reused BEFORE UPDATE OF digest ON {0} WHEN NEW.digest <> OLD.digest"
         " BEGIN SELECT RAISE(ROLLBACK, 'KeyReused: another order is stored under this key'); END"
     )
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, use: str = "outbox") -> None:
         super().__init__(url)
+        self._use = use
         self._file, self._mode = file_of(url, "sqlite")
         self._db: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
         self._lock: Lock | None = None
         self._owner: str | None = None
         self._next: str | None = None
+
+    def tx(self) -> Tx:
+        """Return what notes statements, and executes them when it is committed."""
+        return Recorded(self)
 
     async def within(self, tx: Any, plan: Plan[T]) -> T:
         """Follow *plan* in the transaction of a `sqlite3.Connection`, which is the caller's to commit."""
@@ -83,12 +92,12 @@ class SqliteStore(Store):
         self._db.execute(statement, values or ())
 
     def own(self, owner: str | None) -> None:
-        """Hold the lock beside the file: one process sends."""
+        """Hold the lock beside the file: one process sends, one handles."""
         if self._lock is not None:
             self._lock.close()
         self._owner = self._lock = None
         if owner is not None:
-            self._lock, self._owner = locked(self._neighbour("outbox.lock")), owner
+            self._lock, self._owner = locked(self._neighbour(f"{self._use}.lock")), owner
 
     def gone(self, owner: str) -> bool:
         """Return whether *owner* is not this process, which holds the lock."""
@@ -187,10 +196,10 @@ class SqliteStore(Store):
     def _failure(self, error: Exception) -> StoreError:
         if isinstance(error, TargetBusy):
             return StoreAway(
-                f"{self.name}: another process is sending from this file; wait for it, or stop it"
+                f"{self.name}: another process {_DOES[self._use]} this file; wait for it, or stop it"
             )
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        if "locked" in reason:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
             return StoreAway(f"{self.name}: another program is writing to it; wait for it, or stop it")
         hint = next((f" ({hint})" for known, hint in _HINTS.items() if known in reason), "")
         return StoreError(f"{self.name}: {reason}{hint}")

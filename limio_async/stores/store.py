@@ -5,22 +5,64 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar, TypeVar
 
-from limio_async.errors import OutboxError, StoreAway, StoreError
+from limio_async.errors import InboxError, OutboxError, StoreAway, StoreError
 
-__all__ = ["Plan", "Rows", "Store", "driven"]
+__all__ = ["Do", "Plan", "Rows", "Store", "Tx", "driven"]
 
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 Plan = Generator[tuple[str, Sequence[Any]], Rows, T]
 """Statements that depend on what those before them gave; values are marked `?` whatever the database."""
 
-_Waiting = tuple["Callable[[Store], Any]", "Future[Any]", bool, bool]
+Do = Callable[[Callable[["Store"], Any]], Awaitable[Any]]
+"""Does something in a transaction of a store, as `Store.do`."""
+_Waiting = tuple["Callable[[Store], Any]", "Future[Any]", bool, bool, bool]
 _MOST_AT_ONCE = 256
 _TRIES = 3
+_CLOSES_WITHIN = 5.0
+
+
+class Tx(ABC):
+    """A transaction of a handler in the store's database: begun by its first statement, committed with a mark."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._is_over = False
+
+    def _check(self) -> None:
+        if self._is_over:
+            raise InboxError("the handler has returned, and its tx is over")
+
+    def is_like(self, store: Store) -> bool:
+        """Whether it is a transaction of the same kind of database as *store*."""
+        return type(self._store) is type(store)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the database waits for the handler to end."""
+        return False
+
+    @abstractmethod
+    def execute(self, statement: str, parameters: Any = None) -> Awaitable[Rows]:
+        """Execute a statement, in the driver's own style."""
+
+    @abstractmethod
+    async def follow(self, plan: Callable[[], Plan[T]]) -> T | None:
+        """Follow a plan in it; None where that is done only when it ends."""
+
+    @abstractmethod
+    async def commit(self, mark: Callable[[], Plan[Any]], do: Do) -> None:
+        """Follow *mark* last, and commit; *do* does so where nothing is begun yet. Raises, with nothing committed,
+        if anything failed.
+        """
+
+    async def abandon(self) -> None:
+        """Undo whatever is not committed."""
+        self._is_over = True
 
 
 class Store(ABC):
@@ -31,7 +73,9 @@ class Store(ABC):
     locking: ClassVar[str]
     """Ends a query whose rows are locked until the transaction ends."""
     errors: ClassVar[tuple[type[Exception], ...]]
-    keyed, now, time, cast_error, guard, has_table = "", "", "", "", "", ""
+    skipping: ClassVar[str] = ""
+    """Ends a query whose rows are locked; those that others have locked are left out."""
+    keyed, now, time, cast_error, guard, has_table, epoch = "", "", "", "", "", "", ""
     """Parts of statements that each database writes in its own way."""
 
     def __init__(self, name: str, schema: str = "") -> None:
@@ -41,30 +85,39 @@ class Store(ABC):
         """What stands before the name of a table in statements of other connections."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="limio-store")
         self._waiting: deque[_Waiting] = deque()
+        self._is_cut = False
 
     async def open(self) -> None:
         """Connect. Raises `StoreError` in words."""
         await self.do_after(lambda _: self._open())
 
     async def close(self) -> None:
-        """Let go of the connection, and with it of what `own` holds."""
-        await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._close)))
+        """Let go of the connection, and with it of what `own` holds; cut it where the database does not answer."""
+        closed = asyncio.wrap_future(self._thread.submit(self._close))
+        if not (await asyncio.wait([closed], timeout=_CLOSES_WITHIN))[0]:
+            self._is_cut = True
+            self._cut()
+        await asyncio.shield(closed)
         self._thread.shutdown(wait=False)
 
-    async def do(self, work: Callable[[Store], T], *, reads: bool = False, alone: bool = False) -> T:
+    async def do(
+        self, work: Callable[[Store], T], *, reads: bool = False, alone: bool = False, hurries: bool = False
+    ) -> T:
         """Return what *work* does in a transaction that is committed by then; what waits meanwhile shares the next.
 
         *work* runs in the store's thread, again where the transaction has to be repeated; it uses `ask` and `run` only.
-        It may only *read*: then it waits for no other program that writes. *alone*, it shares its transaction with nobody,
-        waits a second at most for rows that others have locked, and is not repeated.
+        It may only *read*: then it waits for no other program that writes. Where rows are locked, *alone* it shares no
+        transaction: what it locks nobody holds longer than it takes. If it *hurries*, it is alone, waits a second at
+        most for what others have locked, and is not repeated.
         """
         future: Future[T] = Future()
-        self._waiting.append((work, future, reads, alone))
+        alone = hurries or (alone and bool(self.locking))
+        self._waiting.append((work, future, reads, alone, hurries))
         try:
             self._thread.submit(self._commit_waiting)
         except RuntimeError:
             self._waiting.pop()
-            raise OutboxError(f"{self.name}: this outbox is closed; use it inside of `async with`") from None
+            raise OutboxError(f"{self.name}: it is closed; use it inside of `async with`") from None
         return await asyncio.wrap_future(future)
 
     async def do_after(self, work: Callable[[Store], T]) -> T:
@@ -89,6 +142,10 @@ class Store(ABC):
     @abstractmethod
     async def within(self, tx: Any, plan: Plan[T]) -> T:
         """Follow *plan* in the caller's own transaction. Raises `ValueError` if *tx* is none of this database."""
+
+    @abstractmethod
+    def tx(self) -> Tx:
+        """Return a transaction for one handler; nothing is begun yet."""
 
     @abstractmethod
     def ask(self, statement: str, *values: Any) -> Rows:
@@ -133,6 +190,10 @@ class Store(ABC):
         """Let the transaction wait a second at most for what others have locked."""
         return
 
+    def _cut(self) -> None:
+        """End what the thread waits for."""
+        return
+
     def scrub(self) -> None:
         """Overwrite what was emptied, where the database leaves it lying about."""
         return
@@ -167,8 +228,8 @@ class Store(ABC):
     def _commit_waiting(self) -> None:
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < _MOST_AT_ONCE:
-            if batch and (batch[-1][3] or self._waiting[0][3]):
-                break
+            if batch and (batch[0][3] or self._waiting[0][3]):
+                break  # each that is alone has a turn of its own
             one = self._waiting.popleft()
             if one[1].set_running_or_notify_cancel():
                 batch.append(one)
@@ -177,9 +238,9 @@ class Store(ABC):
 
     def _settle(self, batch: list[_Waiting]) -> None:
         try:
-            begin = self.to_read if all(reads for _, _, reads, _ in batch) else self.begin
-            hurries = batch[0][3]
-            works = [_hurry] * hurries + [work for work, _, _, _ in batch]
+            begin = self.to_read if all(one[2] for one in batch) else self.begin
+            hurries = batch[0][4]
+            works = [_hurry] * hurries + [one[0] for one in batch]
             results = self._transacted(begin, works, 1 if hurries else _TRIES)[hurries:]
         except Exception as error:
             is_away = isinstance(error, StoreAway) and not self._held_up(error)
@@ -187,11 +248,11 @@ class Store(ABC):
                 for one in batch:
                     self._settle([one])
                 return
-            for _, future, _, _ in batch:
-                future.set_exception(error)
+            for one in batch:
+                one[1].set_exception(error)
         else:
-            for (_, future, _, _), result in zip(batch, results, strict=True):
-                future.set_result(result)
+            for one, result in zip(batch, results, strict=True):
+                one[1].set_result(result)
 
     def _transacted(self, begin: str, works: Sequence[Callable[[Store], Any]], tries: int) -> list[Any]:
         while True:
@@ -208,7 +269,7 @@ class Store(ABC):
                 self._undo()
                 if committed:
                     raise StoreAway(str(self._failure(error))) from None
-                if ending or not tries or not self._passes(error):
+                if ending or not tries or self._is_cut or not self._passes(error):
                     raise self._failure(error) from None
             except BaseException:
                 self._undo()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -19,10 +19,24 @@ from limio_async.core.same import canonical, digest
 from limio_async.core.wire import UNDECODABLE, Webhook
 from limio_async.envelope import at, moment
 
-__all__ = ["Event", "digest_of", "id_of", "instant_of", "key_of", "kind_of", "object_of"]
+__all__ = [
+    "Event",
+    "State",
+    "digest_as",
+    "digest_of",
+    "id_of",
+    "instant_of",
+    "key_of",
+    "kind_of",
+    "object_of",
+]
 
 _LONGEST = 255
 _NOTHING: Mapping[str, Any] = {}
+
+
+State = Literal["open", "done", "parked", "dropped"]
+"""Where an event stands: `open`: to be handled. `done`. `parked`: a person decides. `dropped`: a person did."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +60,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON value that came; of Error Reporting the report, which has the order inside."""
     seen: int = 1
     """How often it came."""
+    key: str = ""
+    """What it concerns, mostly a subscription: events of one key are handled one at a time."""
+    stale: bool = False
+    """Whether what was fetched is older than the body, or is not there."""
+    state: State = "open"
+    error: str | None = None
+    """Why it is parked, or what its last attempt failed of. May hold personal data; emptied by `erase`."""
 
     def __repr__(self) -> str:  # crash reports show it: no personal data
         return f"<Event {self.seq} {self.type} {self.id or 'without id'}>"
@@ -105,7 +126,16 @@ def digest_of(body: bytes) -> str:
     pair, or no JSON at all.
     """
     try:
-        return digest(canonical(msgspec.json.decode(body)))
+        value = msgspec.json.decode(body)
+    except UNDECODABLE:
+        return digest(body)
+    return digest_as(value, body)
+
+
+def digest_as(value: object, body: bytes) -> str:
+    """Return the same of a body whose *value* is decoded."""
+    try:
+        return digest(canonical(value))
     except UNDECODABLE:
         return digest(body)
 

@@ -21,6 +21,7 @@ from limio_async.cli import settings
 from limio_async.cli import sync as cli_sync
 from limio_async.cli.app import app
 from limio_async.cli.emulate import command as emulate
+from limio_async.cli.inbox import command as inbox
 from limio_async.cli.outbox import command as outbox
 from limio_async.cli.settings import Flags, open_client
 from limio_async.cli.sync import command as sync
@@ -43,6 +44,8 @@ from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.run import drain, fill, progress, whole
 from limio_async.sync_jobs.sinks import duckdb, parquet, postgres, postgres_watch, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
+from limio_async.webhooks import Inbox, door, working
+from limio_async.webhooks import decide as hooks_decide
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
 from tests.virtual_time import VirtualTime
@@ -57,6 +60,7 @@ RELIABILITY = "docs/reliability.md"
 PERFORMANCE = "docs/performance.md"
 SYNC = "docs/sync-jobs.md"
 OUTBOX = "docs/outbox.md"
+WEBHOOKS = "docs/webhooks.md"
 REPORT = "docs/report.md"
 TESTING = "docs/testing.md"
 OPTIONS = "limio_async/core/listing/options.py"  # whose docstrings are what an editor shows
@@ -240,6 +244,19 @@ TABLE = [
     told(OUTBOX, "{} answers in a row that turn orders down in the same words, or {} in any", in_words({3: "Three"}, sending._ALIKE), sending._MOST),
     told(OUTBOX, "SIGTERM waits up to {:g} seconds for what is on the wire", sending._GRACE),
     told(OUTBOX, "settled {} days ago or earlier", purged_after().days),
+    # an inbox
+    told(WEBHOOKS, "read again for up to `grace` ({:g} minutes). That", default(Inbox, "grace").total_seconds() / 60),
+    told(WEBHOOKS, "at most {:g} minutes, and after {} `attempts` the event is parked", hooks_decide.wait_after(99) / 60, default(Inbox, "attempts")),
+    told(WEBHOOKS, "is parked after `give_up` ({:g} hours)", default(Inbox, "give_up").total_seconds() / 3600),
+    told(WEBHOOKS, "bodies for `keep` ({} days)", default(Inbox, "keep").days),
+    told(WEBHOOKS, "the later ones {}, or with", in_words({"go_on": "go on"}, default(Inbox, "after_park"))),
+    told(WEBHOOKS, "`await inbox.run(limio, workers={})` handles", default(Inbox.run, "workers")),
+    told(WEBHOOKS, "gives the functions {:g} seconds", working._ENDING),
+    told(WEBHOOKS, "{} objects that fail in a row", in_words({5: "Five"}, hooks_decide._IN_A_ROW)),
+    told(WEBHOOKS, "after waits of up to {:g} minutes", hooks_decide._LONGEST_PAUSE / 60),
+    told(WEBHOOKS, "whose process ended {} is parked", in_words(TIMES, hooks_decide.CRASHES)),
+    told(WEBHOOKS, "more than {} MiB, as sent or as unpacked", door._LARGEST // MIB),
+    told(WEBHOOKS, "within {:g} seconds, or the body took more than {:g} seconds", door._STORE_WITHIN, door._READ_WITHIN),
     # an emulator
     told(README, "keeps a whole emulated tenant, {:,} offers and all", default(World, "offers")),
     told(README, "$ limio emulate --port {} ", default(emulate, "port")),
@@ -289,6 +306,7 @@ SAME = [
     *both(Job, (sync, source), "overlap", "concurrency"),
     *both(Job, (sync,), "mode", "patience", "lock_wait", "keep_runs"),
     *both(Outbox, (outbox.commands["run"],), "when_missing", "settle", "at_once"),
+    *both(Inbox.run, (inbox.commands["work"],), "workers"),
     *both(World, (emulate,), "offers", "subscriptions", "envelope", "modified_filter", "seed"),
     (default(emulate, "list_order"), default(ListManner, "order")),
     (default(emulate, "webhook_wait"), default(WebhookManner, "wait")),
@@ -316,10 +334,13 @@ OWNERS = (
     hydrated,
     Outbox,
     outbox.commands["run"],
+    Inbox,
+    inbox.commands["work"],
     sync,
     emulate,
 )
 OF_FAULTS = (On.status, On.page_limit, Faults.on)
+OF_INBOX = (Inbox.on, Inbox.receiver, Inbox.run)
 OF_OUTBOX = (Outbox.intend, Outbox.statement, Outbox.run, Outbox.resolve)
 OF_WEBHOOKS = (Webhooks.to, Webhooks.retry, Webhooks.late)
 OF_OTHERS = {"gc", "left", "synchronous"}  # of msgspec, an error's, SQLite's
@@ -339,7 +360,7 @@ def test_every_argument_that_a_page_names_is_one_whose_default_is_held() -> None
         for name in inspect.signature(one).parameters
     }
     assert set(re.findall(r"`([a-z_]+)=", text)) - OF_OTHERS <= taken
-    commands = (app, *OWNERS[-2:], *outbox.commands.values())
+    commands = (app, *OWNERS[-2:], *inbox.commands.values(), *outbox.commands.values())
     flags = {flag for command in commands for one in command.params for flag in one.opts}
     assert set(re.findall(r"`(--[a-z-]+)", text)) - {"--dry-run", "--force", "--spec"} <= flags
 

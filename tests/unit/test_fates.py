@@ -45,6 +45,8 @@ EXPECTED: dict[str, tuple[tuple[str, bool], ...]] = {
     "ServerError": (LATER, OPEN, REPEAT, OPEN),
     "KeyReused": (NO, NO, NO, NO),
     "OutboxError": (NO, NO, NO, NO),
+    "InboxError": (NO, NO, NO, NO),
+    "UnknownEvent": (NO, NO, NO, NO),
     "StoreAway": (REPEAT, REPEAT, REPEAT, REPEAT),
     "StoreError": (NO, NO, NO, NO),
     "TooManyWaiting": (LATER, LATER, LATER, LATER),

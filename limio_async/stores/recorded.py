@@ -1,0 +1,73 @@
+"""A handler's transaction in a SQLite file: it locks nothing while the handler awaits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar
+
+from limio_async.errors import InboxError
+from limio_async.stores.store import Do, Plan, Rows, Store, Tx
+
+__all__ = ["Recorded", "first_word"]
+
+T = TypeVar("T")
+_COMMENT = re.compile(r"\s+|--[^\n]*\n?|/\*.*?\*/", re.DOTALL)
+_READS = frozenset({"select", "values", "explain", "pragma"})
+_ENDS = frozenset({
+    "abort", "attach", "begin", "commit", "detach", "end", "prepare", "release", "rollback", "savepoint", "start", "vacuum",
+})  # fmt: skip
+_WRITES = re.compile(r"\b(insert|update|delete|replace)\b", re.IGNORECASE)
+
+
+class _Noted(Awaitable[Rows]):
+    def __await__(self) -> Generator[None, None, Rows]:
+        yield from ()
+        return []
+
+
+class Recorded(Tx):
+    """Notes statements; all of them are executed with the mark, in one short transaction, when the handler has returned."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._work: list[Callable[[Store], object]] = []
+
+    def execute(self, statement: str, parameters: Any = None) -> Awaitable[Rows]:
+        """Note a statement that writes; awaiting it is optional, and gives no rows. Raises `InboxError` for one that reads."""
+        self._check()
+        word = first_word(statement)
+        if word in _READS or (word == "with" and not _WRITES.search(statement)):
+            raise InboxError(
+                "on SQLite, tx notes what is written when the handler returns: read through a connection of your own"
+            )
+        self._work.append(lambda store: store.execute(statement, parameters))
+        return _Noted()
+
+    async def follow(self, plan: Callable[[], Plan[T]]) -> T | None:
+        """Follow a plan when the handler has returned."""
+        self._check()
+        self._work.append(lambda store: store.follow(plan()))
+        return None
+
+    async def commit(self, mark: Callable[[], Plan[Any]], do: Do) -> None:
+        """Execute all of it, then *mark*."""
+        self._is_over = True
+
+        def work(store: Store) -> None:
+            for one in self._work:
+                one(store)
+            store.follow(mark())
+
+        await do(work)
+
+
+def first_word(statement: str) -> str:
+    """Return the first word of a statement. Raises `InboxError` where it would begin or end the transaction."""
+    at = 0
+    while found := _COMMENT.match(statement, at):
+        at = found.end()
+    word = statement[at:].partition(" ")[0].partition("\n")[0].rstrip(";").lower()
+    if word in _ENDS:
+        raise InboxError(f"tx is committed when the handler returns: {word.upper()} is not for it")
+    return word

@@ -1,0 +1,97 @@
+"""What becomes of a delivery, and of an event whose handling went wrong. Pure."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+
+from limio_async import errors
+
+__all__ = ["CRASHES", "Earlier", "Outage", "is_behind", "is_limios", "is_repeat", "wait_after"]
+
+CRASHES = 3
+_IN_A_ROW = 5
+_LONGEST_PAUSE = 180.0
+_AWAY = (
+    errors.TransportError, errors.ServerError, errors.BadGateway, errors.TooManyRequests, errors.Unauthorized,
+    errors.Forbidden, errors.Locked, errors.Unreadable, errors.UnknownOutcome, errors.StoreAway,
+    errors.MissingCredentials, errors.ClientClosed,
+)  # fmt: skip
+
+
+class Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest event with the same type, object and digest as a delivery."""
+
+    interrupted: bool
+    """Whether another body of the object came since it was delivered last, or at the same time."""
+    held: bool
+    """Whether it is with a handler."""
+    dropped: bool
+    """Whether a person has dropped it."""
+    age: float
+    """Seconds since it was delivered last."""
+
+
+def is_repeat(earlier: Earlier | None, *, dated: bool, within: float | None = None) -> bool:
+    """Return whether a delivery is a repeat of an *earlier* one.
+
+    *dated*: its body says which change it tells of. *within*: how many seconds after the last one another equal body counts.
+    """
+    if earlier is None or dated:
+        return earlier is not None
+    if within is not None and earlier.age > within:
+        return False
+    return not (earlier.interrupted or earlier.held or earlier.dropped)
+
+
+def is_behind(told: int | None, found: int | None) -> bool:
+    """Return whether what was *found* is older than what the body *told*; both in microseconds."""
+    return told is not None and found is not None and found < told
+
+
+def is_limios(error: BaseException) -> bool:
+    """Return whether it is Limio or the store that failed, and not the handler: then the attempt does not count."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_limios, cast("BaseExceptionGroup[BaseException]", error).exceptions))
+    return isinstance(error, _AWAY) or (error.__cause__ is not None and is_limios(error.__cause__))
+
+
+def wait_after(failures: int, longest: float = 600.0) -> float:
+    """Return how many seconds to wait after so many failures."""
+    return min(longest, 2.0 ** min(failures - 1, 20))
+
+
+class Outage:
+    """Whether Limio fails one object, or all of them. Times are the caller's."""
+
+    def __init__(self) -> None:
+        self._failing: set[str] = set()
+        self._pauses = 0
+        self.until = 0.0
+        """When to try again."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is taken but one event at a time, to see whether Limio is back."""
+        return self._pauses > 0
+
+    def is_alone(self, thing: str) -> bool:
+        """Whether Limio fails this object, and no other since the last call that worked."""
+        return not self.paused and self._failing <= {thing}
+
+    def failed(self, thing: str, now: float, asked: float | None = None) -> bool:
+        """Note a failure; return whether a pause begins with it. *asked*: how long Limio wants to be left alone."""
+        self._failing.add(thing)
+        if now >= self.until and (self.paused or len(self._failing) >= _IN_A_ROW):
+            self._pauses += 1
+            self.until = now + max(asked or 0.0, wait_after(self._pauses, _LONGEST_PAUSE))
+            return self._pauses == 1
+        return False
+
+    def worked(self) -> bool:
+        """Note that Limio answered; return whether a pause ends with it."""
+        ended = self.paused
+        self._failing.clear()
+        self._pauses, self.until = 0, 0.0
+        return ended

@@ -1,0 +1,182 @@
+"""Handling events, in one process of maybe several: until SIGTERM, until cancelled, or until nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+
+import anyio
+
+from limio_async.client import Limio
+from limio_async.errors import StoreAway, StoreError
+from limio_async.stores import Store
+from limio_async.webhooks import clerk, schema, table
+from limio_async.webhooks.batch import Batch
+from limio_async.webhooks.handlers import Handler
+from limio_async.webhooks.handling import POLL, Handling, Rules
+from limio_async.webhooks.table import Taken
+
+__all__ = ["Worker"]
+
+_log = logging.getLogger("limio_async")
+_GATHER = 0.005
+_ENDING = 20.0  # seconds for handlers when the worker is stopped
+_CANCELLED = 5.0
+_HOUR = 3600.0
+
+
+class Worker:
+    """One `run` of an inbox."""
+
+    def __init__(
+        self, store: Store, batch: Batch, limio: Limio, handlers: Sequence[Handler], rules: Rules, *, workers: int, woken: asyncio.Event
+    ) -> None:  # fmt: skip
+        self._store, self._limio, self._rules, self._workers, self._woken = (
+            store,
+            limio,
+            rules,
+            workers,
+            woken,
+        )
+        self._handling = Handling(store, batch, limio, handlers, rules, woken=woken)
+        self._owner = str(secrets.randbelow(2**62))
+        self._hand: dict[str, Taken] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._purged, self._rescued = 0.0, -POLL
+
+    async def run(self, *, until_idle: bool) -> None:
+        """Take and handle events."""
+        with self._on_sigterm():
+            if not await self._begin():
+                return
+            try:
+                while not self._handling.stopping and await self._round(until_idle=until_idle):
+                    pass
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._end()
+
+    @contextmanager
+    def _on_sigterm(self) -> Generator[None]:
+        """Stop when the process is asked to end, unless the application hears that itself."""
+        loop, ours = asyncio.get_running_loop(), False
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        ):
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(signal.SIGTERM, self._stop)
+                ours = True
+        try:
+            yield
+        finally:
+            if ours:
+                loop.remove_signal_handler(signal.SIGTERM)
+
+    def _stop(self) -> None:
+        self._handling.stopping = True
+        self._woken.set()
+
+    async def _begin(self) -> bool:
+        """Become one who handles: the only one on SQLite, once the other has ended."""
+        await self._store.do(lambda store: schema.tenant(store, self._limio.origin))
+        while not self._handling.stopping:
+            try:
+                await self._store.do_after(lambda store: store.own(self._owner))
+            except StoreAway as error:
+                self._handling.warn("the inbox waits: %s", error)
+                await self._nap(POLL)
+            else:
+                return True
+        return False
+
+    async def _end(self) -> None:
+        """Wait for handlers, cancel what takes too long, and give back what is not done."""
+        self._handling.stopping = True
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=_ENDING)
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=_CANCELLED)
+        with suppress(StoreError), anyio.move_on_after(_CANCELLED):  # its claims end with its process
+            await self._store.do(self._give_back, alone=True)
+
+    def _give_back(self, store: Store) -> None:
+        table.give_back(store, self._owner, (), hold=self._rules.hold)
+        store.own(None)
+
+    # --- taking
+
+    async def _round(self, *, until_idle: bool) -> bool:
+        if self._tasks:
+            await asyncio.sleep(_GATHER)  # for more of them to end: what is free is taken by one transaction
+        now = asyncio.get_running_loop().time()
+        self._woken.clear()
+        most, wait = self._workers - len(self._tasks), POLL
+        if self._handling.outage.paused:  # one at a time, to see whether Limio is back
+            most = int(now >= self._handling.outage.until and not self._tasks)
+            wait = min(wait, max(0.0, self._handling.outage.until - now)) or wait
+        if most > 0:
+            try:
+                await self._purge(now)
+                taken = await self._store.do(self._taking(most, now), alone=True)
+                if until_idle and not (taken or self._tasks) and not await self._store.do(table.is_waiting):
+                    return False
+            except StoreAway as error:
+                self._handling.warn("the inbox waits: %s", error)
+                await self._nap(POLL)
+                return True
+            for one in taken:
+                self._hand[one.row.key] = one
+                task = asyncio.create_task(self._handle(one))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+            if len(taken) == most and most < self._workers:
+                return True
+        await self._nap(wait)
+        return True
+
+    def _taking(self, most: int, now: float) -> Callable[[Store], list[Taken]]:
+        hand, suspects = frozenset(self._hand), not any(one.suspect for one in self._hand.values())
+        rescues = now >= self._rescued + POLL
+        if rescues:
+            self._rescued = now
+
+        def work(store: Store) -> list[Taken]:
+            if rescues:
+                table.give_back(store, self._owner, hand, hold=self._rules.hold)
+            return table.take(store, self._owner, most, suspects=suspects)
+
+        return work
+
+    async def _nap(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._woken.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("handling an event failed: %s", type(error).__name__, exc_info=error)
+
+    async def _handle(self, taken: Taken) -> None:
+        try:
+            await self._handling.handle(taken)
+        finally:
+            if self._hand.get(taken.row.key) is taken:  # else it has the next of the key by now
+                del self._hand[taken.row.key]
+
+    async def _purge(self, now: float) -> None:
+        if self._purged and now < self._purged + _HOUR:
+            return
+        self._purged = now
+        before = f"{self._store.epoch} - {self._rules.keep}"
+        while await self._store.do(lambda store: clerk.purge(store, before)) and not self._handling.stopping:
+            pass

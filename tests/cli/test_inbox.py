@@ -1,0 +1,163 @@
+"""`limio inbox`: what it receives, handles, shows, hides and decides."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limio_async.webhooks import Inbox
+from tests.cli.conftest import Run, command_line
+
+BOX = "sqlite:///hooks.db"
+BODY = {
+    "id": "order-1", "record_type": "order", "owner": "id-of-jo", "status": "active",
+    "data": {"order_type": "new", "customerDetails": {"email": "jo.doe@example.com"}, "country": "GB"},
+}  # fmt: skip
+
+
+def in_box(*deliveries: tuple[str, Any]) -> None:
+    async def work() -> None:
+        async with Inbox(BOX) as inbox:
+            for kind, body in deliveries:
+                await inbox.receive(kind, json.dumps(body).encode())
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch, limio: Run) -> str:
+    monkeypatch.setenv("LIMIO_INBOX", BOX)
+    in_box(
+        ("order_submitted", BODY),
+        ("order_submitted", BODY),
+        ("never_heard_of", {"email": "jo.doe@example.com"}),
+    )
+    return BOX
+
+
+def rows(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_events_are_listed_without_what_is_personal(box: str, limio: Run) -> None:
+    found = rows(limio("inbox", "list", "--json").stdout)
+    assert [(one["type"], one["state"], one["seen"]) for one in found] == [("order_submitted", "open", 2), ("never_heard_of", "parked", 1)]  # fmt: skip
+    shown = limio("inbox", "show", "1", "--json").stdout
+    assert "jo.doe" not in shown
+    assert json.loads(shown)["body"]["data"] == {
+        "order_type": "new",
+        "customerDetails": "***",
+        "country": "GB",
+    }
+    assert json.loads(limio("inbox", "show", "1", "--json", "--personal").stdout)["body"] == BODY
+    table = limio("inbox", "list", "--state", "parked").stdout
+    assert "never_heard_of" in table
+    assert "jo.doe" not in limio("inbox", "show", "2").stdout
+    assert rows(limio("inbox", "list", "--json", "--limit", "1", "--after", "1").stdout)[0]["seq"] == 2
+
+
+def test_stats_warn_where_an_event_waits_for_too_long(box: str, limio: Run) -> None:
+    found = limio("inbox", "stats", "--json", "--warn-after", "1h")
+    assert (found.exit_code, json.loads(found.stdout)["states"]) == (0, {"open": 1, "parked": 1})
+    assert json.loads(found.stdout)["repeats"] == 1
+    time.sleep(1.1)
+    assert limio("inbox", "stats", "--warn-after", "1s").exit_code == 5
+
+
+def test_a_person_decides(box: str, limio: Run) -> None:
+    assert limio("inbox", "retry", "--all-since", "1h", "--json").stdout == '{"open_again":1}\n'
+    assert limio("inbox", "drop", "2").stderr == "limio: 1 events are dropped\n"
+    refused = limio("inbox", "retry", "1")
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "limio: event 1 is open: only what is parked is tried again\n",
+    )
+    assert limio("inbox", "retry").exit_code == 2
+    assert limio("inbox", "erase", "--owner", "id-of-jo").exit_code == 1
+    assert limio("inbox", "erase", "--owner", "id-of-jo", "--cancel", "--json").stdout == '{"erased":1}\n'
+    assert json.loads(limio("inbox", "show", "1", "--json", "--personal").stdout)["body"] is None
+    assert limio("inbox", "show", "99").exit_code == 1
+
+
+def test_no_inbox_is_made_by_looking(limio: Run) -> None:
+    missing = limio("inbox", "list", "--inbox", "sqlite:///other.db")
+    assert (missing.exit_code, Path("other.db").exists()) == (2, False)
+    with closing(sqlite3.connect("other.db")) as db:
+        db.execute("CREATE TABLE x (y)")
+    assert "there is no inbox in it" in limio("inbox", "list", "--inbox", "sqlite:///other.db").stderr
+
+
+def test_an_applications_functions_handle_events(box: str, limio: Run, world: Any) -> None:
+    Path("shop.py").write_text(
+        "from limio_async.webhooks import Inbox\n"  # noqa: S608
+        f"inbox = Inbox({BOX!r})\n"
+        "@inbox.on('*', refetch=False)\n"
+        "async def done(event, item, tx):\n"
+        "    tx.execute('INSERT INTO effects VALUES (?)', (event.id,))\n"
+    )
+    with closing(sqlite3.connect("hooks.db")) as db, db:
+        db.execute("CREATE TABLE effects (id text)")
+    done = limio("--emulated", "inbox", "work", "shop:inbox", "--until-idle")
+    assert (done.exit_code, done.stderr) == (0, "")
+    with closing(sqlite3.connect("hooks.db")) as db:
+        assert db.execute("SELECT id FROM effects").fetchall() == [("order-1",)]
+    for wrong in ("shop:other", "nothing:inbox", "shop", "os:sep"):
+        assert limio("--emulated", "inbox", "work", wrong).exit_code == 2
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    environment = {
+        **os.environ,
+        "LIMIO_WEBHOOK_CREDENTIALS": "limio:geheim:1",
+        "LIMIO_WEBHOOK_CREDENTIALS_OLD": "limio:alt",
+    }
+    command = command_line("inbox", "serve", "--inbox", BOX, "--port", "0")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        found = re.search(r"(http://\S+)/\{type\}", process.stderr.readline())
+        assert found is not None
+        yield found[1], process
+        process.kill()
+
+
+def test_a_server_of_its_own_receives_until_it_is_stopped(served: Any) -> None:
+    url, process = served
+
+    def post(pair: str) -> int:
+        signed = {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+        request = urllib.request.Request(url + "/order_submitted", json.dumps(BODY).encode(), signed)  # noqa: S310
+        try:
+            return int(urllib.request.urlopen(request, timeout=10).status)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert [post(pair) for pair in ("limio:geheim:1", "limio:alt", "limio:geheim")] == [202, 202, 401]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 130
+    said = process.stderr.read()
+    assert "what was answered 202 is stored" in said
+    with closing(sqlite3.connect("hooks.db")) as db:
+        assert db.execute("SELECT seen FROM _limio_inbox").fetchall() == [(2,)]
+
+
+def test_without_credentials_no_server_starts(limio: Run) -> None:
+    refused = limio("inbox", "serve", "--inbox", BOX)
+    assert (refused.exit_code, Path("hooks.db").exists()) == (2, False)
+    assert "LIMIO_WEBHOOK_CREDENTIALS" in refused.stderr

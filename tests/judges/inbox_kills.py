@@ -1,0 +1,273 @@
+"""Programs with an inbox, and the moments at which one of them is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tests.judges.inbox_child import WORKERS, Settings
+from tests.judges.inbox_places import Place
+from tests.judges.inbox_sender import Sender, drawn
+from tests.judges.inbox_tenant import Tenant
+from tests.judges.inbox_truth import Meant
+
+__all__ = ["Child", "Killer", "Stats"]
+
+_LONGEST_START = 20.0
+_LONGEST_MOMENT = 4.0
+_LONGEST_END = 30.0
+_LONGEST_DRAIN = 300.0
+_AT_ONCE = 8
+_ROLES = ((True, True), (True, False), (False, True))
+"""Whether each program receives, and whether it handles."""
+_TAKEN_OVER = 2.2
+"""Seconds until another worker has what a session held that ended."""
+
+
+class Stats(NamedTuple):
+    """What an inbox says in the end."""
+
+    states: Mapping[str, int]
+    repeats: int
+
+
+class Child:
+    """A process that uses an inbox."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.counted: Counter[str] = Counter()
+        self.overlaps = 0
+        self.began_at = 0.0
+        self.stats: Stats | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[bytes] | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        self._starting = asyncio.create_task(self.start())
+
+    async def start(self) -> None:
+        text = msgspec.json.encode(self.settings).decode()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.judges.inbox_child", text,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        self._reading = asyncio.create_task(self._read(self._process))
+
+    @property
+    def runs(self) -> bool:
+        return self._process is None or self._process.returncode is None
+
+    @property
+    def in_flight(self) -> int:
+        """Handlers that began and did not return."""
+        return self.counted["began"] - self.counted["left"]
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
+
+    async def end(self, how: int, longest: float = _LONGEST_END) -> tuple[int, str]:
+        """End it; return its code, and what it wrote to stderr. Raises `TimeoutError`."""
+        if self._starting is not None:
+            await self._starting
+        self.signal(how)
+        return await self.wait(longest)
+
+    async def wait(self, longest: float) -> tuple[int, str]:
+        assert self._reading is not None
+        assert self._process is not None
+        errors = await asyncio.wait_for(asyncio.shield(self._reading), longest)
+        return self._process.returncode or 0, errors.decode(errors="replace")
+
+    async def _read(self, process: asyncio.subprocess.Process) -> bytes:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(process.stderr.read())
+        async for line in process.stdout:
+            with suppress(json.JSONDecodeError):  # cut off by a kill
+                self._heard(json.loads(line))
+        await process.wait()
+        return await errors
+
+    def _heard(self, what: dict[str, Any]) -> None:
+        self.counted.update(what.keys())
+        if "began" in what:
+            self.began_at = time.monotonic()
+        if "ended" in what:
+            self.stats = Stats(what["ended"], what["repeats"])
+
+
+class Killer:
+    """The programs of one case."""
+
+    def __init__(self, case: str, place: Place, tenant: Tenant, chance: random.Random, fault: str) -> None:
+        self.tenant, self._place, self._chance = tenant, place, chance
+        self._ends_sessions = "sessions" in case
+        self._settings = [
+            Settings(
+                place.url, tenant.url, str(place.directory), _free_port() if receives else None, works,
+                fault=fault,
+            )
+            for receives, works in _ROLES
+        ]  # fmt: skip
+        self.ports = [one.port for one in self._settings if one.port is not None]
+        self.children = [Child(one) for one in self._settings]
+        self.faults: list[str] = []
+        self.kills = 0
+        self.struck = 0
+        """Handlers that had begun and not returned, at kills."""
+        self.in_flight = 0
+        """Events that may have been with a handler, or on the way to one, at kills."""
+        self.at_202 = 0
+        """Events that were answered 202 just before a kill, and never told again."""
+        self._overlaps = self._events = 0
+        self._later: list[asyncio.Task[None]] = []
+
+    @property
+    def overlaps(self) -> int:
+        """How often a handler found another one of its key at work."""
+        return self._overlaps + sum(one.counted["overlap"] for one in self.children)
+
+    def start(self) -> None:
+        """Start all."""
+        for one in self.children:
+            one.begin()
+
+    async def strike(self, number: int, sender: Sender, events: int) -> None:
+        """Kill one, at a moment that is drawn, and start it again."""
+        self._events = events
+        moments: list[Callable[[], Any]] = [self._at_a_handler, self._at_a_get, self._at_any_time]
+        what = self._chance.choices(("handler", "get", "any", "202"), (40, 20, 10, 30))[0]
+        if what != "any":
+            await self._all_ready()
+        if self._ends_sessions and number % 2 == 0:
+            await self._end_sessions()
+            return
+        if what == "202":
+            victim = self.children[self._chance.randrange(len(self.ports))]
+            await self._at_a_202(number, victim, sender)
+        else:
+            victim = await moments[("handler", "get", "any").index(what)]()
+        await self._kill(victim)
+
+    async def _all_ready(self) -> None:
+        await self._until(lambda: all(one.counted["ready"] for one in self.children), _LONGEST_START)
+        for one in self.children:
+            if not one.runs:
+                self.faults.append(f"ended by itself: {(await one.wait(1.0))[1][-600:]}")
+
+    async def _kill(self, victim: Child) -> None:
+        _, errors = await victim.end(signal.SIGKILL)
+        if "Traceback" in errors:
+            self.faults.append(f"wrote: {errors[-900:]}")
+        self.kills += 1
+        self.struck += victim.in_flight
+        self.in_flight += WORKERS * victim.settings.works
+        self._overlaps += victim.counted["overlap"]
+        place = self.children.index(victim)
+        self.children[place] = Child(victim.settings)
+        self.children[place].begin()
+
+    # --- moments
+
+    def _busiest(self) -> Child:
+        return max((one for one in self.children if one.settings.works), key=lambda one: one.began_at)
+
+    async def _until(self, came: Callable[[], bool], longest: float = _LONGEST_MOMENT) -> None:
+        ends = time.monotonic() + longest
+        while time.monotonic() < ends and not came():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    async def _at_a_handler(self) -> Child:
+        def count() -> int:
+            return sum(one.counted["began"] for one in self.children)
+
+        enough = count() + self._chance.randint(1, max(2, self._events))
+        await self._until(lambda: count() >= enough)
+        await self._until(lambda: self._busiest().in_flight > 0)
+        await asyncio.sleep(self._chance.uniform(0.0, 0.003))
+        return self._busiest()
+
+    async def _at_a_get(self) -> Child:
+        enough = len(self.tenant.gets) + self._chance.randint(1, max(2, self._events // 2))
+        await self._until(lambda: len(self.tenant.gets) >= enough)
+        return self._busiest()
+
+    async def _at_any_time(self) -> Child:
+        await asyncio.sleep(self._chance.uniform(0.05, 1.0))
+        return self._chance.choice(self.children)
+
+    async def _at_a_202(self, number: int, victim: Child, sender: Sender) -> None:
+        port, events = victim.settings.port or 0, []
+        for one in range(_AT_ONCE):
+            events.append(drawn(self._chance, f"once {number}.{one}", 10**6 + number * _AT_ONCE + one, 10**9))
+            sender.meant[events[-1].name] = Meant()
+        answers = await asyncio.gather(
+            *(sender.post(one, port, lambda: victim.signal(signal.SIGKILL)) for one in events)
+        )
+        self.at_202 += sum(answers)
+        left = [one for one, done in zip(events, answers, strict=True) if not done]
+        self._later += [asyncio.create_task(sender.deliver(one)) for one in left]
+
+    async def _end_sessions(self) -> None:
+        """Let a worker stand still, and its session end: another takes over what the first goes on with later."""
+        victim = await self._at_a_handler()
+        victim.signal(signal.SIGSTOP)
+        try:
+            await asyncio.to_thread(self._place.end_sessions)
+            await asyncio.sleep(_TAKEN_OVER)
+        finally:
+            victim.signal(signal.SIGCONT)
+        self.kills += 1
+        self.struck += victim.in_flight
+        self.in_flight += 2 * WORKERS
+
+    # --- the end
+
+    async def drain(self) -> Stats:
+        """End all as they are ended every day, and let a last one handle what is left; return what it says."""
+        await asyncio.gather(*self._later)
+        await self._all_ready()
+        for one in self.children:
+            code, errors = await one.end(signal.SIGTERM)
+            if one.settings.works and code != 0:
+                self.faults.append(f"SIGTERM: code {code}, {errors[-600:]}")
+            if "Traceback" in errors:
+                self.faults.append(f"wrote: {errors[-900:]}")
+        last = Child(msgspec.structs.replace(self._settings[2], until_idle=True))
+        await last.start()
+        self.children.append(last)
+        try:
+            _, errors = await last.wait(_LONGEST_DRAIN)
+        except TimeoutError:
+            errors = f"does not end: {(await last.end(signal.SIGKILL))[1]}"
+        if last.stats is None or "Traceback" in errors:
+            self.faults.append(f"the last one: {errors[-1500:]}")
+        return last.stats or Stats({}, 0)
+
+    async def stop(self) -> None:
+        """Leave nothing behind."""
+        for one in self.children:
+            if one.runs:
+                await one.end(signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

@@ -1,0 +1,77 @@
+"""Databases for inboxes, each with a table of the handlers' own, that the judge reads by itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.judges.inbox_truth import Effect
+from tests.postgres_cluster import Cluster, own_cluster
+
+__all__ = ["Place", "Places"]
+
+_MADE = "CREATE TABLE effects (name text, get bigint)"
+_ASKED = "SELECT name, get FROM effects"
+_SESSIONS = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+class Place:
+    """A database with a directory beside it."""
+
+    def __init__(self, directory: Path, cluster: Cluster | None, name: str) -> None:
+        self.directory, self._cluster, self._name = directory, cluster, name
+        if cluster is None:
+            self.url = f"sqlite:///{directory}/inbox.db"
+            with closing(sqlite3.connect(directory / "inbox.db")) as file:
+                file.execute(_MADE)
+            return
+        self.url = f"{cluster.url.rpartition('/')[0]}/{name}?schema=inbox"
+        with cluster.admin() as admin:
+            admin.execute(f"CREATE DATABASE {name}".encode())
+        with cluster.admin(name) as own:
+            own.execute(_MADE.encode())
+
+    def effects(self) -> list[Effect]:
+        """Return what handlers wrote."""
+        if self._cluster is None:
+            with closing(sqlite3.connect(self.directory / "inbox.db")) as file:
+                return [Effect(*row) for row in file.execute(_ASKED)]
+        with self._cluster.admin(self._name) as own:
+            return [Effect(*row) for row in own.execute(_ASKED.encode()).fetchall()]
+
+    def end_sessions(self) -> int:
+        """End the sessions by which workers are known to live; return how many they were."""
+        assert self._cluster is not None
+        with self._cluster.admin(self._name) as own:
+            return len(own.execute(_SESSIONS.encode()).fetchall())
+
+
+class Places:
+    """Makes them; a cluster begins with the first that needs one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._made = directory, 0
+        self._owned = own_cluster()
+        self._cluster: Cluster | None = None
+
+    def __enter__(self) -> Self:
+        self._cluster = self._owned.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._owned.__exit__(kind, error, trace)
+
+    def new(self, case: str) -> Place:
+        """Return an empty one for a case."""
+        self._made += 1
+        directory = self._directory / str(self._made)
+        directory.mkdir()
+        return Place(directory, None if case == "SQLite" else self._cluster, f"inbox_{self._made}")

@@ -1,0 +1,58 @@
+"""The judge of the inbox can fail: what is written twice, lost, made up or read in vain is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from tests.judges.inbox_planted import PLANTED
+from tests.judges.inbox_truth import Effect, Meant, Verdict, judged
+
+MEANT = {"a": Meant(), "b": Meant(2, 3)}
+ALL_WELL = [Effect("a", 0), Effect("b", 1), Effect("b", 1)]
+
+
+def verdict(
+    effects: Sequence[Effect],
+    acknowledged: Mapping[str, int] | None = None,
+    *,
+    gets: int = 2,
+    waste: int = 0,
+) -> Verdict:
+    return judged(MEANT, acknowledged or {"a": 2, "b": 2}, effects, gets=gets, waste=waste)
+
+
+def test_what_is_done_well_is_passed() -> None:
+    assert verdict(ALL_WELL) == (3, 3, 0, 0, 0, [])
+
+
+def test_a_delivery_that_was_not_answered_may_be_an_event_more() -> None:
+    assert verdict([*ALL_WELL, Effect("b", 1)]).faults == []
+
+
+@pytest.mark.parametrize(
+    ("effects", "fault"),
+    [
+        ([*ALL_WELL, Effect("a", 0)], "twice: a has 2 effects of 1"),
+        ([*ALL_WELL, Effect("b", 1), Effect("b", 0)], "twice: b has 4 effects of 2 to 3"),
+        ([*ALL_WELL[1:], Effect("c", 0)], "lost: a has 0 effects of 1, answered 202 2 times"),
+        (ALL_WELL[:2], "lost: b has 1 effects of 2 to 3, answered 202 2 times"),
+        ([*ALL_WELL, Effect("c", 0)], "stranger: c has an effect, and nobody told it"),
+    ],
+)
+def test_what_is_wrong_is_told(effects: Sequence[Effect], fault: str) -> None:
+    assert fault in verdict(effects).faults
+
+
+def test_what_was_never_answered_is_not_called_lost() -> None:
+    assert verdict(ALL_WELL[1:], {"b": 2}, gets=1).faults == ["never stored: a has 0 effects of 1, answered 202 0 times"]  # fmt: skip
+
+
+def test_reads_that_served_nothing_are_explained_by_kills_or_told() -> None:
+    assert verdict(ALL_WELL, gets=5, waste=3).faults == []
+    assert verdict(ALL_WELL, gets=5, waste=2).faults == ["wasted: 3 GETs served nothing, and kills explain 2"]
+
+
+def test_faults_that_are_planted_have_names_of_their_own() -> None:
+    assert len({one.fault.name for one in PLANTED}) == len(PLANTED)
