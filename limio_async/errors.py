@@ -29,11 +29,11 @@ LimioError
 ├── OutboxError           an outbox cannot do what it was asked; nothing of it was stored
 │   ├── KeyReused         another order is stored under the key (`paths`): take another key
 │   ├── TooManyWaiting    more orders wait than the caller allows: try again later
-│   ├── UnknownKey        nothing was ever intended under the key
-│   └── StoreError        its database cannot be used
-│       └── StoreAway     it does not answer, or another program holds it: try again later
+│   └── UnknownKey        nothing was ever intended under the key
 ├── InboxError            an inbox cannot do what it was asked
 │   └── UnknownEvent      it has no such event
+├── StoreError            the database of an outbox or inbox cannot be used
+│   └── StoreAway         it does not answer, or another program holds it: try again later
 ├── ForeignCheckpoint     the checkpoint belongs to another listing, or cannot be resumed
 ├── InvalidArgument       raised before anything is sent: a value cannot be put on the wire
 ├── MissingCredentials    raised before anything is sent: the operation takes X, the client has Y
@@ -443,7 +443,7 @@ class UnknownEvent(InboxError, LookupError):
     """The inbox has no such event."""
 
 
-class StoreError(OutboxError):
+class StoreError(LimioError):
     """The database of an outbox or inbox cannot be used: the message says why and what to do."""
 
 

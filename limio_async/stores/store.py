@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar, TypeVar
 
-from limio_async.errors import InboxError, OutboxError, StoreAway, StoreError
+from limio_async.errors import InboxError, StoreAway, StoreError
 
 __all__ = ["Do", "Plan", "Rows", "Store", "Tx", "driven"]
 
@@ -117,7 +117,7 @@ class Store(ABC):
             self._thread.submit(self._commit_waiting)
         except RuntimeError:
             self._waiting.pop()
-            raise OutboxError(f"{self.name}: it is closed; use it inside of `async with`") from None
+            raise StoreError(f"{self.name}: it is closed; use it inside of `async with`") from None
         return await asyncio.wrap_future(future)
 
     async def do_after(self, work: Callable[[Store], T]) -> T:

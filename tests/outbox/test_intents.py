@@ -16,7 +16,7 @@ import pytest
 
 from limio_async import Limio, models
 from limio_async.errors import InvalidArgument
-from limio_async.outbox import KeyReused, Outbox, OutboxError, Outcome, TooManyWaiting, UnknownKey
+from limio_async.outbox import KeyReused, Outbox, Outcome, StoreError, TooManyWaiting, UnknownKey
 from tests.outbox.tenant import Tenant
 
 ORDER: dict[str, Any] = {
@@ -288,7 +288,7 @@ async def test_mistakes_are_said(box: Outbox) -> None:
 async def test_a_closed_outbox_says_so(url: str) -> None:
     async with Outbox(url) as box:
         pass
-    with pytest.raises(OutboxError, match="this outbox is closed"):
+    with pytest.raises(StoreError, match="it is closed; use it inside of `async with`"):
         await box.intend("k", ORDER)
 
 

@@ -95,13 +95,13 @@ async def test_a_callback_whose_row_is_locked_holds_up_nobody(server: str, limio
         await box.intend("k", order())
         running = asyncio.create_task(box.run(limio))
         await until(box, "k", "accepted")
-        for n in range(30):
+        for n in range(8):
             async with asyncio.timeout(5):
                 await box.intend(f"later {n}", order(n))
             await asyncio.sleep(0.05)
         await other.rollback()
         async with asyncio.timeout(20):
-            while (await (await other.execute("SELECT id FROM sales")).fetchall())[0][0] < 32:
+            while (await (await other.execute("SELECT id FROM sales")).fetchall())[0][0] < 10:
                 await other.rollback()
                 await asyncio.sleep(0.05)
         await stopped(running)

@@ -356,7 +356,7 @@ def test_every_argument_that_a_page_names_is_one_whose_default_is_held() -> None
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     taken = {
         name
-        for one in (*OWNERS[:-3], *OF_OUTBOX, *OF_FAULTS, *OF_WEBHOOKS)
+        for one in (*OWNERS[:-3], *OF_OUTBOX, *OF_INBOX, *OF_FAULTS, *OF_WEBHOOKS)
         for name in inspect.signature(one).parameters
     }
     assert set(re.findall(r"`([a-z_]+)=", text)) - OF_OTHERS <= taken
