@@ -96,6 +96,23 @@ class Cluster:
                 self._server.wait()
         self._server = None
 
+    @contextmanager
+    def frozen(self) -> Generator[None]:
+        """Let no process of the server do anything until the block ends."""
+        assert self._server is not None
+        children = Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children")
+        pids = [
+            self._server.pid,
+            *map(int, children.read_text().split()),
+        ]  # the first one: no more are started
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def restart(self, how: Literal["smart", "fast", "immediate"] = "immediate", *, away: float = 0.0) -> None:
         """Stop, stay away for so many seconds, start."""
         self.stop(how)

@@ -258,6 +258,8 @@ class Store(ABC):
         while True:
             tries, ending, committed = tries - 1, False, False
             try:
+                if self._is_cut:
+                    raise StoreAway(f"{self.name}: it did not answer, and is closed")  # noqa: TRY301
                 self._open()
                 self.run(begin)
                 results = [work(self) for work in works]

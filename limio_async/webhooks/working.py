@@ -26,7 +26,7 @@ __all__ = ["Worker"]
 _log = logging.getLogger("limio_async")
 _GATHER = 0.005
 _ENDING = 20.0  # seconds for handlers when the worker is stopped
-_CANCELLED = 5.0
+_CANCELLED = 2.0  # and then for what they do about it, for each of three things
 _HOUR = 3600.0
 
 
@@ -48,15 +48,16 @@ class Worker:
         self._hand: dict[str, Taken] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._purged, self._rescued = 0.0, -POLL
+        self._taking_on, self._owns = anyio.CancelScope(), False
 
     async def run(self, *, until_idle: bool) -> None:
         """Take and handle events."""
         with self._on_sigterm():
-            if not await self._begin():
-                return
             try:
-                while not self._handling.stopping and await self._round(until_idle=until_idle):
-                    pass
+                with self._taking_on:  # also where the store does not answer
+                    await self._begin()
+                    while await self._round(until_idle=until_idle):
+                        pass
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._end()
@@ -80,35 +81,35 @@ class Worker:
 
     def _stop(self) -> None:
         self._handling.stopping = True
-        self._woken.set()
+        self._taking_on.cancel()
 
-    async def _begin(self) -> bool:
+    async def _begin(self) -> None:
         """Become one who handles: the only one on SQLite, once the other has ended."""
         await self._store.do(lambda store: schema.tenant(store, self._limio.origin))
-        while not self._handling.stopping:
+        while True:
             try:
                 await self._store.do_after(lambda store: store.own(self._owner))
             except StoreAway as error:
                 self._handling.warn("the inbox waits: %s", error)
                 await self._nap(POLL)
             else:
-                return True
-        return False
+                self._owns = True
+                return
 
     async def _end(self) -> None:
         """Wait for handlers, cancel what takes too long, and give back what is not done."""
         self._handling.stopping = True
-        if self._tasks:
-            _, left = await asyncio.wait(self._tasks, timeout=_ENDING)
-            for task in left:
-                task.cancel()
-            if left:
-                await asyncio.wait(left, timeout=_CANCELLED)
+        for seconds in (_ENDING, _CANCELLED, _CANCELLED):
+            if self._tasks:
+                _, left = await asyncio.wait(self._tasks, timeout=seconds)
+                for task in left:
+                    task.cancel()
         with suppress(StoreError), anyio.move_on_after(_CANCELLED):  # its claims end with its process
             await self._store.do(self._give_back, alone=True)
 
     def _give_back(self, store: Store) -> None:
-        table.give_back(store, self._owner, (), hold=self._rules.hold)
+        if self._owns:
+            table.give_back(store, self._owner, (), hold=self._rules.hold)
         store.own(None)
 
     # --- taking
@@ -178,5 +179,5 @@ class Worker:
             return
         self._purged = now
         before = f"{self._store.epoch} - {self._rules.keep}"
-        while await self._store.do(lambda store: clerk.purge(store, before)) and not self._handling.stopping:
+        while await self._store.do(lambda store: clerk.purge(store, before)):
             pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing, suppress
@@ -18,9 +20,10 @@ import pytest
 from limio_async import BearerToken, Limio
 from limio_async.errors import InboxError, InvalidArgument, UnknownEvent
 from limio_async.outbox import KeyReused, Outbox
+from limio_async.stores import store
 from limio_async.stores.postgres import PostgresStore
 from limio_async.webhooks import Event, Inbox, handling, table, working
-from tests.postgres_cluster import Cluster
+from tests.postgres_cluster import Cluster, own_cluster
 from tests.webhooks.conftest import deliver
 from tests.webhooks.tenant import Tenant
 
@@ -927,3 +930,37 @@ async def test_what_is_raised_and_is_no_exception_counts_as_an_attempt(make: Mak
         await inbox.run(limio, until_idle=True)
     (event,) = await inbox.list("parked")
     assert "failed 2 times; BaseExceptionGroup" in (event.error or "")
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+async def test_a_worker_ends_though_its_database_answers_no_more(
+    is_asked: bool, limio: Limio, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((working, "_ENDING"), (working, "_CANCELLED"), (store, "_CLOSES_WITHIN")):
+        monkeypatch.setattr(module, name, 0.5)
+    with own_cluster() as cluster:
+        box, begun = Inbox(f"{cluster.url}?schema=frozen"), asyncio.Event()
+
+        @box.on("order_*")
+        async def ordered(event: Event, item: Any, tx: Any) -> None:
+            await tx.execute("SELECT 1")
+            begun.set()
+            await asyncio.sleep(0.2)
+            await tx.execute("SELECT 2")
+
+        async with box:
+            for n in range(3):
+                await deliver(
+                    box, "order_submitted", tenant.put(f"order-{n}", updated=f"2026-01-01T00:00:0{n}Z")
+                )
+            running = asyncio.create_task(box.run(limio))
+            await begun.wait()
+            with cluster.frozen():
+                await asyncio.sleep(0.5)
+                if is_asked:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                else:
+                    running.cancel()
+                done, _ = await asyncio.wait([running], timeout=5)
+                assert done == {running}
+                assert not [one for one in asyncio.all_tasks() if "Worker" in repr(one)]
