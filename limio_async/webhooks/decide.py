@@ -36,13 +36,12 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
 def is_repeat(earlier: Earlier | None, *, dated: bool, within: float | None = None) -> bool:
     """Return whether a delivery is a repeat of an *earlier* one.
 
-    *dated*: its body says which change it tells of. *within*: how many seconds after the last one another equal body counts.
+    *dated*: its body says which change it tells of. *within*: for how many seconds after the last one an equal body may be
+    a repeat, where its type says so.
     """
-    if earlier is None or dated:
-        return earlier is not None
-    if within is not None and earlier.age > within:
+    if earlier is None or (within is not None and earlier.age > within):
         return False
-    return not (earlier.interrupted or earlier.held or earlier.dropped)
+    return dated or not (earlier.interrupted or earlier.held or earlier.dropped)
 
 
 def is_behind(told: int | None, found: int | None) -> bool:

@@ -49,7 +49,8 @@ def test_what_does_not_is_one_only_if_nothing_came_between_and_it_is_with_no_han
 def test_equal_bodies_of_two_occurrences_are_told_apart_by_time() -> None:
     assert is_repeat(earlier(age=59.0), dated=False, within=60.0)
     assert not is_repeat(earlier(age=61.0), dated=False, within=60.0)
-    assert is_repeat(earlier(age=61.0), dated=True, within=60.0)  # its body tells them apart
+    assert is_repeat(earlier(age=59.0), dated=True, within=60.0)
+    assert not is_repeat(earlier(age=61.0), dated=True, within=60.0)  # whoever attempts it twice changes no object
     assert not is_repeat(earlier(age=1.0, interrupted=True), dated=False, within=60.0)
 
 
