@@ -1,7 +1,7 @@
 """Kills programs with an inbox again and again, and compares what their handlers wrote with what was told.
 
 `python -m tests.judges.inbox` is the long form: 50 kills, 8,000 events on 2,000 objects for each line of its table;
-`--short` takes seconds, `--planted` plants faults, which have to be found, `--only TEXT` lines whose names hold it,
+`--short` takes half a minute, `--planted` plants faults, which have to be found, `--only TEXT` lines whose names hold it,
 `--seed N` other moments. The tenant (`inbox_tenant`), who sends (`inbox_sender`) and the verdict (`inbox_truth`) share no
 code with the client; the programs that are killed (`inbox_child`) use its public names only.
 """
@@ -19,18 +19,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.judges.inbox_beside import BESIDE, BESIDE_SHORT, Beside, beside
 from tests.judges.inbox_child import PAIR
 from tests.judges.inbox_kills import Killer
 from tests.judges.inbox_places import Places
 from tests.judges.inbox_planted import PLANTED, planted
 from tests.judges.inbox_sender import Sender, drawn
 from tests.judges.inbox_tenant import Tenant
-from tests.judges.inbox_truth import Meant, Verdict, judged
+from tests.judges.inbox_truth import Meant, Verdict, judged, miscounted
 
 __all__ = ["CASES", "Ran", "Scale", "ran"]
 
 CASES = ("SQLite", "PostgreSQL", "PostgreSQL, sessions end")
 _MANY = 20
+_SERVERS_KILLED = 20
 
 
 class Scale(NamedTuple):
@@ -67,7 +69,7 @@ async def ran(name: str, places: Places, scale: Scale, *, seed: int, fault: str 
     await tenant.start()
     killer = Killer(name, place, tenant, chance, fault)
     sender = Sender(killer.ports, PAIR, chance)
-    faults = killer.faults
+    faults, stack = killer.faults, ExitStack()
     try:
         for number in range(scale.events):
             one = drawn(chance, f"event {number}", number, scale.objects)
@@ -78,6 +80,11 @@ async def ran(name: str, places: Places, scale: Scale, *, seed: int, fault: str 
         posting = asyncio.create_task(sender.run())
         others: list[asyncio.Task[None]] = []
         for kill in range(scale.kills + 1):
+            if kill == 1:
+                await killer.ready()
+                stack.enter_context(place.old_transaction())
+            elif kill == max(2, scale.kills // 2):
+                stack.close()
             sender.released = len(sender.waiting) * (kill + 1) // (scale.kills + 1)
             for number in range(kill, scale.there_and_back, scale.kills + 1):
                 which = scale.objects + 2 * number
@@ -95,6 +102,10 @@ async def ran(name: str, places: Places, scale: Scale, *, seed: int, fault: str 
         verdict = judged(
             sender.meant, sender.acknowledged, place.effects(), gets=len(tenant.gets), waste=killer.in_flight
         )
+        faults += miscounted(
+            sum(stats.states.values()) + stats.repeats,
+            acknowledged=sum(sender.acknowledged.values()), unanswered=sum(sender.unanswered.values()),
+        )  # fmt: skip
         faults += verdict.faults
         faults += [f"no request of a client's: {what}" for what in set(tenant.broken)]
         if stats.states.keys() - {"done"}:
@@ -104,6 +115,7 @@ async def ran(name: str, places: Places, scale: Scale, *, seed: int, fault: str 
         if killer.kills >= _MANY and not fault and killer.struck < killer.kills / 3:
             faults.append(f"the judge kills too gently: {killer.struck} handlers, {killer.kills} kills")
     finally:
+        stack.close()
         await killer.stop()
         await tenant.stop()
     return Ran(name, verdict, killer, stats.repeats, time.monotonic() - began, faults)
@@ -146,6 +158,30 @@ async def _all(names: Sequence[str], places: Places, scale: Scale, *, seed: int,
     return await asyncio.gather(*map(one, names))
 
 
+_BESIDE = "{:<44} {:>5} {:>11} {:>10} {:>14} {:>6}"
+
+
+def _show_beside(one: Beside) -> None:
+    waits = (f"{1000 * each:.0f} ms" if each else "" for each in (one.p99, one.worst))
+    longest = f"{max(one.takeovers):.2f} s" if one.takeovers else ""
+    _say(_BESIDE.format(one.name, one.sent, *waits, longest, len(one.faults)))
+    for fault in one.faults[:12]:
+        _say(f"    {fault}")
+
+
+async def _all_beside(names: Sequence[str], places: Places, *, kills: int, at_once: int) -> list[Beside]:
+    _say(_BESIDE.format("case", "sent", "p99 of 202", "most of it", "taken over in", "faults"))
+    limit = asyncio.Semaphore(at_once)
+
+    async def one(name: str) -> Beside:
+        async with limit:
+            done = await beside(name, places, kills=kills)
+            _show_beside(done)
+            return done
+
+    return await asyncio.gather(*map(one, names))
+
+
 async def _planted(names: Sequence[str], places: Places, *, seed: int) -> int:
     """Plant each fault; return how many were not found."""
     missed = 0
@@ -179,7 +215,10 @@ def main() -> int:
         chosen = [name for name in CASES if given.only in name]
         at_once = len(CASES) if given.short else 1
         done = asyncio.run(_all(chosen, places, scale, seed=given.seed, at_once=at_once))
-    return int(any(one.faults for one in done))
+        names = [name for name in (BESIDE_SHORT if given.short else BESIDE) if given.only in name]
+        kills, at_once = (1, 2) if given.short else (_SERVERS_KILLED, 1)
+        others = asyncio.run(_all_beside(names, places, kills=kills, at_once=at_once))
+    return int(any(one.faults for one in done) or any(one.faults for one in others))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""A program with an inbox, for the judge to kill: receives webhooks, handles them, or both.
+"""A program with an inbox, for the judge to kill: receives webhooks, handles them, or both, as `Settings` say.
 
-`python -m tests.judges.inbox_child '{"url": …}'`, see `Settings`. It prints one line of JSON for each thing it knows.
+It prints one line of JSON for each thing it knows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import json
 import os
 import random
-import sys
+import signal
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -24,11 +27,15 @@ from limio_async.webhooks import Event, Inbox, StoreAway
 from tests.judges.inbox_planted import planted
 from tests.judges.planted import plant
 
-__all__ = ["PAIR", "WORKERS", "Settings"]
+__all__ = ["BLOCKS", "PAIR", "WORKERS", "How", "Settings"]
 
 PAIR = ("limio", "secret")
 WORKERS = 16
+BLOCKS = "blocks"
+"""The change whose handler blocks its process."""
+How = Literal["waits", "computes", "holds the interpreter"]
 _TAKES = 0.008
+_MOMENT = 0.005
 
 
 class Settings(msgspec.Struct):
@@ -41,6 +48,10 @@ class Settings(msgspec.Struct):
     """Where it receives."""
     works: bool = True
     until_idle: bool = False
+    blocks: float = 0.0
+    """Seconds for which the handler of `BLOCKS` lets nothing else run in its event loop."""
+    how: How = "waits"
+    """What it does meanwhile."""
     fault: str = ""
     """What is planted in it."""
 
@@ -61,6 +72,19 @@ def _alone(path: Path) -> Generator[bool]:
             yield True
 
 
+def _block(settings: Settings) -> None:
+    _say(blocks=True)
+    ends = time.monotonic() + settings.blocks
+    if settings.how == "waits":
+        time.sleep(settings.blocks)
+    elif settings.how == "computes":
+        while time.monotonic() < ends:
+            pass
+    else:
+        ctypes.PyDLL(None).usleep(int(settings.blocks * 1e6))
+    _say(unblocked=True)
+
+
 def _handle(inbox: Inbox, settings: Settings) -> None:
     mark = "?" if settings.url.startswith("sqlite") else "%s"
     statement = f"INSERT INTO effects (name, get) VALUES ({mark}, {mark})"  # noqa: S608
@@ -72,13 +96,14 @@ def _handle(inbox: Inbox, settings: Settings) -> None:
                 _say(overlap=event.key)
             _say(began=event.seq)
             data = item.data if isinstance(item.data, dict) else msgspec.to_builtins(item.data)
-            got = int(data["external_id"].removeprefix("get-"))
-            first = random.random() < 0.5
+            name, first = event.body["data"]["external_id"], random.random() < 0.5
             if not first:
                 await asyncio.sleep(random.uniform(0.0, _TAKES))
-            await tx.execute(statement, (event.body["data"]["external_id"], got))
+            await tx.execute(statement, (name, int(data["external_id"].removeprefix("get-"))))
             if first:
                 await asyncio.sleep(random.uniform(0.0, _TAKES))
+            if name == BLOCKS:
+                _block(settings)
         _say(left=event.seq)
 
 
@@ -103,6 +128,13 @@ async def _receive(inbox: Inbox, port: int) -> web.AppRunner:
     return runner
 
 
+async def _ready(settings: Settings) -> None:
+    """Say that it may be told to end: before, SIGTERM would end it as it ends any program."""
+    while settings.works and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # noqa: ASYNC110
+        await asyncio.sleep(_MOMENT)
+    _say(ready=True)
+
+
 async def _main(settings: Settings) -> None:
     if settings.fault:
         plant(planted(settings.fault).fault)
@@ -110,11 +142,12 @@ async def _main(settings: Settings) -> None:
     _handle(inbox, settings)
     async with inbox:
         runner = None if settings.port is None else await _receive(inbox, settings.port)
-        _say(ready=True)
+        telling = asyncio.create_task(_ready(settings))
         if settings.works:
             await _work(inbox, settings)
         else:
             await asyncio.Event().wait()
+        telling.cancel()
         if runner is not None:
             await runner.cleanup()
         if settings.until_idle:
@@ -122,5 +155,10 @@ async def _main(settings: Settings) -> None:
             _say(ended=dict(stats.states), repeats=stats.repeats)
 
 
-if __name__ == "__main__":
-    asyncio.run(_main(msgspec.json.decode(sys.argv[1], type=Settings)))
+def run(settings: Settings, out: Connection, errors: Connection) -> None:
+    """Be such a program, in a process of its own, with what it prints and its errors in two pipes."""
+    os.dup2(out.fileno(), 1)
+    os.dup2(errors.fileno(), 2)
+    out.close()
+    errors.close()
+    asyncio.run(_main(settings))

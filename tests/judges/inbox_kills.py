@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import random
 import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.judges.inbox_child import WORKERS, Settings
+from tests.judges.inbox_child import WORKERS, Settings, run
 from tests.judges.inbox_places import Place
 from tests.judges.inbox_sender import Sender, drawn
 from tests.judges.inbox_tenant import Tenant
 from tests.judges.inbox_truth import Meant
 
-__all__ = ["Child", "Killer", "Stats"]
+__all__ = ["Child", "Killer", "Stats", "free_port"]
 
 _LONGEST_START = 20.0
 _LONGEST_MOMENT = 4.0
@@ -34,6 +36,10 @@ _ROLES = ((True, True), (True, False), (False, True))
 """Whether each program receives, and whether it handles."""
 _TAKEN_OVER = 2.2
 """Seconds until another worker has what a session held that ended."""
+
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([__name__])  # each start costs a fork
 
 
 class Stats(NamedTuple):
@@ -52,7 +58,7 @@ class Child:
         self.overlaps = 0
         self.began_at = 0.0
         self.stats: Stats | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ForkServerProcess | None = None
         self._reading: asyncio.Task[bytes] | None = None
         self._starting: asyncio.Task[None] | None = None
 
@@ -60,16 +66,18 @@ class Child:
         self._starting = asyncio.create_task(self.start())
 
     async def start(self) -> None:
-        text = msgspec.json.encode(self.settings).decode()
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.judges.inbox_child", text,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        self._reading = asyncio.create_task(self._read(self._process))
+        (out, writes_out), (errors, writes_errors) = _FORKS.Pipe(duplex=False), _FORKS.Pipe(duplex=False)
+        self._process = _FORKS.Process(
+            target=run, args=(self.settings, writes_out, writes_errors), daemon=True
+        )
+        await asyncio.to_thread(self._process.start)
+        writes_out.close()
+        writes_errors.close()
+        self._reading = asyncio.create_task(self._read(await _lines(out), await _lines(errors)))
 
     @property
     def runs(self) -> bool:
-        return self._process is None or self._process.returncode is None
+        return self._reading is None or not self._reading.done()
 
     @property
     def in_flight(self) -> int:
@@ -78,6 +86,7 @@ class Child:
 
     def signal(self, number: int) -> None:
         assert self._process is not None
+        assert self._process.pid is not None
         with suppress(ProcessLookupError):
             os.kill(self._process.pid, number)
 
@@ -92,17 +101,16 @@ class Child:
         assert self._reading is not None
         assert self._process is not None
         errors = await asyncio.wait_for(asyncio.shield(self._reading), longest)
-        return self._process.returncode or 0, errors.decode(errors="replace")
+        return self._process.exitcode or 0, errors.decode(errors="replace")
 
-    async def _read(self, process: asyncio.subprocess.Process) -> bytes:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        errors = asyncio.create_task(process.stderr.read())
-        async for line in process.stdout:
+    async def _read(self, out: asyncio.StreamReader, errors: asyncio.StreamReader) -> bytes:
+        written = asyncio.create_task(errors.read())
+        async for line in out:
             with suppress(json.JSONDecodeError):  # cut off by a kill
                 self._heard(json.loads(line))
-        await process.wait()
-        return await errors
+        assert self._process is not None
+        await asyncio.to_thread(self._process.join)
+        return await written
 
     def _heard(self, what: dict[str, Any]) -> None:
         self.counted.update(what.keys())
@@ -120,7 +128,7 @@ class Killer:
         self._ends_sessions = "sessions" in case
         self._settings = [
             Settings(
-                place.url, tenant.url, str(place.directory), _free_port() if receives else None, works,
+                place.url, tenant.url, str(place.directory), free_port() if receives else None, works,
                 fault=fault,
             )
             for receives, works in _ROLES
@@ -154,7 +162,7 @@ class Killer:
         moments: list[Callable[[], Any]] = [self._at_a_handler, self._at_a_get, self._at_any_time]
         what = self._chance.choices(("handler", "get", "any", "202"), (40, 20, 10, 30))[0]
         if what != "any":
-            await self._all_ready()
+            await self.ready()
         if self._ends_sessions and number % 2 == 0:
             await self._end_sessions()
             return
@@ -165,11 +173,14 @@ class Killer:
             victim = await moments[("handler", "get", "any").index(what)]()
         await self._kill(victim)
 
-    async def _all_ready(self) -> None:
+    async def ready(self) -> None:
+        """Wait until all have started."""
         await self._until(lambda: all(one.counted["ready"] for one in self.children), _LONGEST_START)
         for one in self.children:
             if not one.runs:
                 self.faults.append(f"ended by itself: {(await one.wait(1.0))[1][-600:]}")
+            elif not one.counted["ready"]:
+                self.faults.append(f"did not start within {_LONGEST_START:.0f} s")
 
     async def _kill(self, victim: Child) -> None:
         _, errors = await victim.end(signal.SIGKILL)
@@ -242,7 +253,7 @@ class Killer:
     async def drain(self) -> Stats:
         """End all as they are ended every day, and let a last one handle what is left; return what it says."""
         await asyncio.gather(*self._later)
-        await self._all_ready()
+        await self.ready()
         for one in self.children:
             code, errors = await one.end(signal.SIGTERM)
             if one.settings.works and code != 0:
@@ -267,7 +278,16 @@ class Killer:
                 await one.end(signal.SIGKILL)
 
 
-def _free_port() -> int:
+async def _lines(pipe: Connection) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    stream = os.fdopen(os.dup(pipe.fileno()), "rb")
+    pipe.close()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stream)
+    return reader
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

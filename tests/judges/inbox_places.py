@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,11 @@ __all__ = ["Place", "Places"]
 
 _MADE = "CREATE TABLE effects (name text, get bigint)"
 _ASKED = "SELECT name, get FROM effects"
+_TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+    "postgresql": "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables"
+    " WHERE schemaname IN ('inbox', 'public')",
+}
 _SESSIONS = (
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -45,6 +51,25 @@ class Place:
         with self._cluster.admin(self._name) as own:
             return [Effect(*row) for row in own.execute(_ASKED.encode()).fetchall()]
 
+    @contextmanager
+    def old_transaction(self) -> Generator[None]:
+        """Look at every table, in a transaction that stays open."""
+        if self._cluster is None:
+            with closing(
+                sqlite3.connect(self.directory / "inbox.db", isolation_level=None, check_same_thread=False)
+            ) as file:
+                file.execute("BEGIN")
+                for (table,) in file.execute(_TABLES["sqlite"]).fetchall():
+                    file.execute(f"SELECT count(*) FROM {table}").fetchall()  # noqa: S608
+                yield
+            return
+        with self._cluster.admin(self._name) as own:
+            own.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ")
+            for (table,) in own.execute(_TABLES["postgresql"].encode()).fetchall():
+                own.execute(f"SELECT count(*) FROM {table}".encode()).fetchall()  # noqa: S608
+            own.execute(b"SELECT pg_current_xact_id()")
+            yield
+
     def end_sessions(self) -> int:
         """End the sessions by which workers are known to live; return how many they were."""
         assert self._cluster is not None
@@ -74,4 +99,4 @@ class Places:
         self._made += 1
         directory = self._directory / str(self._made)
         directory.mkdir()
-        return Place(directory, None if case == "SQLite" else self._cluster, f"inbox_{self._made}")
+        return Place(directory, None if case.startswith("SQLite") else self._cluster, f"inbox_{self._made}")

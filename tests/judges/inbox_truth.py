@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Effect", "Meant", "Verdict", "judged"]
+__all__ = ["Effect", "Meant", "Verdict", "judged", "miscounted"]
 
 
 class Meant(NamedTuple):
@@ -66,3 +66,10 @@ def judged(
         faults.append(f"wasted: {wasted} GETs served nothing, and kills explain {waste}")
     least_of_all = sum(one.least for one in meant.values())
     return Verdict(least_of_all, len(effects), twice, lost, wasted, faults)
+
+
+def miscounted(counted: int, *, acknowledged: int, unanswered: int) -> Sequence[str]:
+    """Compare how many deliveries an inbox says that it had with how many were answered 202, and how many left and were not."""
+    if acknowledged <= counted <= acknowledged + unanswered:
+        return []
+    return [f"counted: {counted} deliveries, {acknowledged} were answered 202, and {unanswered} were not"]

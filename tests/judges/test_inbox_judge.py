@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from tests.judges.inbox_planted import PLANTED
-from tests.judges.inbox_truth import Effect, Meant, Verdict, judged
+from tests.judges.inbox_truth import Effect, Meant, Verdict, judged, miscounted
 
 MEANT = {"a": Meant(), "b": Meant(2, 3)}
 ALL_WELL = [Effect("a", 0), Effect("b", 1), Effect("b", 1)]
@@ -52,6 +52,11 @@ def test_what_was_never_answered_is_not_called_lost() -> None:
 def test_reads_that_served_nothing_are_explained_by_kills_or_told() -> None:
     assert verdict(ALL_WELL, gets=5, waste=3).faults == []
     assert verdict(ALL_WELL, gets=5, waste=2).faults == ["wasted: 3 GETs served nothing, and kills explain 2"]
+
+
+@pytest.mark.parametrize(("counted", "is_well"), [(3, False), (4, True), (6, True), (7, False)])
+def test_each_delivery_that_was_answered_202_is_counted(counted: int, is_well: bool) -> None:
+    assert (not miscounted(counted, acknowledged=4, unanswered=2)) is is_well
 
 
 def test_faults_that_are_planted_have_names_of_their_own() -> None:
