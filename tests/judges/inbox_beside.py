@@ -14,10 +14,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.judges.inbox_child import BLOCKS, PAIR, How, Settings
+from tests.judges.inbox_child import PAIR, How, Settings
 from tests.judges.inbox_kills import Child, free_port
 from tests.judges.inbox_places import Place, Places
-from tests.judges.inbox_sender import Sender, drawn
+from tests.judges.inbox_planted import BLOCKS, SERVERS
+from tests.judges.inbox_sender import Delivery, Sender, drawn
 from tests.judges.inbox_tenant import Tenant
 from tests.judges.inbox_truth import Meant, judged
 
@@ -29,22 +30,25 @@ BESIDE: Mapping[str, How | None] = {
     "PostgreSQL, a handler waits": "waits",
     "PostgreSQL, a handler computes": "computes",
     "PostgreSQL, a handler holds the interpreter": "holds the interpreter",
-    "SQLite, uvicorn --workers 4": None,
+    SERVERS: None,
 }
 """How a handler blocks its process in each case; None where servers are killed.
 
 On SQLite a handler that holds the interpreter may do so in the middle of a transaction, which others wait for.
 """
-BESIDE_SHORT = ("SQLite, a handler waits", "PostgreSQL, a handler waits", "SQLite, uvicorn --workers 4")
+BESIDE_SHORT = ("SQLite, a handler waits", "PostgreSQL, a handler waits", SERVERS)
 _BLOCK = 5.0
 _RATE = 100
 _WAITING = 200
 _MOST_P99 = 0.1
 _MOST_TAKEOVER = 5.0
 _SERVERS = 4
-_BURST = 20
+_BURST = 80
+_GROUP = 8
 _LONGEST = 60.0
+_LONGEST_TAKEOVER = 20.0
 _MOMENT = 0.02
+_LOOK = 0.2
 
 
 class Beside(NamedTuple):
@@ -60,25 +64,25 @@ class Beside(NamedTuple):
     faults: Sequence[str]
 
 
-async def beside(name: str, places: Places, *, kills: int) -> Beside:
+async def beside(name: str, places: Places, *, kills: int, fault: str = "") -> Beside:
     """Run a case of `BESIDE`, in a database of its own."""
     how = BESIDE[name]
     if how is None:
-        return await _taken_over(name, places, kills)
-    return await _blocked(name, places, how)
+        return await _taken_over(name, places, kills, fault)
+    return await _blocked(name, places, how, fault)
 
 
 # --- a handler that blocks its process
 
 
-async def _blocked(name: str, places: Places, how: How) -> Beside:
+async def _blocked(name: str, places: Places, how: How, fault: str) -> Beside:
     """Post at a steady rate to a receiver, while a handler in another process blocks that for five seconds.
 
     It does so amid events that have waited, while others are being noted as done.
     """
     place, chance, tenant = places.new(name), random.Random(name), Tenant()
     await tenant.start()
-    common = Settings(place.url, tenant.url, str(place.directory), blocks=_BLOCK, how=how)
+    common = Settings(place.url, tenant.url, str(place.directory), blocks=_BLOCK, how=how, fault=fault)
     receives, works = _receiver(common, free_port()), Child(common)
     port = receives.settings.port or 0
     sender, faults = Sender([port], PAIR, chance), list[str]()
@@ -108,7 +112,7 @@ async def _blocked(name: str, places: Places, how: How) -> Beside:
                 due, number = due + 1 / _RATE, number + 1
             await starting
         number += _WAITING
-        await _handled(place, number)
+        await _until(lambda: len(place.effects()) >= number, every=_LOOK)
         for one in (works, receives):
             await one.end(signal.SIGTERM)
         gets = len(tenant.gets)
@@ -131,17 +135,23 @@ def _receiver(settings: Settings, port: int) -> Child:
 
 
 async def _handled(place: Place, number: int) -> None:
-    await _until(lambda: len(place.effects()) >= number)
+    await _until(lambda: len(place.effects()) >= number, _LONGEST_TAKEOVER)
 
 
-async def _until(came: Callable[[], bool], longest: float = _LONGEST) -> None:
+async def _until(came: Callable[[], bool], longest: float = _LONGEST, every: float = _MOMENT) -> None:
     ends = time.monotonic() + longest
     while time.monotonic() < ends and not came():  # noqa: ASYNC110
-        await asyncio.sleep(_MOMENT)
+        await asyncio.sleep(every)
 
 
 # --- `uvicorn --workers`
 
+_PLANTING = """
+from tests.judges.inbox_planted import planted
+from tests.judges.planted import plant
+
+plant(planted({!r}).fault)
+"""
 _APP = """
 import asyncio, os
 from contextlib import suppress
@@ -172,10 +182,18 @@ async def app(scope, receive, send):
 """
 
 
-async def _taken_over(name: str, places: Places, kills: int) -> Beside:
+async def _in_groups(sender: Sender, events: Sequence[Delivery]) -> None:
+    async with asyncio.TaskGroup() as posting:
+        for number, one in enumerate(events):  # so many at once that no server accepts them all
+            posting.create_task(sender.deliver(one))
+            if number % _GROUP == 0:
+                await asyncio.sleep(_MOMENT)
+
+
+async def _taken_over(name: str, places: Places, kills: int, fault: str) -> Beside:
     """Kill the one of four processes that handles, again and again; each receives and has a worker in its lifespan."""
     place, chance, port = places.new(name), random.Random(name), free_port()
-    (place.directory / "shop_hooks.py").write_text(_APP)
+    (place.directory / "shop_hooks.py").write_text(_PLANTING.format(fault) * bool(fault) + _APP)
     sender = Sender([port], PAIR, chance)
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "uvicorn", "shop_hooks:app", "--workers", str(_SERVERS), "--port", str(port),
@@ -184,17 +202,23 @@ async def _taken_over(name: str, places: Places, kills: int) -> Beside:
     )  # fmt: skip
     takeovers: list[float] = []
     try:
-        for kill in range(kills + 1):
-            events = [drawn(chance, f"event {kill}.{n}", kill * _BURST + n, 10**9) for n in range(_BURST)]
+        for burst in range(kills + 1):
+            events = [drawn(chance, f"event {burst}.{n}", burst * _BURST + n, 10**9) for n in range(_BURST)]
             sender.meant.update({one.name: Meant() for one in events})
-            handled, killed = len(place.effects()), time.monotonic()
-            if kill:
+            handled = len(place.effects())
+            posting = asyncio.create_task(_in_groups(sender, events[1:]))
+            if burst:
+                await _handled(place, handled + chance.randrange(_BURST // 2))
                 os.kill(place.effects()[-1].get, signal.SIGKILL)
-            posting = asyncio.gather(*map(sender.deliver, events))
-            await _handled(place, handled + 1)
-            if kill:
+                killed, handled = time.monotonic(), len(place.effects())
+                if handled == len(sender.meant) - 1:  # nothing else may be left
+                    await sender.deliver(events[0])
+                await _handled(place, handled + 1)
                 takeovers.append(time.monotonic() - killed)
-            await posting
+                if takeovers[-1] > _MOST_TAKEOVER:
+                    posting.cancel()
+                    break
+            await asyncio.gather(posting, sender.deliver(events[0]))
             await _handled(place, len(sender.meant))
     finally:
         server.send_signal(signal.SIGTERM)
@@ -202,7 +226,7 @@ async def _taken_over(name: str, places: Places, kills: int) -> Beside:
             await asyncio.wait_for(server.wait(), _LONGEST)
     effects = place.effects()
     faults = list(judged(sender.meant, sender.acknowledged, effects, gets=0, waste=0).faults)
-    if (turns := len([*groupby(one.get for one in effects)])) != kills + 1:
-        faults.append(f"{kills} kills, and {turns} times a process began to handle")
+    if (turns := len([*groupby(one.get for one in effects)])) != len(takeovers) + 1:
+        faults.append(f"{len(takeovers)} kills, and {turns} times a process began to handle")
     faults += [f"taken over after {one:.1f} s" for one in takeovers if one > _MOST_TAKEOVER]
     return Beside(name, len(sender.meant), 0.0, 0.0, takeovers, faults)

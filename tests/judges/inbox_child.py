@@ -24,15 +24,13 @@ from aiohttp import web
 
 from limio_async import ClientCredentials, Limio
 from limio_async.webhooks import Event, Inbox, StoreAway
-from tests.judges.inbox_planted import planted
+from tests.judges.inbox_planted import BLOCKS, planted
 from tests.judges.planted import plant
 
-__all__ = ["BLOCKS", "PAIR", "WORKERS", "How", "Settings"]
+__all__ = ["PAIR", "WORKERS", "How", "Settings"]
 
 PAIR = ("limio", "secret")
 WORKERS = 16
-BLOCKS = "blocks"
-"""The change whose handler blocks its process."""
 How = Literal["waits", "computes", "holds the interpreter"]
 _TAKES = 0.008
 _MOMENT = 0.005

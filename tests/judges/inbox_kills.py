@@ -179,6 +179,7 @@ class Killer:
         for one in self.children:
             if not one.runs:
                 self.faults.append(f"ended by itself: {(await one.wait(1.0))[1][-600:]}")
+                self._again(one)
             elif not one.counted["ready"]:
                 self.faults.append(f"did not start within {_LONGEST_START:.0f} s")
 
@@ -190,8 +191,11 @@ class Killer:
         self.struck += victim.in_flight
         self.in_flight += WORKERS * victim.settings.works
         self._overlaps += victim.counted["overlap"]
-        place = self.children.index(victim)
-        self.children[place] = Child(victim.settings)
+        self._again(victim)
+
+    def _again(self, ended: Child) -> None:
+        place = self.children.index(ended)
+        self.children[place] = Child(ended.settings)
         self.children[place].begin()
 
     # --- moments

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from limio_async.errors import StoreAway
 from limio_async.webhooks.door import Answer
 from tests.judges.planted import Planted
 
-__all__ = ["PLANTED", "PlantedInbox", "planted"]
+__all__ = ["BLOCKS", "PLANTED", "SERVERS", "PlantedInbox", "planted"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,14 @@ class PlantedInbox:
     """A fault, in which case of the judge it is found, and as what."""
 
     fault: Planted
-    case: Literal["SQLite", "PostgreSQL", "PostgreSQL, sessions end"]
+    case: str
     found_as: str
 
 
+BLOCKS = "blocks"
+"""The change whose handler blocks its process."""
+SERVERS = "SQLite, uvicorn --workers 4"
+"""The case in which servers are killed."""
 _MOMENT = 0.02
 
 
@@ -81,6 +87,65 @@ def _answered_at_once(stored: Any) -> Any:
     return patched
 
 
+def _not_counted(receive: Any) -> Any:
+    class Deaf:
+        def __init__(self, store: Any) -> None:
+            self._store = store
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+        def run(self, statement: str, *values: Any) -> Any:
+            return None if "seen + 1" in statement else self._store.run(statement, *values)
+
+    return lambda store, entry, within: receive(Deaf(store), entry, within)
+
+
+def _start_locks(begin: Any) -> Any:
+    def patched(store: Any) -> None:
+        begin(store)
+        store.run("LOCK TABLE _limio_inbox IN ACCESS EXCLUSIVE MODE")
+
+    return patched
+
+
+def _locks_at_once(recorded: Any) -> Any:
+    class Patched(recorded):  # type: ignore[misc]
+        _db: sqlite3.Connection | None = None
+
+        def execute(self, statement: str, parameters: Any = None) -> Any:
+            if parameters[0] == BLOCKS:
+                self._db = sqlite3.connect(self._store.name.removeprefix("sqlite:///"), isolation_level=None)
+                self._db.execute("BEGIN IMMEDIATE")
+            return super().execute(statement, parameters)
+
+        async def commit(self, mark: Any, do: Any) -> None:
+            if self._db is not None:
+                self._db.close()
+            await super().commit(mark, do)
+
+    return Patched
+
+
+def _lock_stays(own: Any) -> Any:
+    def patched(self: Any, owner: str | None) -> None:
+        if owner is not None:
+            try:
+                self._neighbour("owned").touch(exist_ok=False)
+            except FileExistsError:
+                raise StoreAway("another process handles its events") from None
+        own(self, owner)
+
+    return patched
+
+
+def _anybody_handles(_: Any) -> Any:
+    def patched(self: Any, owner: str | None) -> None:
+        self._owner = owner
+
+    return patched
+
+
 _RECORDED = "limio_async.stores.recorded:Recorded.commit"
 _LAZY = "limio_async.stores.postgres_tx:Lazy.commit"
 _FENCED = "limio_async.webhooks.table:_fenced"
@@ -110,6 +175,31 @@ PLANTED: Sequence[PlantedInbox] = (
         Planted("202 comes before the commit", "limio_async.webhooks.door:Door._stored", _answered_at_once),
         "SQLite",
         "lost",
+    ),
+    PlantedInbox(
+        Planted("repeats are not counted", "limio_async.webhooks.table:receive", _not_counted),
+        "SQLite",
+        "counted",
+    ),
+    PlantedInbox(
+        Planted("a start locks the table", "limio_async.webhooks.schema:begin", _start_locks),
+        "PostgreSQL",
+        "ended by itself",
+    ),
+    PlantedInbox(
+        Planted("a handler locks the file", "limio_async.stores.sqlite:Recorded", _locks_at_once),
+        "SQLite, a handler waits",
+        "p99",
+    ),
+    PlantedInbox(
+        Planted("a lock outlives its process", "limio_async.stores.sqlite:SqliteStore.own", _lock_stays),
+        SERVERS,
+        "taken over after",
+    ),
+    PlantedInbox(
+        Planted("several handle one file", "limio_async.stores.sqlite:SqliteStore.own", _anybody_handles),
+        SERVERS,
+        "3 kills",
     ),
 )
 
