@@ -164,7 +164,8 @@ receiver = inbox.receiver(("limio", "secret"))
 
 @inbox.on("*", refetch=False)
 async def effect(event, item, tx):
-    tx.execute("INSERT INTO effects VALUES (?, ?)", (event.body["data"]["external_id"], os.getpid()))
+    values = event.body["data"]["external_id"], os.getpid(), event.key, event.seq
+    tx.execute("INSERT INTO effects (name, get, key, seq) VALUES (?, ?, ?, ?)", values)
 
 
 async def app(scope, receive, send):

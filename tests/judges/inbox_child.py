@@ -85,7 +85,8 @@ def _block(settings: Settings) -> None:
 
 def _handle(inbox: Inbox, settings: Settings) -> None:
     mark = "?" if settings.url.startswith("sqlite") else "%s"
-    statement = f"INSERT INTO effects (name, get) VALUES ({mark}, {mark})"  # noqa: S608
+    marks = ", ".join([mark] * 4)
+    statement = f"INSERT INTO effects (name, get, key, seq) VALUES ({marks})"  # noqa: S608
 
     @inbox.on("*", name="effect")
     async def effect(event: Event, item: Any, tx: Any) -> None:
@@ -97,7 +98,8 @@ def _handle(inbox: Inbox, settings: Settings) -> None:
             name, first = event.body["data"]["external_id"], random.random() < 0.5
             if not first:
                 await asyncio.sleep(random.uniform(0.0, _TAKES))
-            await tx.execute(statement, (name, int(data["external_id"].removeprefix("get-"))))
+            got = int(data["external_id"].removeprefix("get-"))
+            await tx.execute(statement, (name, got, event.key, event.seq))
             if first:
                 await asyncio.sleep(random.uniform(0.0, _TAKES))
             if name == BLOCKS:

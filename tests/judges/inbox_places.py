@@ -14,8 +14,12 @@ from tests.postgres_cluster import Cluster, own_cluster
 
 __all__ = ["Place", "Places"]
 
-_MADE = "CREATE TABLE effects (name text, get bigint)"
-_ASKED = "SELECT name, get FROM effects"
+_MADE = "CREATE TABLE effects (place {}, name text, get bigint, key text, seq bigint)"
+_COUNTED = {
+    "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "postgresql": "bigint GENERATED ALWAYS AS IDENTITY",
+}
+_ASKED = "SELECT name, get, key, seq FROM effects ORDER BY place"
 _TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
     "postgresql": "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables"
@@ -35,16 +39,16 @@ class Place:
         if cluster is None:
             self.url = f"sqlite:///{directory}/inbox.db"
             with closing(sqlite3.connect(directory / "inbox.db")) as file:
-                file.execute(_MADE)
+                file.execute(_MADE.format(_COUNTED["sqlite"]))
             return
         self.url = f"{cluster.url.rpartition('/')[0]}/{name}?schema=inbox"
         with cluster.admin() as admin:
             admin.execute(f"CREATE DATABASE {name}".encode())
         with cluster.admin(name) as own:
-            own.execute(_MADE.encode())
+            own.execute(_MADE.format(_COUNTED["postgresql"]).encode())
 
     def effects(self) -> list[Effect]:
-        """Return what handlers wrote."""
+        """Return what handlers wrote, in the order in which they did."""
         if self._cluster is None:
             with closing(sqlite3.connect(self.directory / "inbox.db")) as file:
                 return [Effect(*row) for row in file.execute(_ASKED)]

@@ -101,6 +101,14 @@ def _not_counted(receive: Any) -> Any:
     return lambda store, entry, within: receive(Deaf(store), entry, within)
 
 
+def _latest_first(ended: Any) -> Any:
+    def patched(*args: Any, **more: Any) -> Any:
+        for statement, values in ended(*args, **more):
+            yield statement.replace("min(seq)", "max(seq)"), values
+
+    return patched
+
+
 def _start_locks(begin: Any) -> Any:
     def patched(store: Any) -> None:
         begin(store)
@@ -180,6 +188,11 @@ PLANTED: Sequence[PlantedInbox] = (
         Planted("repeats are not counted", "limio_async.webhooks.table:receive", _not_counted),
         "SQLite",
         "counted",
+    ),
+    PlantedInbox(
+        Planted("the latest comes first", "limio_async.webhooks.table:_ended", _latest_first),
+        "SQLite",
+        "order",
     ),
     PlantedInbox(
         Planted("a start locks the table", "limio_async.webhooks.schema:begin", _start_locks),

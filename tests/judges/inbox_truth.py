@@ -23,6 +23,9 @@ class Effect(NamedTuple):
     name: str
     get: int
     """The number of the GET that it was handled with."""
+    key: str
+    seq: int
+    """The place of the event among all that were stored."""
 
 
 class Verdict(NamedTuple):
@@ -61,11 +64,23 @@ def judged(
             what = "lost" if acknowledged.get(name) else "never stored"
             faults.append(f"{what}: {of}, answered 202 {acknowledged.get(name, 0)} times")
     faults += [f"stranger: {name} has an effect, and nobody told it" for name in often.keys() - meant.keys()]
+    faults += _disordered(effects)
     wasted = gets - len({one.get for one in effects})
     if wasted > waste:
         faults.append(f"wasted: {wasted} GETs served nothing, and kills explain {waste}")
     least_of_all = sum(one.least for one in meant.values())
     return Verdict(least_of_all, len(effects), twice, lost, wasted, faults)
+
+
+def _disordered(effects: Sequence[Effect]) -> list[str]:
+    """Return which events were handled after one of their key that came later; *effects* are in the order of handling."""
+    latest: dict[str, int] = {}
+    faults: list[str] = []
+    for one in effects:
+        if one.seq < latest.get(one.key, 0):
+            faults.append(f"order: of {one.key}, event {latest[one.key]} was handled before {one.seq}")
+        latest[one.key] = max(one.seq, latest.get(one.key, 0))
+    return faults
 
 
 def miscounted(counted: int, *, acknowledged: int, unanswered: int) -> Sequence[str]:

@@ -10,7 +10,8 @@ from tests.judges.inbox_planted import PLANTED
 from tests.judges.inbox_truth import Effect, Meant, Verdict, judged, miscounted
 
 MEANT = {"a": Meant(), "b": Meant(2, 3)}
-ALL_WELL = [Effect("a", 0), Effect("b", 1), Effect("b", 1)]
+A, B, B_AGAIN = Effect("a", 0, "k", 1), Effect("b", 1, "k", 2), Effect("b", 1, "k", 3)
+ALL_WELL = [A, B, B_AGAIN]
 
 
 def verdict(
@@ -28,17 +29,18 @@ def test_what_is_done_well_is_passed() -> None:
 
 
 def test_a_delivery_that_was_not_answered_may_be_an_event_more() -> None:
-    assert verdict([*ALL_WELL, Effect("b", 1)]).faults == []
+    assert verdict([*ALL_WELL, B_AGAIN]).faults == []
 
 
 @pytest.mark.parametrize(
     ("effects", "fault"),
     [
-        ([*ALL_WELL, Effect("a", 0)], "twice: a has 2 effects of 1"),
-        ([*ALL_WELL, Effect("b", 1), Effect("b", 0)], "twice: b has 4 effects of 2 to 3"),
-        ([*ALL_WELL[1:], Effect("c", 0)], "lost: a has 0 effects of 1, answered 202 2 times"),
+        ([*ALL_WELL, A], "twice: a has 2 effects of 1"),
+        ([*ALL_WELL, B_AGAIN, B_AGAIN], "twice: b has 4 effects of 2 to 3"),
+        ([*ALL_WELL[1:], Effect("c", 0, "k", 4)], "lost: a has 0 effects of 1, answered 202 2 times"),
+        ([A, B_AGAIN, B], "order: of k, event 3 was handled before 2"),
         (ALL_WELL[:2], "lost: b has 1 effects of 2 to 3, answered 202 2 times"),
-        ([*ALL_WELL, Effect("c", 0)], "stranger: c has an effect, and nobody told it"),
+        ([*ALL_WELL, Effect("c", 0, "k", 4)], "stranger: c has an effect, and nobody told it"),
     ],
 )
 def test_what_is_wrong_is_told(effects: Sequence[Effect], fault: str) -> None:
