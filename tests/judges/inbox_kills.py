@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -31,7 +31,9 @@ _LONGEST_START = 20.0
 _LONGEST_MOMENT = 4.0
 _LONGEST_END = 30.0
 _LONGEST_DRAIN = 300.0
+_LONGEST_AWAY = 1.5
 _AT_ONCE = 8
+_MOST_LINES = 12
 _ROLES = ((True, True), (True, False), (False, True))
 """Whether each program receives, and whether it handles."""
 _TAKEN_OVER = 2.2
@@ -125,7 +127,11 @@ class Killer:
 
     def __init__(self, case: str, place: Place, tenant: Tenant, chance: random.Random, fault: str) -> None:
         self.tenant, self._place, self._chance = tenant, place, chance
-        self._ends_sessions = "sessions" in case
+        self._breaks: Callable[[], Coroutine[Any, Any, None]] | None = None
+        if "sessions" in case:
+            self._breaks = self._end_sessions
+        elif "restarts" in case:
+            self._breaks = self._restart
         self._settings = [
             Settings(
                 place.url, tenant.url, str(place.directory), free_port() if receives else None, works,
@@ -163,8 +169,8 @@ class Killer:
         what = self._chance.choices(("handler", "get", "any", "202"), (40, 20, 10, 30))[0]
         if what != "any":
             await self.ready()
-        if self._ends_sessions and number % 2 == 0:
-            await self._end_sessions()
+        if self._breaks is not None and number % 2 == 0:
+            await self._breaks()
             return
         if what == "202":
             victim = self.children[self._chance.randrange(len(self.ports))]
@@ -178,20 +184,25 @@ class Killer:
         await self._until(lambda: all(one.counted["ready"] for one in self.children), _LONGEST_START)
         for one in self.children:
             if not one.runs:
-                self.faults.append(f"ended by itself: {(await one.wait(1.0))[1][-600:]}")
+                _, errors = await one.wait(1.0)
+                if self._breaks != self._restart or "StoreAway" not in errors:  # the server was away
+                    self.faults.append(f"ended by itself: {errors[-600:]}")
                 self._again(one)
             elif not one.counted["ready"]:
                 self.faults.append(f"did not start within {_LONGEST_START:.0f} s")
 
     async def _kill(self, victim: Child) -> None:
         _, errors = await victim.end(signal.SIGKILL)
-        if "Traceback" in errors:
-            self.faults.append(f"wrote: {errors[-900:]}")
+        self._wrote(errors)
         self.kills += 1
         self.struck += victim.in_flight
         self.in_flight += WORKERS * victim.settings.works
         self._overlaps += victim.counted["overlap"]
         self._again(victim)
+
+    def _wrote(self, errors: str) -> None:
+        if "Traceback" in errors or errors.count("\n") > _MOST_LINES:
+            self.faults.append(f"wrote: {errors[-900:]}")
 
     def _again(self, ended: Child) -> None:
         place = self.children.index(ended)
@@ -252,6 +263,14 @@ class Killer:
         self.struck += victim.in_flight
         self.in_flight += 2 * WORKERS
 
+    async def _restart(self) -> None:
+        """Let the database's server crash under all of them."""
+        await self._at_a_handler()
+        self.struck += sum(one.in_flight for one in self.children)
+        await asyncio.to_thread(self._place.restart, self._chance.uniform(0.0, _LONGEST_AWAY))
+        self.kills += 1
+        self.in_flight += WORKERS * sum(one.settings.works for one in self.children)
+
     # --- the end
 
     async def drain(self) -> Stats:
@@ -262,8 +281,7 @@ class Killer:
             code, errors = await one.end(signal.SIGTERM)
             if one.settings.works and code != 0:
                 self.faults.append(f"SIGTERM: code {code}, {errors[-600:]}")
-            if "Traceback" in errors:
-                self.faults.append(f"wrote: {errors[-900:]}")
+            self._wrote(errors)
         last = Child(msgspec.structs.replace(self._settings[2], until_idle=True))
         await last.start()
         self.children.append(last)

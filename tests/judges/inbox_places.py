@@ -67,7 +67,7 @@ class Place:
                     file.execute(f"SELECT count(*) FROM {table}").fetchall()  # noqa: S608
                 yield
             return
-        with self._cluster.admin(self._name) as own:
+        with closing(self._cluster.admin(self._name)) as own:
             own.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ")
             for (table,) in own.execute(_TABLES["postgresql"].encode()).fetchall():
                 own.execute(f"SELECT count(*) FROM {table}".encode()).fetchall()  # noqa: S608
@@ -79,6 +79,11 @@ class Place:
         assert self._cluster is not None
         with self._cluster.admin(self._name) as own:
             return len(own.execute(_SESSIONS.encode()).fetchall())
+
+    def restart(self, away: float) -> None:
+        """Let the server crash, and be away for so many seconds."""
+        assert self._cluster is not None
+        self._cluster.restart(away=away)
 
 
 class Places:
