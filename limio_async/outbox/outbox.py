@@ -77,6 +77,7 @@ class Outbox:
 
     async def __aenter__(self) -> Self:
         """Open the database, and make the tables if they are missing."""
+        self._event = anyio.Event()
         await self._store.open()
         try:
             name = await self._store.do(schema.known, reads=True)

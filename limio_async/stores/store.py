@@ -85,10 +85,13 @@ class Store(ABC):
         """What stands before the name of a table in statements of other connections."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="limio-store")
         self._waiting: deque[_Waiting] = deque()
-        self._is_cut = False
+        self._is_cut = self._is_closed = False
 
     async def open(self) -> None:
-        """Connect. Raises `StoreError` in words."""
+        """Connect, also again after `close`. Raises `StoreError` in words."""
+        if self._is_closed:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="limio-store")
+            self._is_cut = self._is_closed = False
         await self.do_after(lambda _: self._open())
 
     async def close(self) -> None:
@@ -99,6 +102,7 @@ class Store(ABC):
             self._cut()
         await asyncio.shield(closed)
         self._thread.shutdown(wait=False)
+        self._is_closed = True
 
     async def do(
         self, work: Callable[[Store], T], *, reads: bool = False, alone: bool = False, hurries: bool = False

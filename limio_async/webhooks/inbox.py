@@ -71,15 +71,13 @@ class Inbox:
         self._handlers: list[Handler] = []
         if outbox is not None:
             self._handlers.append(Handler(name="outbox", pattern="error_reporting", call=self._order_failed))
-        self._woken, self._reads = asyncio.Event(), asyncio.Lock()
-        self._batch, self._dedupe = (
-            Batch(self._store),
-            {kind.lower(): within for kind, within in (dedupe or {}).items()},
-        )
+        self._dedupe = {kind.lower(): within for kind, within in (dedupe or {}).items()}
         self._is_open = self._runs = False
+        self._begin()
 
     async def __aenter__(self) -> Self:
-        """Open the database, and make the tables if they are missing."""
+        """Open the database, and make the tables if they are missing; also again after it was closed."""
+        self._begin()
         await self._store.open()
         try:
             await self._store.do(schema.begin)
@@ -88,6 +86,10 @@ class Inbox:
             raise
         self._is_open = True
         return self
+
+    def _begin(self) -> None:
+        """Make what belongs to one event loop: the next may be another."""
+        self._woken, self._reads, self._batch = asyncio.Event(), asyncio.Lock(), Batch(self._store)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

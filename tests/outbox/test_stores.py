@@ -381,6 +381,22 @@ async def test_a_late_yes_beside_a_later_attempt_is_doubled(
         assert (outcome.doubled, outcome.order_ids) == (True, ("order-a", "order-b"))
 
 
+def test_an_outbox_is_opened_again_in_another_event_loop(tmp_path: Path, tenant: Tenant) -> None:
+    box = Outbox(f"sqlite:///{tmp_path}/box.db", settle=SOON)
+
+    async def once(key: str) -> None:
+        async with Limio(auth=BearerToken("t"), transport=tenant) as limio, box:
+            running = asyncio.create_task(box.run(limio))
+            await asyncio.sleep(0.05)  # it waits by now
+            await box.intend(key, order())
+            await until(box, key, "accepted")
+            await stopped(running)
+
+    for n in range(3):
+        asyncio.run(once(f"k{n}"))
+    assert tenant.sent == ["k0", "k1", "k2"]
+
+
 async def test_the_sender_goes_on_after_restarts_of_the_server(
     tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:

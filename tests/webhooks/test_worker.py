@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,11 +19,11 @@ import psycopg
 import pytest
 
 from limio_async import BearerToken, Limio
-from limio_async.errors import InboxError, InvalidArgument, UnknownEvent
+from limio_async.errors import InboxError, InvalidArgument, StoreAway, StoreError, UnknownEvent
 from limio_async.outbox import KeyReused, Outbox
-from limio_async.stores import store
+from limio_async.stores import Store, store
 from limio_async.stores.postgres import PostgresStore
-from limio_async.webhooks import Event, Inbox, handling, table, working
+from limio_async.webhooks import Event, Inbox, handling, schema, table, working
 from tests.postgres_cluster import Cluster, own_cluster
 from tests.webhooks.conftest import deliver
 from tests.webhooks.tenant import Tenant
@@ -63,6 +64,43 @@ def seen_by(inbox: Inbox, pattern: str = "*", **options: Any) -> list[tuple[Even
 
 async def states(inbox: Inbox) -> dict[str, int]:
     return dict((await inbox.stats()).states)
+
+
+def test_an_inbox_is_opened_again_in_another_event_loop(url: str, tenant: Tenant) -> None:
+    inbox = Inbox(url)
+    seen = seen_by(inbox, refetch=False)
+
+    async def once(n: int) -> None:
+        async with Limio(auth=BearerToken("t"), transport=tenant) as limio, inbox:
+            running = asyncio.create_task(inbox.run(limio))
+            await asyncio.sleep(0.05)  # it waits by now
+            await deliver(inbox, "order_submitted", tenant.put(f"order-{n}"))
+            async with asyncio.timeout(10):
+                while len(seen) <= n:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.wait([running])
+
+    for n in range(3):
+        asyncio.run(once(n))
+    assert [event.id for event, _ in seen] == ["order-0", "order-1", "order-2"]
+
+
+async def test_an_inbox_is_opened_when_the_database_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(store: Store) -> None:
+        raise StoreAway("it is away")
+
+    inbox = Inbox(f"sqlite:///{tmp_path}/inbox.db")
+    with monkeypatch.context() as one:
+        one.setattr(schema, "begin", away)
+        with pytest.raises(StoreAway):
+            await inbox.__aenter__()
+    async with inbox:
+        assert await states(inbox) == {}
+    with pytest.raises(StoreError, match="is closed"):
+        await inbox.stats()
 
 
 # --- fresh
