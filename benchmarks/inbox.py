@@ -26,7 +26,7 @@ import psycopg
 from benchmarks.inbox_filled import fill
 from benchmarks.inbox_sender import Sender, body
 from benchmarks.outbox import SLOW_MS, shim
-from benchmarks.sync_stage import POSTGRES, NoPostgres, schema
+from benchmarks.sync_stage import POSTGRES, NoPostgres, as_installed, schema
 from benchmarks.tables import Table, printed
 from limio_async import BearerToken, Limio
 from limio_async.webhooks import Event, Inbox
@@ -56,7 +56,7 @@ Rows = Iterator[Sequence[str]]
 async def serving(store: str, env: Mapping[str, str] = {}) -> AsyncGenerator[tuple[Sender, float, int]]:
     """Receive, in a process of its own: who sends to it, how long its start took, its process."""
     command = [sys.executable, "-m", "limio_async.cli", "--quiet", "inbox", "serve", "--port", "0", "--json"]
-    known = {**os.environ, "LIMIO_INBOX": store, "LIMIO_WEBHOOK_CREDENTIALS": "user:word", **env}
+    known = as_installed({"LIMIO_INBOX": store, "LIMIO_WEBHOOK_CREDENTIALS": "user:word", **env})
     begun = perf_counter()
     process = await asyncio.create_subprocess_exec(
         *command, env=known, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -77,7 +77,7 @@ async def serving(store: str, env: Mapping[str, str] = {}) -> AsyncGenerator[tup
 async def working(store: str) -> AsyncGenerator[None]:
     """Handle events, in a process of its own, until the block ends."""
     command = [sys.executable, "-m", "benchmarks.inbox", "--child", store]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*command, env=as_installed({}), stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         await asyncio.wait_for(process.stdout.readline(), 30)

@@ -34,6 +34,7 @@ __all__ = [
     "SyncStage",
     "Used",
     "Who",
+    "as_installed",
     "schema",
     "synced",
 ]
@@ -43,7 +44,7 @@ LATENCY = 0.020  # seconds that each answer takes where objects are fetched
 HYDRATED_AT_ONCE = 16
 LIMIO = Path(sys.executable).with_name("limio")
 USED = ROOT / "benchmarks/peers/used.py"
-COMPILED = {"PYTHONPYCACHEPREFIX": str(ROOT / ".cache/compiled")}
+COMPILED = ROOT / ".cache/compiled"
 POSTGRES = os.environ.get("LIMIO_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
 CREDENTIALS = {"LIMIO_API_KEY": "public_x", "LIMIO_CLIENT_ID": "x", "LIMIO_CLIENT_SECRET": "x"}
 
@@ -101,13 +102,21 @@ class Row(msgspec.Struct, frozen=True):
         return f"{seconds / self.seconds:.0%}"
 
 
+def as_installed(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program whose modules are compiled once, as those of a package that is installed."""
+    given = {**os.environ, "PYTHONPYCACHEPREFIX": str(COMPILED), **environ}
+    given.pop("PYTHONDONTWRITEBYTECODE", None)
+    return given
+
+
 def used(command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> Used:
     """Run *command*, whose last line is JSON."""
     told: list[bytes] = []
-    given = {**os.environ, **COMPILED, **(environ or {})}
-    given.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once
     with Popen(
-        [sys.executable, "-S", str(USED), *map(str, command)], cwd=ROOT, env=given, stdout=PIPE
+        [sys.executable, "-S", str(USED), *map(str, command)],
+        cwd=ROOT,
+        env=as_installed(environ or {}),
+        stdout=PIPE,
     ) as running:
         for line in running.stdout or ():
             told = [*told[-1:], line]  # the others are events

@@ -10,11 +10,11 @@ from string import ascii_letters, digits
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from limio_async.errors import StoreAway, StoreError, TargetAway, TargetBusy
-from limio_async.stores.postgres_tx import Lazy
+from limio_async.stores.postgres_tx import Lazy, piped
 from limio_async.stores.store import Plan, Rows, Store, Tx, driven
 from limio_async.sync_jobs.sinks.postgres_errors import Contended, meaning
 from limio_async.sync_jobs.sinks.postgres_session import Session, conninfo_of, settle, spot, wrong_with
@@ -24,6 +24,7 @@ from limio_async.sync_jobs.sinks.urls import server_of
 __all__ = ["PostgresStore"]
 
 T = TypeVar("T")
+_Command = tuple[bytes, Sequence[Any]]
 
 _PLAIN = frozenset(f'{ascii_letters}{digits}_."')
 _LOCK_WAIT = 2.0  # seconds, in which all others wait too
@@ -63,6 +64,7 @@ class PostgresStore(Store):
         self._db: Session | None = None
         self._owner: str | None = None
         self._warned = False
+        self._put: list[_Command] = []
         self._idle: list[psycopg.AsyncConnection[Any]] = []
 
     def tx(self) -> Tx:
@@ -105,34 +107,65 @@ class PostgresStore(Store):
             raise ValueError(f"tx is a psycopg connection to {self.name}, not a {type(tx).__name__}")  # noqa: TRY004
         if tx.autocommit and tx.info.transaction_status == TransactionStatus.IDLE:
             raise ValueError("tx is not in a transaction: open one by `with connection.transaction():`")
-        firmly = self._firmly(plan)
         if isinstance(tx, psycopg.Connection):
             cursor = tx.cursor(row_factory=tuple_row)
+            cursor.execute(*_marked(_FIRM, (True,)))
 
             def ask(statement: str, values: Sequence[Any]) -> Rows:
                 return _rows(cursor.execute(*_marked(statement, values)))
 
-            return driven(firmly, ask)  # in no thread: whoever is cancelled would go on with the transaction
-        own, step = tx.cursor(row_factory=tuple_row), next(firmly)
-        try:
-            while True:
-                await own.execute(*_marked(*step))
-                step = firmly.send(await own.fetchall() if own.description else [])
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
+            return driven(plan, ask)  # in no thread: whoever is cancelled would go on with the transaction
+        async with piped(tx):
+            await tx.execute(*_marked(_FIRM, (True,)))
+            try:
+                step = next(plan)
+                while True:
+                    own = await tx.cursor(row_factory=tuple_row).execute(*_marked(*step))
+                    step = plan.send(await own.fetchall() if _gives(step[0]) else [])
+            except StopIteration as stop:
+                value: T = stop.value
+        return value
 
     def ask(self, statement: str, *values: Any) -> Rows:
         """Execute a statement and return its rows."""
-        return _rows(self._session.execute(*_marked(statement, values)))
+        return _rows(self._sent(_marked(statement, values))[0])
 
     def run(self, statement: str, *values: Any) -> int:
         """Execute a statement and return how many rows it concerned."""
-        return self._session.execute(*_marked(statement, values)).rowcount
+        return self._sent(_marked(statement, values))[0].rowcount
+
+    def put(self, statement: str, *values: Any) -> None:
+        """Send a statement together with the next that gives something."""
+        self._put.append(_marked(statement, values))
 
     def execute(self, statement: str, values: Any) -> None:
         """Execute a statement of the user's, with values as psycopg marks them."""
-        self._session.execute(statement.encode(), values)
+        self._sent((statement.encode(), values))
+
+    def follow_all(self, plans: Sequence[Plan[Any]]) -> list[Any]:
+        """Follow plans together: their first steps go to the server at once, then their second ones."""
+        found: dict[int, Any] = {}
+        given: dict[int, Rows | None] = dict.fromkeys(range(len(plans)))
+        while given:
+            asks: dict[int, _Command] = {}
+            for number, rows in given.items():
+                try:
+                    while not _gives((step := plans[number].send(rows))[0]):  # type: ignore[arg-type]
+                        self.put(*step[:1], *step[1])
+                        rows = []
+                    asks[number] = _marked(*step)
+                except StopIteration as stop:
+                    found[number] = stop.value
+            given = dict(zip(asks, map(_rows, self._sent(*asks.values())), strict=True)) if asks else {}
+        return [found[number] for number in range(len(plans))]
+
+    def _sent(self, *commands: _Command) -> list[psycopg.Cursor[tuple[Any, ...]]]:
+        """Execute what was put, and then *commands*, in one round trip."""
+        put, self._put = self._put, []
+        if not put and len(commands) == 1:
+            return [self._session.execute(*commands[0])]
+        with piped(self._session):
+            return [self._session.execute(*one) for one in (*put, *commands)][len(put) :]
 
     def own(self, owner: str | None) -> None:
         """Hold a lock of the session that no other has."""
@@ -177,10 +210,6 @@ class PostgresStore(Store):
         assert self._db is not None  # noqa: S101  # in a transaction
         return self._db
 
-    def _firmly(self, plan: Plan[T]) -> Plan[T]:
-        yield _FIRM, (True,)
-        return (yield from plan)
-
     def _open(self) -> None:
         if self._db is not None and not self._db.closed:
             return
@@ -212,11 +241,12 @@ class PostgresStore(Store):
 
     def _commit(self) -> None:
         self._warned = False
-        answer = self._session.execute("COMMIT").statusmessage
+        answer = self._sent((b"COMMIT", ()))[0].statusmessage
         if answer != "COMMIT" or self._warned:  # a warning: the standby that has to have it has not said so
             raise StoreAway(f"{self.name}: the transaction was not committed for good ({answer})")
 
     def _undo(self) -> None:
+        self._put = []
         if self._db is not None:
             with suppress(psycopg.Error):
                 self._db.execute("ROLLBACK")
@@ -245,5 +275,11 @@ def _marked(statement: str, values: Sequence[Any]) -> tuple[bytes, Sequence[Any]
     return statement.replace("%", "%%").replace("?", "%s").encode(), values
 
 
+def _gives(statement: str) -> bool:
+    """Return whether a statement of a plan gives rows."""
+    return statement.startswith("SELECT")
+
+
 def _rows(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Rows:
-    return cursor.fetchall() if cursor.description else []
+    result = cursor.pgresult  # cursor.description makes an object for each column
+    return cursor.fetchall() if result is not None and result.status == ExecStatus.TUPLES_OK else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -14,9 +14,16 @@ from limio_async.errors import InboxError, StoreAway, StoreError
 from limio_async.stores.recorded import first_word
 from limio_async.stores.store import Do, Plan, Rows, Store, Tx
 
-__all__ = ["Lazy", "Lender"]
+__all__ = ["Lazy", "Lender", "piped"]
 
 T = TypeVar("T")
+
+
+def piped(db: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> Any:
+    """Return a context in which statements are sent before the last one is answered, where libpq can do so."""
+    if psycopg.Pipeline.is_supported():
+        return db.pipeline()
+    return nullcontext()
 
 
 class Lender(Protocol):
@@ -86,7 +93,7 @@ class Lazy(Tx):
             raise InboxError("tx.execute was called and not awaited: nothing of it is committed")
         self._is_over = True
         if self._db is None:
-            await do(lambda store: store.follow(mark()))
+            await do(lambda _: mark())
             return
         if self._failed is not None or self._db.info.transaction_status != TransactionStatus.INTRANS:
             raise InboxError(
@@ -94,9 +101,11 @@ class Lazy(Tx):
                 " PostgreSQL commits nothing of it"
             )
         try:
-            await self._store.within(self._db, mark())
             self._warned = False
-            answer = (await self._db.execute("COMMIT")).statusmessage
+            async with piped(self._db):  # one round trip for what is written and COMMIT
+                await self._store.within(self._db, mark())
+                committed = await self._db.execute(b"COMMIT")
+            answer = committed.statusmessage
         except psycopg.Error as error:
             raise self._meant(error) from None
         if answer != "COMMIT" or self._warned:

@@ -54,10 +54,10 @@ class Recorded(Tx):
         """Execute all of it, then *mark*."""
         self._is_over = True
 
-        def work(store: Store) -> None:
+        def work(store: Store) -> Plan[Any]:
             for one in self._work:
                 one(store)
-            store.follow(mark())
+            return mark()
 
         await do(work)
 

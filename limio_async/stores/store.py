@@ -16,10 +16,12 @@ __all__ = ["Do", "Plan", "Rows", "Store", "Tx", "driven"]
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 Plan = Generator[tuple[str, Sequence[Any]], Rows, T]
-"""Statements that depend on what those before them gave; values are marked `?` whatever the database."""
+"""Statements that depend on what those before them gave; values are marked `?` whatever the database.
 
-Do = Callable[[Callable[["Store"], Any]], Awaitable[Any]]
-"""Does something in a transaction of a store, as `Store.do`."""
+What begins with SELECT gives rows, and nothing else does."""
+
+Do = Callable[[Callable[["Store"], Plan[Any]]], Awaitable[Any]]
+"""Does something in a transaction of a store, and follows the plan that it returns."""
 _Waiting = tuple["Callable[[Store], Any]", "Future[Any]", bool, bool, bool]
 _MOST_AT_ONCE = 256
 _TRIES = 3
@@ -143,6 +145,14 @@ class Store(ABC):
         """Follow a plan inside of the transaction."""
         return driven(plan, lambda statement, values: self.ask(statement, *values))
 
+    def follow_all(self, plans: Sequence[Plan[Any]]) -> list[Any]:
+        """Follow plans of which none depends on what another does, maybe step by step together."""
+        return [self.follow(plan) for plan in plans]
+
+    def put(self, statement: str, *values: Any) -> None:
+        """Execute a statement that gives nothing, by the time of the next or of COMMIT: its errors may come then."""
+        self.run(statement, *values)
+
     @abstractmethod
     async def within(self, tx: Any, plan: Plan[T]) -> T:
         """Follow *plan* in the caller's own transaction. Raises `ValueError` if *tx* is none of this database."""
@@ -265,7 +275,7 @@ class Store(ABC):
                 if self._is_cut:
                     raise StoreAway(f"{self.name}: it did not answer, and is closed")  # noqa: TRY301
                 self._open()
-                self.run(begin)
+                self.put(begin)
                 results = [work(self) for work in works]
                 ending = True
                 self._commit()

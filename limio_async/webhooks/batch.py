@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from limio_async.errors import StoreAway
-from limio_async.stores import Store
+from limio_async.stores import Plan, Store
 from limio_async.webhooks import table
 
 __all__ = ["Batch"]
@@ -16,7 +16,7 @@ T = TypeVar("T")
 _MOST = 256
 _AGAIN = 0.02
 _LONGEST = 2.0  # seconds for others to let go of a key
-_Waiting = tuple[str, bool, Callable[[Store], Any], "asyncio.Future[Any]", float]
+_Waiting = tuple[str, bool, Callable[[Store], Plan[Any]], "asyncio.Future[Any]", float]
 _LOCKED = object()
 
 
@@ -28,10 +28,11 @@ class Batch:
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def do(self, key: str, work: Callable[[Store], T], *, makes: bool = False) -> T:
-        """Return what *work* does with the row of *key* locked, which it *makes* if it is missing, once that is committed.
+    async def do(self, key: str, work: Callable[[Store], Plan[T]], *, makes: bool = False) -> T:
+        """Return what the plan of *work* does with the row of *key* locked, once that is committed.
 
-        *work* may be done again where the transaction has to be repeated. Raises what it raises, and `StoreError`.
+        *makes*: the row is made if it is missing. *work* may be done again where the transaction has to be repeated.
+        Raises what it or its plan raises, and `StoreError`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -57,10 +58,14 @@ class Batch:
 
         def work(store: Store) -> list[Any]:
             held = table.hold(store, keys, made)
-            found = [one(store) if key in held else _LOCKED for key, _, one, *_ in batch]
-            if changed := [key for key in made if key in held]:
-                table.settle(store, changed)
-            return found
+            plans: dict[str, dict[int, Plan[Any]]] = {}
+            for number, (key, _, one, *_) in enumerate(batch):
+                if key in held:
+                    plans.setdefault(key, {})[number] = one(store)
+            done: dict[int, Any] = {}
+            for of_key in store.follow_all([*map(_in_turn, plans.values())]):
+                done |= of_key
+            return [done.get(number, _LOCKED) for number in range(len(batch))]
 
         try:
             found = await self._store.do(work, alone=True)
@@ -84,3 +89,11 @@ class Batch:
                 loop.call_later(_AGAIN, self._add, one)  # all other keys go on meanwhile
             else:
                 future.set_exception(StoreAway("another transaction has held the key for too long"))
+
+
+def _in_turn(plans: Mapping[int, Plan[Any]]) -> Plan[dict[int, Any]]:
+    """Follow what concerns one key, each when the one before is done."""
+    done: dict[int, Any] = {}
+    for number, plan in plans.items():
+        done[number] = yield from plan
+    return done

@@ -229,7 +229,7 @@ class Handling:
         """Write it, once the store is there; whoever took the event over has written something else."""
         while True:
             try:
-                await self._batch.do(taken.row.key, lambda store: store.follow(plan()))
+                await self._batch.do(taken.row.key, lambda _: plan())
             except Fenced:
                 return
             except StoreAway as error:

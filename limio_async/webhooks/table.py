@@ -33,7 +33,6 @@ __all__ = [
     "receive",
     "release",
     "rows_where",
-    "settle",
     "take",
 ]
 
@@ -63,28 +62,18 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 # --- receiving
 
 
-def settle(store: Store, keys: Sequence[str]) -> None:
-    """Let what was received of *keys* be taken, where nothing was before."""
-    is_open = f"FROM {EVENTS} t WHERE t.key = k.key AND t.state = 'open'"
-    store.run(
-        f"UPDATE {KEYS} AS k SET head = (SELECT min(t.seq) {is_open}) WHERE k.key IN ({_marks(keys)})"
-        f" AND k.head IS NULL AND k.held = 0 AND EXISTS (SELECT 1 {is_open})",
-        *keys,
-    )
-
-
-def receive(store: Store, entry: Entry, within: timedelta | None) -> bool:
+def receive(store: Store, entry: Entry, within: timedelta | None) -> Plan[bool]:
     """Store a delivery, whose key is held; return whether it is an event of its own, and no repeat."""
     of_thing = f"SELECT came FROM {EVENTS} WHERE thing = ?"
     latest = (
         f"SELECT seq FROM {EVENTS} WHERE digest = ? AND thing = ? AND type = ? ORDER BY came DESC LIMIT 1"
     )
-    ((last, other, seq, came, state, age, held),) = store.ask(
+    ((last, other, seq, came, state, age, held),) = yield (
         f"SELECT ({of_thing} ORDER BY came DESC LIMIT 1), ({of_thing} AND digest <> ? ORDER BY came DESC LIMIT 1),"
         f" t.seq, t.came, t.state, {store.epoch} - t.seen_at, k.owner IS NOT NULL AND k.event = t.seq FROM (SELECT 1) AS one"
         f" LEFT JOIN {EVENTS} t ON t.seq = ({latest}) LEFT JOIN {KEYS} k ON k.key = t.key",
-        entry.thing, entry.thing, entry.digest, entry.digest, entry.thing, entry.type,
-    )  # fmt: skip
+        (entry.thing, entry.thing, entry.digest, entry.digest, entry.thing, entry.type),
+    )
     if seq is not None:
         earlier = Earlier(
             interrupted=came <= (other or 0), held=bool(held), dropped=state == "dropped", age=float(age)
@@ -92,7 +81,7 @@ def receive(store: Store, entry: Entry, within: timedelta | None) -> bool:
         if is_repeat(earlier, dated=entry.dated, within=None if within is None else within.total_seconds()):
             place = came if came == last else last + 1
             written = f"UPDATE {EVENTS} SET seen = seen + 1, seen_at = {store.epoch}, came = ? WHERE seq = ?"
-            store.run(written, place, seq)
+            yield written, (place, seq)
             return False
     why = None if entry.unreadable is None else f"unreadable: {entry.unreadable}"
     values = {
@@ -100,7 +89,11 @@ def receive(store: Store, entry: Entry, within: timedelta | None) -> bool:
         "digest": entry.digest, "updated": entry.updated, "person": entry.person, "body": entry.body,
         "state": "open" if why is None else "parked", "error": why,
     }  # fmt: skip
-    store.run(f"INSERT INTO {EVENTS} ({', '.join(values)}) VALUES ({_marks(values)})", *values.values())
+    yield f"INSERT INTO {EVENTS} ({', '.join(values)}) VALUES ({_marks(values)})", (*values.values(),)
+    if why is None:  # it can be taken, where nothing of its key could before
+        oldest = f"(SELECT min(seq) FROM {EVENTS} WHERE key = ? AND state = 'open')"
+        free = f"UPDATE {KEYS} SET head = {oldest} WHERE key = ? AND head IS NULL AND held = 0"
+        yield free, (entry.key, entry.key)
     return True
 
 
@@ -264,7 +257,7 @@ def hold(store: Store, keys: Sequence[str], made: Sequence[str] = ()) -> set[str
     Return which are locked: those that others have locked are not waited for.
     """
     if made:
-        store.run(
+        store.put(
             f"INSERT INTO {KEYS} (key) VALUES {_marks(made, '(?)')} ON CONFLICT (key) DO NOTHING", *made
         )
     asked = f"SELECT key FROM {KEYS} WHERE key IN ({_marks(keys)}) ORDER BY key{store.skipping}"

@@ -50,7 +50,9 @@ def test_equal_bodies_of_two_occurrences_are_told_apart_by_time() -> None:
     assert is_repeat(earlier(age=59.0), dated=False, within=60.0)
     assert not is_repeat(earlier(age=61.0), dated=False, within=60.0)
     assert is_repeat(earlier(age=59.0), dated=True, within=60.0)
-    assert not is_repeat(earlier(age=61.0), dated=True, within=60.0)  # whoever attempts it twice changes no object
+    assert not is_repeat(
+        earlier(age=61.0), dated=True, within=60.0
+    )  # whoever attempts it twice changes no object
     assert not is_repeat(earlier(age=1.0, interrupted=True), dated=False, within=60.0)
 
 
