@@ -16,7 +16,7 @@ import msgspec
 
 from limio_async.cli.failures import Code, Failure, printable, tell
 from limio_async.cli.group import Group
-from limio_async.cli.loop import in_loop
+from limio_async.cli.loop import in_loop, until_stopped
 from limio_async.cli.settings import Flags, open_client
 from limio_async.cli.times import Duration, Moment
 
@@ -95,15 +95,17 @@ def work(flags: Flags, where: str, workers: int, until_idle: bool) -> int:
     """Handle events with the functions of an application, until Ctrl-C.
 
     MODULE:NAME is its `Inbox`, such as shop.hooks:inbox, with all its functions registered. The first Ctrl-C or SIGTERM
-    waits up to 20 seconds for those that run.
+    waits up to 20 seconds for those that run, the second ends it at once.
     """
     inbox = _named(where)
 
     async def run() -> None:
         async with open_client(flags, concurrency=max(16, 2 * workers)) as limio, inbox:
-            await inbox.run(limio, workers=workers, until_idle=until_idle)
+            working = inbox.run(limio, workers=workers, until_idle=until_idle)
+            await until_stopped(working, "functions that run", interrupted)
 
-    _until_interrupted(flags, run(), "inbox work: interrupted; the same command goes on")
+    interrupted = "inbox work: interrupted; the same command goes on"
+    _until_interrupted(flags, run(), interrupted)
     return Code.OK
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from limio_async.cli.failures import Code, Failure
+from limio_async.cli.early import SIGNALS
+from limio_async.cli.failures import Code, Failure, tell
 
-__all__ = ["in_loop"]
+__all__ = ["in_loop", "until_stopped"]
 
 T = TypeVar("T")
 
@@ -24,3 +28,30 @@ def in_loop(work: Coroutine[Any, Any, T], *, on_uvloop: bool) -> T:
         raise Failure("--uvloop needs an extra: pip install 'limio_async[fast]'", Code.USAGE) from None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
+
+
+async def until_stopped(running: Coroutine[Any, Any, None], left: str, said: str) -> None:
+    """Wait until *running* has ended. Where it is stopped, say that it waits for what is *left*.
+
+    A second signal ends the process at once: *said* is its last line.
+    """
+
+    def leave(_signal: int, _frame: object) -> None:
+        with suppress(
+            OSError
+        ):  # sys.stderr refuses while it is being written to, which a signal may interrupt
+            os.write(2, f"limio: {said}\n".encode())
+        os._exit(Code.INTERRUPTED)
+
+    task = asyncio.create_task(running)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        for one in SIGNALS:
+            signal.signal(one, leave)
+        tell(f"stopping: waiting for {left}; again to stop at once")
+        raise
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    task.result()

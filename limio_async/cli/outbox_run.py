@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
-import signal
-from collections.abc import Coroutine
-from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from limio_async.cli.early import SIGNALS
 from limio_async.cli.failures import Code, Failure, tell
-from limio_async.cli.loop import in_loop
+from limio_async.cli.loop import in_loop, until_stopped
 from limio_async.cli.outbox_open import in_outbox, pages
 from limio_async.cli.outbox_view import News, counted, counted_orders, discreet, show_rows, steps
 from limio_async.cli.output import TableOfItems
@@ -48,36 +43,15 @@ def send(flags: Flags, url: str, *, as_json: bool, until_idle: bool, when_missin
             stats = await outbox.stats()
             if stats.paused:
                 tell(f"paused: {stats.paused}; nothing is sent until limio outbox resume")
-            await _until_stopped(outbox.run(client, until_idle=until_idle))
+            await until_stopped(
+                outbox.run(client, until_idle=until_idle), "what is on the wire", _INTERRUPTED
+            )
             return await _ended(outbox, quiet=flags.quiet)
 
     try:
         return in_loop(work(), on_uvloop=flags.uvloop)
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Failure(_INTERRUPTED, Code.INTERRUPTED) from None
-
-
-async def _until_stopped(running: Coroutine[Any, Any, None]) -> None:
-    """Wait until it has ended, also where it is stopped, and say so then."""
-    task = asyncio.create_task(running)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        for one in SIGNALS:
-            signal.signal(one, _leave)
-        tell("stopping: waiting for what is on the wire; again to stop at once")
-        raise
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-    task.result()
-
-
-def _leave(_signal: int, _frame: object) -> None:
-    """End at once: what is on the wire is in doubt, and the next run looks for it."""
-    with suppress(OSError):  # sys.stderr refuses while it is being written to, which a signal may interrupt
-        os.write(2, f"limio: {_INTERRUPTED}\n".encode())
-    os._exit(Code.INTERRUPTED)
 
 
 async def _ended(outbox: Outbox, *, quiet: bool) -> Code:

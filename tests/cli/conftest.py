@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from limio_async import emulator
-from limio_async.cli import outbox_open, outbox_run
+from limio_async.cli import loop, outbox_open, outbox_run
 from limio_async.cli.app import app
 from limio_async.emulator import World
 from limio_async.testing import served
@@ -58,7 +58,7 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (outbox_open, outbox_run):
         monkeypatch.setattr(module, "in_loop", in_loop)
-    monkeypatch.setattr(outbox_run, "SIGNALS", ())  # those of the test's process stay as they are
+    monkeypatch.setattr(loop, "SIGNALS", ())  # those of the test's process stay as they are
 
 
 @pytest.fixture

@@ -161,3 +161,34 @@ def test_without_credentials_no_server_starts(limio: Run) -> None:
     refused = limio("inbox", "serve", "--inbox", BOX)
     assert (refused.exit_code, Path("hooks.db").exists()) == (2, False)
     assert "LIMIO_WEBHOOK_CREDENTIALS" in refused.stderr
+
+
+ENDLESS = """
+import asyncio
+from limio_async.webhooks import Inbox
+inbox = Inbox("sqlite:///hooks.db")
+@inbox.on("order_*", refetch=False)
+async def ordered(event, item, tx):
+    print("begun", flush=True)
+    await asyncio.sleep(30)
+"""
+
+
+def test_a_worker_waits_for_functions_at_the_first_signal_and_ends_at_the_second(box: str) -> None:
+    Path("endless.py").write_text(ENDLESS)
+    args = command_line("--emulated", "inbox", "work", "endless:inbox")
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == "begun\n"
+            process.send_signal(signal.SIGTERM)
+            said = process.stderr.readline()
+            assert said == "limio: stopping: waiting for functions that run; again to stop at once\n"
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 130
+            assert time.monotonic() - begun < 5
+            assert process.stderr.read() == "limio: inbox work: interrupted; the same command goes on\n"
+        finally:
+            process.kill()
