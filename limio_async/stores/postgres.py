@@ -167,6 +167,10 @@ class PostgresStore(Store):
         with piped(self._session):
             return [self._session.execute(*one) for one in (*put, *commands)][len(put) :]
 
+    def unless_made(self, column: str) -> str:
+        """Return a lock that whoever makes the key holds: an INSERT would wait until that transaction ends."""
+        return f" AND pg_try_advisory_xact_lock(hashtextextended({column}, 0))"
+
     def own(self, owner: str | None) -> None:
         """Hold a lock of the session that no other has."""
         self._open()

@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from limio_async.errors import InboxError, StoreAway, StoreError
-from limio_async.stores.recorded import first_word
+from limio_async.errors import InboxError, LimioError, StoreAway, StoreError
+from limio_async.stores.recorded import refusal
 from limio_async.stores.store import Do, Plan, Rows, Store, Tx
 
 __all__ = ["Lazy", "Lender", "piped"]
@@ -47,7 +47,6 @@ class Lazy(Tx):
         self._db: psycopg.AsyncConnection[Any] | None = None
         self._turn = asyncio.Lock()
         self._left = 0
-        self._failed: str | None = None
         self._warned = False
 
     @property
@@ -58,7 +57,8 @@ class Lazy(Tx):
     def execute(self, statement: str, parameters: Any = None) -> Awaitable[Rows]:
         """Execute a statement at once, values as psycopg marks them, and return its rows. It has to be awaited."""
         self._check()
-        first_word(statement)
+        if words := refusal(statement):
+            self._refused(words)
         self._left += 1
 
         async def executed(db: psycopg.AsyncConnection[Any]) -> Rows:
@@ -81,7 +81,9 @@ class Lazy(Tx):
             try:
                 return await act(await self._begun())
             except BaseException as error:
-                if isinstance(error, psycopg.Error | asyncio.CancelledError):
+                if isinstance(error, StoreError) or not isinstance(
+                    error, LimioError
+                ):  # else it says no, and why
                     self._failed = type(error).__name__
                 if isinstance(error, psycopg.Error) and isinstance(meant := self._meant(error), StoreAway):
                     raise meant from error
@@ -92,14 +94,13 @@ class Lazy(Tx):
         if self._left or self._turn.locked():
             raise InboxError("tx.execute was called and not awaited: nothing of it is committed")
         self._is_over = True
+        self._check_whole()
         if self._db is None:
             await do(lambda _: mark())
             return
-        if self._failed is not None or self._db.info.transaction_status != TransactionStatus.INTRANS:
-            raise InboxError(
-                f"a statement through tx failed ({self._failed or 'outside of execute'}), and the handler went on:"
-                " PostgreSQL commits nothing of it"
-            )
+        if self._db.info.transaction_status != TransactionStatus.INTRANS:
+            self._failed = "outside of execute"
+            self._check_whole()
         try:
             self._warned = False
             async with piped(self._db):  # one round trip for what is written and COMMIT

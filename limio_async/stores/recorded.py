@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Generator
+from copy import copy
 from typing import Any, TypeVar
 
-from limio_async.errors import InboxError
 from limio_async.stores.store import Do, Plan, Rows, Store, Tx
 
-__all__ = ["Recorded", "first_word"]
+__all__ = ["Recorded", "refusal"]
 
 T = TypeVar("T")
-_COMMENT = re.compile(r"\s+|--[^\n]*\n?|/\*.*?\*/", re.DOTALL)
+_FIRST = re.compile(r"(?:[\s;(]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([a-z]+)", re.DOTALL | re.IGNORECASE)
 _READS = frozenset({"select", "values", "explain", "pragma"})
 _ENDS = frozenset({
     "abort", "attach", "begin", "commit", "detach", "end", "prepare", "release", "rollback", "savepoint", "start", "vacuum",
@@ -36,12 +36,14 @@ class Recorded(Tx):
     def execute(self, statement: str, parameters: Any = None) -> Awaitable[Rows]:
         """Note a statement that writes; awaiting it is optional, and gives no rows. Raises `InboxError` for one that reads."""
         self._check()
-        word = first_word(statement)
+        if words := refusal(statement):
+            self._refused(words)
+        word, given = _first_word(statement), copy(parameters)  # the handler may change its own
         if word in _READS or (word == "with" and not _WRITES.search(statement)):
-            raise InboxError(
+            self._refused(
                 "on SQLite, tx notes what is written when the handler returns: read through a connection of your own"
             )
-        self._work.append(lambda store: store.execute(statement, parameters))
+        self._work.append(lambda store: store.execute(statement, given))
         return _Noted()
 
     async def follow(self, plan: Callable[[], Plan[T]]) -> T | None:
@@ -53,6 +55,7 @@ class Recorded(Tx):
     async def commit(self, mark: Callable[[], Plan[Any]], do: Do) -> None:
         """Execute all of it, then *mark*."""
         self._is_over = True
+        self._check_whole()
 
         def work(store: Store) -> Plan[Any]:
             for one in self._work:
@@ -62,12 +65,14 @@ class Recorded(Tx):
         await do(work)
 
 
-def first_word(statement: str) -> str:
-    """Return the first word of a statement. Raises `InboxError` where it would begin or end the transaction."""
-    at = 0
-    while found := _COMMENT.match(statement, at):
-        at = found.end()
-    word = statement[at:].partition(" ")[0].partition("\n")[0].rstrip(";").lower()
-    if word in _ENDS:
-        raise InboxError(f"tx is committed when the handler returns: {word.upper()} is not for it")
-    return word
+def refusal(statement: str) -> str | None:
+    """Return in words why a statement is none for a tx: it would begin or end the transaction; None if it is one."""
+    word = _first_word(statement)
+    return (
+        f"tx is committed when the handler returns: {word.upper()} is not for it" if word in _ENDS else None
+    )
+
+
+def _first_word(statement: str) -> str:
+    found = _FIRST.match(statement)
+    return found[1].lower() if found else ""

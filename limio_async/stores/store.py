@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from limio_async.errors import InboxError, StoreAway, StoreError
 
@@ -34,10 +34,22 @@ class Tx(ABC):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._is_over = False
+        self._failed: str | None = None
 
     def _check(self) -> None:
         if self._is_over:
             raise InboxError("the handler has returned, and its tx is over")
+
+    def _refused(self, words: str) -> NoReturn:
+        """Refuse a statement: nothing is committed where the handler goes on without it."""
+        self._failed = "it was refused"
+        raise InboxError(words)
+
+    def _check_whole(self) -> None:
+        if self._failed is not None:
+            raise InboxError(
+                f"a statement through tx failed ({self._failed}), and the handler went on: nothing of it is committed"
+            )
 
     def is_like(self, store: Store) -> bool:
         """Whether it is a transaction of the same kind of database as *store*."""
@@ -172,6 +184,10 @@ class Store(ABC):
     @abstractmethod
     def execute(self, statement: str, values: Any) -> None:
         """Execute a statement of the user's, in the driver's own style."""
+
+    def unless_made(self, column: str) -> str:
+        """Return the end of a condition: that no other transaction makes the row whose key is *column* at the moment."""
+        return ""
 
     @abstractmethod
     def own(self, owner: str | None) -> None:

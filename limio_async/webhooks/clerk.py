@@ -73,11 +73,12 @@ def drop(store: Store, seq: int) -> None:
     _drop(store, row)
 
 
-def erase(store: Store, column: str, value: str, *, cancel: bool) -> int:
+def erase(store: Store, columns: Sequence[str], value: str, *, cancel: bool) -> int:
     """Empty what may be about a person. Raises `InboxError`, and erases nothing, where an event is still open."""
-    rows = rows_where(store, f"t.{column} = ?", value)
+    where, values = " OR ".join(f"t.{column} = ?" for column in columns), [value] * len(columns)
+    rows = rows_where(store, where, *values)
     _lock(store, rows)
-    rows = rows_where(store, f"t.{column} = ?", value)
+    rows = rows_where(store, where, *values)
     for row in rows:
         _check_free(store, row)
         if row.state == "open" and not cancel:
@@ -129,15 +130,16 @@ def _reopen(store: Store, row: Row) -> None:
     store.run(
         f"UPDATE {EVENTS} SET state = 'open', error = NULL, changed_at = {store.epoch} WHERE seq = ?", row.seq
     )
-    _settle(store, row.key)
+    _settle(store, row)
 
 
 def _drop(store: Store, row: Row) -> None:
     store.run(f"UPDATE {EVENTS} SET state = 'dropped', changed_at = {store.epoch} WHERE seq = ?", row.seq)
-    _settle(store, row.key)
+    _settle(store, row)
 
 
-def _settle(store: Store, key: str) -> None:
-    """Let what is open of a key be taken, the oldest first, at once."""
+def _settle(store: Store, row: Row) -> None:
+    """Let what is open of its key be taken, the oldest first, at once; unless another parked event holds it."""
     head = f"(SELECT min(seq) FROM {EVENTS} WHERE key = ? AND state = 'open')"
-    store.run(f"UPDATE {KEYS} SET held = 0, due = 0, head = {head} WHERE key = ?", key, key)
+    freed = f"head = CASE WHEN held IN (0, ?) THEN {head} END, held = CASE WHEN held = ? THEN 0 ELSE held END"
+    store.run(f"UPDATE {KEYS} SET due = 0, {freed} WHERE key = ?", row.seq, row.key, row.seq, row.key)

@@ -8,11 +8,17 @@ import msgspec
 
 from limio_async import errors
 
-__all__ = ["CRASHES", "Earlier", "Outage", "is_behind", "is_limios", "is_repeat", "wait_after"]
+__all__ = [
+    "CRASHES", "LONGEST_WAIT", "Earlier", "Outage", "is_behind", "is_limios", "is_repeat", "said_of", "wait_after",
+]  # fmt: skip
 
 CRASHES = 3
 _IN_A_ROW = 5
 _LONGEST_PAUSE = 180.0
+LONGEST_WAIT = 600.0
+"""Seconds that an event waits at most until it is handled again."""
+_CUT = 500
+_PROOF = 3600.0
 _AWAY = (
     errors.TransportError, errors.ServerError, errors.BadGateway, errors.TooManyRequests, errors.Unauthorized,
     errors.Forbidden, errors.Locked, errors.Unreadable, errors.UnknownOutcome, errors.StoreAway,
@@ -51,12 +57,28 @@ def is_behind(told: int | None, found: int | None) -> bool:
 
 def is_limios(error: BaseException) -> bool:
     """Return whether it is Limio or the store that failed, and not the handler: then the attempt does not count."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(is_limios, cast("BaseExceptionGroup[BaseException]", error).exceptions))
-    return isinstance(error, _AWAY) or (error.__cause__ is not None and is_limios(error.__cause__))
+    seen, cause = set[int](), error
+    while id(cause) not in seen:  # a cause may have itself as its cause
+        seen.add(id(cause))
+        if isinstance(cause, BaseExceptionGroup):
+            return all(map(is_limios, cast("BaseExceptionGroup[BaseException]", cause).exceptions))
+        if isinstance(cause, _AWAY):
+            return True
+        cause = cause.__cause__ or cause
+    return False
 
 
-def wait_after(failures: int, longest: float = 600.0) -> float:
+def said_of(error: BaseException) -> str:
+    """Return what is stored about an error: text that every database takes, whatever the error says of itself."""
+    try:
+        words = str(error)
+    except Exception:  # its own fault
+        words = "it cannot say what it is"
+    told = f"{type(error).__name__}: {words}"[:_CUT]
+    return told.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def wait_after(failures: int, longest: float = LONGEST_WAIT) -> float:
     """Return how many seconds to wait after so many failures."""
     return min(longest, 2.0 ** min(failures - 1, 20))
 
@@ -66,6 +88,10 @@ class Outage:
 
     def __init__(self) -> None:
         self._failing: set[str] = set()
+        self._first: dict[str, float] = {}
+        """Since when objects fail, as far as this process knows."""
+        self._alone: dict[str, float] = {}
+        """Since when it is known that others work."""
         self._pauses = 0
         self.until = 0.0
         """When to try again."""
@@ -75,22 +101,31 @@ class Outage:
         """Whether nothing is taken but one event at a time, to see whether Limio is back."""
         return self._pauses > 0
 
-    def is_alone(self, thing: str) -> bool:
-        """Whether Limio fails this object, and no other since the last call that worked."""
-        return not self.paused and self._failing <= {thing}
+    def is_alone(self, thing: str, now: float, give_up: float) -> bool:
+        """Whether Limio fails this object and not all of them, for some time in which this process has looked."""
+        if self.paused:
+            return False
+        if thing in self._alone and now >= self._alone[thing] + min(give_up, _PROOF):
+            return True
+        return self._failing <= {thing} and now >= self._first.get(thing, now) + give_up
 
     def failed(self, thing: str, now: float, asked: float | None = None) -> bool:
         """Note a failure; return whether a pause begins with it. *asked*: how long Limio wants to be left alone."""
         self._failing.add(thing)
+        self._first.setdefault(thing, now)
         if now >= self.until and (self.paused or len(self._failing) >= _IN_A_ROW):
             self._pauses += 1
-            self.until = now + max(asked or 0.0, wait_after(self._pauses, _LONGEST_PAUSE))
+            self.until = now + max(min(asked or 0.0, LONGEST_WAIT), wait_after(self._pauses, _LONGEST_PAUSE))
             return self._pauses == 1
         return False
 
-    def worked(self) -> bool:
+    def worked(self, thing: str, now: float) -> bool:
         """Note that Limio answered; return whether a pause ends with it."""
         ended = self.paused
+        for one in self._failing:
+            self._alone.setdefault(one, now)
+        self._alone.pop(thing, None)
+        self._first.pop(thing, None)
         self._failing.clear()
         self._pauses, self.until = 0, 0.0
         return ended

@@ -32,6 +32,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     thing: str
     """What its deliveries are compared by: the object's id, or its type and key, or digest, where it has none."""
+    about: str | None
+    """The id of the object that a body tells of which is compared by another id."""
     object: str | None
     key: str
     digest: str
@@ -90,10 +92,11 @@ def entry_of(slug: str, text: bytes) -> Entry:
         raise ValueError("the body is not JSON in UTF-8") from None
     kind = kind_of(slug if len(slug) <= _LONGEST and slug.isprintable() else "unknown", body)
     key, updated = key_of(kind, body), instant_of(kind, body)
-    event_id = _text(at(body, ("eventId",)))
+    event_id, named = _text(at(body, ("eventId",))), id_of(kind, body)
     return Entry(
         type=kind.slug,
-        thing=event_id or id_of(kind, body) or f"?{kind.slug}/{key or said}",
+        thing=event_id or named or f"?{kind.slug}/{key or said}",
+        about=named if event_id else None,
         object=kind.record_type,
         key=key or f"?{kind.slug}/{said}",
         digest=said,

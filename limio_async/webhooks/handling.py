@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from limio_async.errors import LimioError, StoreAway
 from limio_async.stores import Do, Plan, Store
 from limio_async.webhooks import table
 from limio_async.webhooks.batch import Batch
-from limio_async.webhooks.decide import Outage, is_behind, is_limios, wait_after
+from limio_async.webhooks.decide import Outage, is_behind, is_limios, said_of, wait_after
 from limio_async.webhooks.event import event_of, value_of
 from limio_async.webhooks.fresh import Found, Fresh
 from limio_async.webhooks.handlers import Handler, Target, marked, matching, target_of, told
@@ -31,7 +32,7 @@ POLL = 1.0
 _ONE_LINE = 60.0
 _LONGEST_LOOK = 15.0
 _MOST_BEHIND = 10_000
-_CUT = 500
+_OPEN = "tx is open, and nothing may wait for Limio in it: call Limio before tx is used first"
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +81,8 @@ class Handling:
         self._behind: dict[int, tuple[float, int]] = {}
         """When an event was first seen whose object is not there yet, and how often it was looked for."""
         self._warned = 0.0
+        self.lost: list[Taken] = []
+        """What others took over whose sessions say that this one is gone."""
 
     async def handle(self, taken: Taken) -> None:
         """Handle an event, to whatever end; raises only where the worker is stopped."""
@@ -97,6 +100,12 @@ class Handling:
         except Exception as error:
             await (self._limio_failed if is_limios(error) else self._failed)(taken, error)
         except asyncio.CancelledError as error:
+            if taken in self.lost:
+                _log.warning(
+                    "event %d was taken over by another worker, and its functions were cancelled",
+                    taken.row.seq,
+                )
+                return
             if not self.stopping:  # the handler raised it
                 await self._failed(taken, error)
                 return
@@ -117,7 +126,7 @@ class Handling:
                 taken, lambda: table.end(self._store, taken, "done" if known else "parked", why=why)
             )
             return
-        body, fetched = value_of((row.body or "null").encode()), False
+        body, asked = value_of((row.body or "null").encode()), False
         for handler in left:
             marks = marked(marks, handler.name)
             target = target_of(row, body, handler.fetch) if handler.refetch else None
@@ -126,17 +135,17 @@ class Handling:
                 told_of = row.updated if handler.fetch == "object" else None
                 thing = row.thing if handler.fetch == "object" else None
                 found = await self._found(taken, target, thing, told_of)
-                fetched, stale = True, self._is_behind(taken, found, told_of)
-                value = value if found.value is None else found.value
+                asked, stale = True, self._is_behind(taken, found, told_of)
+                value = value if found.value is None else deepcopy(found.value)  # others get it too
             plan = self._mark(taken, marks, last=handler is left[-1])
             if not handler.refetch and await self._is_old(taken):
                 await self._write(taken, plan)
                 continue
-            await self._call(
-                handler, event_of(row, stale=stale), value, plan, partial(self._batch.do, row.key)
-            )
+            event, do = event_of(row, stale=stale), partial(self._batch.do, row.key)
+            asked |= await self._call(handler, event, value, plan, do)
         self._behind.pop(row.seq, None)
-        if (fetched or self.outage.paused) and self.outage.worked():
+        now = asyncio.get_running_loop().time()
+        if asked and self.outage.worked(row.thing, now):
             _log.warning("Limio answers again: the inbox goes on")
 
     def _mark(self, taken: Taken, marks: str, *, last: bool) -> Callable[[], Plan[None]]:
@@ -146,16 +155,26 @@ class Handling:
 
     async def _call(
         self, handler: Handler, event: Event, value: Any, mark: Callable[[], Plan[None]], do: Do
-    ) -> None:
-        tx = self._store.tx()
-        words = "tx is open, and nothing may wait for Limio in it: call Limio before tx is used first"
-        token = forbidding.set(lambda: words if tx.is_open else None)
+    ) -> bool:
+        """Call a function, and commit; return whether it has called Limio."""
+        tx, calls = self._store.tx(), 0
+
+        def why_not() -> str | None:
+            nonlocal calls
+            calls += 1
+            return _OPEN if tx.is_open else None
+
+        token = forbidding.set(why_not)
         try:
-            await handler.call(event, value, tx)
+            try:
+                await handler.call(event, value, tx)
+            except GeneratorExit as error:  # which would end the task, and tell nobody
+                raise RuntimeError("the function raised GeneratorExit") from error
             await tx.commit(mark, do)
         finally:
             forbidding.reset(token)
             await tx.abandon()
+        return calls > 0
 
     async def _found(self, taken: Taken, target: Target, thing: str | None, told_of: int | None) -> Found:
         found = self._fresh.kept(target, taken)
@@ -190,7 +209,7 @@ class Handling:
     # --- what went wrong
 
     async def _failed(self, taken: Taken, error: BaseException) -> None:
-        tries, said = taken.tries + 1, f"{type(error).__name__}: {error}"[:_CUT]
+        tries, said = taken.tries + 1, said_of(error)
         _log.error(
             "event %d (%s): attempt %d of %d failed", taken.row.seq, taken.row.type, tries, self._rules.attempts,
             exc_info=error,
@@ -201,12 +220,13 @@ class Handling:
             await self._park(taken, f"failed {tries} times; {said}")
 
     async def _limio_failed(self, taken: Taken, error: BaseException) -> None:
-        said, now = f"{type(error).__name__}: {error}"[:_CUT], asyncio.get_running_loop().time()
+        said, now = said_of(error), asyncio.get_running_loop().time()
         if self.outage.failed(taken.row.thing, now, getattr(error, "retry_after", None)):
             _log.warning("Limio fails one object after another, and the inbox pauses: %s", error)
         elif not self.outage.paused:
             self.warn("the inbox waits: %s", error)
-        if taken.waited > self._rules.give_up and self.outage.is_alone(taken.row.thing):
+        give_up = self._rules.give_up
+        if taken.waited > give_up and self.outage.is_alone(taken.row.thing, now, give_up):
             await self._park(taken, f"Limio failed it for too long; {said}")
             return
         waits = taken.waits + 1

@@ -230,9 +230,9 @@ class Inbox:
         """
         if (id is None) is (owner is None):
             raise InvalidArgument("erase takes id= or owner=")
-        column, value = ("thing", id or "") if id is not None else ("person", owner or "")
+        columns, value = (("thing", "about"), id) if id is not None else (("person",), owner or "")
         erased = await self._store.do(
-            lambda store: clerk.erase(store, column, value, cancel=cancel), alone=True
+            lambda store: clerk.erase(store, columns, value, cancel=cancel), alone=True
         )
         await self._store.do_after(lambda store: store.scrub())
         return erased

@@ -17,11 +17,11 @@ def _tables(store: Store) -> Sequence[str]:
     return (
         f"CREATE TABLE {META} (name text PRIMARY KEY, value text NOT NULL)",
         f"CREATE TABLE {KEYS} (key text PRIMARY KEY, claim bigint NOT NULL DEFAULT 0, owner text, event bigint,"
-        " head bigint, held integer NOT NULL DEFAULT 0, due double precision NOT NULL DEFAULT 0,"
+        " head bigint, held bigint NOT NULL DEFAULT 0, due double precision NOT NULL DEFAULT 0,"
         " tries integer NOT NULL DEFAULT 0, waits integer NOT NULL DEFAULT 0, crashes integer NOT NULL DEFAULT 0,"
         " since double precision, error text)",
         f"CREATE TABLE {EVENTS} (seq {store.keyed}, type text NOT NULL, thing text NOT NULL, came bigint NOT NULL,"
-        " object text, key text NOT NULL, digest text NOT NULL, updated bigint, person text, body text,"
+        " about text, object text, key text NOT NULL, digest text NOT NULL, updated bigint, person text, body text,"
         " state text NOT NULL, error text, marks text NOT NULL DEFAULT '', seen integer NOT NULL DEFAULT 1,"
         f" received_at double precision NOT NULL DEFAULT ({store.epoch}),"
         f" seen_at double precision NOT NULL DEFAULT ({store.epoch}),"
@@ -34,6 +34,7 @@ def _tables(store: Store) -> Sequence[str]:
         f"CREATE INDEX {EVENTS}_open ON {EVENTS} (key, seq) WHERE state = 'open'",
         f"CREATE INDEX {EVENTS}_parked ON {EVENTS} (key, seq) WHERE state = 'parked'",
         f"CREATE INDEX {EVENTS}_kept ON {EVENTS} (changed_at) WHERE body IS NOT NULL AND state IN ('done', 'dropped')",
+        f"CREATE INDEX {EVENTS}_about ON {EVENTS} (about) WHERE about IS NOT NULL",
         f"CREATE INDEX {EVENTS}_person ON {EVENTS} (person) WHERE person IS NOT NULL",
     )
 

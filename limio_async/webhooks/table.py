@@ -15,7 +15,7 @@ import msgspec
 
 from limio_async.errors import InboxError
 from limio_async.stores import Plan, Store
-from limio_async.webhooks.decide import CRASHES, Earlier, is_repeat
+from limio_async.webhooks.decide import CRASHES, LONGEST_WAIT, Earlier, is_repeat
 from limio_async.webhooks.event import Entry, Row
 from limio_async.webhooks.schema import EVENTS, KEYS
 from limio_async.webhooks.types import State
@@ -28,6 +28,7 @@ __all__ = [
     "hold",
     "is_waiting",
     "last_handled",
+    "lost",
     "mark",
     "open_of",
     "receive",
@@ -37,7 +38,6 @@ __all__ = [
 ]
 
 _COLUMNS = ", ".join(f"t.{name}" for name in Row.__struct_fields__)
-_LONGEST_WAIT = 3600.0  # seconds; what is due later than that was written by a clock that was set back since
 _TOGETHER = 500
 _FRESH = "tries = 0, waits = 0, crashes = 0, since = NULL, error = NULL, due = 0"
 
@@ -86,7 +86,7 @@ def receive(store: Store, entry: Entry, within: timedelta | None) -> Plan[bool]:
     why = None if entry.unreadable is None else f"unreadable: {entry.unreadable}"
     values = {
         "type": entry.type, "thing": entry.thing, "came": (last or 0) + 1, "object": entry.object, "key": entry.key,
-        "digest": entry.digest, "updated": entry.updated, "person": entry.person, "body": entry.body,
+        "about": entry.about, "digest": entry.digest, "updated": entry.updated, "person": entry.person, "body": entry.body,
         "state": "open" if why is None else "parked", "error": why,
     }  # fmt: skip
     yield f"INSERT INTO {EVENTS} ({', '.join(values)}) VALUES ({_marks(values)})", (*values.values(),)
@@ -100,22 +100,42 @@ def receive(store: Store, entry: Entry, within: timedelta | None) -> Plan[bool]:
 # --- taking
 
 
-def give_back(store: Store, owner: str, in_hand: Collection[str], *, hold: bool = False) -> None:
-    """Free what was taken by whoever is gone; and what *owner* took and was not told of: all its keys but those *in_hand*."""
+def give_back(store: Store, owner: str, in_hand: Collection[str], surely: Collection[str] = (), *, hold: bool = False) -> set[str]:  # fmt: skip
+    """Free what was taken by whoever is gone; and what *owner* took and was not told of: all its keys but those *in_hand*.
+
+    Where a session tells who lives, a process may go on without it, and have another soon: then only those are gone who
+    are *surely* so. Return the others.
+    """
+    gone = set()
     for (other,) in store.ask(f"SELECT DISTINCT owner FROM {KEYS} WHERE owner IS NOT NULL"):
         if other == owner:
             for (key,) in store.ask(f"SELECT key FROM {KEYS} WHERE owner = ?{store.skipping}", owner):
                 if key not in in_hand:
                     store.run(f"UPDATE {KEYS} SET owner = NULL, claim = claim + 1 WHERE key = ?", key)
         elif store.gone(other):
-            _crashed(store, other, hold=hold)
+            if store.locking and other not in surely:
+                gone.add(other)
+            else:
+                _crashed(store, other, hold=hold)
+    return gone
 
 
-def take(store: Store, owner: str, most: int, *, suspects: bool) -> list[Taken]:
-    """Return up to *most* events that *owner* has from now on, of as many keys; with *suspects*, one that crashed before."""
-    free = f"owner IS NULL AND head IS NOT NULL AND (due <= {store.epoch} OR due > {store.epoch} + {_LONGEST_WAIT})"
+def lost(store: Store, owner: str, in_hand: Collection[str]) -> set[str]:
+    """Return which of the keys that *owner* has *in_hand* others have taken over."""
+    others = f"SELECT key FROM {KEYS} WHERE key IN ({_marks(in_hand)}) AND owner <> ?"
+    return {key for (key,) in store.ask(others, *in_hand, owner)} if in_hand else set()
+
+
+def take(store: Store, owner: str, most: int, *, suspects: bool, trying: bool = False) -> list[Taken]:
+    """Return up to *most* events that *owner* has from now on, of as many keys; with *suspects*, one that crashed before.
+
+    The oldest come first, or when *trying* whether Limio is back, those that it has failed least often.
+    """
+    first = "waits, head" if trying else "head"
+    # what is due later than anything may wait was written by a clock that was set back since
+    free = f"owner IS NULL AND head IS NOT NULL AND (due <= {store.epoch} OR due > {store.epoch} + {LONGEST_WAIT})"
     asked = f"SELECT key, claim, event, tries, waits, {store.epoch} - since, crashes FROM {KEYS} WHERE {free}"
-    found = store.ask(f"{asked} AND crashes = 0 ORDER BY head LIMIT ?{store.skipping}", most)
+    found = store.ask(f"{asked} AND crashes = 0 ORDER BY {first} LIMIT ?{store.skipping}", most)
     if suspects and len(found) < most:
         found += store.ask(f"{asked} AND crashes > 0 ORDER BY crashes, head LIMIT 1{store.skipping}")
     if not found:
@@ -163,9 +183,10 @@ def _crashed(store: Store, owner: str, *, hold: bool) -> None:
             store.run(f"UPDATE {KEYS} SET {crashed} WHERE key = ?", key)
 
 
-def is_waiting(store: Store) -> bool:
-    """Return whether any event is to be handled."""
-    return bool(store.ask(f"SELECT 1 FROM {KEYS} WHERE owner IS NULL AND head IS NOT NULL LIMIT 1"))
+def is_waiting(store: Store, owner: str) -> bool:
+    """Return whether any event is to be handled, or was taken by *owner*, who has nothing in hand."""
+    waits = "(owner IS NULL AND head IS NOT NULL) OR owner = ?"
+    return bool(store.ask(f"SELECT 1 FROM {KEYS} WHERE {waits} LIMIT 1", owner))
 
 
 def open_of(store: Store, key: str, thing: str | None) -> frozenset[int]:
@@ -196,8 +217,7 @@ def mark(store: Store, taken: Taken, marks: str) -> Plan[None]:
 def end(store: Store, taken: Taken, state: State, *, marks: str | None = None, why: str | None = None, hold: bool = False) -> Plan[None]:  # fmt: skip
     """Note that it is handled or parked; with *hold*, its key waits for a person. Raises `Fenced`."""
     yield from _fenced(store, taken)
-    noted = taken.row.marks if marks is None else marks
-    yield from _ended(store, taken.row.key, taken.claim, taken.row.seq, state, why, marks=noted, hold=hold)
+    yield from _ended(store, taken.row.key, taken.claim, taken.row.seq, state, why, marks=marks, hold=hold)
 
 
 def release(store: Store, taken: Taken, wait: float, *, tries: int = 0, waits: int = 0, error: str | None = None) -> Plan[None]:  # fmt: skip
@@ -234,8 +254,8 @@ def _ended(
     ended = f"state = ?, error = ?, marks = coalesce(?, marks), changed_at = {store.epoch}"
     yield f"UPDATE {events} SET {ended} WHERE seq = ?", (state, why, marks, seq)
     head = "NULL" if hold else f"(SELECT min(seq) FROM {events} WHERE key = ? AND state = 'open')"
-    values = (int(hold), key, claim) if hold else (0, key, key, claim)
-    order = "held = ?, head = " + head
+    values = (seq, key, claim) if hold else (0, key, key, claim)
+    order = f"held = ?, head = {head}"
     yield (
         f"UPDATE {keys} SET owner = NULL, event = NULL, claim = claim + 1, {_FRESH}, {order} WHERE key = ? AND claim = ?",
         values,
@@ -254,11 +274,14 @@ def rows_where(store: Store, where: str, *values: Any, ending: str = "") -> list
 def hold(store: Store, keys: Sequence[str], made: Sequence[str] = ()) -> set[str]:
     """Lock the rows of keys until the transaction ends, those that are *made* for them too; both are sorted.
 
-    Return which are locked: those that others have locked are not waited for.
+    Return which are locked: those that others have locked, or make at the moment, are not waited for.
     """
     if made:
         store.put(
-            f"INSERT INTO {KEYS} (key) VALUES {_marks(made, '(?)')} ON CONFLICT (key) DO NOTHING", *made
+            f"INSERT INTO {KEYS} (key) SELECT v.column1 FROM (VALUES {_marks(made, '(?)')}) AS v WHERE NOT EXISTS"
+            f" (SELECT 1 FROM {KEYS} k WHERE k.key = v.column1){store.unless_made('v.column1')}"
+            " ON CONFLICT (key) DO NOTHING",
+            *made,
         )
     asked = f"SELECT key FROM {KEYS} WHERE key IN ({_marks(keys)}) ORDER BY key{store.skipping}"
     return {key for (key,) in store.ask(asked, *keys)}

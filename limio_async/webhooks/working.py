@@ -7,7 +7,7 @@ import logging
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
 import anyio
@@ -28,6 +28,7 @@ _GATHER = 0.005
 _ENDING = 20.0  # seconds for handlers when the worker is stopped
 _CANCELLED = 2.0  # and then for what they do about it, for each of three things
 _HOUR = 3600.0
+_SURELY = 2.0  # seconds for a process to have a session again
 
 
 class Worker:
@@ -45,9 +46,11 @@ class Worker:
         )
         self._handling = Handling(store, batch, limio, handlers, rules, woken=woken)
         self._owner = str(secrets.randbelow(2**62))
-        self._hand: dict[str, Taken] = {}
+        self._hand: dict[str, tuple[Taken, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._purged, self._rescued = 0.0, -POLL
+        self._gone: dict[str, float] = {}
+        """When those were first seen to be gone who may come back."""
         self._taking_on, self._owns = anyio.CancelScope(), False
 
     async def run(self, *, until_idle: bool) -> None:
@@ -123,38 +126,57 @@ class Worker:
         if self._handling.outage.paused:  # one at a time, to see whether Limio is back
             most = int(now >= self._handling.outage.until and not self._tasks)
             wait = min(wait, max(0.0, self._handling.outage.until - now)) or wait
-        if most > 0:
+        if most > 0 or now >= self._rescued + POLL:
             try:
                 await self._purge(now)
-                taken = await self._store.do(self._taking(most, now), alone=True)
-                if until_idle and not (taken or self._tasks) and not await self._store.do(table.is_waiting):
+                taken = await self._take(most, now)
+                if until_idle and not (taken or self._tasks) and not await self._is_waiting():
                     return False
             except StoreAway as error:
                 self._handling.warn("the inbox waits: %s", error)
                 await self._nap(POLL)
                 return True
             for one in taken:
-                self._hand[one.row.key] = one
                 task = asyncio.create_task(self._handle(one))
+                self._hand[one.row.key] = one, task
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
-            if len(taken) == most and most < self._workers:
+            if taken and len(taken) == most and most < self._workers:
                 return True
         await self._nap(wait)
         return True
 
-    def _taking(self, most: int, now: float) -> Callable[[Store], list[Taken]]:
-        hand, suspects = frozenset(self._hand), not any(one.suspect for one in self._hand.values())
+    async def _take(self, most: int, now: float) -> list[Taken]:
+        """Take events; and each second, see who is gone, and what others have taken over."""
+        trying = self._handling.outage.paused
+        hand, suspects = dict(self._hand), not any(one.suspect for one, _ in self._hand.values())
         rescues = now >= self._rescued + POLL
+        surely = {one for one, since in self._gone.items() if now >= since + _SURELY}
+
+        def work(store: Store) -> tuple[list[Taken], set[str], set[str]]:
+            gone, lost = set[str](), set[str]()
+            if rescues:
+                gone = table.give_back(store, self._owner, hand, surely, hold=self._rules.hold)
+                lost = table.lost(store, self._owner, hand)
+            return (
+                (table.take(store, self._owner, most, suspects=suspects, trying=trying) if most else []),
+                gone,
+                lost,
+            )
+
+        taken, gone, lost = await self._store.do(work, alone=True)
         if rescues:
             self._rescued = now
+            self._gone = {one: self._gone.get(one, now) for one in gone}
+        for key in lost:
+            one, task = hand[key]
+            if not task.done():
+                self._handling.lost.append(one)
+                task.cancel()
+        return taken
 
-        def work(store: Store) -> list[Taken]:
-            if rescues:
-                table.give_back(store, self._owner, hand, hold=self._rules.hold)
-            return table.take(store, self._owner, most, suspects=suspects)
-
-        return work
+    async def _is_waiting(self) -> bool:
+        return bool(self._gone) or await self._store.do(lambda store: table.is_waiting(store, self._owner))
 
     async def _nap(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -171,8 +193,11 @@ class Worker:
         try:
             await self._handling.handle(taken)
         finally:
-            if self._hand.get(taken.row.key) is taken:  # else it has the next of the key by now
+            found = self._hand.get(taken.row.key)
+            if found is not None and found[0] is taken:  # else it has the next of the key by now
                 del self._hand[taken.row.key]
+            if taken in self._handling.lost:
+                self._handling.lost.remove(taken)
 
     async def _purge(self, now: float) -> None:
         if self._purged and now < self._purged + _HOUR:
