@@ -51,6 +51,17 @@ def renew(shopper: Shopper, count: int = 1) -> None:
         shopper.submit(order_type="renew", subscriptionId=subscription)
 
 
+def test_what_is_read_is_never_older_than_what_its_webhook_told(shopper: Shopper, world: World) -> None:
+    shopper.submit(**new(shopper.offers[0]))
+    told = [body(sending) for sending in world.webhooks.take()]
+    known = [one for one in told if one["record_type"] in {"order", "customer", "subscription"}]
+    assert len(known) >= 3
+    for one in known:
+        assert shopper.get(f"{one['record_type']}s", one["id"])["updated"] >= one["updated"], one[
+            "record_type"
+        ]
+
+
 def test_a_new_order_tells_of_all_that_comes_of_it(shopper: Shopper, world: World) -> None:
     answer = shopper.submit(**new(shopper.offers[0]))
     sent = world.webhooks.take()

@@ -92,8 +92,11 @@ class Store:
         return record
 
     def change(self, record: Data, **fields: Any) -> Data:
-        """Put *record* with *fields* in it and a new time of `updated`."""
-        record |= {"updated": instant(self._settings.now()), **fields}
+        """Put *record* with *fields* in it and a new time of `updated`, which is never earlier than the one before."""
+        updated = max(
+            instant(self._settings.now()), record.get("updated", "")
+        )  # new objects are some ms ahead
+        record |= {"updated": updated, **fields}
         self.put(record)
         return record
 
