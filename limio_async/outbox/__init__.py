@@ -15,6 +15,7 @@ outcome.py  what is known of an order
 from limio_async.errors import KeyReused, OutboxError, StoreAway, StoreError, TooManyWaiting, UnknownKey
 from limio_async.outbox.outbox import Outbox
 from limio_async.outbox.outcome import Outcome, Stats
+from limio_async.outbox.telling import Tx
 
 __all__ = [
     "KeyReused",
@@ -25,5 +26,6 @@ __all__ = [
     "StoreAway",
     "StoreError",
     "TooManyWaiting",
+    "Tx",
     "UnknownKey",
 ]

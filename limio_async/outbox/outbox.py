@@ -15,7 +15,7 @@ import anyio
 import msgspec
 
 from limio_async.client import Limio
-from limio_async.errors import InvalidArgument, OutboxError
+from limio_async.errors import InvalidArgument, OutboxError, StoreError
 from limio_async.outbox import clerk, schema, table
 from limio_async.outbox.decide import Row, found, moved, outcome_of
 from limio_async.outbox.looking import WHOLE
@@ -72,12 +72,14 @@ class Outbox:
         )
         self._observers = observers
         self._handlers: dict[Event, list[Handler]] = {}
-        self._id, self._runs = "", False
+        self._id, self._runs, self._opened = "", False, 0
         self._event = anyio.Event()
 
     async def __aenter__(self) -> Self:
-        """Open the database, and make the tables if they are missing."""
-        self._event = anyio.Event()
+        """Open the database, and make the tables if they are missing. What is open already is opened once more, and closed as often."""
+        if self._opened:
+            self._opened += 1
+            return self
         await self._store.open()
         try:
             name = await self._store.do(schema.known, reads=True)
@@ -87,12 +89,15 @@ class Outbox:
         except BaseException:
             await self._store.close()
             raise
+        self._opened, self._event = 1, anyio.Event()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._store.close()
+        self._opened -= 1
+        if not self._opened:
+            await self._store.close()
 
     # --- intents
 
@@ -122,6 +127,8 @@ class Outbox:
             return table.of_this(self._store, self._id, intending)
 
         if isinstance(tx, Tx):  # of an inbox's handler: on SQLite, all of it is done when that has returned
+            if not self._opened:
+                raise StoreError(f"{self._store.name}: it is closed; use it inside of `async with`")
             if not tx.is_like(self._store):
                 raise ValueError(f"tx is a transaction of another database than {self._store.name}")
             done = await tx.follow(plan)

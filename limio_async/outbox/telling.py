@@ -12,6 +12,7 @@ from limio_async.outbox import table
 from limio_async.outbox.decide import Row, outcome_of
 from limio_async.outbox.outcome import Event, Outcome
 from limio_async.stores import Store
+from limio_async.stores.recorded import Noted
 
 __all__ = ["Handler", "Observer", "Teller", "Tx"]
 
@@ -36,9 +37,10 @@ class Tx:
     def __init__(self) -> None:
         self._statements: list[tuple[str, Any]] = []
 
-    def execute(self, statement: str, parameters: Any = None) -> None:
-        """Note a statement, in the driver's own style; it is executed after the callback has returned."""
+    def execute(self, statement: str, parameters: Any = None) -> Awaitable[object]:
+        """Note a statement, in the driver's own style; it is executed after the callback has returned. Awaiting it is optional."""
         self._statements.append((statement, parameters))
+        return Noted()
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""

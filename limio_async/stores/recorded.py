@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from limio_async.stores.store import Do, Plan, Rows, Store, Tx
 
-__all__ = ["Recorded", "refusal"]
+__all__ = ["Noted", "Recorded", "refusal"]
 
 T = TypeVar("T")
 _FIRST = re.compile(r"(?:[\s;(]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([a-z]+)", re.DOTALL | re.IGNORECASE)
@@ -20,7 +20,9 @@ _ENDS = frozenset({
 _WRITES = re.compile(r"\b(insert|update|delete|replace)\b", re.IGNORECASE)
 
 
-class _Noted(Awaitable[Rows]):
+class Noted(Awaitable[Rows]):
+    """What a statement gives that is executed later: awaiting it is optional, and gives no rows."""
+
     def __await__(self) -> Generator[None, None, Rows]:
         yield from ()
         return []
@@ -44,7 +46,7 @@ class Recorded(Tx):
                 "on SQLite, tx notes what is written when the handler returns: read through a connection of your own"
             )
         self._work.append(lambda store: store.execute(statement, given))
-        return _Noted()
+        return Noted()
 
     async def follow(self, plan: Callable[[], Plan[T]]) -> T | None:
         """Follow a plan when the handler has returned."""

@@ -79,6 +79,10 @@ class Tx(ABC):
         self._is_over = True
 
 
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="limio-store")
+
+
 class Store(ABC):
     """A database. What `do` returned is on the disk; where it raised `StoreAway`, that may be so nevertheless."""
 
@@ -97,15 +101,14 @@ class Store(ABC):
         """How messages call it: without a password."""
         self.prefix = schema
         """What stands before the name of a table in statements of other connections."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="limio-store")
+        self._thread = _thread()
         self._waiting: deque[_Waiting] = deque()
         self._is_cut = self._is_closed = False
 
     async def open(self) -> None:
-        """Connect, also again after `close`. Raises `StoreError` in words."""
+        """Connect, also once more after `close`. Raises `StoreError` in words."""
         if self._is_closed:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="limio-store")
-            self._is_cut = self._is_closed = False
+            self._thread, self._is_cut, self._is_closed = _thread(), False, False
         await self.do_after(lambda _: self._open())
 
     async def close(self) -> None:

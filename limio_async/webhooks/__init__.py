@@ -18,9 +18,20 @@ schema.py    the tables: version, tenant
 """
 
 from limio_async.errors import InboxError, StoreAway, StoreError, UnknownEvent
+from limio_async.stores import Tx
 from limio_async.webhooks.event import Stats
 from limio_async.webhooks.inbox import Inbox
 from limio_async.webhooks.receiver import Receiver
 from limio_async.webhooks.types import Event
 
-__all__ = ["Event", "Inbox", "InboxError", "Receiver", "Stats", "StoreAway", "StoreError", "UnknownEvent"]
+__all__ = [
+    "Event",
+    "Inbox",
+    "InboxError",
+    "Receiver",
+    "Stats",
+    "StoreAway",
+    "StoreError",
+    "Tx",
+    "UnknownEvent",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -36,7 +37,7 @@ class Inbox:
     later of its key goes on then, or with `hold` waits for a person. *grace* is how long an object is read again that is
     older than its event says. *dedupe* says, for types whose bodies tell no time, how long after the last one an equal
     body is a repeat. Bodies are kept for *keep*, digests for ever. Orders that Error Reporting tells of are noted as
-    failed in the *outbox*.
+    failed in the *outbox*, by whichever process runs this inbox. It opens and closes with the inbox.
 
     Any number of processes may use it; one handles its events on SQLite, several may on PostgreSQL. Everything that is
     returned is on the disk. Raises `StoreError` in words where the database cannot be used, and its `StoreAway` where it
@@ -73,17 +74,19 @@ class Inbox:
             self._handlers.append(Handler(name="outbox", pattern="error_reporting", call=self._order_failed))
         self._dedupe = {kind.lower(): within for kind, within in (dedupe or {}).items()}
         self._is_open = self._runs = False
+        self._opened = AsyncExitStack()
         self._begin()
 
     async def __aenter__(self) -> Self:
-        """Open the database, and make the tables if they are missing; also again after it was closed."""
+        """Open the database, and make the tables if they are missing; so too in the *outbox*, unless it is open already."""
         self._begin()
-        await self._store.open()
-        try:
+        async with AsyncExitStack() as opened:
+            if self._outbox is not None:
+                await opened.enter_async_context(self._outbox)
+            await self._store.open()
+            opened.push_async_callback(self._store.close)
             await self._store.do(schema.begin)
-        except BaseException:
-            await self._store.close()
-            raise
+            self._opened = opened.pop_all()
         self._is_open = True
         return self
 
@@ -95,7 +98,7 @@ class Inbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_open = False
-        await self._store.close()
+        await self._opened.aclose()
 
     # --- receiving
 

@@ -692,6 +692,59 @@ async def test_error_reporting_ends_in_the_outbox(make: Make, url: str, limio: L
         assert (await outbox.outcome("k")).state == "failed"
 
 
+async def test_an_inbox_opens_its_outbox_and_leaves_one_open_that_was(url: str, limio: Limio) -> None:
+    outbox = Outbox(url)
+    async with Inbox(url, attempts=1) as without:  # it does not know of the outbox
+
+        @without.on("*", refetch=False)
+        async def early(event: Event, item: Any, tx: Any) -> None:
+            await outbox.intend("early", {"order_type": "renew"}, tx=tx)
+
+        await deliver(without, "order_submitted", {"id": "order-0", "record_type": "order"})
+        await without.run(limio, until_idle=True)
+        (parked,) = await without.list("parked")
+        assert "it is closed; use it inside of `async with`" in (parked.error or "")
+    async with outbox:
+        async with Inbox(url, outbox=outbox):
+            pass
+        await outbox.intend("k", {"order_type": "renew"})
+    inbox = Inbox(url, outbox=outbox)
+
+    @inbox.on("order_submitted", refetch=False)
+    async def handler(event: Event, item: Any, tx: Any) -> None:
+        await outbox.intend(f"for-{item.id}", {"order_type": "renew"}, tx=tx)
+
+    async with inbox:
+        await deliver(inbox, "order_submitted", {"id": "order-1", "record_type": "order"})
+        order = {"id": "order-k", "record_type": "order", "external_id": "k"}
+        await deliver(inbox, "error_reporting", {"event": {"message": "no", "event": order}})
+        await inbox.run(limio, until_idle=True)
+        assert [(one.key, one.state) for one in await outbox.list()] == [
+            ("k", "failed"),
+            ("for-order-1", "intended"),
+        ]
+
+
+def test_a_modules_inbox_is_opened_again_by_each_test(url: str) -> None:
+    outbox = Outbox(url)
+    inbox = Inbox(url, outbox=outbox)
+    done = seen_by(inbox, refetch=False)
+
+    async def one(n: int) -> None:
+        async with Limio(auth=BearerToken("token"), transport=Tenant()) as limio, inbox:
+            running = asyncio.create_task(inbox.run(limio))
+            await asyncio.sleep(0.05)  # until it waits for events
+            await deliver(inbox, "order_submitted", {"id": f"order-{n}", "record_type": "order"})
+            while len(done) < n:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await outbox.intend(f"k-{n}", {"order_type": "renew"})
+            running.cancel()
+            await asyncio.wait([running])
+
+    for n in (1, 2):
+        asyncio.run(asyncio.wait_for(one(n), 20))
+
+
 # --- several workers
 
 
