@@ -6,11 +6,13 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import msgspec
 import pytest
 
 from examples.custom_sink import FolderSink
+from limio_async import Limio
 from limio_async.emulator import World
 from limio_async.errors import SinkError
 from limio_async.sync_jobs import Change, Sink, Table, Unseen, Written
@@ -52,7 +55,8 @@ def run(environ: dict[str, str], name: str, *args: str) -> subprocess.CompletedP
 def test_every_example_is_told_of_and_the_lines_told_are_run_here() -> None:
     told = (ROOT / "examples/README.md").read_text(encoding="utf-8")
     files = {file.name for file in (ROOT / "examples").glob("*.py")}
-    assert set(re.findall(r"^\| `(\w+\.py)`", told, re.MULTILINE)) == files
+    files |= {f"{file.parent.name}/" for file in (ROOT / "examples").glob("*/*.py")}
+    assert set(re.findall(r"^\| `(\w+(?:\.py|/))`", told, re.MULTILINE)) == files
     assert re.findall(r"^\$ python examples/(.*)$", told, re.MULTILINE) == [
         "nightly.py sqlite:///limio.db report.json",
         "custom_sink.py objects products promo_codes",
@@ -112,6 +116,79 @@ def test_the_nightly_job_can_be_stopped_and_goes_on(environ: dict[str, str], wor
     assert "is interrupted" in said
     world.faults.clear()
     assert run(environ, "nightly.py", "sqlite:///limio.db", "report.json").returncode == 0
+
+
+# --- worker
+
+
+@contextmanager
+def process(environ: dict[str, str], *args: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(args, stderr=subprocess.PIPE, text=True, env=environ) as one:
+        try:
+            yield one
+        finally:
+            one.kill()
+
+
+def rows(statement: str) -> list[Any]:
+    with closing(sqlite3.connect("shop.db", timeout=20)) as db:
+        return db.execute(statement).fetchall()
+
+
+def until(statement: str, wanted: list[Any]) -> None:
+    end = time.monotonic() + 40
+    while (found := rows(statement)) != wanted:
+        assert time.monotonic() < end, found
+        time.sleep(0.02)
+
+
+def listening(service: subprocess.Popen[str]) -> None:
+    assert service.stderr is not None
+    for line in service.stderr:
+        if "receiving at" in line:
+            return
+    raise AssertionError("it does not receive")
+
+
+async def test_the_worker_sends_one_order_for_a_webhook_that_comes_twice_whenever_it_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    others = {name: value for name, value in os.environ.items() if not name.startswith("LIMIO_")}
+    environ = {**others, "PYTHONPATH": str(ROOT), "PORT": str(port), "LIMIO_WEBHOOK_CREDENTIALS": "limio:a:b"}
+    url = f"http://limio:a:b@127.0.0.1:{port}/hooks/{{type}}"
+    emulate = (
+        *(sys.executable, "-m", "limio_async.cli", "emulate", "--port", "0", "--webhooks", url),
+        *("--webhook-type", "order_submitted", "--webhook-duplicates", "1"),
+        *("--webhook-retries", "9", "--webhook-wait", "0.5", "--late-reads", "3"),
+    )
+    service = (sys.executable, str(ROOT / "examples/worker/service.py"))
+    with process(environ, *emulate) as emulator:
+        assert emulator.stderr is not None
+        while "LIMIO_CLIENT_SECRET" not in environ:
+            found = re.search(r"(LIMIO_\w+)=(\S+)", emulator.stderr.readline())
+            environ |= {found[1]: found[2].strip("'")} if found else {}
+        async with Limio.from_env(environ) as limio:
+            first, second = [one.id for one in await limio.subscriptions.list().take(2)]
+            with process(environ, *service) as killed:
+                listening(killed)
+                await limio.orders.submit({"order_type": "cancel_intent", "subscriptionId": first})
+                until("SELECT seen FROM _limio_inbox", [(2,)])
+                killed.kill()  # after 202, twice; before the order can be read
+            await limio.orders.submit({"order_type": "cancel_intent", "subscriptionId": second})
+            with process(environ, *service) as stopped:
+                listening(stopped)
+                done = [(one, "accepted") for one in sorted((first, second))]
+                until("SELECT subscription, state FROM leavers ORDER BY 1", done)
+                stopped.send_signal(signal.SIGTERM)
+                assert stopped.wait(20) == 0
+            made = [one.data.external_id async for one in limio.orders.list() if one.data]
+    assert sorted(key for key in made if key and key.startswith("cancel-")) == sorted(
+        f"cancel-{one}" for one in (first, second)
+    )
 
 
 # --- custom_sink.py

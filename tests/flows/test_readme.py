@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from limio_async import Limio, errors
 from limio_async.emulator import World, reply
+from limio_async.emulator.http.apps import Courier
 from limio_async.emulator.server import serve
 from limio_async.outbox import Outbox
 
@@ -68,31 +69,33 @@ async def test_the_sync_job_begins_anew_and_goes_on_after_a_crash(
     assert "Report(operation='listObjects'" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("scripted", "parked", "asked"),
-    [
-        (reply({"id": "order-1", "status": "complete"}), 0, 0),
-        (reply({"message": "malformed"}, 400), 1, 0),
-        (reply({"message": "upstream"}, 502), 0, 1),
-        ("lost", 0, 1),
-    ],
-)
-async def test_the_worker(limio: Limio, world: World, scripted: Any, parked: int, asked: int) -> None:
-    calls = {"park": 0, "ask_a_human": 0}
-
-    async def park(event: object, why: str) -> None:
-        calls["park"] += 1
-
-    async def ask_a_human(event: object, why: str) -> None:
-        calls["ask_a_human"] += 1
-
+async def test_the_worker_orders_once_though_each_webhook_comes_twice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limio: Limio, world: World
+) -> None:
+    assert len(WORKER.splitlines()) <= 25
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOOKS_PASSWORD", "secret")
+    with closing(sqlite3.connect("shop.db")) as database, database:
+        database.execute("CREATE TABLE leavers (subscription TEXT PRIMARY KEY)")
+    names, webhooks = executed(WORKER), Courier(world)
+    webhooks.to(names["receiver"], types=["order_submitted"], auth=("limio", "secret"))
+    world.webhooks.duplicate(1)
     known = await limio.subscriptions.list().first()
     assert known is not None
-    world.script("submitOrder", scripted)
-    worker = executed(WORKER, park=park, ask_a_human=ask_a_human)["on_cancel_attempt"]
-    await worker(limio, {"id": known.id})
-    assert calls == {"park": parked, "ask_a_human": asked}
-    assert world.count("submitOrder") == 1
+    intent = {"order_type": "cancel_intent", "subscriptionId": known.id, "process_immediately": True}
+    async with names["inbox"]:
+        for _ in range(2):  # each leads to webhooks of its own
+            await limio.orders.submit(intent)
+            while sent := await webhooks.deliver():
+                assert {one.status for one in sent} == {202}
+                await names["inbox"].run(limio, until_idle=True)
+                await names["outbox"].run(limio, until_idle=True)
+        (outcome,) = await names["outbox"].list()
+        assert (outcome.key, outcome.state) == (f"cancel-{known.id}", "accepted")
+        assert {event.state for event in await names["inbox"].list()} == {"done"}
+    assert world.count("submitOrder") == 3
+    with closing(sqlite3.connect("shop.db")) as database:
+        assert database.execute("SELECT * FROM leavers").fetchall() == [(known.id,)]
 
 
 async def test_the_web_handler_orders_once_and_with_its_own_transaction(
@@ -115,7 +118,7 @@ async def test_the_web_handler_orders_once_and_with_its_own_transaction(
             async with browser.post(server.make_url("/subscriptions/sub-0/cancel")) as answer:
                 assert answer.status == 500
             assert database.execute("SELECT * FROM leavers").fetchall() == [(known.id,)] * 2
-        [command] = re.findall(r"^\$ limio outbox run --outbox (.*)$", README, re.MULTILINE)
+        [command] = {*re.findall(r"^\$ limio outbox run --outbox (.*)$", README, re.MULTILINE)}
         async with Outbox(*shlex.split(command)) as outbox:
             assert [one.key for one in await outbox.list()] == [f"cancel-{known.id}"]
             await outbox.run(limio, until_idle=True)
