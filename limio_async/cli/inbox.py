@@ -66,11 +66,11 @@ def serve(flags: Flags, url: str, as_json: bool, listen: str, port: int, allow_a
     from limio_async.webhooks import Inbox
     from limio_async.webhooks.serving import serve
 
-    pairs = [tuple(found.partition(":")[::2]) for name in _CREDENTIALS if (found := os.environ.get(name))]
+    pairs = [_pair(name, found) for name in _CREDENTIALS if (found := os.environ.get(name))]
     if not pairs and not allow_anonymous:
         raise Failure(f"set {_CREDENTIALS[0]} to user:password, or let everybody in: --allow-anonymous")
     inbox = Inbox(url)
-    receiver = inbox.receiver(pairs, allow_anonymous=allow_anonymous)  # type: ignore[arg-type]
+    receiver = inbox.receiver(pairs, allow_anonymous=allow_anonymous)
 
     def listens(where: str) -> None:
         if as_json:
@@ -84,6 +84,13 @@ def serve(flags: Flags, url: str, as_json: bool, listen: str, port: int, allow_a
 
     _until_interrupted(flags, work(), "inbox serve: interrupted; what was answered 202 is stored")
     return Code.OK
+
+
+def _pair(name: str, found: str) -> tuple[str, str]:
+    user, _, password = found.partition(":")
+    if not user or not password:
+        raise Failure(f"{name} is not user:password, with neither of them empty")
+    return user, password
 
 
 @command.command("work")
@@ -245,7 +252,7 @@ def _counting(flags: Flags, url: str, act: Callable[[Inbox], Awaitable[int]], sa
         if as_json:
             _show({said.replace(" ", "_"): count}, as_json=True)
         if not flags.quiet:
-            tell(f"{count:,} events are {said}")
+            tell(f"{count:,} {'event is' if count == 1 else 'events are'} {said}")
         return Code.OK
 
     return _in_inbox(flags, url, work)

@@ -13,6 +13,8 @@ from limio_async.webhooks import Event
 __all__ = ["COLUMNS", "shown"]
 
 COLUMNS = ("seq", "type", "id", "key", "state", "seen", "received", "error")
+_SENT = ("type", "object", "id", "key")
+"""What somebody else chose, and may have put an address in."""
 _HIDDEN = "***"
 _PLAIN = frozenset({
     "cancelDate", "checkoutId", "country", "created", "effectiveDate", "eventId", "external_id", "id", "mode", "order_type",
@@ -30,6 +32,7 @@ def shown(event: Event, *, personal: bool, body: bool = False) -> dict[str, Any]
     if not body:
         del found["body"]
     if not personal:
+        found |= {name: masked(found[name]) for name in _SENT}
         if body:
             found["body"] = _value("data", event.body)
         if event.error is not None and not event.error.startswith("unreadable: "):

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from limio_async.outbox import Outbox
 from limio_async.webhooks import Inbox
 from tests.cli.conftest import Run, command_line
 
@@ -71,6 +72,26 @@ def test_events_are_listed_without_what_is_personal(box: str, limio: Run) -> Non
     assert rows(limio("inbox", "list", "--json", "--limit", "1", "--after", "1").stdout)[0]["seq"] == 2
 
 
+def test_an_address_is_hidden_wherever_the_sender_put_it(limio: Run) -> None:
+    in_box(("jo.doe@example.com", {"id": "jo.doe@example.com", "record_type": "jo.doe@example.com"}))
+    for command in (("list",), ("list", "--json"), ("show", "1"), ("show", "1", "--json")):
+        shown = limio("inbox", *command, "--inbox", BOX)
+        assert (shown.exit_code, "jo.doe" in shown.stdout) == (0, False), shown.stdout
+    assert "jo.doe" in limio("inbox", "list", "--inbox", BOX, "--personal", "--json").stdout
+
+
+@pytest.mark.parametrize("pair", ["limio", "limio:", ":secret"])
+def test_half_a_pair_of_credentials_is_named_and_not_shown(
+    pair: str, limio: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMIO_WEBHOOK_CREDENTIALS", pair)
+    refused = limio("inbox", "serve", "--inbox", BOX, "--allow-anonymous")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "limio: LIMIO_WEBHOOK_CREDENTIALS is not user:password, with neither of them empty\n",
+    )
+
+
 def test_stats_warn_where_an_event_waits_for_too_long(box: str, limio: Run) -> None:
     found = limio("inbox", "stats", "--json", "--warn-after", "1h")
     assert (found.exit_code, json.loads(found.stdout)["states"]) == (0, {"open": 1, "parked": 1})
@@ -81,7 +102,7 @@ def test_stats_warn_where_an_event_waits_for_too_long(box: str, limio: Run) -> N
 
 def test_a_person_decides(box: str, limio: Run) -> None:
     assert limio("inbox", "retry", "--all-since", "1h", "--json").stdout == '{"open_again":1}\n'
-    assert limio("inbox", "drop", "2").stderr == "limio: 1 events are dropped\n"
+    assert limio("inbox", "drop", "2").stderr == "limio: 1 event is dropped\n"
     refused = limio("inbox", "retry", "1")
     assert (refused.exit_code, refused.stderr) == (
         1,
@@ -92,6 +113,23 @@ def test_a_person_decides(box: str, limio: Run) -> None:
     assert limio("inbox", "erase", "--owner", "id-of-jo", "--cancel", "--json").stdout == '{"erased":1}\n'
     assert json.loads(limio("inbox", "show", "1", "--json", "--personal").stdout)["body"] is None
     assert limio("inbox", "show", "99").exit_code == 1
+
+
+def test_one_command_each_erases_a_person_from_inbox_and_outbox(box: str, limio: Run) -> None:
+    async def ordered() -> None:
+        async with Outbox(BOX) as outbox:
+            await outbox.intend("renew-1", {"order_type": "renew", **BODY})
+
+    asyncio.run(ordered())
+    assert b"jo.doe" in b"".join(file.read_bytes() for file in Path().glob("hooks.db*"))
+    for command in ("inbox", "outbox"):
+        done = limio(command, "erase", "--owner", "id-of-jo", f"--{command}", BOX, "--cancel", "--json")
+        assert (done.exit_code, done.stdout) == (0, '{"erased":1}\n')
+    assert limio("inbox", "drop", "2").exit_code == 0  # nobody's, as far as its body says
+    with closing(sqlite3.connect("hooks.db")) as db:
+        assert db.execute("SELECT body FROM _limio_inbox WHERE seq = 1").fetchone() == (None,)
+    left = b"".join(file.read_bytes() for file in Path().glob("hooks.db*"))
+    assert left.count(b"jo.doe") == 1
 
 
 def test_no_inbox_is_made_by_looking(limio: Run) -> None:

@@ -21,6 +21,7 @@ from aiohttp.test_utils import TestServer
 from limio_async import Limio
 from limio_async.cli.inbox import command as inbox_command
 from limio_async.emulator import World
+from limio_async.emulator.http.apps import Courier
 from limio_async.testing import served
 from tests.cli.conftest import Run
 
@@ -120,14 +121,15 @@ async def test_it_is_routed_in_aiohttp() -> None:
         assert await post(str(server.make_url("/hooks/order_submitted/"))) == 202
 
 
-async def test_an_event_leads_to_an_order(tenant: World) -> None:
+async def test_an_event_leads_to_an_order_that_limio_takes(tenant: World) -> None:
     names = executed("order")
-    inbox, outbox = names["inbox"], names["outbox"]
-    async with Limio.from_env() as limio, inbox, outbox:
+    inbox, outbox, webhooks = names["inbox"], names["outbox"], Courier(tenant)
+    webhooks.to(inbox.receiver(("limio", "secret")), types=["order_submitted"], auth=("limio", "secret"))
+    async with Limio.from_env() as limio, inbox:
         subscription = (await limio.subscriptions.list(page_size=1)).items[0]
-        attempt = {"id": subscription.id, "record_type": "event", "subscriptionId": subscription.id}
-        await inbox.receive("cancel_attempted", json.dumps(attempt).encode())
-        inbox._rules = type(inbox._rules)(attempts=1, give_up=1, grace=0, keep=1, hold=False)
-        await inbox.run(limio, until_idle=True)
+        await limio.orders.submit({"order_type": "cancel_intent", "subscriptionId": subscription.id})
+        while await webhooks.deliver():
+            await inbox.run(limio, until_idle=True)
+            await outbox.run(limio, until_idle=True)
         (outcome,) = await outbox.list()
-        assert (outcome.key, outcome.subscription) == ("save-1", subscription.id)
+        assert (outcome.key, outcome.state) == (f"cancel-{subscription.id}", "accepted")
