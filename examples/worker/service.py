@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, closing
 
 import msgspec
@@ -84,7 +84,7 @@ def make_worker(file: str) -> tuple[Inbox, Outbox]:
 
 
 @asynccontextmanager
-async def receiving(inbox: Inbox, settings: Settings) -> AsyncIterator[None]:
+async def receiving(inbox: Inbox, settings: Settings) -> AsyncGenerator[None]:
     """Receive webhooks at /hooks/{type} within the block."""
     app = web.Application()
     app.add_routes(inbox.receiver((settings.user, settings.password)).routes("/hooks"))
