@@ -41,6 +41,8 @@ _BLOCK = 5.0
 _RATE = 100
 _WAITING = 200
 _MOST_P99 = 0.1
+_MOST_TIMES = 3
+_CONTROL = 1
 _MOST_TAKEOVER = 5.0
 _SERVERS = 4
 _BURST = 80
@@ -86,7 +88,7 @@ async def _blocked(name: str, places: Places, how: How, fault: str) -> Beside:
     receives, works = _receiver(common, free_port()), Child(common)
     port = receives.settings.port or 0
     sender, faults = Sender([port], PAIR, chance), list[str]()
-    late: list[float] = []
+    late: tuple[list[float], list[float]] = [], []
     try:
         await receives.start()
         await _until(lambda: receives.counted["ready"] > 0)
@@ -99,17 +101,18 @@ async def _blocked(name: str, places: Places, how: How, fault: str) -> Beside:
         async def post(number: int, due: float) -> None:
             event = drawn(chance, f"event {number}", _WAITING + number, 10**9)
             sender.meant[event.name] = Meant()
+            is_blocked = works.counted["blocks"] > works.counted["unblocked"]
             if not await sender.post(event, port):
                 faults.append(f"{event.name} was not answered 202")
-            late.append(time.monotonic() - due)
+            late[is_blocked].append(time.monotonic() - due)
 
         async with asyncio.TaskGroup() as posting:
             starting = posting.create_task(works.start())
-            due, number = time.monotonic(), 0
-            while not works.counted["unblocked"] and number < _RATE * _LONGEST:
+            due, number, left = time.monotonic(), 0, _RATE * _CONTROL
+            while left and number < _RATE * _LONGEST:
                 await asyncio.sleep(due - time.monotonic())
                 posting.create_task(post(number, due))
-                due, number = due + 1 / _RATE, number + 1
+                due, number, left = due + 1 / _RATE, number + 1, left - works.counted["unblocked"]
             await starting
         number += _WAITING
         await _until(lambda: len(place.effects()) >= number, every=_LOOK)
@@ -122,16 +125,20 @@ async def _blocked(name: str, places: Places, how: How, fault: str) -> Beside:
             if one.runs:
                 await one.end(signal.SIGKILL)
         await tenant.stop()
-    p99 = sorted(late)[len(late) * 99 // 100]
-    if number < _RATE * _BLOCK:
-        faults.append(f"the judge was too slow: {number} events")
-    if p99 > _MOST_P99:
-        faults.append(f"p99 {p99:.3f} s, at most {_MOST_P99} s")
-    return Beside(name, number, p99, max(late), (), faults)
+    control, p99 = map(_p99, late)
+    if len(late[True]) < _RATE * _BLOCK / 2:
+        faults.append(f"the judge was too slow: {len(late[True])} events in {_BLOCK} s")
+    if p99 > max(_MOST_P99, _MOST_TIMES * control):  # more than that is the machine's
+        faults.append(f"p99 {p99:.3f} s, at most {_MOST_P99} s; {control:.3f} s without a block")
+    return Beside(name, number, p99, max(late[True], default=0.0), (), faults)
 
 
 def _receiver(settings: Settings, port: int) -> Child:
     return Child(Settings(settings.url, settings.host, settings.directory, port, works=False))
+
+
+def _p99(times: Sequence[float]) -> float:
+    return sorted(times)[len(times) * 99 // 100] if times else 0.0
 
 
 async def _handled(place: Place, number: int) -> None:
@@ -155,6 +162,7 @@ plant(planted({!r}).fault)
 _APP = """
 import asyncio, os
 from contextlib import suppress
+from pathlib import Path
 from limio_async import BearerToken, Limio
 from limio_async.webhooks import Inbox
 
@@ -175,6 +183,7 @@ async def app(scope, receive, send):
     async with Limio("http://127.0.0.1:1", auth=BearerToken("t")) as limio, inbox:
         running = asyncio.create_task(inbox.run(limio))
         await send({"type": "lifespan.startup.complete"})
+        Path(f"up.{os.getpid()}").touch()
         await receive()
         running.cancel()
         with suppress(asyncio.CancelledError):
@@ -207,6 +216,7 @@ async def _taken_over(name: str, places: Places, kills: int, fault: str) -> Besi
             events = [drawn(chance, f"event {burst}.{n}", burst * _BURST + n, 10**9) for n in range(_BURST)]
             sender.meant.update({one.name: Meant() for one in events})
             handled = len(place.effects())
+            await _until(lambda: len([*place.directory.glob("up.*")]) >= _SERVERS + len(takeovers))
             posting = asyncio.create_task(_in_groups(sender, events[1:]))
             if burst:
                 await _handled(place, handled + chance.randrange(_BURST // 2))
