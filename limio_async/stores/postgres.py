@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from string import ascii_letters, digits
 from typing import Any, ClassVar, TypeVar
 
@@ -14,7 +14,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from limio_async.errors import StoreAway, StoreError, TargetAway, TargetBusy
-from limio_async.stores.postgres_tx import Lazy, piped
+from limio_async.stores.postgres_tx import Lazy
 from limio_async.stores.store import Plan, Rows, Store, Tx, driven
 from limio_async.sync_jobs.sinks.postgres_errors import Contended, meaning
 from limio_async.sync_jobs.sinks.postgres_session import Session, conninfo_of, settle, spot, wrong_with
@@ -115,15 +115,22 @@ class PostgresStore(Store):
                 return _rows(cursor.execute(*_marked(statement, values)))
 
             return driven(plan, ask)  # in no thread: whoever is cancelled would go on with the transaction
-        async with piped(tx):
-            await tx.execute(*_marked(_FIRM, (True,)))
-            try:
-                step = next(plan)
-                while True:
-                    own = await tx.cursor(row_factory=tuple_row).execute(*_marked(*step))
-                    step = plan.send(await own.fetchall() if _gives(step[0]) else [])
-            except StopIteration as stop:
-                value: T = stop.value
+        commands, own = [_marked(_FIRM, (True,))], psycopg.AsyncClientCursor(tx, row_factory=tuple_row)
+        try:
+            step = next(plan)
+            while True:
+                commands.append(_marked(*step))
+                rows: Rows = []
+                if _gives(step[0]):
+                    await own.execute(*_joined(commands))
+                    while own.nextset():
+                        pass
+                    commands, rows = [], await own.fetchall()
+                step = plan.send(rows)
+        except StopIteration as stop:
+            value: T = stop.value
+        if commands:
+            await own.execute(*_joined(commands))
         return value
 
     def ask(self, statement: str, *values: Any) -> Rows:
@@ -162,9 +169,14 @@ class PostgresStore(Store):
     def _sent(self, *commands: _Command) -> list[psycopg.Cursor[tuple[Any, ...]]]:
         """Execute what was put, and then *commands*, in one round trip."""
         put, self._put = self._put, []
-        if not put and len(commands) == 1:
+        if len(commands) == 1 and not put:
             return [self._session.execute(*commands[0])]
-        with piped(self._session):
+        if len(commands) == 1:
+            cursor = psycopg.ClientCursor(self._session).execute(*_joined([*put, *commands]))
+            while cursor.nextset():
+                pass
+            return [cursor]
+        with self._session.pipeline() if psycopg.Pipeline.is_supported() else nullcontext():
             return [self._session.execute(*one) for one in (*put, *commands)][len(put) :]
 
     def unless_made(self, column: str) -> str:
@@ -277,6 +289,13 @@ class PostgresStore(Store):
 
 def _marked(statement: str, values: Sequence[Any]) -> tuple[bytes, Sequence[Any]]:
     return statement.replace("%", "%%").replace("?", "%s").encode(), values
+
+
+def _joined(commands: Sequence[_Command]) -> _Command:
+    """Return one command of several: where the client fills in the values, the server takes them in one message."""
+    return b"; ".join(statement for statement, _ in commands), [
+        one for _, values in commands for one in values
+    ]
 
 
 def _gives(statement: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -14,16 +14,9 @@ from limio_async.errors import InboxError, LimioError, StoreAway, StoreError
 from limio_async.stores.recorded import refusal
 from limio_async.stores.store import Do, Plan, Rows, Store, Tx
 
-__all__ = ["Lazy", "Lender", "piped"]
+__all__ = ["Lazy", "Lender"]
 
 T = TypeVar("T")
-
-
-def piped(db: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> Any:
-    """Return a context in which statements are sent before the last one is answered, where libpq can do so."""
-    if psycopg.Pipeline.is_supported():
-        return db.pipeline()
-    return nullcontext()
 
 
 class Lender(Protocol):
@@ -102,11 +95,9 @@ class Lazy(Tx):
             self._failed = "outside of execute"
             self._check_whole()
         try:
+            await self._store.within(self._db, mark())
             self._warned = False
-            async with piped(self._db):  # one round trip for what is written and COMMIT
-                await self._store.within(self._db, mark())
-                committed = await self._db.execute(b"COMMIT")
-            answer = committed.statusmessage
+            answer = (await self._db.execute("COMMIT")).statusmessage
         except psycopg.Error as error:
             raise self._meant(error) from None
         if answer != "COMMIT" or self._warned:

@@ -24,7 +24,12 @@ T = TypeVar("T")
 _WAIT = 10.0  # seconds for another program to end its transaction
 _MOMENT = 0.01
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_SETTINGS = ("synchronous = FULL", "secure_delete = ON", "journal_size_limit = 16777216")
+_SETTINGS = (
+    "synchronous = FULL",
+    "secure_delete = ON",
+    "journal_size_limit = 16777216",
+    "wal_autocheckpoint = 4000",  # pages: as long as the journal may stay; each checkpoint waits for the disk twice
+)
 _DOES = {"outbox": "is sending from", "inbox": "handles the events of"}
 _HINTS = {
     "not a database": "choose another file, or move this one away",

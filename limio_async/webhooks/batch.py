@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from limio_async.errors import StoreAway
@@ -15,18 +16,24 @@ __all__ = ["Batch"]
 T = TypeVar("T")
 _MOST = 256
 _AGAIN = 0.02
+_GATHER = 0.005
 _LONGEST = 2.0  # seconds for others to let go of a key
 _Waiting = tuple[str, bool, Callable[[Store], Plan[Any]], "asyncio.Future[Any]", float]
 _LOCKED = object()
 
 
 class Batch:
-    """Does the first at once, and together what comes while that is committed."""
+    """Does the first at once, and together what comes while that is committed.
+
+    Where a commit takes longer than 5 ms, the next waits up to 5 ms for as many as came by then: they come again when
+    they are answered.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
+        self._wanted, self._came = 0, asyncio.Event()
 
     async def do(self, key: str, work: Callable[[Store], Plan[T]], *, makes: bool = False) -> T:
         """Return what the plan of *work* does with the row of *key* locked, once that is committed.
@@ -41,16 +48,30 @@ class Batch:
 
     def _add(self, one: _Waiting) -> None:
         self._waiting.append(one)
+        if len(self._waiting) >= self._wanted:
+            self._came.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         await asyncio.sleep(0)  # for whatever comes in the same turn of the loop
+        now = asyncio.get_running_loop().time
         while self._waiting:
+            begun = now()
             batch = [one for one in self._waiting[:_MOST] if not one[3].done()]  # else it was given up
             del self._waiting[:_MOST]
             if batch:
                 await self._commit(batch)
+            if len(batch) > 1 and now() > begun + _GATHER:
+                await self._gather(len(batch) + len(self._waiting))
+
+    async def _gather(self, wanted: int) -> None:
+        self._wanted = min(wanted, _MOST)
+        self._came.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GATHER):
+                await self._came.wait()
+        self._wanted = 0
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         keys = sorted({key for key, *_ in batch})

@@ -134,16 +134,17 @@ def take(store: Store, owner: str, most: int, *, suspects: bool, trying: bool = 
     first = "waits, head" if trying else "head"
     # what is due later than anything may wait was written by a clock that was set back since
     free = f"owner IS NULL AND head IS NOT NULL AND (due <= {store.epoch} OR due > {store.epoch} + {LONGEST_WAIT})"
-    asked = f"SELECT key, claim, event, tries, waits, {store.epoch} - since, crashes FROM {KEYS} WHERE {free}"
+    asked = f"SELECT key, head, claim, event, tries, waits, {store.epoch} - since, crashes FROM {KEYS} WHERE {free}"
     found = store.ask(f"{asked} AND crashes = 0 ORDER BY {first} LIMIT ?{store.skipping}", most)
     if suspects and len(found) < most:
         found += store.ask(f"{asked} AND crashes > 0 ORDER BY crashes, head LIMIT 1{store.skipping}")
     if not found:
         return []
-    keys = [key for key, *_ in found]
-    heads = f"SELECT k.head FROM {KEYS} k WHERE k.key IN ({_marks(keys)})"
-    rows = {row.key: row for row in rows_where(store, f"t.seq IN ({heads}) AND t.state = 'open'", *keys)}
-    for key in keys:
+    heads = [head for _, head, *_ in found]
+    rows = {
+        row.key: row for row in rows_where(store, f"t.seq IN ({_marks(heads)}) AND t.state = 'open'", *heads)
+    }
+    for key, *_ in found:
         if key not in rows:  # its head is not open any more, whatever has closed it
             is_open = f"SELECT min(seq) FROM {EVENTS} WHERE key = ? AND state = 'open'"
             store.run(f"UPDATE {KEYS} SET head = ({is_open}) WHERE key = ?", key, key)
@@ -154,12 +155,12 @@ def take(store: Store, owner: str, most: int, *, suspects: bool, trying: bool = 
     anew += ", " + ", ".join(
         f"{name} = CASE WHEN event = head THEN {name} END" for name in ("since", "error")
     )
-    store.run(
+    store.put(
         f"UPDATE {KEYS} SET claim = claim + 1, owner = ?, event = head, {anew} WHERE key IN ({_marks(rows)})",
         owner,
         *rows,
     )
-    return [_taken(rows[key], *each) for key, *each in found if key in rows]
+    return [_taken(rows[key], *each) for key, _, *each in found if key in rows]
 
 
 def _taken(
