@@ -448,7 +448,7 @@ class StoreError(LimioError):
 
 
 class StoreAway(StoreError):
-    """It does not answer, or another program holds it: do the same again later.
+    """It does not answer, has no room left on its disk, or another program holds it: do the same again later.
 
     A transaction whose end was under way may have been committed; doing it twice changes nothing.
     """

@@ -27,6 +27,8 @@ T = TypeVar("T")
 _Command = tuple[bytes, Sequence[Any]]
 
 _PLAIN = frozenset(f'{ascii_letters}{digits}_."')
+_NO_ROOM = frozenset({"53000", "53100", "53200", "58030"})
+"""No room on the server's disk or in its memory, or it cannot read or write: a person may mend that meanwhile."""
 _LOCK_WAIT = 2.0  # seconds, in which all others wait too
 _HISTORY = "(pg_control_system()).system_identifier::text || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 _RESET = (
@@ -284,7 +286,8 @@ class PostgresStore(Store):
 
     def _refusal(self, error: Exception, *, is_lost: bool) -> StoreError:
         meant = meaning(self.name, error, is_lost=is_lost)
-        return (StoreAway if isinstance(meant, TargetAway | TargetBusy) else StoreError)(str(meant))
+        passes = isinstance(meant, TargetAway | TargetBusy) or getattr(error, "sqlstate", None) in _NO_ROOM
+        return (StoreAway if passes else StoreError)(str(meant))
 
 
 def _marked(statement: str, values: Sequence[Any]) -> tuple[bytes, Sequence[Any]]:

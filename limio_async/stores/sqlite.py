@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import sqlite3
 from contextlib import suppress
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _WAIT = 10.0  # seconds for another program to end its transaction
 _MOMENT = 0.01
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_NO_ROOM_BESIDE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _SETTINGS = (
     "synchronous = FULL",
     "secure_delete = ON",
@@ -204,10 +207,12 @@ class SqliteStore(Store):
                 f"{self.name}: another process {_DOES[self._use]} this file; wait for it, or stop it"
             )
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _BUSY:
             return StoreAway(f"{self.name}: another program is writing to it; wait for it, or stop it")
         hint = next((f" ({hint})" for known, hint in _HINTS.items() if known in reason), "")
-        return StoreError(f"{self.name}: {reason}{hint}")
+        passes = code in _NO_ROOM or (isinstance(error, OSError) and error.errno in _NO_ROOM_BESIDE)
+        return (StoreAway if passes else StoreError)(f"{self.name}: {reason}{hint}")
 
 
 def _patiently(db: sqlite3.Connection, statement: str) -> Rows:

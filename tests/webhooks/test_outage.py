@@ -109,6 +109,33 @@ def test_an_outage_of_an_hour_parks_nothing_and_asks_seldom(
     assert len(caplog.records) == 3
 
 
+def test_a_disk_that_is_full_is_waited_for(
+    hours: Hours, tenant: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        async with hours.inbox(attempts=1) as inbox, client(tenant) as limio:
+
+            @inbox.on("*", refetch=False)
+            async def handler(event: Event, item: Any, tx: Any) -> None:
+                tx.execute("INSERT INTO effects VALUES (?)", ("x" * 200_000,))
+
+            await inbox._store.do(lambda store: store.run("CREATE TABLE effects (text)"))
+            await deliver(inbox, "order_submitted", {"id": "order-1", "record_type": "order"})
+            await inbox._store.do_after(lambda store: store.ask("PRAGMA max_page_count = 40"))
+            running = asyncio.create_task(inbox.run(limio))
+            await asyncio.sleep(50)
+            assert dict((await inbox.stats()).states) == {"open": 1}
+            await inbox._store.do_after(lambda store: store.ask("PRAGMA max_page_count = 4000"))
+            await asyncio.sleep(5)
+            assert dict((await inbox.stats()).states) == {"done": 1}
+            await stopped(running)
+            assert await inbox._store.do(lambda store: store.ask("SELECT count(*) FROM effects")) == [(1,)]
+
+    hours.run(work())
+    (line,) = caplog.records
+    assert "disk is full" in line.message
+
+
 def test_a_read_that_lags_is_no_attempt(hours: Hours, tenant: Tenant) -> None:
     async def work() -> None:
         seen: list[tuple[str, bool]] = []
