@@ -9,6 +9,7 @@ import hmac
 import logging
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,7 @@ IN_A_THREAD = 2**16
 _ONE_LINE = 60.0
 _PLAIN = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_WRAPPED = frozenset({8, 15})  # how zlib and gzip begin, in the lower half of the first byte
 
 
 class Gone(Exception):
@@ -96,7 +98,7 @@ class Door:
             return refused
         try:
             async with asyncio.timeout(_READ_WITHIN):
-                text = await _read(chunks, packed=knock.encoding.lower() in _PACKED)
+                text = await _read(chunks, knock.encoding.lower())
         except TimeoutError:
             return Answer(503, "the body did not come in time", {**_LATER, "Connection": "close"})
         except _Refused as error:
@@ -161,8 +163,8 @@ def _spellings(user: str, word: str) -> list[tuple[bytes, bytes]]:
     return found if latin in found else [*found, latin]
 
 
-async def _read(chunks: AsyncIterator[bytes], *, packed: bool) -> bytes:
-    text, box, came = bytearray(), _Box() if packed else None, 0
+async def _read(chunks: AsyncIterator[bytes], encoding: str) -> bytes:
+    text, box, came = bytearray(), _Box(encoding) if encoding in _PACKED else None, 0
     async for chunk in chunks:
         came += len(chunk)
         if came > _LARGEST:
@@ -179,15 +181,16 @@ async def _read(chunks: AsyncIterator[bytes], *, packed: bool) -> bytes:
 class _Box:
     """What is packed by gzip or deflate, unpacked no further than it may be large."""
 
-    def __init__(self) -> None:
-        self._members = 0
-        self._unpacker = zlib.decompressobj(47)  # gzip or zlib, whichever it is
+    def __init__(self, encoding: str) -> None:
+        self._encoding, self._members = encoding, 0
+        self._unpacker: Any = None
 
     def unpack(self, data: bytes, text: bytearray) -> None:
         while data:
-            if self._unpacker.eof:
+            if self._unpacker is None or self._unpacker.eof:
                 self._members += 1
-                self._unpacker = zlib.decompressobj(47)
+                bare = self._encoding == "deflate" and data[0] & 15 not in _WRAPPED  # many send it so
+                self._unpacker = zlib.decompressobj(-15 if bare else 47)
             try:
                 text += self._unpacker.decompress(data, _LARGEST + 1 - len(text))
             except zlib.error:
@@ -199,7 +202,7 @@ class _Box:
             data = self._unpacker.unused_data or self._unpacker.unconsumed_tail
 
     def end(self) -> None:
-        if not self._unpacker.eof:
+        if self._unpacker is None or not self._unpacker.eof:
             raise _Refused(400, "the body is not encoded as it says")
 
 

@@ -21,6 +21,7 @@ __all__ = ["Entry", "Row", "Stats", "entry_of", "event_of", "micros", "value_of"
 
 _LONGEST = 255
 _BETWEEN = (b",", b"[", b"{")
+_SPACE = b" \t\r\n"
 _MOST_VALUES = 100_000
 _MOST_DIGITS = 4300  # more are refused by int()
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
@@ -86,7 +87,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 def entry_of(slug: str, text: bytes) -> Entry:
     """Return what is stored of a body. Raises `ValueError` if it is no JSON."""
     try:
-        body, exact, why = _read(text := text.removeprefix(BOM).strip())
+        body, exact, why = _read(text := text.removeprefix(BOM).strip(_SPACE))
         written, said = text.decode(), digest_as(body, text) if exact else digest(text)
     except (*UNDECODABLE, ValueError):
         raise ValueError("the body is not JSON in UTF-8") from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from limio_async.webhooks.door import Answer, Credentials, Door, Gone, Knock
@@ -17,8 +18,8 @@ __all__ = ["Receiver"]
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
-_UNPACKS = frozenset({"gzip", "deflate"})
-"""What aiohttp unpacks by itself."""
+_LINGERING, _LINGER = 2**20, 1.0
+"""How many bytes, and seconds, are thrown away so that who is still sending reads the answer and not of a reset."""
 
 
 class Receiver:
@@ -98,22 +99,32 @@ class Receiver:
             for end in ("/{type}", "/{type}/")
         ]
 
-    async def aiohttp(self, request: web.Request) -> web.Response:
-        """Answer as a handler of aiohttp; the route has a part `{type}`."""
+    def every_path(self) -> web.RouteDef:
+        """Return a route that answers every path, as the ASGI app does, for a server that has no other."""
+        from aiohttp import web
+
+        return web.route("*", "/{path:.*}", self.aiohttp, expect_handler=self._expected)
+
+    async def aiohttp(self, request: web.Request) -> web.StreamResponse:
+        """Answer as a handler of aiohttp; the route has a part `{type}`, or else the last part of the path counts.
+
+        What is packed is unpacked here where the server does not (`auto_decompress=False`), and no further than it may
+        be large.
+        """
         knock = _knock(request)
         try:
             answer = await self._door.answer(knock, _contents(request))
         except Gone:
             words = "the body did not come whole, or is not encoded as it says"
             answer = Answer(400, words, {"Connection": "close"})
-        return _response(answer)
+        return await _said(request, answer)
 
-    async def _expected(self, request: web.Request) -> web.Response | None:
+    async def _expected(self, request: web.Request) -> web.StreamResponse | None:
         """Ask for the body that a client holds back, once it is let in."""
         if (refused := self._door.before(_knock(request))) is not None:
-            return _response(refused)
+            return await _said(request, refused)
         if request.headers.get("Expect", "").lower() != "100-continue":
-            return _response(Answer(417))
+            return await _said(request, Answer(417))
         if request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return None
@@ -121,27 +132,44 @@ class Receiver:
 
 def _knock(request: web.Request) -> Knock:
     encoding = ", ".join(request.headers.getall("Content-Encoding", ())).strip()
-    name = request.match_info.get("type", "")
+    name = request.match_info.get("type")
+    unpacked = getattr(request.content, "total_compressed_bytes", 0) is not None  # by the server
     return Knock(
         method=request.method,
-        type=name if name and "/" not in name else None,
+        type=_type_of(request.path, "") if name is None else _last(name),
         authorization=[value for name, value in request.raw_headers if name.lower() == b"authorization"],
-        encoding="" if encoding.lower() in _UNPACKS else encoding,
+        encoding="" if unpacked and request.body_exists else encoding,
         length=request.content_length,
     )
 
 
-def _response(answer: Answer) -> web.Response:
+async def _said(request: web.Request, answer: Answer) -> web.StreamResponse:
     from aiohttp import web
+    from aiohttp.http_exceptions import HttpProcessingError
 
-    return web.Response(status=answer.status, text=answer.words or None, headers=answer.headers)
+    response = web.Response(status=answer.status, text=answer.words or None, headers=answer.headers)
+    if request.content.is_eof():
+        return response
+    response.force_close()
+    await response.prepare(request)
+    await response.write_eof()
+    left = _LINGERING  # aiohttp by itself takes whatever comes within ten seconds
+    with suppress(TimeoutError, web.RequestPayloadError, HttpProcessingError):
+        async with asyncio.timeout(_LINGER):
+            while left > 0 and (chunk := await request.content.readany()):
+                left -= len(chunk)
+    request.protocol.force_close()
+    return response
 
 
 def _type_of(path: str, root: str) -> str | None:
     if not root and path.rstrip("/") == "/hooks":
         return None
     rest = path.removeprefix(root) if root and path.startswith(root) else path
-    rest = rest.removeprefix("/hooks") if rest.startswith("/hooks/") else rest
+    return _last(rest.removeprefix("/hooks") if rest.startswith("/hooks/") else rest)
+
+
+def _last(rest: str) -> str | None:
     name = rest.strip("/")
     return name if name and "/" not in name else None
 

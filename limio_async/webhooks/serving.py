@@ -26,9 +26,13 @@ class _Discreet(logging.LoggerAdapter[logging.Logger]):
 async def serve(receiver: Receiver, host: str, port: int, listens: Callable[[str], None]) -> None:
     """Serve `/hooks/{type}` until cancelled; *listens* is told where. Raises `ConfigurationError` where nobody can listen."""
     app = web.Application()
-    app.add_routes(receiver.routes())
-    # one line a delivery would say nothing that the inbox does not
-    runner = web.AppRunner(app, access_log=None, logger=_Discreet(logging.getLogger("limio_async")))
+    app.add_routes([receiver.every_path()])
+    runner = web.AppRunner(
+        app,
+        access_log=None,  # one line a delivery would say nothing that the inbox does not
+        auto_decompress=False,  # else what is encoded in an unknown way is refused before it shows its credentials
+        logger=_Discreet(logging.getLogger("limio_async")),
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
