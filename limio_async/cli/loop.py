@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from limio_async.cli.failures import Code, Failure, tell
 __all__ = ["in_loop", "until_stopped"]
 
 T = TypeVar("T")
+_LATE = 5.0  # seconds
 
 
 def in_loop(work: Coroutine[Any, Any, T], *, on_uvloop: bool) -> T:
@@ -33,10 +35,11 @@ def in_loop(work: Coroutine[Any, Any, T], *, on_uvloop: bool) -> T:
 async def until_stopped(running: Coroutine[Any, Any, None], left: str, said: str) -> None:
     """Wait until *running* has ended. Where it is stopped, say that it waits for what is *left*.
 
-    A second signal ends the process at once: *said* is its last line.
+    A second signal ends the process at once, and so it ends where something goes on afterwards that was cancelled: *said*
+    is its last line.
     """
 
-    def leave(_signal: int, _frame: object) -> None:
+    def leave(*_: object) -> None:
         with suppress(
             OSError
         ):  # sys.stderr refuses while it is being written to, which a signal may interrupt
@@ -50,8 +53,10 @@ async def until_stopped(running: Coroutine[Any, Any, None], left: str, said: str
         for one in SIGNALS:
             signal.signal(one, leave)
         tell(f"stopping: waiting for {left}; again to stop at once")
-        raise
-    finally:
         task.cancel()
         await asyncio.wait([task])
+        late = threading.Timer(_LATE, leave)
+        late.daemon = True
+        late.start()
+        raise
     task.result()

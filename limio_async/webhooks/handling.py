@@ -96,7 +96,9 @@ class Handling:
             await self._limio_failed(taken, error.error)
         except StoreAway as error:
             self.warn("the inbox waits: %s", error)
-            await self._release(taken, POLL, tries=taken.tries, waits=taken.waits)
+            waits = taken.waits + 1
+            wait = wait_after(waits, _LONGEST_LOOK)
+            await self._release(taken, wait, tries=taken.tries, waits=waits, error=said_of(error))
         except Exception as error:
             await (self._limio_failed if is_limios(error) else self._failed)(taken, error)
         except asyncio.CancelledError as error:

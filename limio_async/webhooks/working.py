@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import anyio
 
 from limio_async.client import Limio
-from limio_async.errors import StoreAway, StoreError
+from limio_async.errors import StoreAway, StoreError, TargetBusy
 from limio_async.stores import Store
 from limio_async.webhooks import clerk, schema, table
 from limio_async.webhooks.batch import Batch
@@ -88,12 +88,17 @@ class Worker:
 
     async def _begin(self) -> None:
         """Become one who handles: the only one on SQLite, once the other has ended."""
-        await self._store.do(lambda store: schema.tenant(store, self._limio.origin))
+        told = False
         while True:
             try:
+                await self._store.do(lambda store: schema.tenant(store, self._limio.origin))
                 await self._store.do_after(lambda store: store.own(self._owner))
             except StoreAway as error:
-                self._handling.warn("the inbox waits: %s", error)
+                if not isinstance(error.__context__, TargetBusy):
+                    self._handling.warn("the inbox waits: %s", error)
+                elif not told:  # as it should be: one process handles, the others stand by
+                    told = True
+                    _log.info("the inbox stands by: %s", error)
                 await self._nap(POLL)
             else:
                 self._owns = True
@@ -107,13 +112,20 @@ class Worker:
                 _, left = await asyncio.wait(self._tasks, timeout=seconds)
                 for task in left:
                     task.cancel()
+        for taken, _ in self._hand.values():
+            _log.error(
+                "event %d (%s): a function of it goes on though it was cancelled",
+                taken.row.seq,
+                taken.row.type,
+            )
         with suppress(StoreError), anyio.move_on_after(_CANCELLED):  # its claims end with its process
             await self._store.do(self._give_back, alone=True)
 
     def _give_back(self, store: Store) -> None:
         if self._owns:
-            table.give_back(store, self._owner, (), hold=self._rules.hold)
-        store.own(None)
+            table.give_back(store, self._owner, self._hand, hold=self._rules.hold)
+        if not self._hand:
+            store.own(None)
 
     # --- taking
 

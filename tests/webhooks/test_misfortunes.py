@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -503,3 +504,57 @@ def test_a_report_is_about_the_order_inside() -> None:
         entry_of("error_reporting", b'{"eventId": "event-1", "event": {"event": {"id": "order-7"}}}').about
         == "order-7"
     )
+
+
+# --- ends
+
+
+async def test_who_stands_by_says_so_once(
+    tmp_path: Path, limio: Limio, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "POLL", 0.05)
+    monkeypatch.setattr(handling, "_ONE_LINE", 0.0)
+    caplog.set_level(logging.INFO)
+    url = f"sqlite:///{tmp_path}/inbox.db"
+    async with Inbox(url) as one, Inbox(url) as two:
+        running = [asyncio.create_task(box.run(limio)) for box in (one, two)]
+        await asyncio.sleep(0.5)
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+    said = [record.levelname for record in caplog.records if "stands by" in record.getMessage()]
+    assert said == ["INFO"]
+    assert "waits" not in caplog.text
+
+
+async def test_what_goes_on_though_it_was_cancelled_stays_its_own(
+    tmp_path: Path, limio: Limio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("_ENDING", "_CANCELLED"):
+        monkeypatch.setattr(working, name, 0.1)
+    url, begun, ends = f"sqlite:///{tmp_path}/inbox.db", list[str](), asyncio.Event()
+    async with Inbox(url) as one, Inbox(url) as two:
+        for name, box in (("one", one), ("two", two)):
+
+            @box.on("*", refetch=False, name="h")
+            async def stubborn(event: Event, item: Any, tx: Any, name: str = name) -> None:
+                begun.append(name)
+                while not ends.is_set():
+                    with suppress(asyncio.CancelledError):
+                        await ends.wait()
+
+        await deliver(one, "order_submitted", {"id": "order-1", "record_type": "order"})
+        running = asyncio.create_task(one.run(limio))
+        async with asyncio.timeout(5):
+            while not begun:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.wait([running])
+        other = asyncio.create_task(two.run(limio))
+        await asyncio.sleep(1.5)
+        assert begun == ["one"]
+        ends.set()
+        await asyncio.sleep(0.1)
+        other.cancel()
+        await asyncio.wait([other])
+    assert "a function of it goes on though it was cancelled" in caplog.text
