@@ -21,7 +21,7 @@ import psycopg
 
 from tests.judges.need import missing
 
-__all__ = ["Cluster", "own_cluster", "own_standby", "program"]
+__all__ = ["Cluster", "end_with_parent", "own_cluster", "own_standby", "program"]
 
 _PROGRAMS = Path("/usr/lib/postgresql")  # where Debian keeps them, by version
 _LONGEST = 30.0
@@ -70,7 +70,7 @@ class Cluster:
         command += [part for one in self._settings for part in ("-c", one)]
         with self._log.open("ab") as log:
             self._server = subprocess.Popen(
-                command, stdout=log, stderr=log, user=_user(), group=_user(), preexec_fn=_end_with_parent
+                command, stdout=log, stderr=log, user=_user(), group=_user(), preexec_fn=end_with_parent
             )  # fmt: skip
         if wait:
             self.wait()
@@ -203,6 +203,6 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     if sys.platform == "linux":  # also where a test run is killed
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from limio_async.errors import ConfigurationError
 from limio_async.stores.store import Do, Plan, Rows, Store, Tx
+from limio_async.sync_jobs.sinks.urls import shown
 
 __all__ = ["Do", "Plan", "Rows", "Store", "Tx", "store_of"]
 
@@ -28,5 +29,5 @@ def store_of(url: str, use: Literal["outbox", "inbox"] = "outbox") -> Store:
             return PostgresStore(url)
         case scheme:
             raise ConfigurationError(
-                f"an {use} is sqlite:///FILE or postgresql://HOST/DATABASE, not {scheme!r}"
+                f"an {use} is sqlite:///FILE or postgresql://HOST/DATABASE, not {shown(scheme)!r}"
             )

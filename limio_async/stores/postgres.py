@@ -17,7 +17,14 @@ from limio_async.errors import StoreAway, StoreError, TargetAway, TargetBusy
 from limio_async.stores.postgres_tx import Lazy
 from limio_async.stores.store import Plan, Rows, Store, Tx, driven
 from limio_async.sync_jobs.sinks.postgres_errors import Contended, meaning
-from limio_async.sync_jobs.sinks.postgres_session import Session, conninfo_of, settle, spot, wrong_with
+from limio_async.sync_jobs.sinks.postgres_session import (
+    Session,
+    conninfo_of,
+    settle,
+    shares_its_session,
+    spot,
+    wrong_with,
+)
 from limio_async.sync_jobs.sinks.statements import quoted
 from limio_async.sync_jobs.sinks.urls import server_of
 
@@ -234,7 +241,12 @@ class PostgresStore(Store):
         self._db = db = Session.connect(self._conninfo, autocommit=True)
         try:
             settle(db, quoted(self._schema), lock_wait=_LOCK_WAIT)
-            if reason := wrong_with(db):
+            reason = wrong_with(db)
+            if reason is None and shares_its_session(
+                db, lambda: Session.connect(self._conninfo, autocommit=True)
+            ):
+                reason = "a pooler gives each transaction another session: connect to PostgreSQL itself, or let it pool sessions"
+            if reason is not None:
                 raise StoreError(f"{self.name}: {reason}")  # noqa: TRY301
             self.ask(_FIRM, False)
             db.add_notice_handler(self._notice)

@@ -87,6 +87,10 @@ class Door:
             )
         if len(credentials) > 2 or any(not user or ":" in user or not word for user, word in credentials):
             raise ConfigurationError("credentials are one or two pairs, none empty, no user with a colon")
+        if any(ord(one) < ord(" ") or one == "\x7f" for one in "".join(map("".join, credentials))):
+            raise ConfigurationError(
+                "credentials hold a control character, such as the end of a line: leave it out"
+            )
         self._read, self._store = read, store
         self._pairs = [pair for one in credentials for pair in _spellings(*one)]
         self._told = 0.0

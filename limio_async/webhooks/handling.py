@@ -113,7 +113,7 @@ class Handling:
                 return
             await self._release(taken, 0.0, tries=taken.tries, waits=taken.waits)
             raise
-        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # such as a group of them, or what a test fails by
             await self._failed(taken, error)
@@ -170,8 +170,11 @@ class Handling:
         try:
             try:
                 await handler.call(event, value, tx)
-            except GeneratorExit as error:  # which would end the task, and tell nobody
-                raise RuntimeError("the function raised GeneratorExit") from error
+            except (
+                GeneratorExit,
+                SystemExit,
+            ) as error:  # which would end the task, or the process, at each start
+                raise RuntimeError(f"the function raised {type(error).__name__}") from error
             await tx.commit(mark, do)
         finally:
             forbidding.reset(token)

@@ -68,6 +68,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "the end of a generator": GeneratorExit,
     "the end of an iterator": StopIteration,
     "cancelled": asyncio.CancelledError,
+    "the end of the process": SystemExit,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ __all__ = [
     "connecting",
     "conninfo_of",
     "settle",
+    "shares_its_session",
     "shut",
     "spot",
     "wrong_with",
@@ -64,7 +67,10 @@ def conninfo_of(url: str) -> tuple[str, dict[str, str]]:
         given = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
     except psycopg.Error:  # quotes parts of the URL, the password too
         given = None
-    if given is None or "@" in given.get("host", "")[1:]:  # what stands before it is the end of a password
+    is_odd = given is not None and (
+        "@" in given.get("host", "")[1:] or re.search(r"[^\d,]", given.get("port", ""))
+    )
+    if given is None or is_odd:  # what stands there is a part of a password
         raise ConfigurationError(
             "PostgreSQL's library cannot read this URL; it is postgresql://USER@HOST:PORT/DATABASE, and what is"
             " special in a part of it is %-encoded"
@@ -146,6 +152,17 @@ def wrong_with(session: Session) -> str | None:
     if not has_temporary:
         return f'large batches need temporary tables: GRANT TEMPORARY ON DATABASE "{database}" TO "{user}"'
     return None
+
+
+def shares_its_session(session: Session, connect: Callable[[], Session]) -> bool:
+    """Return whether a pooler gives each transaction another session: what is set and locked in one is lost then."""
+    if session.info.backend_pid == session.pid:  # nobody stands between
+        return False
+    name, mark = "limio.session", secrets.token_hex(8)
+    session.execute("SELECT set_config(%s, %s, false)", (name, mark))
+    with connect() as other:
+        other.execute("SELECT set_config(%s, 'other', false)", (name,))
+    return session.execute("SELECT current_setting(%s, true)", (name,)).fetchall() != [(mark,)]
 
 
 def spot(given: Mapping[str, str]) -> tuple[str, str, str, str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from limio_async.sync_jobs.sinks.files import Compression
     from limio_async.sync_jobs.sinks.postgres import PostgresSink
 
-__all__ = ["file_of", "is_server", "open_sink", "server_of", "state_file"]
+__all__ = ["file_of", "is_server", "open_sink", "server_of", "shown", "state_file"]
 
 _LOCK_WAIT = timedelta(seconds=30)
 
@@ -140,11 +140,18 @@ _EXAMPLES = {
 # --- parts of URLs
 
 
+def shown(url: str) -> str:
+    """Return *url*, or so much of it as holds no password where it may hold one."""
+    if "@" not in url and "=" not in url.partition("?")[0]:
+        return url
+    return f"{url.partition(':')[0]}:..." if re.match(r"\w+:", url) else "..."
+
+
 def _scheme_of(url: str) -> str:
     scheme = url.partition(":")[0]  # never the rest: it may hold a password
     if ":" not in url or scheme not in _SCHEMES:
         raise ConfigurationError(
-            f"{scheme!r} is no kind of target{_near(scheme, _SCHEMES)}; targets are {', '.join(_EXAMPLES.values())}"
+            f"{shown(scheme)!r} is no kind of target{_near(scheme, _SCHEMES)}; targets are {', '.join(_EXAMPLES.values())}"
         )
     return scheme
 
@@ -164,7 +171,7 @@ def file_of(url: str, scheme: str) -> tuple[Path, int]:
     path, asks, query = rest.partition("?")
     if not slashes or not path or path.endswith("/") or path == ":memory:":
         raise ConfigurationError(
-            f"{url} names no file: {_EXAMPLES[scheme]} is one in the working directory, {scheme}:////var/lib/limio.db"
+            f"{shown(url)} names no file: {_EXAMPLES[scheme]} is one in the working directory, {scheme}:////var/lib/limio.db"
             " one anywhere"
         )
     options = _options(query, scheme)
@@ -179,7 +186,7 @@ def _directory_of(url: str, scheme: str) -> tuple[Path, dict[str, str]]:
     path, _, query = url.partition(":")[2].partition("?")
     if not path or path.startswith("//"):
         raise ConfigurationError(
-            f"{url} names no directory: write {_EXAMPLES[scheme]}, or {scheme}:/var/lib/limio"
+            f"{shown(url)} names no directory: write {_EXAMPLES[scheme]}, or {scheme}:/var/lib/limio"
         )
     return Path(path).expanduser(), _options(query, scheme)
 
