@@ -60,8 +60,10 @@ def retry_since(store: Store, since: float, after: int) -> list[int]:
     where = "t.state = 'parked' AND t.body IS NOT NULL AND t.changed_at >= ? AND t.seq > ?"
     rows = rows_where(store, where, since, after, ending=f" LIMIT {_AT_ONCE}")
     _lock(store, rows)
+    still = {row.seq for row in rows_where(store, where, since, after, ending=f" LIMIT {_AT_ONCE}")}
     for row in rows:
-        _reopen(store, row)
+        if row.seq in still:  # else others have decided about it by now
+            _reopen(store, row)
     return [row.seq for row in rows]
 
 

@@ -34,7 +34,7 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
     held: bool
     """Whether it is with a handler."""
     dropped: bool
-    """Whether a person has dropped it."""
+    """Whether a person has dropped it, and its body is there still."""
     age: float
     """Seconds since it was delivered last."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import isinf
 from typing import Any
 
@@ -19,6 +19,7 @@ from limio_async.webhooks.types import Event, State, digest_as, id_of, instant_o
 
 __all__ = ["Entry", "Row", "Stats", "entry_of", "event_of", "micros", "value_of"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST = 255
 _BETWEEN = (b",", b"[", b"{")
 _SPACE = b" \t\r\n"
@@ -131,7 +132,7 @@ def event_of(row: Row, *, stale: bool = False, error: str | None = None) -> Even
         object=row.object,
         id=named if body is None else id_of(kind_of(row.type, body), body),
         key=row.key,
-        updated=None if row.updated is None else datetime.fromtimestamp(row.updated / 1e6, UTC),
+        updated=None if row.updated is None else _EPOCH + timedelta(microseconds=row.updated),
         received=datetime.fromtimestamp(row.received_at, UTC),
         digest=row.digest,
         body=body,
@@ -206,4 +207,4 @@ def _is_balanced(text: bytes) -> bool:
 
 def micros(moment: datetime) -> int:
     """Return a time in microseconds since 1970."""
-    return round(moment.timestamp() * 1_000_000)
+    return (moment - _EPOCH) // timedelta(microseconds=1)

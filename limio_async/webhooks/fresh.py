@@ -46,6 +46,12 @@ class Fresh:
         found = self._kept.get(target)
         return found if found is not None and taken.row.seq in found.seqs else None
 
+    def forget(self, seq: int) -> None:
+        """Fetch anew where an event is handled once more."""
+        for target, found in self._kept.items():
+            if seq in found.seqs:
+                self._kept[target] = msgspec.structs.replace(found, seqs=found.seqs - {seq})
+
     async def fetch(self, target: Target, seqs: frozenset[int]) -> Found:
         """Fetch an object for the events *seqs*, which have come by now. Raises `LimioError`."""
         self._kept.pop(target, None)

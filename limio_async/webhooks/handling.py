@@ -117,6 +117,8 @@ class Handling:
             raise
         except BaseException as error:  # such as a group of them, or what a test fails by
             await self._failed(taken, error)
+        finally:
+            self._fresh.forget(taken.row.seq)
 
     async def _call_all(self, taken: Taken) -> None:
         row, marks = taken.row, taken.row.marks
@@ -189,7 +191,9 @@ class Handling:
             try:
                 found = await self._fresh.fetch(target, seqs | {taken.row.seq})
             except LimioError as error:
-                raise _Unfetched(error) from error
+                if is_limios(error):
+                    raise _Unfetched(error) from error
+                raise
         return found
 
     def _is_behind(self, taken: Taken, found: Found, told_of: int | None) -> bool:

@@ -21,6 +21,8 @@ _Send = Callable[[_Message], Awaitable[None]]
 _LINGERING, _LINGER = 2**20, 1.0
 """How many bytes, and seconds, are thrown away so that who is still sending reads the answer and not of a reset."""
 
+_DIGITS = 20  # of a length that anybody may mean
+
 
 class Receiver:
     """Stores webhooks, and answers when they are on the disk: 202; 401, 413, 415, or 400 for what is no JSON; 503 for later.
@@ -58,7 +60,7 @@ class Receiver:
             type=_type_of(scope["path"], scope.get("root_path", "")),
             authorization=_named(headers, b"authorization"),
             encoding=b", ".join(_named(headers, b"content-encoding")).decode("latin-1").strip(),
-            length=int(length) if length.isdigit() else None,
+            length=int(length) if length.isdigit() and len(length) < _DIGITS else None,
         )
         try:
             answer = await self._door.answer(knock, _chunks(receive))

@@ -68,15 +68,15 @@ def receive(store: Store, entry: Entry, within: timedelta | None) -> Plan[bool]:
     latest = (
         f"SELECT seq FROM {EVENTS} WHERE digest = ? AND thing = ? AND type = ? ORDER BY came DESC LIMIT 1"
     )
-    ((last, other, seq, came, state, age, held),) = yield (
+    ((last, other, seq, came, dropped, age, held),) = yield (
         f"SELECT ({of_thing} ORDER BY came DESC LIMIT 1), ({of_thing} AND digest <> ? ORDER BY came DESC LIMIT 1),"
-        f" t.seq, t.came, t.state, {store.epoch} - t.seen_at, k.owner IS NOT NULL AND k.event = t.seq FROM (SELECT 1) AS one"
+        f" t.seq, t.came, t.state = 'dropped' AND t.body IS NOT NULL, {store.epoch} - t.seen_at, k.owner IS NOT NULL AND k.event = t.seq FROM (SELECT 1) AS one"
         f" LEFT JOIN {EVENTS} t ON t.seq = ({latest}) LEFT JOIN {KEYS} k ON k.key = t.key",
         (entry.thing, entry.thing, entry.digest, entry.digest, entry.thing, entry.type),
     )
     if seq is not None:
         earlier = Earlier(
-            interrupted=came <= (other or 0), held=bool(held), dropped=state == "dropped", age=float(age)
+            interrupted=came <= (other or 0), held=bool(held), dropped=bool(dropped), age=float(age)
         )
         if is_repeat(earlier, dated=entry.dated, within=None if within is None else within.total_seconds()):
             place = came if came == last else last + 1
@@ -131,13 +131,17 @@ def take(store: Store, owner: str, most: int, *, suspects: bool, trying: bool = 
 
     The oldest come first, or when *trying* whether Limio is back, those that it has failed least often.
     """
-    first = "waits, head" if trying else "head"
     # what is due later than anything may wait was written by a clock that was set back since
     free = f"owner IS NULL AND head IS NOT NULL AND (due <= {store.epoch} OR due > {store.epoch} + {LONGEST_WAIT})"
     asked = f"SELECT key, head, claim, event, tries, waits, {store.epoch} - since, crashes FROM {KEYS} WHERE {free}"
-    found = store.ask(f"{asked} AND crashes = 0 ORDER BY {first} LIMIT ?{store.skipping}", most)
-    if suspects and len(found) < most:
-        found += store.ask(f"{asked} AND crashes > 0 ORDER BY crashes, head LIMIT 1{store.skipping}")
+    if trying:
+        found = store.ask(f"{asked} ORDER BY waits, head LIMIT ?{store.skipping}", most)
+    else:
+        one = f"{asked} AND crashes > 0 ORDER BY crashes, head LIMIT 1{store.skipping}"
+        found = store.ask(one) if suspects else []  # however many others wait
+        if most > len(found):
+            others = f"{asked} AND crashes = 0 ORDER BY head LIMIT ?{store.skipping}"
+            found += store.ask(others, most - len(found))
     if not found:
         return []
     heads = [head for _, head, *_ in found]

@@ -214,7 +214,6 @@ class Worker:
     async def _purge(self, now: float) -> None:
         if self._purged and now < self._purged + _HOUR:
             return
-        self._purged = now
         before = f"{self._store.epoch} - {self._rules.keep}"
-        while await self._store.do(lambda store: clerk.purge(store, before)):
-            pass
+        if not await self._store.do(lambda store: clerk.purge(store, before)):
+            self._purged = now  # else more of them before the next events are taken

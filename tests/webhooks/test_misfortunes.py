@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,10 +17,11 @@ import pytest
 
 from limio_async import Limio
 from limio_async.errors import InboxError, ServerError, StoreAway
+from limio_async.stores import Store
 from limio_async.stores.postgres import PostgresStore
-from limio_async.webhooks import Event, Inbox, batch, decide, handling, working
+from limio_async.webhooks import Event, Inbox, batch, clerk, decide, handling, table, working
 from limio_async.webhooks.decide import Outage, is_limios, said_of
-from limio_async.webhooks.event import entry_of
+from limio_async.webhooks.event import Row, entry_of, event_of
 from tests.postgres_cluster import Cluster
 from tests.webhooks.conftest import deliver
 from tests.webhooks.tenant import Tenant
@@ -375,6 +376,65 @@ async def test_what_limio_fails_for_good_stops_nothing_else(
         assert seen == [f"order-{k}" for k in range(6, n)]
 
 
+async def test_each_attempt_gets_the_object_as_it_is_then(url: str, limio: Limio, tenant: Tenant) -> None:
+    seen: list[str] = []
+    async with Inbox(url, attempts=3) as inbox:
+
+        @inbox.on("*")
+        async def fails(event: Event, item: Any, tx: Any) -> None:
+            seen.append(item.status)
+            tenant.put("order-1", status=f"changed {len(seen)}")
+            if len(seen) < 3:
+                raise ValueError
+
+        await deliver(inbox, "order_submitted", tenant.put("order-1", status="new"))
+        await inbox.run(limio, until_idle=True)
+    assert seen == ["new", "changed 1", "changed 2"]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_an_object_that_limio_turns_down_is_no_outage(
+    status: int, url: str, limio: Limio, tenant: Tenant
+) -> None:
+    tenant.failing, tenant.status = {f"order-{n}" for n in range(6)}, status
+    seen: list[str | None] = []
+    async with Inbox(url, attempts=2) as inbox:
+
+        @inbox.on("*")
+        async def works(event: Event, item: Any, tx: Any) -> None:
+            seen.append(event.id)
+
+        for n in range(8):
+            await deliver(inbox, "order_submitted", tenant.put(f"order-{n}"))
+        await deliver(inbox, "order_submitted", {"id": "..", "record_type": "order"})
+        await inbox.run(limio, until_idle=True)
+        assert sorted(map(str, seen)) == ["order-6", "order-7"]
+        assert await states(inbox) == {"done": 2, "parked": 7}
+
+
+async def test_what_was_with_a_worker_that_died_comes_in_its_turn(url: str, limio: Limio) -> None:
+    def killed(store: Store) -> None:
+        store.own("1")
+        table.take(store, "1", 1, suspects=True)
+        store.own(None)
+
+    seen: list[str | None] = []
+    async with Inbox(url) as inbox:
+
+        @inbox.on("*", refetch=False)
+        async def works(event: Event, item: Any, tx: Any) -> None:
+            seen.append(event.id)
+
+        for n in range(40):
+            await deliver(inbox, "order_submitted", {"id": f"order-{n}", "record_type": "order"})
+            if not n:
+                await inbox._store.do(killed)
+        if not url.startswith("sqlite"):  # where it takes two seconds to be sure
+            await inbox._store.do(lambda store: [store.own("2"), table.give_back(store, "2", (), ["1"]), store.own(None)])  # fmt: skip
+        await inbox.run(limio, workers=2, until_idle=True)
+    assert seen.index("order-0") < 4
+
+
 async def test_starts_in_an_outage_park_nothing(url: str, limio: Limio, tenant: Tenant) -> None:
     tenant.down = True
     for start in range(4):
@@ -498,6 +558,45 @@ async def test_reports_about_an_order_are_erased_with_it(inbox: Inbox, limio: Li
     assert await inbox.erase(id="order-7") == 2
     assert [event.body is None for event in await inbox.list()] == [True, True, False]
     assert not await deliver(inbox, "error_reporting", REPORT)
+
+
+async def test_what_was_erased_and_comes_again_is_a_repeat(inbox: Inbox) -> None:
+    body = {"id": "cus-1", "record_type": "customer", "owner": "id-1"}
+    await deliver(inbox, "customer_updated", body)
+    assert await inbox.erase(owner="id-1", cancel=True) == 1
+    assert not await deliver(inbox, "customer_updated", body)
+    assert await states(inbox) == {"dropped": 1}
+
+
+async def test_nothing_that_was_dropped_meanwhile_is_opened_again(
+    schema_url: str, limio: Limio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Inbox(schema_url, attempts=1) as inbox, Inbox(schema_url) as other:
+
+        @inbox.on("*", refetch=False)
+        async def fails(event: Event, item: Any, tx: Any) -> None:
+            raise ValueError
+
+        await deliver(inbox, "order_submitted", {"id": "order-1", "record_type": "order"})
+        await inbox.run(limio, until_idle=True)
+        loop, lock = asyncio.get_running_loop(), clerk._lock
+
+        def late(store: Store, rows: Any) -> None:
+            monkeypatch.setattr(clerk, "_lock", lock)
+            asyncio.run_coroutine_threadsafe(other.drop(1), loop).result(5)
+            lock(store, rows)
+
+        monkeypatch.setattr(clerk, "_lock", late)
+        await inbox.retry(all_since=datetime(2020, 1, 1, tzinfo=UTC))
+        assert await states(inbox) == {"dropped": 1}
+
+
+def test_the_last_instant_is_an_instant() -> None:
+    body = b'{"id": "order-1", "updated": "9999-12-31T23:59:59.9999999Z"}'
+    updated = entry_of("order_submitted", body).updated
+    assert updated is not None
+    row = Row(1, "order_submitted", "order-1", "order", "order-1", "x", updated, None, None, "open", None, "", 1, 0.0, 0.0)  # fmt: skip
+    assert event_of(row).updated == datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 def test_a_report_is_about_the_order_inside() -> None:

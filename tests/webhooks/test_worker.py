@@ -858,9 +858,9 @@ async def test_what_killed_its_process_three_times_is_parked(url: str, limio: Li
             await inbox._store.do(killed)
         assert crashes == [
             ["order-0"],
-            ["order-1", "order-0"],
-            ["order-2", "order-1"],
-            ["order-3", "order-2"],
+            ["order-0", "order-1"],
+            ["order-1", "order-2"],
+            ["order-2", "order-3"],
         ]
         await inbox.run(limio, until_idle=True)
         assert sorted(event.id or "" for event, _ in seen) == ["order-0", "order-1", "order-2", "order-3"]
