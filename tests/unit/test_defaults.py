@@ -17,6 +17,7 @@ import pytest
 from benchmarks import goals
 from limio_async import ApiKey, Limio, emulator, errors
 from limio_async.api.endpoints import ENDPOINTS
+from limio_async.cli import loop as cli_loop
 from limio_async.cli import settings
 from limio_async.cli import sync as cli_sync
 from limio_async.cli.app import app
@@ -253,7 +254,10 @@ TABLE = [
     told(WEBHOOKS, "`await inbox.run(limio, workers={})` handles", default(Inbox.run, "workers")),
     told(WEBHOOKS, "gives the functions {:g} seconds", working._ENDING),
     told(WEBHOOKS, "{} objects that fail in a row", in_words({5: "Five"}, hooks_decide._IN_A_ROW)),
-    told(WEBHOOKS, "after waits of up to {:g} minutes", hooks_decide._LONGEST_PAUSE / 60),
+    told(WEBHOOKS, "after waits of up to {:g} minutes, or as long as Limio asks for, up to {:g} minutes", hooks_decide._LONGEST_PAUSE / 60, hooks_decide.LONGEST_WAIT / 60),
+    told(WEBHOOKS, "is free after {:g} to 4 seconds", working._SURELY),
+    told(WEBHOOKS, "has those {:g} seconds to get another", working._SURELY),
+    told(WEBHOOKS, "`limio inbox work` ends {:g} seconds later", cli_loop._LATE),
     told(WEBHOOKS, "whose process ended {} is parked", in_words(TIMES, hooks_decide.CRASHES)),
     told(WEBHOOKS, "more than {} MiB, as sent or as unpacked", door._LARGEST // MIB),
     told(WEBHOOKS, "within {:g} seconds, or the body took more than {:g} seconds", door._STORE_WITHIN, door._READ_WITHIN),
