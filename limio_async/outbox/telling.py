@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 import anyio
 
+from limio_async.errors import OutboxError
 from limio_async.outbox import table
 from limio_async.outbox.decide import Row, outcome_of
 from limio_async.outbox.outcome import Event, Outcome
 from limio_async.stores import Store
-from limio_async.stores.recorded import Noted
+from limio_async.stores.recorded import Noted, refusal
 
 __all__ = ["Handler", "Observer", "Teller", "Tx"]
 
@@ -38,8 +40,13 @@ class Tx:
         self._statements: list[tuple[str, Any]] = []
 
     def execute(self, statement: str, parameters: Any = None) -> Awaitable[object]:
-        """Note a statement, in the driver's own style; it is executed after the callback has returned. Awaiting it is optional."""
-        self._statements.append((statement, parameters))
+        """Note a statement, in the driver's own style; it is executed after the callback has returned. Awaiting it is optional.
+
+        Raises `OutboxError` for one that would begin or end the transaction.
+        """
+        if words := refusal(statement):
+            raise OutboxError(words)
+        self._statements.append((statement, copy(parameters)))  # the callback may change its own
         return Noted()
 
     def __bool__(self) -> bool:

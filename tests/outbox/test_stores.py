@@ -9,13 +9,14 @@ import threading
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 
 from limio_async import BearerToken, Limio
-from limio_async.outbox import Outbox, OutboxError, Outcome, StoreAway, StoreError, table
+from limio_async.outbox import Outbox, OutboxError, Outcome, StoreAway, StoreError, table, telling
 from limio_async.stores import Store
 from limio_async.stores.sqlite import SqliteStore
 from tests.outbox.tenant import GOOD, LOST, Fate, Tenant
@@ -75,6 +76,16 @@ async def test_characters_that_a_database_refuses_hold_up_nothing(
     async with asyncio.timeout(10):
         await box.run(limio, until_idle=True)
     assert (await box.outcome("k")).state == {400: "refused", 418: "parked", 200: "accepted"}[status]
+
+
+def test_what_a_callback_notes_is_what_it_gave_and_ends_no_transaction() -> None:
+    tx, values, done = telling.Tx(), ["one"], list[Any]()
+    tx.execute("INSERT INTO sales VALUES (?)", values)
+    values[0] = "two"
+    with pytest.raises(OutboxError, match="tx is committed when the handler returns: COMMIT is not for it"):
+        tx.execute("/* so */ COMMIT;")
+    tx.write(SimpleNamespace(execute=lambda *one: done.append(one)))  # type: ignore[arg-type]
+    assert done == [("INSERT INTO sales VALUES (?)", ["one"])]
 
 
 async def test_a_callback_whose_row_is_locked_holds_up_nobody(server: str, limio: Limio) -> None:
