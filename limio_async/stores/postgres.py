@@ -112,6 +112,7 @@ class PostgresStore(Store):
 
     async def within(self, tx: Any, plan: Plan[T]) -> T:
         """Follow *plan* in the transaction of a `psycopg.Connection` or `AsyncConnection`, the caller's to commit."""
+        given = tx  # of any type of rows
         if not isinstance(tx, psycopg.Connection | psycopg.AsyncConnection):
             raise ValueError(f"tx is a psycopg connection to {self.name}, not a {type(tx).__name__}")  # noqa: TRY004
         if tx.autocommit and tx.info.transaction_status == TransactionStatus.IDLE:
@@ -124,7 +125,10 @@ class PostgresStore(Store):
                 return _rows(cursor.execute(*_marked(statement, values)))
 
             return driven(plan, ask)  # in no thread: whoever is cancelled would go on with the transaction
-        commands, own = [_marked(_FIRM, (True,))], psycopg.AsyncClientCursor(tx, row_factory=tuple_row)
+        commands, own = (
+            [_marked(_FIRM, (True,))],
+            psycopg.AsyncClientCursor(given, row_factory=tuple_row),
+        )
         try:
             step = next(plan)
             while True:

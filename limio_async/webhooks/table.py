@@ -106,7 +106,7 @@ def give_back(store: Store, owner: str, in_hand: Collection[str], surely: Collec
     Where a session tells who lives, a process may go on without it, and have another soon: then only those are gone who
     are *surely* so. Return the others.
     """
-    gone = set()
+    gone = set[str]()
     for (other,) in store.ask(f"SELECT DISTINCT owner FROM {KEYS} WHERE owner IS NOT NULL"):
         if other == owner:
             for (key,) in store.ask(f"SELECT key FROM {KEYS} WHERE owner = ?{store.skipping}", owner):
