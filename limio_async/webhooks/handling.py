@@ -81,7 +81,7 @@ class Handling:
         self._behind: dict[int, tuple[float, int]] = {}
         """When an event was first seen whose object is not there yet, and how often it was looked for."""
         self._warned = 0.0
-        self.lost: list[Taken] = []
+        self.lost: set[Taken] = set()
         """What others took over whose sessions say that this one is gone."""
 
     async def handle(self, taken: Taken) -> None:

@@ -170,11 +170,9 @@ class Worker:
             if rescues:
                 gone = table.give_back(store, self._owner, hand, surely, hold=self._rules.hold)
                 lost = table.lost(store, self._owner, hand)
-            return (
-                (table.take(store, self._owner, most, suspects=suspects, trying=trying) if most else []),
-                gone,
-                lost,
-            )
+            if not most:
+                return [], gone, lost
+            return table.take(store, self._owner, most, suspects=suspects, trying=trying), gone, lost
 
         taken, gone, lost = await self._store.do(work, alone=True)
         if rescues:
@@ -183,7 +181,7 @@ class Worker:
         for key in lost:
             one, task = hand[key]
             if not task.done():
-                self._handling.lost.append(one)
+                self._handling.lost.add(one)
                 task.cancel()
         return taken
 
@@ -208,8 +206,7 @@ class Worker:
             found = self._hand.get(taken.row.key)
             if found is not None and found[0] is taken:  # else it has the next of the key by now
                 del self._hand[taken.row.key]
-            if taken in self._handling.lost:
-                self._handling.lost.remove(taken)
+            self._handling.lost.discard(taken)
 
     async def _purge(self, now: float) -> None:
         if self._purged and now < self._purged + _HOUR:
