@@ -146,16 +146,17 @@ class Door:
             async with asyncio.timeout(_STORE_WITHIN):  # for the commit only
                 await self._store(entry)
         except TimeoutError:
+            self._tell(f"the store took longer than {_STORE_WITHIN:g} seconds")
             return Answer(503, "it may not be stored: send it again", _LATER)
         except LimioError as error:
             self._tell(error)
             return Answer(503, "it may not be stored: send it again", _LATER)
         return Answer(202)
 
-    def _tell(self, error: LimioError) -> None:
+    def _tell(self, why: object) -> None:
         if (now := asyncio.get_running_loop().time()) >= self._told:
             self._told = now + _ONE_LINE
-            _log.error("a webhook could not be stored, and is answered 503: %s", error)
+            _log.error("a webhook could not be stored, and is answered 503: %s", why)
 
 
 def _spellings(user: str, word: str) -> list[tuple[bytes, bytes]]:

@@ -51,9 +51,11 @@ PATHS = [
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "box").mkdir()
     one = Server(request.param, tmp_path, PAIRS, tmp_path / "box" / "inbox.db")
-    one.start()
-    yield one
-    one.kill()
+    try:
+        one.start()
+        yield one
+    finally:
+        one.kill()
 
 
 def status(server: Server, *lines: bytes, path: bytes = b"/hooks/order_submitted", body: bytes = BODY) -> int:
@@ -93,21 +95,23 @@ def test_it_takes_little_of_who_is_not_let_in_and_all_that_it_acknowledged_is_th
 
     large = [b"x" * MIB]
     unsigned = server.ask(body=repeat(large[0], 1000))
-    assert (unsigned.status, unsigned.took < 6 * MIB) == (401, True)
+    assert (unsigned.status, unsigned.took < 3 * MIB) == (401, True)
     too_large = server.ask(SIGNED, body=repeat(large[0], 1000))
-    assert (too_large.status, 6 * MIB < too_large.took < 20 * MIB) == (413, True)
+    assert (too_large.status, 6 * MIB < too_large.took < 10 * MIB) == (413, True)
 
+    began = time.monotonic()
+    with closing(sqlite3.connect(tmp_path / "box" / "inbox.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        locked = server.ask(SIGNED, body=b'{"id":"locked"}')
+        other.execute("ROLLBACK")
+    assert (locked.status, "retry-after" in locked.headers, 1.4 < locked.seconds < 3) == (503, True, True)
+    assert server.lines_with(b"could not be stored") == 1
     with server.without_room():
         for _ in range(3):
             full = server.ask(SIGNED, body=b'{"id":"full"}')
             assert (full.status, full.headers["retry-after"], full.words) == (503, "5", "it may not be stored: send it again")  # fmt: skip
     assert status(server, SIGNED, body=b'{"id":"room"}') == 202
-    with closing(sqlite3.connect(tmp_path / "box" / "inbox.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        locked = server.ask(SIGNED, body=b'{"id":"locked"}')
-        other.execute("ROLLBACK")
-    assert (locked.status, "retry-after" in locked.headers, 1.4 < locked.seconds < 5) == (503, True, True)
-    assert server.said.count(b"could not be stored") <= 2
+    assert 1 <= server.lines_with(b"could not be stored") <= 1 + (time.monotonic() - began) // 60
     assert server.most_memory() - before < 30
 
     names, lines_ = set(), server.command_line
@@ -122,8 +126,7 @@ def test_it_takes_little_of_who_is_not_let_in_and_all_that_it_acknowledged_is_th
     assert "full" not in stored(tmp_path)
 
     kept = b"".join(file.read_bytes() for file in (tmp_path / "box").iterdir()) + server.said + lines_
-    for pair in PAIRS:
+    for pair in (*PAIRS, "limio:none-of-these"):
+        assert pair.rpartition(":")[2][-7:].encode() not in kept  # in whatever encoding
         for encoding in ("utf-8", "latin-1"):
-            word = pair.partition(":")[2].encode(encoding)
-            assert word not in kept
             assert signed(pair, encoding)[21:] not in kept
