@@ -9,12 +9,13 @@ import msgspec
 from limio_async import errors
 
 __all__ = [
-    "CRASHES", "LONGEST_WAIT", "Earlier", "Outage", "is_behind", "is_limios", "is_repeat", "said_of", "wait_after",
+    "CRASHES", "LONGEST_WAIT", "Earlier", "Outage", "Seldom", "is_behind", "is_limios", "is_repeat", "said_of", "wait_after",
 ]  # fmt: skip
 
 CRASHES = 3
 _IN_A_ROW = 5
 _LONGEST_PAUSE = 180.0
+_GAP, _LONGEST_GAP = 60.0, 1800.0
 LONGEST_WAIT = 600.0
 """Seconds that an event waits at most until it is handled again."""
 _CUT = 500
@@ -83,10 +84,30 @@ def wait_after(failures: int, longest: float = LONGEST_WAIT) -> float:
     return min(longest, 2.0 ** min(failures - 1, 20))
 
 
+class Seldom:
+    """When to say again what comes back: after a minute, then two, at most half an hour. Times are the caller's.
+
+    What stayed away for half an hour is said at once.
+    """
+
+    def __init__(self) -> None:
+        self._gap = self._until = 0.0
+
+    def may(self, now: float) -> bool:
+        """Return whether to say it now."""
+        if now < self._until:
+            return False
+        came_back = bool(self._gap) and now < self._until + _LONGEST_GAP
+        self._gap = min(2 * self._gap, _LONGEST_GAP) if came_back else _GAP
+        self._until = now + self._gap
+        return True
+
+
 class Outage:
     """Whether Limio fails one object, or all of them. Times are the caller's."""
 
     def __init__(self) -> None:
+        self._seldom, self._told = Seldom(), False
         self._failing: set[str] = set()
         self._first: dict[str, float] = {}
         """Since when objects fail, as far as this process knows."""
@@ -110,18 +131,21 @@ class Outage:
         return self._failing <= {thing} and now >= self._first.get(thing, now) + give_up
 
     def failed(self, thing: str, now: float, asked: float | None = None) -> bool:
-        """Note a failure; return whether a pause begins with it. *asked*: how long Limio wants to be left alone."""
+        """Note a failure; return whether to say that there is a pause. *asked*: how long Limio wants to be left alone."""
         self._failing.add(thing)
         self._first.setdefault(thing, now)
         if now >= self.until and (self.paused or len(self._failing) >= _IN_A_ROW):
             self._pauses += 1
             self.until = now + max(min(asked or 0.0, LONGEST_WAIT), wait_after(self._pauses, _LONGEST_PAUSE))
-            return self._pauses == 1
+            self._told &= self._pauses > 1
+            if not self._told:
+                self._told = self._seldom.may(now)
+                return self._told
         return False
 
     def worked(self, thing: str, now: float) -> bool:
-        """Note that Limio answered; return whether a pause ends with it."""
-        ended = self.paused
+        """Note that Limio answered; return whether to say that a pause ends with it."""
+        ended = self.paused and self._told
         for one in self._failing:
             self._alone.setdefault(one, now)
         self._alone.pop(thing, None)

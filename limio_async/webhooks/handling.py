@@ -17,7 +17,7 @@ from limio_async.errors import LimioError, StoreAway
 from limio_async.stores import Do, Plan, Store
 from limio_async.webhooks import table
 from limio_async.webhooks.batch import Batch
-from limio_async.webhooks.decide import Outage, is_behind, is_limios, said_of, wait_after
+from limio_async.webhooks.decide import Outage, Seldom, is_behind, is_limios, said_of, wait_after
 from limio_async.webhooks.event import event_of, value_of
 from limio_async.webhooks.fresh import Found, Fresh
 from limio_async.webhooks.handlers import Handler, Target, marked, matching, target_of, told
@@ -76,7 +76,7 @@ class Handling:
             woken,
         )
         self._fresh = Fresh(limio)
-        self.outage = Outage()
+        self.outage, self._seldom = Outage(), Seldom()
         self.stopping = False
         self._behind: dict[int, tuple[float, int]] = {}
         """When an event was first seen whose object is not there yet, and how often it was looked for."""
@@ -232,8 +232,8 @@ class Handling:
         said, now = said_of(error), asyncio.get_running_loop().time()
         if self.outage.failed(taken.row.thing, now, getattr(error, "retry_after", None)):
             _log.warning("Limio fails one object after another, and the inbox pauses: %s", error)
-        elif not self.outage.paused:
-            self.warn("the inbox waits: %s", error)
+        elif not self.outage.paused and self._seldom.may(now):
+            _log.warning("the inbox waits: %s", error)
         give_up = self._rules.give_up
         if taken.waited > give_up and self.outage.is_alone(taken.row.thing, now, give_up):
             await self._park(taken, f"Limio failed it for too long; {said}")

@@ -480,6 +480,20 @@ def test_a_pause_ends_though_limio_wants_to_be_left_alone_for_a_day() -> None:
     assert outage.until == 600.0
 
 
+def test_pauses_that_come_back_are_told_ever_more_rarely_and_a_long_one_in_the_end() -> None:
+    outage, told = Outage(), list[float]()
+    for moment in range(0, 3600, 10):  # it answers for a moment, again and again
+        if sum(outage.failed(f"order-{n}", float(moment)) for n in range(5)):
+            told.append(moment)
+        outage.worked("order-9", moment + 5.0)
+    assert told == [0, 60, 180, 420, 900, 1860]
+    long = [moment for moment in range(3600, 7200, 10) if sum(outage.failed(f"order-{n}", float(moment)) for n in range(5))]  # fmt: skip
+    assert len(long) == 1
+    assert 3660 <= long[0] <= 3660 + 180
+    assert outage.worked("order-9", 7200.0)
+    assert sum(outage.failed(f"order-{n}", 12000.0) for n in range(5))
+
+
 async def test_a_function_that_does_not_ask_limio_tells_nothing_of_it(
     url: str, limio: Limio, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:

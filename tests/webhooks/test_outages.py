@@ -120,3 +120,39 @@ def test_an_hour_without_limio(
     hours.run(work())
     lines = [one for one in caplog.records if one.name.startswith("limio_async")]
     assert 1 <= len(lines) <= MOST_LINES, [one.getMessage() for one in lines]
+
+
+@pytest.mark.parametrize("answers", ["one in five", "every other one", "each other 10 s"])
+def test_an_hour_in_which_limio_answers_now_and_then(
+    hours: Hours, caplog: pytest.LogCaptureFixture, answers: str
+) -> None:
+    tenant, chance = Failing(now=lambda: hours.now), Random(20)
+    share = {"one in five": 0.2, "every other one": 0.5}
+
+    def way() -> str | None:
+        works = chance.random() < share[answers] if answers in share else int(hours.now // 10) % 2 == 1
+        return None if works else chance.choice(WAYS)
+
+    async def work() -> None:
+        done: list[str | None] = []
+        async with hours.inbox() as inbox, Limio(auth=BearerToken("token"), transport=tenant) as limio:
+
+            @inbox.on("*")
+            async def handler(event: Event, item: Any, tx: Any) -> None:
+                done.append(event.id)
+
+            tenant.way = way
+            running = asyncio.create_task(inbox.run(limio))
+            for n in range(180):
+                await deliver(inbox, "order_submitted", tenant.put(f"order-{n}"))
+                await asyncio.sleep(20)
+            tenant.way = lambda: None
+            await asyncio.sleep(AFTER)
+            await stopped(running)
+            assert dict((await inbox.stats()).states) == {"done": 180}
+            assert sorted(map(str, done)) == sorted(f"order-{n}" for n in range(180))
+
+    caplog.set_level(logging.WARNING)
+    hours.run(work())
+    lines = [one for one in caplog.records if one.name.startswith("limio_async")]
+    assert 1 <= len(lines) <= MOST_LINES, [one.getMessage() for one in lines]
