@@ -203,6 +203,6 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def end_with_parent() -> None:
+def end_with_parent(how: signal.Signals = signal.SIGQUIT) -> None:
     if sys.platform == "linux":  # also where a test run is killed
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, how)

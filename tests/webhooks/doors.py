@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -58,7 +60,7 @@ class Server:
                 [sys.executable, "-m", *(serve if self._kind == "serve" else uvicorn)],
                 cwd=self._directory, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, pass_fds=[one.fileno()] if self._kind == "uvicorn" else [],
-                preexec_fn=end_with_parent,
+                preexec_fn=partial(end_with_parent, signal.SIGKILL),  # a job in the background ignores SIGQUIT
             )  # fmt: skip
         known = threading.Event()
         self._listener = threading.Thread(target=self._listen, args=(self._process, known), daemon=True)
@@ -135,14 +137,14 @@ class Server:
             while time.monotonic() < began + wait:
                 if not left:
                     left = memoryview(next(parts, b""))
+                if not left and _is_whole(bytes(came)):
+                    break
                 readable, writable, _ = select.select([wire], [wire] if left else [], [], 1.0)
                 try:
                     if readable:
                         if not (more := wire.recv(2**16)):
                             break
                         came += more
-                        if not left and _is_whole(bytes(came)):
-                            break
                     if writable:
                         count = wire.send(left)
                         took, left = took + count, left[count:]
