@@ -10,6 +10,8 @@ from limio_async.errors import SinkError, TargetBusy
 
 __all__ = ["Lock", "identity", "locked"]
 
+_TRIES = 50
+
 
 class Lock:
     """Holds *file* until it is closed."""
@@ -27,6 +29,7 @@ class Lock:
 
 def locked(file: Path) -> Lock:
     """Hold *file*, an empty one made for it. Raises `TargetBusy` where another run does, and `SinkError` if it is no lock."""
+    failures = 0
     while True:
         file.touch()
         opened = identity(file)
@@ -41,7 +44,11 @@ def locked(file: Path) -> Lock:
                 raise TargetBusy(
                     f"another run is writing to the target (it holds {file}); wait for it, or stop it"
                 ) from None
-            if identity(file) == opened:
+            failures += (
+                1  # a file that was removed meanwhile may read badly, and the next may have its number
+            )
+            may_be_gone = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+            if identity(file) == opened and not (may_be_gone and failures < _TRIES):
                 connection.close()
                 hint = (
                     ""

@@ -47,6 +47,29 @@ def test_of_many_processes_one_at_a_time_holds_it(tmp_path: Path) -> None:
     assert not (tmp_path / "lock").exists()
 
 
+@pytest.mark.parametrize(("times", "is_held"), [(1, True), (49, True), (50, False)])
+def test_a_file_that_reads_badly_is_tried_again(
+    times: int, is_held: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, left = sqlite3.connect, [times]
+
+    class Gone(sqlite3.Connection):
+        def execute(self, *args: Any) -> Any:
+            if left[0]:
+                left[0] -= 1
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSTAT
+                raise error
+            return super().execute(*args)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: connect(*args, **more, factory=Gone))
+    if is_held:
+        locked(tmp_path / "lock").close()
+    else:
+        with pytest.raises(SinkError, match="disk I/O error"):
+            locked(tmp_path / "lock")
+
+
 def test_a_file_that_its_last_holder_removed_is_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
