@@ -57,6 +57,7 @@ def test_every_module_is_imported_but_those_that_are_an_extra() -> None:
         "report.charts": "vl_convert",
         "report.page": "jinja2",
         "stores.postgres": "psycopg",
+        "stores.postgres_tx": "psycopg",
         "sync_jobs.dlt": "dlt",
         "sync_jobs.dlt_rows": "dlt",
         "sync_jobs.sinks.arrow": "pyarrow",
