@@ -13,7 +13,7 @@ import msgspec
 
 from limio_async.client import Limio
 from limio_async.core.guard import forbidding
-from limio_async.errors import LimioError, StoreAway
+from limio_async.errors import StoreAway
 from limio_async.stores import Do, Plan, Store
 from limio_async.webhooks import table
 from limio_async.webhooks.batch import Batch
@@ -48,11 +48,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 class _Later(Exception):
     def __init__(self, wait: float) -> None:
         self.wait = wait
-
-
-class _Unfetched(Exception):
-    def __init__(self, error: LimioError) -> None:
-        self.error = error
 
 
 class Handling:
@@ -92,8 +87,6 @@ class Handling:
             _log.warning("%s", error)
         except _Later as later:
             await self._release(taken, later.wait, tries=taken.tries, waits=taken.waits)
-        except _Unfetched as error:
-            await self._limio_failed(taken, error.error)
         except StoreAway as error:
             self.warn("the inbox waits: %s", error)
             waits = taken.waits + 1
@@ -188,12 +181,7 @@ class Handling:
         if found is None or found.lags(told_of):
             key = taken.row.key
             seqs = await self._store.do(lambda store: table.open_of(store, key, thing), reads=True)
-            try:
-                found = await self._fresh.fetch(target, seqs | {taken.row.seq})
-            except LimioError as error:
-                if is_limios(error):
-                    raise _Unfetched(error) from error
-                raise
+            found = await self._fresh.fetch(target, seqs | {taken.row.seq})
         return found
 
     def _is_behind(self, taken: Taken, found: Found, told_of: int | None) -> bool:
