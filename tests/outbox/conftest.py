@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from limio_async import BearerToken, Limio
 from limio_async.outbox import Outbox
+from tests import databases
 from tests.outbox.tenant import Tenant
-from tests.postgres_cluster import Cluster, own_cluster
+from tests.postgres_cluster import Cluster
 
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with own_cluster() as one:
-        yield one
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of a database that is empty."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/orders.db"
-    cluster: Cluster = request.getfixturevalue("cluster")
-    return f"{cluster.url}?schema=outbox_{uuid4().hex[:12]}"
+cluster, url = databases.cluster, databases.url
 
 
 @pytest.fixture

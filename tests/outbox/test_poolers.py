@@ -20,13 +20,7 @@ from limio_async.errors import StoreError
 from limio_async.outbox import Outbox
 from limio_async.webhooks import Inbox
 from tests.judges.need import needed
-from tests.postgres_cluster import Cluster, end_with_parent, own_cluster
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with own_cluster() as one:
-        yield one
+from tests.postgres_cluster import Cluster, end_with_parent
 
 
 @contextmanager

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from limio_async import BearerToken, Limio
 from limio_async.webhooks import Inbox
-from tests.postgres_cluster import Cluster, own_cluster
+from tests import databases
 from tests.webhooks.tenant import Tenant
 
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with own_cluster() as one:
-        yield one
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of a database that is empty."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/inbox.db"
-    cluster: Cluster = request.getfixturevalue("cluster")
-    return f"{cluster.url}?schema=inbox_{uuid4().hex[:12]}"
+cluster, url = databases.cluster, databases.url
 
 
 @pytest.fixture
