@@ -59,10 +59,22 @@ if TYPE_CHECKING:
         StoredToken,
         TokenStore,
     )
-    from limio_async.client import Limio
-    from limio_async.core.listing import Checkpoint, Listing, Page, Report
+    from limio_async.client import ClientOptions, Limio
+    from limio_async.core.explain import Explanation
+    from limio_async.core.limiter import Lane
+    from limio_async.core.listing import BadItem, Checkpoint, Listing, ListOptions, Page, Report
     from limio_async.core.ports import Auth, Called, Exchange, Observer, Pace, Transport, Watch
-    from limio_async.core.wire import Credential, Endpoint, ListEndpoint, Redirect, Request, Response
+    from limio_async.core.session import CallOptions
+    from limio_async.core.wire import (
+        Attempt,
+        Credential,
+        Endpoint,
+        ListEndpoint,
+        Redirect,
+        Request,
+        Response,
+        Scheme,
+    )
     from limio_async.pace import Rate
     from limio_async.state import State
     from limio_async.transport import AiohttpTransport
@@ -72,19 +84,26 @@ __all__ = [
     "AiohttpTransport",
     "Answer",
     "ApiKey",
+    "Attempt",
     "Auth",
     "AuthorizationCode",
+    "BadItem",
     "BearerToken",
+    "CallOptions",
     "Called",
     "ChainedAuth",
     "Checkpoint",
     "ClientCredentials",
+    "ClientOptions",
     "Credential",
     "Endpoint",
     "Exchange",
+    "Explanation",
     "FileTokenStore",
+    "Lane",
     "Limio",
     "ListEndpoint",
+    "ListOptions",
     "Listing",
     "MemoryTokenStore",
     "NoAuth",
@@ -96,6 +115,7 @@ __all__ = [
     "Report",
     "Request",
     "Response",
+    "Scheme",
     "SessionToken",
     "SignIn",
     "SignedIn",
@@ -128,15 +148,28 @@ _HOMES = {
         ),
         "auth",
     ),
-    "Limio": "client",
-    **dict.fromkeys(("Checkpoint", "Listing", "Page", "Report"), "core.listing"),
+    **dict.fromkeys(("ClientOptions", "Limio"), "client"),
+    "Explanation": "core.explain",
+    "Lane": "core.limiter",
+    **dict.fromkeys(("BadItem", "Checkpoint", "ListOptions", "Listing", "Page", "Report"), "core.listing"),
     **dict.fromkeys(("Auth", "Called", "Exchange", "Observer", "Pace", "Transport", "Watch"), "core.ports"),
     "Answer": "answer",
     "Rate": "pace",
     "State": "state",
     **dict.fromkeys(
-        ("Credential", "Endpoint", "ListEndpoint", "Redirect", "Request", "Response"), "core.wire"
+        (
+            "Attempt",
+            "Credential",
+            "Endpoint",
+            "ListEndpoint",
+            "Redirect",
+            "Request",
+            "Response",
+            "Scheme",
+        ),
+        "core.wire",
     ),
+    "CallOptions": "core.session",
     "AiohttpTransport": "transport",
     "errors": "errors",
     "models": "api.models",

@@ -8,20 +8,18 @@ from typing import Self
 
 from limio_async.auth.fixed import FixedCredential, header_value
 from limio_async.auth.secret_file import SecretFile
-from limio_async.core.ports import Exchange
+from limio_async.core.ports import Auth, Exchange
 from limio_async.core.wire import Credential, Scheme
 
 __all__ = ["BearerToken"]
 
 
-class BearerToken:
+class BearerToken(Auth):
     """`Authorization: Bearer <token>`; *token* is the token, or an async callable that gives the current one.
 
     The callable is asked for every request, so let it answer from memory. After a 401 it is asked again, and
     the request is sent again if the answer is another token.
     """
-
-    offers: tuple[Scheme, ...] = ("bearer",)
 
     def __init__(self, token: str | Callable[[], Awaitable[str]]) -> None:
         self._token = _fixed(token) if isinstance(token, str) else token
@@ -32,6 +30,11 @@ class BearerToken:
         made = cls.__new__(cls)
         made._token = _fixed(SecretFile(path))
         return made
+
+    @property
+    def offers(self) -> tuple[Scheme, ...]:
+        """Bearer tokens only."""
+        return ("bearer",)
 
     async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
         """The current token, where one is accepted."""

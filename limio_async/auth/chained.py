@@ -10,7 +10,7 @@ from limio_async.core.wire import Credential, Scheme
 __all__ = ["ChainedAuth"]
 
 
-class ChainedAuth:
+class ChainedAuth(Auth):
     """Asks its strategies in order; with a key first, the catalog is read with the key and the rest with a token."""
 
     def __init__(self, *strategies: Auth) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from limio_async.auth.secret_file import SecretFile
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
-from limio_async.core.ports import Exchange
+from limio_async.core.ports import Auth, Exchange
 from limio_async.core.wire import Credential, Scheme
 from limio_async.errors import ConfigurationError, LimioError, Unauthorized
 
@@ -65,7 +65,7 @@ class _Line:
         self.early_again_at = 0.0
 
 
-class ClientCredentials:
+class ClientCredentials(Auth):
     """Gets a token when one is first needed, and another before it expires or when it is refused.
 
     From about five minutes before the end, *one* call renews the token on its way, while all others go on
@@ -77,8 +77,6 @@ class ClientCredentials:
     May be used by several clients and event loops, one after the other or at once; they share the token, so
     let them be clients of one host. The secret travels in the form body only.
     """
-
-    offers: tuple[Scheme, ...] = ("bearer",)
 
     def __init__(self, client_id: str, client_secret: str) -> None:
         if not client_id.strip() or not client_secret.strip():
@@ -99,6 +97,11 @@ class ClientCredentials:
         made = cls(client_id, file.read())
         made._file = file
         return made
+
+    @property
+    def offers(self) -> tuple[Scheme, ...]:
+        """Bearer tokens only."""
+        return ("bearer",)
 
     async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
         """The current token, where one is accepted; gets one if there is none that lasts."""

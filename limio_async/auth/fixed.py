@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from limio_async.auth.secret_file import SecretFile
-from limio_async.core.ports import Exchange
+from limio_async.core.ports import Auth, Exchange
 from limio_async.core.wire import Credential, Scheme
 from limio_async.errors import ConfigurationError
 
@@ -20,7 +20,7 @@ def header_value(secret: str, what: str) -> str:
     return value
 
 
-class FixedCredential:
+class FixedCredential(Auth):
     """The same credential for every request. When it is refused, only a file can have a newer one.
 
     *what* names it in errors, *before* stands before it in the header.

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from limio_async._origin import origin_of
 from limio_async.auth.tokens import StoredToken, TokenStore
-from limio_async.core.ports import Exchange
+from limio_async.core.ports import Auth, Exchange
 from limio_async.core.wire import Credential, Scheme
 from limio_async.errors import MissingCredentials, Unauthorized
 
@@ -19,7 +19,7 @@ __all__ = ["SignedIn"]
 _AGAIN = "sign in again: limio login"
 
 
-class SignedIn:
+class SignedIn(Auth):
     """`Authorization: Bearer <token>` with the token in *store*, which `AuthorizationCode` or `limio login` put there.
 
     A token is sent to the origin that it was got from, and to no other: the calls of a client of another
@@ -31,12 +31,15 @@ class SignedIn:
     Limio does not say that it would do where a session token is asked for.
     """
 
-    offers: tuple[Scheme, ...] = ("bearer",)
-
     def __init__(self, store: TokenStore, *, origin: str | None = None) -> None:
         self._store = store
         self._origin = None if origin is None else _spelled(origin)
         self._held: StoredToken | None = None
+
+    @property
+    def offers(self) -> tuple[Scheme, ...]:
+        """Bearer tokens only."""
+        return ("bearer",)
 
     async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
         """The stored token, where one is accepted. Raises `MissingCredentials` if there is none that is good."""

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from collections.abc import Collection
+from typing import Any, Unpack, assert_type
 
 import msgspec
 
-from limio_async import Checkpoint, Limio, Listing, Page, models
+from limio_async import (
+    ApiKey,
+    Attempt,
+    BadItem,
+    CallOptions,
+    ChainedAuth,
+    Checkpoint,
+    ClientCredentials,
+    ClientOptions,
+    Credential,
+    Exchange,
+    Explanation,
+    Lane,
+    Limio,
+    Listing,
+    ListOptions,
+    NoAuth,
+    Page,
+    Scheme,
+    SignedIn,
+    models,
+)
 from limio_async.api.offers import LIST_OFFERS
 from limio_async.api.orders import GET_ORDER
+from limio_async.auth import BearerToken, MemoryTokenStore, SessionToken
 
 
 class Slim(msgspec.Struct):
@@ -34,3 +57,52 @@ async def what_a_caller_sees(limio: Limio) -> None:
     assert_type(await limio.baskets.validate("basket-1"), dict[str, Any])
     assert_type(limio.listing(LIST_OFFERS, {}), Listing[models.Offer])
     limio.listing(GET_ORDER, {"object_id": "order-1"})  # type: ignore[arg-type]  # it is no list
+
+
+def what_a_list_of_strategies_is() -> None:
+    auth = [ApiKey("key"), ClientCredentials("id", "secret")]
+    Limio("acme.prod.limio.com", auth=auth)
+    assert_type(ChainedAuth(*auth), ChainedAuth)
+    every = [
+        NoAuth(),
+        BearerToken("token"),
+        SessionToken("token"),
+        ChainedAuth(),
+        SignedIn(MemoryTokenStore()),
+    ]
+    Limio("acme.prod.limio.com", auth=every)
+
+
+class OfTheUser:
+    """A strategy that derives from nothing of ours."""
+
+    offers: tuple[Scheme, ...] = ("bearer",)
+
+    async def credential(self, accepts: Collection[Scheme], exchange: Exchange) -> Credential | None:
+        return Credential(scheme="bearer", authorization="Bearer token") if "bearer" in accepts else None
+
+    async def renew(self, refused: Credential, exchange: Exchange) -> bool:
+        return False
+
+
+def what_a_strategy_of_the_user_may_be() -> None:
+    Limio("acme.prod.limio.com", auth=OfTheUser())
+    Limio("acme.prod.limio.com", auth=[ApiKey("key"), OfTheUser()])
+    ChainedAuth(ApiKey("key"), OfTheUser())
+
+
+async def what_a_wrapper_hands_on(limio: Limio, lane: Lane, **options: Unpack[CallOptions]) -> list[Attempt]:
+    trace: list[Attempt] = []
+    await limio.with_options(lane=lane).subscriptions.get("sub-1", **options)
+    await limio.subscriptions.get("sub-1", trace=trace)
+    assert_type(limio.explain(limio.subscriptions.get, "sub-1"), Explanation)
+    return trace
+
+
+async def what_a_wrapper_of_a_list_hands_on(limio: Limio, **options: Unpack[ListOptions]) -> list[BadItem]:
+    walk: Listing[Any] = limio.offers.list(**options)
+    return [one async for one in walk if isinstance(one, BadItem)]
+
+
+def made(**options: Unpack[ClientOptions]) -> Limio:
+    return Limio.from_env(**options)

@@ -334,6 +334,13 @@ def test_a_resource_is_loaded_when_it_is_first_used_with_the_models_that_it_need
     assert not {"limio_async.api.orders", "limio_async.api.models.orders"} & used
 
 
+def test_naming_what_a_caller_gives_or_gets_loads_no_client() -> None:
+    named = "Attempt, Auth, BadItem, CallOptions, Lane, ListOptions, Scheme"
+    assert not {"limio_async.client", "limio_async.transport", "limio_async.api"} & loaded_after(
+        f"from limio_async import {named}"
+    )
+
+
 def test_warming_up_loads_every_resource() -> None:
     make = "from limio_async import Limio\nfrom limio_async.emulator import World, InMemoryTransport\nimport asyncio"
     warm = "asyncio.run(Limio(transport=InMemoryTransport(World())).warmup())"
