@@ -7,6 +7,7 @@ Where to look, from what uses the others to what is used:
 
 cli/           the command line: `limio`
 testing.py     pytest fixtures
+web/           in a web service: one client, errors as problems, readiness
 report/        a page about what the sync jobs keep
 drift/         what items hold that the models do not know
 webhooks/      webhooks that are stored before they are answered, each handled once

@@ -67,6 +67,7 @@ def test_every_module_is_imported_but_those_that_are_an_extra() -> None:
         "sync_jobs.sinks.postgres_errors": "psycopg",
         "sync_jobs.sinks.postgres_session": "psycopg",
         "sync_jobs.sinks.postgres_watch": "psycopg",
+        "web.starlette": "starlette",
     }
 
 

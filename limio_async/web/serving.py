@@ -1,0 +1,75 @@
+"""What services of any framework share: readiness, a client and its caches, the log of problems."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from limio_async.client import Limio
+from limio_async.core.sending import facts
+from limio_async.errors import LimioError
+from limio_async.state import State
+from limio_async.web.problems import Table, Told, told
+
+__all__ = ["C", "Cache", "Caches", "Named", "answer_to", "opened", "readiness"]
+
+
+class Cache(AbstractAsyncContextManager[Any], Protocol):
+    """What a service keeps in memory, such as a `CatalogCache`; entering it returns it and keeps it current."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be read just now."""
+        ...
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since it was known to be current; None before it was loaded."""
+        ...
+
+
+C = TypeVar("C", bound=Cache)
+Caches = Mapping[str, Cache]
+
+
+class Named(Generic[C]):
+    """A cache that is opened with the client. *name* is what readiness calls it, *make* gets the client."""
+
+    def __init__(self, name: str, make: Callable[[Limio], C]) -> None:
+        self.name, self.make = name, make
+
+
+def readiness(state: State | None, caches: Caches) -> Told:
+    """Return 200 if the client is open and every cache usable, else 503. *state* is `limio.state()`, None without a client.
+
+    A pause that Limio asks for is told and changes nothing: all replicas would leave at once.
+    """
+    kept = {name: {"usable": one.usable, "age": one.age} for name, one in caches.items()}
+    ready = state is not None and state.open and all(one["usable"] for one in kept.values())
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    body = msgspec.json.encode({"ready": ready, "limio": state, "caches": kept})
+    return Told(200 if ready else 503, headers, body)
+
+
+@asynccontextmanager
+async def opened(make: Callable[[], Limio], caches: Iterable[Named[Any]], grace: float) -> AsyncGenerator[tuple[Limio, Caches]]:  # fmt: skip
+    """Open a client and its caches. Close the caches, the last one first, then the client, whatever fails."""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(make())  # it belongs to this loop from now on
+        stack.push_async_callback(client.aclose, grace)
+        kept = {one.name: await stack.enter_async_context(one.make(client)) for one in caches}
+        yield client, kept
+
+
+def answer_to(error: LimioError, table: Table) -> Told:
+    """Return what to answer, and log what is not in it unless the client has."""
+    answer, log = told(error, table), logging.getLogger("limio_async").log
+    if not answer.logged:
+        extra = facts(error.operation, "interactive", error.attempts, type(error).__name__)
+        level, trace = 20 if answer.status < 500 else 30, error if answer.status == 500 else None
+        log(level, "answered with %d %s: %s", answer.status, answer.type, error, extra=extra, exc_info=trace)
+    return answer
