@@ -17,7 +17,7 @@ LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,mo
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright shown check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,8 +46,12 @@ lint: $(STAMP)
 types: $(STAMP) # each keeps one core busy
 	@$(MAKE) --jobs 2 mypy basedpyright
 
-mypy basedpyright: $(STAMP)
+mypy basedpyright: $(STAMP) shown
 	$(BIN)/$@
+	$(BIN)/$@ build/examples
+
+shown: $(STAMP) # what the pages show
+	$(BIN)/python -m tests.typing.examples
 
 check: $(STAMP) ## fail if limio_async/api is not what codegen would write
 	$(BIN)/python -m codegen --check
@@ -174,4 +178,4 @@ bench: peers ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.inbox
 
 clean: ## remove .venv and everything made
-	rm -rf .venv .cache limio-demo.* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache limio-demo.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

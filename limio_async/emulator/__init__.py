@@ -25,8 +25,17 @@ then `data`. An operation that no area knows answers 501.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from limio_async._lazy import lazily
 from limio_async.emulator.memory import InMemoryTransport
 from limio_async.emulator.messages import reply
 from limio_async.emulator.world import World
 
-__all__ = ["InMemoryTransport", "World", "reply"]
+if TYPE_CHECKING:
+    from limio_async.emulator.http.apps import Courier
+
+__all__ = ["Courier", "InMemoryTransport", "World", "reply"]
+
+if not TYPE_CHECKING:  # a type checker shall know a wrong name from a right one
+    __getattr__, __dir__ = lazily(globals(), {"Courier": "http.apps"})

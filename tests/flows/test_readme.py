@@ -23,8 +23,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 WEB_SERVICE, SYNC_JOB, WORKER, ORDERS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
-def executed(example: str, **given: Any) -> dict[str, Any]:
-    names = {"__name__": "readme", **given}
+def executed(example: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(example, "README.md", "exec"), names)  # noqa: S102
     return names
 
@@ -53,7 +53,8 @@ async def test_the_sync_job_begins_anew_and_goes_on_after_a_crash(
 ) -> None:
     stored: list[Any] = []
     monkeypatch.chdir(tmp_path)
-    main = executed(SYNC_JOB, store=stored.extend)["main"]
+    names = executed(SYNC_JOB)
+    main, names["store"] = names["main"], stored.extend
     async with serve(world, port=0) as url:
         point_at(monkeypatch, url, world)
         await main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import textwrap
 from collections import OrderedDict
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,7 +18,6 @@ from hypothesis import strategies as st
 
 from limio_async import BearerToken, Limio, errors, models
 from limio_async.api.endpoints import ENDPOINTS
-from limio_async.api.subscriptions import GET_SUBSCRIPTION
 from limio_async.core.bodies import payload_of
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
@@ -232,16 +230,10 @@ async def test_the_documents_way_to_change_one_field_keeps_what_no_model_knows()
     limio = Limio(auth=BearerToken("t"), transport=transport)
     page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
     section = page.partition("### Changing one field")[2].partition("\n## ")[0]
-    names = {
-        "limio": limio,
-        "models": models,
-        "msgspec": msgspec,
-        "Any": Any,
-        "GET_SUBSCRIPTION": GET_SUBSCRIPTION,
-    }
     for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
-        scope: dict[str, Any] = {}
-        exec("async def shown():\n" + textwrap.indent(code, "    "), names, scope)  # noqa: S102  # our own document
-        await scope["shown"]()
+        names: dict[str, Any] = {"__name__": "docs"}
+        exec(code, names)  # noqa: S102  # our own document
+        (shown,) = (one for name, one in names.items() if name.startswith("change_"))
+        await shown(limio)
     sent = [json.loads(one.body) for one in transport.requests if one.body is not None]
     assert sent == [{"data": {"quantity": 2}}, {"data": {"price": {"amount": 7, "taxCode": "T"}}}]

@@ -1,0 +1,84 @@
+"""What our pages show is read by type checkers, all of it, and what is wrong there is told with its page and line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .examples import ROOT, TARGET, modules, pages, write
+
+SHOWN = TARGET.relative_to(ROOT).as_posix()
+PAGE = """# A page
+
+```python
+# shop.py
+PRICE: int = {price}
+```
+
+1. Buy:
+
+   ```python
+   from shop import PRICE
+
+   print(PRICE + 1)
+   ```
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a page of its own and our settings."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "tests/typing/stubs", tmp_path / "tests/typing/stubs")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "docs").mkdir()
+    return tmp_path
+
+
+def checked(project: Path, price: str) -> list[tuple[int, str]]:
+    """Return what both type checkers make of the page in *project*."""
+    (project / "docs/page.md").write_text(PAGE.format(price=price), encoding="utf-8")
+    assert write(pages(project), project / SHOWN, project) == 2
+    mypy = [sys.executable, "-m", "mypy", "--cache-dir", str(project / "cache"), SHOWN]
+    pyright = [sys.executable, "-m", "basedpyright", SHOWN]
+    return [
+        (done.returncode, done.stdout)
+        for command in (mypy, pyright)
+        for done in [subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)]
+    ]
+
+
+def test_both_checkers_take_what_is_right_and_tell_where_it_is_wrong(project: Path) -> None:
+    assert [code for code, _ in checked(project, "7")] == [0, 0]
+    for code, told in checked(project, '"7"'):
+        assert code == 1
+        assert f"{SHOWN}/docs_page_md/shop.py:5:" in told
+        assert "1 error" in told
+
+
+def test_make_has_both_read_what_is_written() -> None:
+    make = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"\nmypy basedpyright: $(STAMP) shown\n\t$(BIN)/$@\n\t$(BIN)/$@ {SHOWN}\n" in make
+
+
+def test_every_block_of_every_page_is_written(tmp_path: Path) -> None:
+    shown = sum(page.read_text(encoding="utf-8").count("```py") for page in pages())
+    prompts = sum(page.read_text(encoding="utf-8").count("```pycon") for page in pages())
+    assert write(pages(), tmp_path / "shown") == shown - prompts > 30
+    found = {page.relative_to(ROOT).as_posix() for page in pages()}
+    assert {"README.md", "CHANGELOG.md", "examples/worker/README.md", "benchmarks/README.md"} <= found
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= found
+
+
+def test_a_block_of_a_docstring_counts() -> None:
+    shown = modules("limio_async/one.py", '"""Do.\n\n    ```python\n    do()\n    ```\n"""\n')
+    assert shown == {"line_4": "# limio_async/one.py\n\n\ndo()\n"}
+
+
+def test_two_blocks_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"docs/page.md:6 shows another shop.py"):
+        modules("docs/page.md", "```python\n# shop.py\n```\n\n```python\n# shop.py\n```\n")
