@@ -45,6 +45,8 @@ from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.run import drain, fill, progress, whole
 from limio_async.sync_jobs.sinks import duckdb, parquet, postgres, postgres_watch, sqlite
 from limio_async.transport import AiohttpTransport, aiohttp, body
+from limio_async.web import aiohttp as web_aiohttp
+from limio_async.web import problems
 from limio_async.webhooks import Inbox, door, working
 from limio_async.webhooks import decide as hooks_decide
 from tests.conftest import ScriptedTransport
@@ -62,6 +64,7 @@ PERFORMANCE = "docs/performance.md"
 SYNC = "docs/sync-jobs.md"
 OUTBOX = "docs/outbox.md"
 WEBHOOKS = "docs/webhooks.md"
+WEB = "docs/web.md"
 REPORT = "docs/report.md"
 TESTING = "docs/testing.md"
 OPTIONS = "limio_async/core/listing/options.py"  # whose docstrings are what an editor shows
@@ -124,6 +127,13 @@ def told(page: str, sentence: str, *values: Any) -> Told:
 
 def longest_wait(resend: int, status: int) -> float:
     return retry.wait_before_resend(resend, answer(status=status), jitter=lambda ceiling: ceiling)
+
+
+def longest_told() -> int:
+    """Return the most seconds that the caller of a service is told to wait."""
+    asks = errors.TooManyRequests("", operation="getObject", status=429, retry_after=1e9)
+    errors.judge(asks, "safe", left=False)
+    return int(problems.told(asks).headers["Retry-After"])
 
 
 def left_to_others() -> float:
@@ -261,6 +271,10 @@ TABLE = [
     told(WEBHOOKS, "whose process ended {} is parked", in_words(TIMES, hooks_decide.CRASHES)),
     told(WEBHOOKS, "more than {} MiB, as sent or as unpacked", door._LARGEST // MIB),
     told(WEBHOOKS, "within {:g} seconds, or the body took more than {:g} seconds", door._STORE_WITHIN, door._READ_WITHIN),
+    # a web service
+    told(WEB, "in whole seconds, from 1 to {}.", longest_told()),
+    told(WEB, "have `grace` seconds ({:g} by default) to end", default(web_aiohttp.cleanup_ctx, "grace")),
+    told(WEB, "Without it, a call has {:g} seconds", default(Limio, "timeout")),
     # an emulator
     told(README, "keeps a whole emulated tenant, {:,} offers and all", default(World, "offers")),
     told(README, "$ limio emulate --port {} ", default(emulate, "port")),
@@ -347,7 +361,13 @@ OF_FAULTS = (On.status, On.page_limit, Faults.on)
 OF_INBOX = (Inbox.on, Inbox.receiver, Inbox.run)
 OF_OUTBOX = (Outbox.intend, Outbox.statement, Outbox.run, Outbox.resolve)
 OF_WEBHOOKS = (Webhooks.to, Webhooks.retry, Webhooks.late)
-OF_OTHERS = {"gc", "left", "synchronous"}  # of msgspec, an error's, SQLite's
+OF_WEB = (problems.Problem, web_aiohttp.cleanup_ctx)
+OF_OTHERS = {
+    "gc",
+    "handler_cancellation",
+    "left",
+    "synchronous",
+}  # of msgspec, aiohttp's, an error's, SQLite's
 
 
 @pytest.mark.parametrize("owner", OWNERS, ids=owner_name)
@@ -360,7 +380,7 @@ def test_every_argument_that_a_page_names_is_one_whose_default_is_held() -> None
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     taken = {
         name
-        for one in (*OWNERS[:-3], *OF_OUTBOX, *OF_INBOX, *OF_FAULTS, *OF_WEBHOOKS)
+        for one in (*OWNERS[:-3], *OF_OUTBOX, *OF_INBOX, *OF_FAULTS, *OF_WEBHOOKS, *OF_WEB)
         for name in inspect.signature(one).parameters
     }
     assert set(re.findall(r"`([a-z_]+)=", text)) - OF_OTHERS <= taken
