@@ -14,6 +14,7 @@ webhooks/      webhooks that are stored before they are answered, each handled o
 outbox/        orders sent exactly as often as meant
 stores/        where an outbox or inbox keeps them
 sync_jobs/     a tenant in a database or in files
+catalog_cache.py whole catalog types in memory, kept current
 client.py      `Limio`
 environment.py the settings that the environment has
 auth/          where credentials come from
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         StoredToken,
         TokenStore,
     )
+    from limio_async.catalog_cache import CatalogCache
     from limio_async.client import ClientOptions, Limio
     from limio_async.core.explain import Explanation
     from limio_async.core.limiter import Lane
@@ -92,6 +94,7 @@ __all__ = [
     "BearerToken",
     "CallOptions",
     "Called",
+    "CatalogCache",
     "ChainedAuth",
     "Checkpoint",
     "ClientCredentials",
@@ -149,6 +152,7 @@ _HOMES = {
         ),
         "auth",
     ),
+    "CatalogCache": "catalog_cache",
     **dict.fromkeys(("ClientOptions", "Limio"), "client"),
     "Explanation": "core.explain",
     "Lane": "core.limiter",

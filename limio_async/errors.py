@@ -34,6 +34,7 @@ LimioError
 │   └── UnknownEvent      it has no such event
 ├── StoreError            the database of an outbox or inbox cannot be used
 │   └── StoreAway         it does not answer, or another program holds it: try again later
+├── CatalogUnavailable    a cache holds no catalog, or one that is too old: try again later
 ├── ForeignCheckpoint     the checkpoint belongs to another listing, or cannot be resumed
 ├── InvalidArgument       raised before anything is sent: a value cannot be put on the wire
 ├── MissingCredentials    raised before anything is sent: the operation takes X, the client has Y
@@ -54,6 +55,7 @@ __all__ = [
     "ApiError",
     "BadGateway",
     "BadRequest",
+    "CatalogUnavailable",
     "ClientClosed",
     "ConfigurationError",
     "Conflict",
@@ -454,6 +456,12 @@ class StoreAway(StoreError):
     """
 
     fates = _DOUBTFUL
+
+
+class CatalogUnavailable(LimioError):
+    """A cache has no catalog yet, or has been unable to refresh it for too long: try again later."""
+
+    fates = _UNTOUCHED
 
 
 class ForeignCheckpoint(LimioError):

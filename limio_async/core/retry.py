@@ -15,7 +15,15 @@ import backoff
 from limio_async.core.wire import Response, Retry
 from limio_async.errors import AnswerLost, NeverSent, TransportError
 
-__all__ = ["LATE", "THROTTLED", "RetryQuota", "may_resend", "retry_after", "wait_before_resend"]
+__all__ = [
+    "LATE",
+    "THROTTLED",
+    "RetryQuota",
+    "may_resend",
+    "retry_after",
+    "wait_before_next",
+    "wait_before_resend",
+]
 
 THROTTLED = frozenset({408, 425, 429})
 """Not executed, and may be later: it came too slowly, too early, or with too many others."""
@@ -60,6 +68,20 @@ def wait_before_resend(
     wait = jitter(ceiling)
     asked = retry_after(outcome) if isinstance(outcome, Response) else None
     return wait if asked is None else asked + wait * 0.1
+
+
+def wait_before_next(
+    failures: int, every: float, jitter: Callable[[float], float] = backoff.full_jitter
+) -> float:
+    """Seconds between rounds of work that is done every *every* seconds and has failed *failures* times in a row.
+
+    Never more than *every*: after failures half to all of a ceiling that doubles from a second, else a tenth less at most.
+    """
+    if not failures:
+        return 0.9 * every + jitter(0.1 * every)
+    ceilings = backoff.expo(base=2, factor=1.0, max_value=every)
+    half = min(every, next(islice(ceilings, min(failures, 64), None))) / 2
+    return half + jitter(half)
 
 
 class RetryQuota:

@@ -25,6 +25,7 @@ EXPECTED: dict[str, tuple[tuple[str, bool], ...]] = {
     "ApiError": (NO, NO, NO, NO),
     "BadGateway": (LATER, OPEN, REPEAT, OPEN),
     "BadRequest": (NO, NO, NO, NO),
+    "CatalogUnavailable": (LATER, LATER, LATER, LATER),
     "ClientClosed": (NO, NO, NO, NO),
     "ConfigurationError": (NO, NO, NO, NO),
     "Conflict": (NO, NO, NO, NO),

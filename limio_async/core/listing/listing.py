@@ -53,6 +53,8 @@ class Listing(Generic[T]):
         self._endpoint = endpoint
         self._args = args
         self._options = checked(options, endpoint)
+        self.asked = endpoint, args, self._options
+        """The endpoint, its arguments, the options: others can be made of these."""
         self._reader = reader or PageReader(endpoint, endpoint.returns)
         self._walk = self._start(endpoint, self._options)
         if options.follow is not None:
