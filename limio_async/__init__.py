@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     )
     from limio_async.pace import Rate
     from limio_async.state import State
-    from limio_async.transport import AiohttpTransport
+    from limio_async.transport import AiohttpTransport, ConnectionPool
 from limio_async.version import __version__
 
 __all__ = [
@@ -99,6 +99,7 @@ __all__ = [
     "Checkpoint",
     "ClientCredentials",
     "ClientOptions",
+    "ConnectionPool",
     "Credential",
     "Endpoint",
     "Exchange",
@@ -175,7 +176,7 @@ _HOMES = {
         "core.wire",
     ),
     "CallOptions": "core.session",
-    "AiohttpTransport": "transport",
+    **dict.fromkeys(("AiohttpTransport", "ConnectionPool"), "transport"),
     "errors": "errors",
     "models": "api.models",
 }

@@ -281,7 +281,8 @@ class Limio(Resources):
         if not isinstance(grace, int | float) or isinstance(grace, bool) or isnan(grace):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgument(f"grace is a number of seconds, not {grace!r}")
         try:
-            await self._finishing.end(grace)
+            if not self._session.ladder.lifetime.forked:  # else they are the parent's
+                await self._finishing.end(grace)
         finally:
             await self._session.aclose()
 

@@ -53,6 +53,7 @@ class _Line:
     """Those who wait for a token in one event loop, and how asking for one went."""
 
     def __init__(self) -> None:
+        self.process = os.getpid()
         self.asking: asyncio.Event | None = None
         """Set when the request that is under way has come to its end, whatever that is."""
         self.renewals = 0
@@ -200,7 +201,11 @@ class ClientCredentials(Auth):
         return self._form != refused
 
     def _line(self) -> _Line:
-        return self._lines.setdefault(asyncio.get_running_loop(), _Line())
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(loop)
+        if line is None or line.process != os.getpid():  # nobody here ends what a parent process has begun
+            line = self._lines[loop] = _Line()
+        return line
 
     def __repr__(self) -> str:
         return f"ClientCredentials({self._form['client_id']!r}, '***')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -104,22 +105,28 @@ class Store(ABC):
         self._thread = _thread()
         self._waiting: deque[_Waiting] = deque()
         self._is_cut = self._is_closed = False
+        self._process: int | None = None
+        """That which has opened it: a fork copies neither its thread nor a connection that may be used."""
 
     async def open(self) -> None:
         """Connect, also once more after `close`. Raises `StoreError` in words."""
         if self._is_closed:
             self._thread, self._is_cut, self._is_closed = _thread(), False, False
+        self._check_process()
+        self._process = os.getpid()
         await self.do_after(lambda _: self._open())
 
     async def close(self) -> None:
         """Let go of the connection, and with it of what `own` holds; cut it where the database does not answer."""
+        if self._process not in {None, os.getpid()}:
+            return  # it is the parent's
         closed = asyncio.wrap_future(self._thread.submit(self._close))
         if not (await asyncio.wait([closed], timeout=_CLOSES_WITHIN))[0]:
             self._is_cut = True
             self._cut()
         await asyncio.shield(closed)
         self._thread.shutdown(wait=False)
-        self._is_closed = True
+        self._is_closed, self._process = True, None
 
     async def do(
         self, work: Callable[[Store], T], *, reads: bool = False, alone: bool = False, hurries: bool = False
@@ -131,6 +138,7 @@ class Store(ABC):
         transaction: what it locks nobody holds longer than it takes. If it *hurries*, it is alone, waits a second at
         most for what others have locked, and is not repeated.
         """
+        self._check_process()
         future: Future[T] = Future()
         alone = hurries or (alone and bool(self.locking))
         self._waiting.append((work, future, reads, alone, hurries))
@@ -143,6 +151,7 @@ class Store(ABC):
 
     async def do_after(self, work: Callable[[Store], T]) -> T:
         """Return what *work* does between two transactions."""
+        self._check_process()
 
         def outside() -> T:
             try:
@@ -151,6 +160,10 @@ class Store(ABC):
                 raise self._failure(error) from None
 
         return await asyncio.wrap_future(self._thread.submit(outside))
+
+    def _check_process(self) -> None:
+        if self._process not in {None, os.getpid()}:
+            raise StoreError(f"{self.name}: it was opened before a fork; open one in the child")
 
     def has(self, table: str) -> bool:
         """Return whether there is such a table."""

@@ -19,11 +19,11 @@ from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
 from limio_async._origin import is_this_machine, origin_of
+from limio_async.core.lifetime import Lifetime
 from limio_async.core.outcome import kept
 from limio_async.core.wire import Request, Response, Retry
 from limio_async.errors import (
     AnswerLost,
-    ClientClosed,
     ConfigurationError,
     LimioError,
     NeverSent,
@@ -32,6 +32,7 @@ from limio_async.errors import (
 )
 from limio_async.transport.body import Body, BrokenOff, NotGzip, TooLarge
 from limio_async.transport.borrowed import Lent, checked, usable
+from limio_async.transport.pool import ConnectionPool, Connector
 from limio_async.transport.translation import LINE, LINES, NO_CONNECTION, too_large, translated
 from limio_async.transport.way import proxy_header, unread_proxy, way_out
 from limio_async.transport.workarounds import (
@@ -86,7 +87,8 @@ class AiohttpTransport:
     request (`auth=`, `middlewares=`, some headers) is `ConfigurationError`.
     *proxy*, such as `http://user:password@proxy.internal:3128`, is asked for every connection; *ssl* says
     which certificates are trusted, such as `ssl.create_default_context(cafile="ca.pem")`.
-    Nothing of this is read from the environment.
+    Nothing of this is read from the environment. A *pool* has connections that many clients share; it
+    is closed by whoever made it, and goes with *proxy* and *ssl*, not with *session*.
     """
 
     def __init__(
@@ -99,7 +101,12 @@ class AiohttpTransport:
         proxy: str | None = None,
         ssl: SSLContext | None = None,
         plain_http: bool = False,
+        pool: ConnectionPool | None = None,
     ) -> None:
+        if pool is not None and not isinstance(pool, ConnectionPool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("pool= takes a ConnectionPool(…)")
+        if pool is not None and session is not None:
+            raise ConfigurationError("pool= goes without session=, which has connections of its own")
         self._origin = origin_of(origin, plain_http=plain_http)
         self._way = way_out(self._origin, proxy, ssl, plain_http=plain_http)
         if self._origin.startswith("http://") and not is_this_machine(self._origin):
@@ -110,7 +117,10 @@ class AiohttpTransport:
         self._borrowed = None if session is None else checked(session)
         self._said: Mapping[str, Any] = self._way if session is None else {**_READS, **self._way}
         self._sessions: dict[float, aiohttp.ClientSession] = {}  # by how long their connections may be idle
-        self._closed = False
+        self._pool = pool
+        self._lifetime = Lifetime()
+        if session is not None:
+            self._lifetime.use()  # a session has a loop and a process from its beginning
 
     @property
     def origin(self) -> str:
@@ -176,8 +186,8 @@ class AiohttpTransport:
         raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        self._closed = True
+        """Close the connections, but those of a session or a pool, and leave alone those of a parent process."""
+        self._lifetime.closed = True
         while self._sessions:
             _, session = self._sessions.popitem()
             await session.close()
@@ -209,15 +219,19 @@ class AiohttpTransport:
         return whole
 
     def _opened(self, retry: Retry) -> aiohttp.ClientSession:
-        if self._closed:
-            raise ClientClosed("this client was closed; open a new one")
+        if self._borrowed is not None and not (self._lifetime.closed or self._lifetime.forked):
+            usable(self._borrowed)
+        self._lifetime.check()
         if self._borrowed is not None:
-            return usable(self._borrowed)
+            return self._borrowed
+        if self._pool is not None:
+            self._pool.check()
         idle = _LONGEST_IDLE[retry]
         if idle not in self._sessions:
             self._sessions[idle] = aiohttp.ClientSession(
                 headers=self._headers,
-                connector=_connector(idle),
+                connector=Connector(idle) if self._pool is None else self._pool.connector(idle),
+                connector_owner=self._pool is None,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 request_class=OnCleanConnections,
                 trust_env=False,
@@ -247,13 +261,6 @@ def _encoding(*given: str) -> str:
 def _data(body: bytes | None) -> bytes | io.BytesIO | None:
     """A large body as aiohttp wants it: in pieces, so that others are not kept waiting."""
     return io.BytesIO(body) if body is not None and len(body) > _CHUNK else body
-
-
-def _connector(idle: float) -> aiohttp.TCPConnector:
-    """Without a limit of its own: the session above holds the concurrency ceiling."""
-    if not idle:
-        return aiohttp.TCPConnector(limit=0, force_close=True)
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=idle)
 
 
 def _connecting_within(timeout: float) -> aiohttp.ClientTimeout:

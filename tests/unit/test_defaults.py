@@ -44,7 +44,7 @@ from limio_async.sync_jobs import Job, hydrated, ledger, spool
 from limio_async.sync_jobs.dlt import limio as source
 from limio_async.sync_jobs.run import drain, fill, progress, whole
 from limio_async.sync_jobs.sinks import duckdb, parquet, postgres, postgres_watch, sqlite
-from limio_async.transport import AiohttpTransport, aiohttp, body
+from limio_async.transport import AiohttpTransport, ConnectionPool, aiohttp, body
 from limio_async.web import aiohttp as web_aiohttp
 from limio_async.web import problems
 from limio_async.webhooks import Inbox, door, working
@@ -67,6 +67,7 @@ WEBHOOKS = "docs/webhooks.md"
 WEB = "docs/web.md"
 REPORT = "docs/report.md"
 TESTING = "docs/testing.md"
+PLATFORMS = "docs/platforms.md"
 OPTIONS = "limio_async/core/listing/options.py"  # whose docstrings are what an editor shows
 
 HELD: set[tuple[str, str]] = set()
@@ -187,6 +188,9 @@ TABLE = [
     told(RELIABILITY, "as far as {} KiB a line and {} lines", aiohttp._LONGEST_LINE_SEEN // KIB, aiohttp._MOST_LINES_SEEN),
     told("limio_async/transport/translation.py", '"a line of more than {} KiB"', aiohttp._LONGEST_LINE // KIB),
     told("limio_async/transport/translation.py", '"more than {} lines"', aiohttp._MOST_LINES),
+    told(PLATFORMS, "- `limit` ({}) is the most connections that are open at once", default(ConnectionPool, "limit")),
+    told(PLATFORMS, "waits for one as long as connecting may take: {:.0f} s, or half of its deadline", aiohttp._LONGEST_CONNECT),
+    told(PLATFORMS, "which closes those that are idle for {:.0f} s", max(aiohttp._LONGEST_IDLE.values())),
     told(SECURITY, "A body is read up to {} MiB after decompression", default(AiohttpTransport, "largest_body") // MIB),
     told(SECURITY, "a cursor is at most {} KiB.", head._LONGEST_CURSOR // KIB),
     told(PERFORMANCE, "A read buffer of {} MiB instead of aiohttp's 64 KiB", aiohttp._READ_AT_ONCE // MIB),
@@ -344,6 +348,7 @@ def test_an_argument_has_one_default_wherever_it_is_taken(one: Any, other: Any) 
 
 OWNERS = (
     Limio,
+    ConnectionPool,
     Limio.from_env,
     Session,
     Options,
@@ -357,6 +362,7 @@ OWNERS = (
     sync,
     emulate,
 )
+OF_TRANSPORTS = (AiohttpTransport,)
 OF_FAULTS = (On.status, On.page_limit, Faults.on)
 OF_INBOX = (Inbox.on, Inbox.receiver, Inbox.run)
 OF_OUTBOX = (Outbox.intend, Outbox.statement, Outbox.run, Outbox.resolve)
@@ -380,7 +386,7 @@ def test_every_argument_that_a_page_names_is_one_whose_default_is_held() -> None
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     taken = {
         name
-        for one in (*OWNERS[:-3], *OF_OUTBOX, *OF_INBOX, *OF_FAULTS, *OF_WEBHOOKS, *OF_WEB)
+        for one in (*OWNERS[:-3], *OF_TRANSPORTS, *OF_OUTBOX, *OF_INBOX, *OF_FAULTS, *OF_WEBHOOKS, *OF_WEB)
         for name in inspect.signature(one).parameters
     }
     assert set(re.findall(r"`([a-z_]+)=", text)) - OF_OTHERS <= taken
