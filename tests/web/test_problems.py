@@ -133,6 +133,8 @@ def test_what_may_have_happened_is_never_called_retryable(name: str, retry: Any,
                 assert (body["status"], body["type"]) == (502, "unknown-outcome")
         elif not error.retryable:
             assert not body["retryable"]
+        if retry in {"safe", "scroll"} and table is PROBLEMS:
+            assert (body["type"] == "unknown-outcome") == isinstance(error, errors.UnknownOutcome)
         assert not body["retryable"] or error.happened == "no" or retry in {"safe", "scroll"}
 
 
