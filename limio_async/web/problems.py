@@ -38,7 +38,7 @@ PROBLEMS: Table = MappingProxyType({kind: problem for problem, kinds in {
     Problem(502, "unreadable", "The answer of upstream cannot be used"): (errors.Unreadable, errors.ListingError),
     Problem(502, "upstream-failed", "Upstream failed", 1.0): (errors.TransportError, errors.BadGateway, errors.ServerError),
     Problem(502, "unknown-outcome", "It may have happened", None, "Check whether it did before you repeat it."): (errors.UnknownOutcome,),
-    Problem(503, "unreachable", "Upstream cannot be reached", 5.0): (errors.NeverSent,),
+    Problem(503, "unreachable", "Upstream cannot be reached", 5.0): (errors.NeverSent, errors.CatalogUnavailable),
     Problem(503, "pause", "Upstream asks for a pause", 5.0): (errors.TooManyRequests,),
     Problem(503, "list-changed", "The list changed while it was read", 1.0): (errors.CursorExpired, errors.SnapshotChanged, errors.IncompleteListing),
     Problem(503, "busy", "The service has too much to do", 30.0): (errors.TooManyWaiting, errors.TargetBusy),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from pathlib import Path
@@ -39,7 +40,14 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_every_example_is_run_here() -> None:
     assert PAGE.count("```python") == len(BLOCKS)
-    assert BLOCKS.keys() == {"shop_fastapi", "own_lifespan", "test_shop_fastapi", "shop_aiohttp", "own_table"}
+    assert BLOCKS.keys() == {
+        "shop_fastapi",
+        "own_lifespan",
+        "test_shop_fastapi",
+        "shop_aiohttp",
+        "shop_catalog",
+        "own_table",
+    }
 
 
 @pytest.mark.parametrize("name", ["shop_fastapi", "shop_aiohttp", "own_lifespan"])
@@ -62,6 +70,20 @@ async def test_the_services_serve(
             async with browser.post(f"{url}/subscriptions/{known}/cancel") as answer:
                 assert (await answer.json())["order"]
             async with browser.get(f"{url}/ready") as answer:
+                assert answer.status == 200
+
+
+async def test_the_catalog_is_served_from_memory(
+    executed: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = executed("shop_catalog")
+    async with serve(world, port=0) as limio, ClientSession() as browser:
+        for setting, value in world.environ(limio).items():
+            monkeypatch.setenv(setting, value)
+        async with served(shop.app) as url, asyncio.timeout(20):
+            while (await browser.get(f"{url}/ready")).status != 200:  # noqa: ASYNC110  # as a probe does
+                await asyncio.sleep(0.05)
+            async with browser.get(f"{url}/offers", params={"tag": "/tags/uk/default"}) as answer:
                 assert answer.status == 200
 
 

@@ -27,6 +27,7 @@ EXPECTED: dict[str, tuple[int, str]] = {
     "ApiError": (502, "refused"),
     "BadGateway": (502, "unknown-outcome"),
     "BadRequest": (422, "invalid"),
+    "CatalogUnavailable": (503, "unreachable"),
     "ClientClosed": (503, "closing"),
     "ConfigurationError": (500, "internal"),
     "Conflict": (409, "conflict"),
