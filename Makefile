@@ -17,7 +17,7 @@ LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,mo
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright shown check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate format bench clean
+.PHONY: help demo test lint types mypy basedpyright shown check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate public format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -164,6 +164,9 @@ nightly: $(STAMP) ## plant the faults that tests once passed over; 20,000 new wa
 
 generate: $(STAMP) ## write limio_async/api from openapi/
 	$(BIN)/python -m codegen
+
+public: $(STAMP) ## write all public names and signatures to tests/typing/public.txt
+	$(BIN)/python -m tests.typing.public
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .

@@ -2,7 +2,7 @@
 
     LIMIO_HOST=… LIMIO_CLIENT_ID=… LIMIO_CLIENT_SECRET=… python custom_sink.py FOLDER offers subscriptions
 
-`Sink` in `limio_async.sync_jobs.sink` says what a job relies on; comments here say how a folder keeps it.
+`limio_async.sync_jobs.Sink` says what a job relies on; comments here say how a folder keeps it.
 """
 
 from __future__ import annotations

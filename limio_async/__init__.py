@@ -36,6 +36,7 @@ _origin.py     the origin meant by a host name or a base URL, checked
 _frames.py     keeps credentials out of crash reports
 _durable.py    files that outlive a power failure
 _lazy.py       loading the names of a package when they are first used
+_deprecation.py  names that go with a later release
 """
 
 from typing import TYPE_CHECKING

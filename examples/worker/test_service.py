@@ -11,8 +11,7 @@ import pytest
 from service import make_worker
 
 from limio_async import Limio
-from limio_async.emulator import World
-from limio_async.emulator.http.apps import Courier
+from limio_async.emulator import Courier, World
 
 Worked = Callable[[], Awaitable[None]]
 PAIR = ("limio", "secret")
