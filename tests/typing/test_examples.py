@@ -74,6 +74,16 @@ def test_every_block_of_every_page_is_written(tmp_path: Path) -> None:
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= found
 
 
+def test_no_block_silences_a_checker() -> None:
+    shown = {
+        f"{page.name}:{name}": code
+        for page in pages()
+        for name, code in modules(page.name, page.read_text(encoding="utf-8")).items()
+    }
+    silent = ("# type:", "# pyright:", "# mypy:", "# noqa", "no_type_check", "TYPE_CHECKING")
+    assert [name for name, code in shown.items() if any(one in code for one in silent)] == []
+
+
 def test_a_block_of_a_docstring_counts() -> None:
     shown = modules("limio_async/one.py", '"""Do.\n\n    ```python\n    do()\n    ```\n"""\n')
     assert shown == {"line_4": "# limio_async/one.py\n\n\ndo()\n"}
