@@ -15,9 +15,11 @@ LOWEST := tests/legs/test_lowest.py $(BOTH) $(patsubst %,tests/unit/test_%.py,mo
 	tests/sync_jobs/test_job.py::test_nobody_who_comes_as_one_leaves_is_let_in_beside_the_next \
 	tests/cli/test_output.py tests/cli/test_sync.py::test_the_table_is_on_stdout_and_the_news_on_stderr \
 	tests/cli/test_report.py::test_a_page_is_written_and_replaced_only_when_told_to
+NEWER := 3.12 3.13
+ON_NEWER := tests/test_portable.py $(patsubst %,tests/unit/test_%.py,listing models session) tests/flows/test_readme.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright shown check unit legs bare lowest peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate public format bench clean
+.PHONY: help demo test lint types mypy basedpyright shown check unit legs bare lowest newer peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate public format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,7 +63,7 @@ unit: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 legs: # each keeps one core busy
-	@$(MAKE) --jobs 2 bare lowest
+	@$(MAKE) --jobs 2 lowest bare $(NEWER:%=newer-%)
 
 bare: .cache/legs/bare/.made ## test what an extra may change, in an environment without any
 	$(LEG) $(BARE)
@@ -74,6 +76,21 @@ lowest: $(if $(OLD),.cache/legs/lowest/.made) ## test what a release may break, 
 	@$(if $(OLD),$(LEG) $(LOWEST),echo "skipped: the oldest releases need Python 3.11"; test -z "$$CI")
 
 .cache/legs/lowest/.made: PYTHON := $(OLD)
+
+# Of each release that the classifiers name beside the oldest; pyenv's is taken where there is no other.
+on = $(firstword $(shell for one in python$(1) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(1).*/bin/python; do \
+	"$$one" -c 'import sys; print(*[sys.executable] * (sys.version_info[:2] == ($(subst .,$(,),$(1)))))' 2>/dev/null; done))
+, := ,
+
+newer: $(NEWER:%=newer-%) ## import and test the core on each newer Python that the classifiers name; one that is missing is skipped
+
+define newer_leg
+newer-$(1): $$(if $$(call on,$(1)),.cache/legs/newer-$(1)/.made)
+	@$$(if $$(call on,$(1)),$$(LEG) $$(ON_NEWER),echo "skipped: there is no Python $(1)"; test -z "$$$$CI")
+
+.cache/legs/newer-$(1)/.made: PYTHON = $$(call on,$(1))
+endef
+$(foreach one,$(NEWER),$(eval $(call newer_leg,$(one))))
 
 .cache/legs/%/.made: pyproject.toml tests/legs/requirements.py
 	rm -rf $(@D)
