@@ -1,7 +1,8 @@
 """What the environment of a leg is made of, read from pyproject.toml: `python -m tests.legs.requirements lowest`.
 
 bare     the package without any extra, on the newest releases
-lowest   the package with its extras, on the oldest releases that it allows
+newer    the same as bare, on a newer Python
+lowest   the package with its extras and what runs the tests, on the oldest releases that are allowed
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ def _bounded(requirement: str) -> re.Match[str]:
 
 def of_leg(leg: str) -> Iterable[str]:
     """Return what is installed beside the package itself."""
-    pinned = [*runtime(), *extras()] if leg == "lowest" else []
-    names = {name_of(one) for one in pinned}
-    return [*map(at_lowest, pinned), *(one for one in tools() if name_of(one) not in names)]
+    if leg != "lowest":
+        return tools()
+    return sorted({at_lowest(one) for one in (*runtime(), *extras(), *tools())})
 
 
 if __name__ == "__main__":

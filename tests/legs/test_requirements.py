@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.legs.requirements import Unbounded, at_lowest, extras, name_of, of_leg, runtime
+from tests.legs.requirements import Unbounded, at_lowest, extras, name_of, of_leg, runtime, tools
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ def test_a_requirement_without_a_lowest_release_is_refused(requirement: str) -> 
         at_lowest(requirement)
 
 
-def test_the_lowest_leg_pins_all_that_the_package_and_its_extras_ask_for() -> None:
-    asked = {name_of(one) for one in (*runtime(), *extras())}
+def test_the_lowest_leg_pins_all_that_package_extras_and_tests_ask_for() -> None:
+    asked = {name_of(one) for one in (*runtime(), *extras(), *tools())}
     assert {"aiohttp", "anyio", "backoff", "click", "isal", "msgspec", "pytest"} <= asked
     assert {one.partition("==")[0].partition("[")[0] for one in of_leg("lowest") if "==" in one} == asked
 
