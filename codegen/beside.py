@@ -10,7 +10,7 @@ import msgspec
 
 from codegen.spec import CannotGenerate, Overlay
 
-__all__ = ["BEHAVIOUR", "Beside", "Mixin", "beside"]
+__all__ = ["BEHAVIOUR", "Beside", "Mixin", "behaviour_name", "beside"]
 
 CLIENT = Path("limio_async/client.py")
 COMMANDS = Path("limio_async/cli/app.py")
@@ -18,7 +18,7 @@ BEHAVIOUR = Path("limio_async/api/behaviour")
 
 
 class Mixin(msgspec.Struct, frozen=True, kw_only=True):
-    """The hand-written methods of one generated class."""
+    """The hand-written methods of a generated class; several may have the same."""
 
     noun: str
     """The module in `limio_async/api/behaviour/`."""
@@ -29,7 +29,7 @@ class Mixin(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """What the mixin is called."""
-        return f"{self.of}Behaviour"
+        return behaviour_name(self.noun)
 
     @property
     def methods(self) -> list[str]:
@@ -49,6 +49,11 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     commands: frozenset[str]
     """The commands that are no operations, as a Python name is written."""
     mixins: tuple[Mixin, ...]
+
+
+def behaviour_name(noun: str) -> str:
+    """The mixin of a module: `catalog` → `CatalogBehaviour`."""
+    return f"{''.join(word.capitalize() for word in noun.split('_'))}Behaviour"
 
 
 def beside(root: Path, overlay: Overlay) -> Beside:
@@ -81,8 +86,9 @@ def _mixins(root: Path, overlay: Overlay) -> Iterator[Mixin]:
     for noun, of in overlay.behaviour.items():
         if noun not in there:
             raise overlay.stop(f"behaviour.{noun}", f"there is no {BEHAVIOUR.as_posix()}/{noun}.py")
-        found = _class(root, BEHAVIOUR / f"{noun}.py", f"{of}Behaviour")
-        yield Mixin(noun=noun, of=of, defines=tuple(_names(found)))
+        found = _class(root, BEHAVIOUR / f"{noun}.py", behaviour_name(noun))
+        for one in (of,) if isinstance(of, str) else of:
+            yield Mixin(noun=noun, of=one, defines=tuple(_names(found)))
 
 
 def _class(root: Path, path: Path, name: str) -> ast.ClassDef:

@@ -538,7 +538,7 @@ def _check_mixin(
 def _check_mixin_of_record(mixin: Mixin, records: Mapping[str, Record]) -> None:
     for record in records.values():
         line = list(_line_of(record, records))
-        fields = {field.name for one in line for field in one.fields}
+        fields = {name for one in line for name in one.names}
         if mixin.of in {one.name for one in line} and (taken := sorted(fields.intersection(mixin.defines))):
             raise mixin.stop(f"{mixin.name}.{taken[0]}", f"{record.name} has a field called {taken[0]} too")
     if "__slots__" not in mixin.defines:

@@ -14,6 +14,7 @@ from codegen.shapes import (
     Alias,
     Choice,
     Constant,
+    Derived,
     Either,
     Field,
     Keyed,
@@ -46,13 +47,43 @@ ARGUMENTS = {
     "mapping": "Mapping[str, str]",
     "item_path": "str",
 }
+DERIVED = {
+    "time": (
+        "@property",
+        "{name}(self) -> datetime | None",
+        "`{of}` in UTC, a date without a time as its first moment; None where it holds no time.",
+        "moment(self.{of})",
+    ),
+    "time or in data": (
+        "@property",
+        "{name}(self) -> datetime | None",
+        "`{of}` in UTC, here or in `data`; None where neither holds a time.",
+        'moment_of(self, "{of}")',
+    ),
+    "amount": (
+        "@property",
+        "{name}(self) -> Decimal | None",
+        "`{of}` exactly as it was written; None where it is no number.",
+        "decimal_of(self.{of})",
+    ),
+    "charges": (
+        "",
+        "charges(self) -> list[{of}]",
+        "Return the charges, wherever the price stands; empty where there are none.\n\n"
+        "Raises `ValueError`, which names the place, for an entry that cannot be read as a charge.",
+        "charges_of(self, {of})",
+    ),
+}
 HOMES = {
     "collections.abc": ("Mapping",),
     "datetime": ("datetime",),
+    "decimal": ("Decimal",),
     "importlib": ("import_module",),
     "limio_async._lazy": ("lazily",),
     "limio_async.api._view": ("view",),
+    "limio_async.envelope": ("charges_of", "decimal_of", "moment", "moment_of"),
     "limio_async.core.listing": ("ListOptions", "Listing"),
+    "limio_async.core.model": ("ByType", "Hiding", "Model"),
     "limio_async.core.session": ("CallOptions", "Resource", "Session"),
     "limio_async.core.wire": (
         "Endpoint",
@@ -64,8 +95,8 @@ HOMES = {
         "Redirect",
         "Webhook",
     ),
-    "msgspec": ("UNSET", "Struct", "UnsetType", "field"),
-    "typing": ("TYPE_CHECKING", "Any", "Literal", "Unpack", "overload"),
+    "msgspec": ("UNSET", "UnsetType", "field"),
+    "typing": ("TYPE_CHECKING", "Annotated", "Any", "ClassVar", "Literal", "Unpack", "overload"),
 }
 VIEW = '''
 @overload
@@ -243,7 +274,8 @@ def _models(module: ModelModule, plan: Plan) -> str:
 
 def _mixin_imports(classes: Iterable[str], plan: Plan) -> list[str]:
     found = [plan.mixins[name] for name in classes if name in plan.mixins]
-    return [f"from limio_async.api.behaviour.{one.noun} import {one.name}" for one in found]
+    lines = [f"from limio_async.api.behaviour.{one.noun} import {one.name}" for one in found]
+    return list(dict.fromkeys(lines))
 
 
 def _model_imports(body: str, plan: Plan, defined: Iterable[str]) -> list[str]:
@@ -255,10 +287,29 @@ def _record(record: Record, plan: Plan) -> str:
     # an answer is a tree: without cycles there is nothing in it for the garbage collector to find
     defaults = "" if record.sent else ", omit_defaults=True, gc=False"
     return "\n".join([
-        f"class {record.name}({_bases(record.name, record.base or 'Struct', plan)}, frozen=True, kw_only=True{defaults}):",
+        f"class {record.name}({_bases(record.name, _base(record), plan)}, frozen=True, kw_only=True{defaults}):",
         _docstring(_sentence(record.doc)),
+        *_hidden(record),
         *map(_field, record.fields),
+        *map(_derived, record.derived),
     ])  # fmt: skip
+
+
+def _base(record: Record) -> str:
+    if any(one.secret for one in record.fields):
+        return f"Hiding, {record.base}" if record.base else "Hiding"
+    return record.base or "Model"
+
+
+def _hidden(record: Record) -> list[str]:
+    names = tuple(one.name for one in record.fields if one.secret)
+    return [f"    __hidden__: ClassVar[tuple[str, ...]] = {names!r}"] if names else []
+
+
+def _derived(one: Derived) -> str:
+    decorator, head, doc, run = (text.format(name=one.name, of=one.of) for text in DERIVED[one.kind])
+    lines = [f"    def {head}:", _docstring(doc, " " * 8), f"        return {run}"]
+    return "\n".join(["", *([f"    {decorator}"] if decorator else []), *lines])
 
 
 def _bases(name: str, base: str, plan: Plan) -> str:
@@ -276,7 +327,9 @@ def _field(field: Field) -> str:
 
 
 def _alias(alias: Alias) -> str:
-    lines = [f"{alias.name} = {_type(alias.type)}", _docstring(_sentence(alias.doc), "")]
+    kind = _type(alias.type)
+    kind = f'Annotated[{kind}, ByType("{alias.told_by}")]' if alias.mapping else kind
+    lines = [f"{alias.name} = {kind}", _docstring(_sentence(alias.doc), "")]
     if alias.mapping:
         members = [f'"{value}": {name},' for value, name in alias.mapping.items()]
         lines += [f"{_by_type(alias)}: Mapping[str, type[{alias.name}]] = {{", *members, "}"]

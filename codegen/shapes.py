@@ -6,15 +6,17 @@ import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from typing import Literal
 
 import msgspec
 
-from codegen.spec import Node, Overlay
+from codegen.spec import Node, Overlay, Time
 
 __all__ = [
     "Alias",
     "Choice",
     "Constant",
+    "Derived",
     "Either",
     "Field",
     "Keyed",
@@ -40,7 +42,9 @@ _SHAPES = {
     "$ref", "additionalProperties", "allOf", "anyOf", "const", "discriminator", "enum", "items", "oneOf",
     "properties", "required", "type",
 }  # fmt: skip
-_TAKEN = {"bool", "dict", "field", "float", "int", "list", "str"}  # words the class itself is written with
+_TAKEN = {
+    "bool", "datetime", "dict", "field", "float", "int", "list", "property", "str", "to_dict", "to_json",
+}  # fmt: skip  # words the class itself is written with, and what every model has
 
 
 class _Value(msgspec.Struct, frozen=True):
@@ -104,6 +108,16 @@ class Field(_Value, frozen=True):
     default: str
     doc: str
     narrows: bool = False
+    secret: bool = False
+
+
+class Derived(_Value, frozen=True):
+    """What a class reads from its fields: a property of one of them, or the charges of an offer."""
+
+    name: str
+    of: str
+    """The field, or the class of a charge."""
+    kind: Literal["time", "time or in data", "amount", "charges"]
 
 
 class Record(_Value, frozen=True):
@@ -114,15 +128,22 @@ class Record(_Value, frozen=True):
     doc: str
     fields: tuple[Field, ...]
     sent: bool
+    derived: tuple[Derived, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """What it defines."""
+        return [*(one.name for one in self.fields), *(one.name for one in self.derived)]
 
 
 class Alias(_Value, frozen=True):
-    """Another name for a type; *mapping* tells the members of a union apart."""
+    """Another name for a type; *mapping* tells the members of a union apart, by the field *told_by*."""
 
     name: str
     type: Type
     doc: str
     mapping: Mapping[str, str]
+    told_by: str
 
 
 class ModelModule(_Value, frozen=True):
@@ -262,6 +283,7 @@ class Models:
         self._overlay = overlay
         self._requested = self.reachable(requested)
         self._answered = self.reachable(answered)
+        self._read: set[str] = set()
         self.module_of = self._places()
 
     def reachable(self, names: Iterable[str]) -> set[str]:
@@ -278,11 +300,15 @@ class Models:
     def modules(self) -> tuple[ModelModule, ...]:
         """Every module, its definitions in the overlay's order but each after what it is made of."""
         self._check_cycles()
-        return tuple(
+        found = tuple(
             ModelModule(module, tuple(self._definition(name) for name in self._ordered(used)))
             for module, names in sorted(self._overlay.models.items())
             if (used := [name for name in names if name in self.module_of])
         )
+        self._check_derived(
+            [one for module in found for one in module.definitions if isinstance(one, Record)]
+        )
+        return found
 
     def check_decodable(self, kind: Type, at: Node) -> None:
         """Stop at a union whose members JSON cannot tell apart."""
@@ -414,7 +440,10 @@ class Models:
             self.check_decodable(kind, schema)
         elif set(mapping.values()) != models_in(kind):
             raise schema["discriminator"].stop("its mapping must lead to every member, and no other")
-        return Alias(name, kind, schema.text("description"), mapping)
+        told_by = schema.get("discriminator").text("propertyName")
+        if mapping and not told_by:
+            raise schema["discriminator"].stop("needs propertyName")
+        return Alias(name, kind, schema.text("description"), mapping, told_by)
 
     def _mapping_of(self, schema: Node) -> dict[str, str]:
         targets = schema.get("discriminator").get("mapping")
@@ -435,7 +464,52 @@ class Models:
             narrows = before is not None and bool(before.default) and not field.default
             own.append(msgspec.structs.replace(field, narrows=narrows))
         doc = self._schemas[name].text("description")
-        return Record(name, base, doc, tuple(own), name in self._requested)
+        return Record(name, base, doc, tuple(own), name in self._requested, tuple(self._derived(name, own)))
+
+    def _derived(self, name: str, own: Iterable[Field]) -> Iterator[Derived]:
+        """What the class *name* reads from the fields that are its *own*."""
+        overlay = self._overlay
+        for field in own:
+            for table in ("times", "amounts"):
+                entries: Mapping[str, Time | str] = getattr(overlay, table)
+                key = next((key for key in (f"{name}.{field.wire}", field.wire) if key in entries), None)
+                if key is None or field.type == ANY:
+                    continue
+                self._read.add(f"{table}.{key}")
+                members = set(field.type.members if isinstance(field.type, Either) else (field.type,))
+                if members - {STR, NONE, UNSET, *((INT, FLOAT) if table == "amounts" else ())}:
+                    raise overlay.stop(f"{table}.{key}", f"{name}.{field.wire} cannot be read so")
+                match entries[key]:
+                    case Time(name=called, or_in_data=classes):
+                        yield Derived(called, field.name, "time or in data" if name in classes else "time")
+                    case str(called):
+                        yield Derived(called, field.name, "amount")
+        yield from (
+            Derived("charges", of, "charges") for of, names in overlay.charges.items() if name in names
+        )
+
+    def _check_derived(self, records: Iterable[Record]) -> None:
+        """Stop at a property that hides a field, and at an entry of the overlay that reads nothing."""
+        known = {one.name: one for one in records}
+        for table in ("times", "amounts"):
+            for key in getattr(self._overlay, table):
+                if f"{table}.{key}" not in self._read:
+                    raise self._overlay.stop(f"{table}.{key}", "no class has such a field")
+        for of, names in self._overlay.charges.items():
+            if unknown := sorted({of, *names} - set(known)):
+                raise self._overlay.stop(f"charges.{of}", f"there is no class {unknown[0]}")
+        for one in known.values():
+            fields = {field.name for field in self._fields(one.name).values()}
+            base: str | None = one.name
+            names_: list[str] = []
+            while base:
+                names_ += [derived.name for derived in known[base].derived]
+                base = known[base].base
+            for called in names_:
+                if called in fields or not called.isidentifier() or names_.count(called) > 1:
+                    raise self._schemas[one.name].stop(
+                        f"{called} cannot be a property too: the name is taken"
+                    )
 
     def _fields(self, name: str) -> dict[str, Field]:
         """Every field of a class by its name on the wire, inherited ones as this class sees them."""
@@ -468,7 +542,8 @@ class Models:
                 kind, default = either((kind, NONE, UNSET) if read else (kind, UNSET)), "UNSET"
             case _:
                 kind, default = either((kind, NONE)), "None"
-        return Field(python_name(wire), wire, kind, default, schema.text("description"))
+        secret = schema.mapping.get("format") == "password"
+        return Field(python_name(wire), wire, kind, default, schema.text("description"), secret=secret)
 
     def _narrows(self, kind: Type, wider: Type) -> bool:
         allowed = wider.members if isinstance(wider, Either) else (wider,)

@@ -22,6 +22,7 @@ __all__ = [
     "Node",
     "Overlay",
     "Override",
+    "Time",
     "View",
     "read",
 ]
@@ -30,6 +31,7 @@ SPEC = "openapi/limio.yaml"
 OVERLAY = "openapi/overlay.toml"
 SCHEMAS = "#/components/schemas/"
 
+Classes: Any = str | tuple[str, ...]
 T = TypeVar("T")
 
 
@@ -224,6 +226,14 @@ class Hook(_Table, frozen=True, kw_only=True):
     """Where it stands in the body, dotted; empty where it is the body."""
 
 
+class Time(_Table, frozen=True, kw_only=True):
+    """The property that reads a field as a time."""
+
+    name: str
+    or_in_data: tuple[str, ...] = ()
+    """Classes whose `data` may hold it instead."""
+
+
 class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     """What a spec cannot say."""
 
@@ -232,8 +242,14 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Override]
     operations: dict[str, Entry]
     views: dict[str, View]
-    behaviour: dict[str, str]
-    """The class that gets the mixin of each module in `limio_async/api/behaviour/`."""
+    behaviour: dict[str, str | tuple[str, ...]]
+    """The class, or classes, that get the mixin of each module in `limio_async/api/behaviour/`."""
+    times: dict[str, Time]
+    """Fields that hold a date or a time, by the name on the wire, with the class before it where others differ."""
+    amounts: dict[str, str]
+    """The property that reads each field as a decimal, by the field's name as in `times`."""
+    charges: dict[str, tuple[str, ...]]
+    """The classes that have `charges()`, by the class of a charge."""
     keys: dict[str, tuple[str, ...]]
     """Rules for what the events of one object have in common: places in a body, dotted."""
     webhooks: dict[str, Hook]
@@ -262,7 +278,10 @@ def read(root: Path) -> tuple[Node, Overlay]:
         params=_entries(tables, "params", Override),
         operations=_entries(tables, "operations", Entry),
         views=_entries(tables, "views", View),
-        behaviour=_entries(tables, "behaviour", str),
+        behaviour=_entries(tables, "behaviour", Classes),
+        times=_entries(tables, "times", Time),
+        amounts=_entries(tables, "amounts", str),
+        charges=_entries(tables, "charges", tuple[str, ...]),
         keys=_entries(tables, "keys", tuple[str, ...]),
         webhooks=_entries(tables, "webhooks", Hook),
     )

@@ -1,4 +1,6 @@
-"""Where an item says when it changed, which tags it has, and what stands outside or inside its `data`. Pure.
+"""Where an item says when it changed, which tags it has, what it costs, and what stands outside or in its `data`. Pure.
+
+An item is plain data or a model: names are those on the wire either way.
 
 Live tenants answer catalog items with a bare envelope (`path`, `data`, `name`, `id`, `type`, `version`): times, tags
 and `record_type` then stand in `data`. Older answers and objects have them outside.
@@ -8,9 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar, cast
 
-__all__ = ["CHANGED", "TAGS", "at", "changed_at", "last_change", "moment", "places", "tags_of", "told"]
+import msgspec
+from msgspec import UNSET
+
+__all__ = [
+    "CHANGED",
+    "CURRENCIES",
+    "PRICES",
+    "TAGS",
+    "Item",
+    "at",
+    "changed_at",
+    "charges_of",
+    "currency_of",
+    "decimal_of",
+    "last_change",
+    "moment",
+    "moment_of",
+    "places",
+    "tags_of",
+    "told",
+]
+
+Item = Mapping[str, Any] | msgspec.Struct
+T = TypeVar("T")
 
 CHANGED = (
     ("updated",),
@@ -27,13 +53,27 @@ CHANGED = (
 TAGS = (("tags",), ("data", "tags"), ("data", "attributes", "tags__limio"))
 """Where an item may have its tags; all of them count."""
 
+PRICES = (
+    ("data", "attributes", "price__limio"),
+    ("data", "price"),
+    ("data", "attributes", "price"),
+    ("data", "price__limio"),
+)
+"""Where an offer or add-on may have the charges of its price; the first place that holds one counts.
 
-def changed_at(item: Mapping[str, Any]) -> datetime | None:
+The first is that of live tenants, whose `data.price` and `data.price__limio` are empty or `[null]`.
+"""
+
+CURRENCIES = (("currencyCode",), ("currency", "id"), ("currency",))
+"""Where a charge may have the code of its currency; the first that is a text counts."""
+
+
+def changed_at(item: Item) -> datetime | None:
     """Return when an item was changed last by its own account, in UTC; None where it tells nothing."""
     return next((found for place in CHANGED if (found := moment(at(item, place))) is not None), None)
 
 
-def last_change(item: Mapping[str, Any]) -> datetime | None:
+def last_change(item: Item) -> datetime | None:
     """Return the latest time of change that an item tells, in UTC; None where it tells nothing.
 
     An item that was published again may keep an older `modified` beside its `version_date`: whether it has stayed
@@ -43,7 +83,7 @@ def last_change(item: Mapping[str, Any]) -> datetime | None:
     return max((one for one in times if one is not None), default=None)
 
 
-def tags_of(item: Mapping[str, Any]) -> list[str]:
+def tags_of(item: Item) -> list[str]:
     """Return the tag paths of an item, wherever they stand; empty where it tells of none."""
     found: dict[str, None] = {}
     for place in TAGS:
@@ -59,24 +99,76 @@ def places(name: str) -> tuple[tuple[str, ...], ...]:
     return (name,), ("data", name)
 
 
-def told(item: Mapping[str, Any], name: str) -> Any:
+def told(item: Item, name: str) -> Any:
     """Return what an item has under *name*: outside, else in `data`; None where neither has it."""
     return next((found for place in places(name) if (found := at(item, place)) is not None), None)
 
 
-def at(item: Mapping[str, Any], place: tuple[str, ...]) -> Any:
+def at(item: Item, place: tuple[str, ...]) -> Any:
     """Return what stands at *place* in an item; None where nothing does."""
     found: Any = item
     for key in place:
-        if not isinstance(found, (dict, Mapping)):  # a dict is told from others much sooner
+        if isinstance(found, (dict, Mapping)):  # a dict is told from others much sooner
+            found = cast("Mapping[str, Any]", found).get(key)
+        elif isinstance(found, msgspec.Struct) and key in found.__struct_encode_fields__:
+            found = getattr(found, found.__struct_fields__[found.__struct_encode_fields__.index(key)])
+        else:
             return None
-        found = cast("Mapping[str, Any]", found).get(key)
-    return found
+    return None if found is UNSET else found
+
+
+def charges_of(item: Item, kind: type[T]) -> list[T]:
+    """Return the charges of an offer's price, each as a *kind*; empty where it has none. Null entries are nothing.
+
+    Raises `ValueError`, which names the place, for an entry that cannot be read: a price is never passed over.
+    """
+    for place in PRICES:
+        held = at(item, place)
+        entries: list[Any] = held if held.__class__ is list else [held or None]
+        found = [_charge(one, place, n, kind) for n, one in enumerate(entries) if one is not None]
+        if found:
+            return found
+    return []
+
+
+def _charge(entry: object, place: tuple[str, ...], n: int, kind: type[T]) -> T:
+    try:
+        return entry if isinstance(entry, kind) else msgspec.convert(entry, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{'.'.join(place)}[{n}] cannot be read as a charge: {error}") from error
+
+
+def currency_of(charge: Item) -> str | None:
+    """Return the code of a charge's currency; None where it names none."""
+    found = (at(charge, place) for place in CURRENCIES)
+    return next((one for one in found if isinstance(one, str) and one), None)
+
+
+def decimal_of(value: object) -> Decimal | None:
+    """Return a number exactly as it was written: "9.990" and 9.99 keep their digits. None for anything else.
+
+    A text that is no finite decimal number, as "12,50" or "free", is such a thing.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and "_" not in str(value) else None
+
+
+def moment_of(item: Item, name: str) -> datetime | None:
+    """Return the time that an item has under *name*, outside or in `data`; None where neither holds a time."""
+    return next((found for place in places(name) if (found := moment(at(item, place))) is not None), None)
 
 
 def moment(value: object) -> datetime | None:
-    """Return a date or a date and time (ISO 8601; without a zone, UTC) in UTC; None for anything else."""
-    if not isinstance(value, str) or len(value) < 10:
+    """Return a date or a date and time (ISO 8601; without a zone, UTC) in UTC; None for anything else.
+
+    A date without a time, as 2026-03-01 or 20260301, is its first moment.
+    """
+    if not isinstance(value, str) or (len(value) < 10 and not (len(value) == 8 and value.isdecimal())):
         return None
     try:
         found = datetime.fromisoformat(value)

@@ -18,6 +18,8 @@ torn.py      the items of a page of which one has a quote too many or too few: p
 words.py     what the body of an answer says, in one short line: pure
 tolerant.py  half surrogates mended, what cannot be read as null: pure
 guard.py     where no call may be made
+model.py     what every body and answer can do; pydantic asks it
+pydantic_schema.py  how pydantic reads, writes and describes models; the only importer of pydantic
 same.py      whether two JSON values are the same, and where they differ: pure
 clock.py     the clock of another machine, as its answers tell
 wire.py      the values that travel: requests, responses, and the facts of each endpoint

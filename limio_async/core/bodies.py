@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, cast, get_args
+from typing import Annotated, Any, cast, get_args, get_origin
 from urllib.parse import urlencode
 
 import msgspec
@@ -54,7 +54,8 @@ def payload_of(endpoint: Endpoint[Any], body: object) -> bytes | None:
 
 
 def _check_kind(endpoint: Endpoint[Any], body: object) -> None:
-    taken = get_args(endpoint.body) or (endpoint.body,)
+    body_kind = get_args(endpoint.body)[0] if get_origin(endpoint.body) is Annotated else endpoint.body
+    taken = get_args(body_kind) or (body_kind,)
     kind = type(body)
     if isinstance(body, taken) or _package(kind) not in {_package(one) for one in taken}:
         return

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from limio_async.core.wire import ListEndpoint
-from limio_async.envelope import moment, places
+from limio_async.envelope import CURRENCIES, PRICES, moment, places
 from limio_async.sync_jobs.sink import Kind
 
 __all__ = ["Columns", "Spot", "spots_of", "text_of", "value_at"]
@@ -56,14 +56,13 @@ _OBJECT = (
     *(_at(name) for name in ("mode", "owner", "customer", "related")),
     _CREATED,
 )
-_CHARGES = ("data.attributes.price__limio.0", "data.price.0", "data.attributes.price.0")
-"""Where the first charge of an offer's price may stand, as `OfferData` says."""
+_CHARGES = tuple(".".join((*place, "0")) for place in PRICES)
+"""Where the first charge of an offer's price may stand."""
 _PRICE = (
     _at("price_amount", *(f"{charge}.value" for charge in _CHARGES), kind="number"),
     _at(
         "price_currency",
-        *(f"{charge}.currencyCode" for charge in _CHARGES),
-        *(f"{charge}.currency.id" for charge in _CHARGES),
+        *(f"{charge}.{'.'.join(place)}" for place in CURRENCIES for charge in _CHARGES),
     ),
     _at("repeat_interval", *(f"{charge}.repeat_interval" for charge in _CHARGES), kind="integer"),
     _at("repeat_interval_type", *(f"{charge}.repeat_interval_type" for charge in _CHARGES)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any, cast, get_args
+from typing import Annotated, Any, cast, get_args, get_origin
 
 import msgspec
 import pytest
@@ -70,7 +70,8 @@ def test_views_are_bound_and_do_not_ask_for_what_is_bound() -> None:
 
 def told_apart_by_type(name: str) -> bool:
     """Whether a union, or the mapping that tells its members apart."""
-    members = get_args(getattr(models, name))
+    kind = getattr(models, name)
+    members = get_args(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
     return name.endswith("_BY_TYPE") or all(
         isinstance(one, type) and issubclass(one, msgspec.Struct) for one in members or [int]
     )

@@ -69,12 +69,12 @@ def test_what_is_only_answered_takes_null_for_missing(files: dict[str, str], lin
 @pytest.mark.parametrize(
     "line",
     [
-        "class OrderBase(Struct, frozen=True, kw_only=True):",
+        "class OrderBase(Model, frozen=True, kw_only=True):",
         "    order_type: str",
         '    spec_version: str | UnsetType = field(name="__spec_version", default=UNSET)',
         '    order_type: Literal["new"] = "new"\n    place: Place  # pyright: ignore[reportGeneralTypeIssues]',
         'class OtherOrder(OrderBase, frozen=True, kw_only=True):\n    """Does more."""',
-        "OrderRequest = NewOrder | OtherOrder",
+        'OrderRequest = Annotated[NewOrder | OtherOrder, ByType("order_type")]',
         '    "renew": OtherOrder,',
     ],
 )
@@ -84,6 +84,38 @@ def test_what_is_sent_tells_missing_from_null(files: dict[str, str], line: str) 
 
 def test_what_is_sent_and_answered_takes_all_three(files: dict[str, str]) -> None:
     assert "    city: str | UnsetType | None = UNSET\n" in files["models/orders.py"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        """
+    @property
+    def created_at(self) -> datetime | None:
+        \"""`created` in UTC, here or in `data`; None where neither holds a time.\"""
+        return moment_of(self, "created")
+""",
+        """
+    @property
+    def amount(self) -> Decimal | None:
+        \"""`price` exactly as it was written; None where it is no number.\"""
+        return decimal_of(self.price)
+""",
+        """
+    def charges(self) -> list[Build]:
+""",
+        "\nclass Build(RecordBehaviour, Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):\n",
+    ],
+)
+def test_a_field_gets_the_property_that_the_overlay_names(files: dict[str, str], lines: str) -> None:
+    assert lines in files["models/catalog.py"]
+
+
+def test_a_class_that_holds_a_secret_hides_it(files: dict[str, str]) -> None:
+    text = files["models/rest.py"]
+    assert "class TokenRequest(Hiding, frozen=True, kw_only=True):" in text
+    assert '    __hidden__: ClassVar[tuple[str, ...]] = ("secret",)\n' in text
+    assert "class Update(Model," in text
 
 
 def test_error_bodies_and_envelopes_of_lists_get_no_class(files: dict[str, str]) -> None:
@@ -181,7 +213,7 @@ def test_a_docstring_says_what_the_caller_may_rely_on(files: dict[str, str]) -> 
         ("builds.py", "class Builds(BuildsBehaviour, Resource):"),
         ("builds.py", "from limio_async.api.behaviour.builds import BuildsBehaviour"),
         ("builds.py", "`limio.builds`: `list`, `start`."),
-        ("models/catalog.py", "class Record(RecordBehaviour, Struct, frozen=True, kw_only=True"),
+        ("models/catalog.py", "class Record(RecordBehaviour, Model, frozen=True, kw_only=True"),
         ("models/catalog.py", "from limio_async.api.behaviour.record import RecordBehaviour"),
         ("__init__.py", '    "session": "Session",'),
         ("__init__.py", "    session: _session.Session"),

@@ -132,11 +132,11 @@ OVERLAY_STOPS = [
     ('resource = "orders", name = "submit"', 'resource = "sync", name = "submit"', "submitOrder: `limio sync` is a command already"),
     ("[views.orders]", "[views.tidy_up]", "views.tidy_up: `limio tidy-up` is a command already"),
     ("[views.orders]", "[views.models]", "views.models: models is a module of limio_async/api already"),
-    ('builds = "Builds"', 'builds = "Builders"', "limio_async/api/behaviour/builds.py: BuildersBehaviour: there is no such class"),
-    ('builds = "Builds"', 'builds = 1', "behaviour.builds: Expected `str`, got `int`"),
+    ('builds = "Builds"', 'builds = "Builders"', "behaviour.builds: no resource and no model is called Builders"),
+    ('builds = "Builds"', 'builds = 1', "behaviour.builds: Expected `str | array`, got `int`"),
     ('builds = "Builds"', 'builds = "Builds"\nghosts = "Ghosts"', "behaviour.ghosts: there is no limio_async/api/behaviour/ghosts.py"),
     ('builds = "Builds"\n', "", "limio_async/api/behaviour/builds.py: builds: has no entry in the overlay's [behaviour]"),
-    ('record = "Record"', 'record = "Recording"', "limio_async/api/behaviour/record.py: RecordingBehaviour: there is no such class"),
+    ('record = ["Record", "Build"]', 'record = ["Record", "Recording"]', "behaviour.record: no resource and no model is called Recording"),
     ('retry = "once"', 'retry = "safe"', "operations.submitOrder.retry: a POST is of class idempotent or once, not safe"),
     ('retry = "once"', 'retry = "scroll"', "operations.submitOrder.retry: a POST is of class"),
     ("[params]", "[params", "openapi/overlay.toml: TOML: "),
@@ -144,6 +144,16 @@ OVERLAY_STOPS = [
     ('order_made = {', 'order_kept = { resource = "orders" }\norder_made = {', "webhooks.order_kept: the spec has no such webhook"),
     ('order_made = { resource = "orders"', 'order_made = { resource = "wishes"', "webhooks.order_made: there is no view wishes"),
     ('record_type = "order"', 'record_type = "order"\nkey = "lock"', "views.orders.key: there is no rule lock in [keys]"),
+    ('created = { name', 'creation = { name', "times.creation: no class has such a field"),
+    ('created = { name', 'count = { name', "times.count: Offer.count cannot be read so"),
+    ('name = "created_at"', 'name = "id"', "#/components/schemas/Offer: id cannot be a property too: the name is taken"),
+    ('name = "created_at"', 'name = "amount"', "Offer: amount cannot be a property too: the name is taken"),
+    ('name = "created_at"', 'name = "created at"', "Offer: created at cannot be a property too: the name is taken"),
+    ('name = "created_at"', 'names = "created_at"', "times.created: Object contains unknown field `names`"),
+    ('"Offer.price"', '"Record.price"', "amounts.Record.price: no class has such a field"),
+    ('"Offer.price"', '"lines"', "amounts.lines: Offer.lines cannot be read so"),
+    ('Build = ["Offer"]', 'Builder = ["Offer"]', "charges.Builder: there is no class Builder"),
+    ('Build = ["Offer"]', 'Build = ["Offers"]', "charges.Build: there is no class Offers"),
 ]  # fmt: skip
 
 
@@ -165,6 +175,7 @@ CLASHES = [
     ("record", "title", "attributes", "record.py: RecordBehaviour.attributes: Offer has a field called attributes too"),
     ("record", "def title(self) -> str: ...", "id: str", "record.py: RecordBehaviour.id: Record has a field called id too"),
     ("record", "__slots__ = ()", "", "record.py: RecordBehaviour: needs `__slots__ = ()`"),
+    ("record", "title", "created_at", "record.py: RecordBehaviour.created_at: Offer has a field called created_at too"),
 ]  # fmt: skip
 
 
@@ -184,8 +195,7 @@ def test_a_mixin_that_does_not_fit(tmp_path: Path, noun: str, old: str, new: str
 def test_a_mixin_belongs_to_one_class(tmp_path: Path, resource: str, of: str, found: str) -> None:
     overlay = changed(toy.OVERLAY, ('builds = "Builds"', f'builds = "{of}"'))
     overlay = changed(overlay, ('resource = "builds"', f'resource = "{resource}"'))
-    mixins = {**toy.MIXINS, "builds": changed(toy.MIXINS["builds"], ("BuildsB", f"{of}B"))}
-    said = stopped(toy.write(tmp_path, overlay=overlay, mixins=mixins))
+    said = stopped(toy.write(tmp_path, overlay=overlay))
     assert said == f"openapi/overlay.toml: behaviour.builds: {found} called {of}"
 
 

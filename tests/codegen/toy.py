@@ -152,7 +152,8 @@ components:
     Trouble: {type: object, description: What went wrong., properties: {
       order: {$ref: "#/components/schemas/Order"}}}
     Build: {type: object, description: A build., properties: {id: {type: string}}}
-    TokenRequest: {type: object, description: A form., properties: {scope: {type: string}}}
+    TokenRequest: {type: object, description: A form., properties: {
+      scope: {type: string}, secret: {type: string, format: password}}}
 """
 
 OVERLAY = """
@@ -195,9 +196,18 @@ object = ["subscriptionId", "id"]
 order_made = { resource = "orders" }
 trouble = { resource = "orders", inside = "order" }
 
+[times]
+created = { name = "created_at", or_in_data = ["Offer"] }
+
+[amounts]
+"Offer.price" = "amount"
+
+[charges]
+Build = ["Offer"]
+
 [behaviour]
 builds = "Builds"
-record = "Record"
+record = ["Record", "Build"]
 """
 
 CLIENT = """

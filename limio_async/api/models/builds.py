@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
+
+from limio_async.core.model import Model
+from limio_async.envelope import moment
 
 __all__ = [
     "BuildRequest",
@@ -17,14 +21,14 @@ __all__ = [
 ]
 
 
-class BuildRequest(Struct, frozen=True, kw_only=True):
+class BuildRequest(Model, frozen=True, kw_only=True):
     """What to build."""
 
     items: list[str]
     """Paths of campaigns and pages."""
 
 
-class BuildResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class BuildResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A build that was accepted; it is not finished yet."""
 
     id: str
@@ -34,7 +38,7 @@ class BuildResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """Accepted; not finished."""
 
 
-class ComponentBuild(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ComponentBuild(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A build of the tenant's own components."""
 
     id: str | None = None
@@ -47,14 +51,24 @@ class ComponentBuild(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     log_errors: list[Any] | None = field(name="logErrors", default=None)
     """May hold errors of a build that succeeded."""
 
+    @property
+    def start_at(self) -> datetime | None:
+        """`start_time` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.start_time)
 
-class PublishMap(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    @property
+    def end_at(self) -> datetime | None:
+        """`end_time` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.end_time)
+
+
+class PublishMap(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Pages by route."""
 
     pages: dict[str, list[PublishedPage | None] | dict[str, Any] | None] | None = None
 
 
-class PublishRequest(Struct, frozen=True, kw_only=True):
+class PublishRequest(Model, frozen=True, kw_only=True):
     """A build to bring live. The documents call all three optional; what is left out is up to the tenant."""
 
     tags: list[str] | UnsetType = UNSET
@@ -65,7 +79,7 @@ class PublishRequest(Struct, frozen=True, kw_only=True):
     """One of the items that were built."""
 
 
-class PublishResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PublishResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What went live, and what did not."""
 
     success: bool | None = None
@@ -75,7 +89,7 @@ class PublishResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     """Spelled like this. New routes land here until published once in the page builder."""
 
 
-class PublishedPage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PublishedPage(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where a page went live."""
 
     path: str | None = None

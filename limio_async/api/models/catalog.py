@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
+
+from limio_async.api.behaviour.charge import ChargeBehaviour
+from limio_async.api.behaviour.record import RecordBehaviour
+from limio_async.core.model import Model
+from limio_async.envelope import charges_of, decimal_of, moment, moment_of
 
 __all__ = [
     "AddOn",
@@ -46,7 +53,7 @@ __all__ = [
 ]
 
 
-class CatalogRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CatalogRecord(RecordBehaviour, Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What every catalog record has around its `data`. Trust the outer name, path and id; those inside data
     may be copies of the item this one was duplicated from.
     """
@@ -77,11 +84,38 @@ class CatalogRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     path_parts: list[str | None] | None = None
     attributes: Attributes | None = None
 
+    @property
+    def version_at(self) -> datetime | None:
+        """`version_date` in UTC, here or in `data`; None where neither holds a time."""
+        return moment_of(self, "version_date")
+
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, here or in `data`; None where neither holds a time."""
+        return moment_of(self, "created")
+
+    @property
+    def modified_at(self) -> datetime | None:
+        """`modified` in UTC, here or in `data`; None where neither holds a time."""
+        return moment_of(self, "modified")
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """`updated` in UTC, here or in `data`; None where neither holds a time."""
+        return moment_of(self, "updated")
+
 
 class AddOn(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An add-on; the shape of an offer with a path under /add_ons."""
 
     data: OfferData | None = None
+
+    def charges(self) -> list[Charge]:
+        """Return the charges, wherever the price stands; empty where there are none.
+
+        Raises `ValueError`, which names the place, for an entry that cannot be read as a charge.
+        """
+        return charges_of(self, Charge)
 
 
 class Asset(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -90,7 +124,7 @@ class Asset(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     data: AssetData | None = None
 
 
-class AssetData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class AssetData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an asset holds."""
 
     attributes: Attributes | None = None
@@ -99,14 +133,14 @@ class AssetData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     """File name in the store."""
 
 
-class AssociatedOffer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class AssociatedOffer(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An offer that belongs to a campaign."""
 
     type: str | None = None
     offer: Offer | None = None
 
 
-class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Attachment(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A file attached to an offer."""
 
     name: str | None = None
@@ -121,13 +155,13 @@ occur.
 """
 
 
-class BulkUpdateRequest(Struct, frozen=True, kw_only=True):
+class BulkUpdateRequest(Model, frozen=True, kw_only=True):
     """Changes to many catalog items."""
 
     diffs: list[CatalogDiff] | UnsetType = UNSET
 
 
-class BulkUpdateResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class BulkUpdateResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of a bulk update; shape uncertain."""
 
     success: Any = None
@@ -141,7 +175,7 @@ class Campaign(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=
     data: CampaignData | None = None
 
 
-class CampaignData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CampaignData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a campaign holds."""
 
     description: str | None = None
@@ -156,22 +190,32 @@ class CampaignData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     attributes: Attributes | None = None
     base_template: str | None = field(name="baseTemplate", default=None)
 
+    @property
+    def valid_from_at(self) -> datetime | None:
+        """`valid_from` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.valid_from)
 
-class CatalogAdminItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    @property
+    def valid_to_at(self) -> datetime | None:
+        """`valid_to` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.valid_to)
+
+
+class CatalogAdminItem(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A working copy and the commit it was read from."""
 
     header: CatalogHeader | None = None
     item: CatalogWorkingCopy | None = None
 
 
-class CatalogDiff(Struct, frozen=True, kw_only=True):
+class CatalogDiff(Model, frozen=True, kw_only=True):
     """A change to one offer or add-on."""
 
     path: str | UnsetType = UNSET
     diff: CatalogDiffContent | UnsetType = UNSET
 
 
-class CatalogDiffContent(Struct, frozen=True, kw_only=True):
+class CatalogDiffContent(Model, frozen=True, kw_only=True):
     """What changes on an item."""
 
     attributes: dict[str, Any] | UnsetType = UNSET
@@ -180,7 +224,7 @@ class CatalogDiffContent(Struct, frozen=True, kw_only=True):
     products: list[dict[str, Any]] | UnsetType = UNSET
 
 
-class CatalogEnvelope(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CatalogEnvelope(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What surrounds the items of every catalog list."""
 
     hits: CatalogHits | None = None
@@ -197,13 +241,13 @@ class CatalogEnvelope(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     """Only given with opt.all=true."""
 
 
-class CatalogHeader(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CatalogHeader(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Header of the campaign list, where commitId sits according to the documents."""
 
     commit_id: str | int | None = field(name="commitId", default=None)
 
 
-class CatalogHitsTotal(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CatalogHitsTotal(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Live form of `hits`."""
 
     value: int
@@ -220,8 +264,15 @@ class CatalogItem(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, 
 
     data: dict[str, Any] | None = None
 
+    def charges(self) -> list[Charge]:
+        """Return the charges, wherever the price stands; empty where there are none.
 
-class CatalogQueryMore(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+        Raises `ValueError`, which names the place, for an entry that cannot be read as a charge.
+        """
+        return charges_of(self, Charge)
+
+
+class CatalogQueryMore(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Cursor of a catalog list, held by the server. Always use the newest one."""
 
     from_: str | None = field(name="from", default=None)
@@ -230,7 +281,7 @@ class CatalogQueryMore(Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     """Index alias, such as catalog_<tenant>.<host>; goes back as opt.queryMoreAlias."""
 
 
-class CatalogWorkingCopy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CatalogWorkingCopy(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A catalog item as editors see it."""
 
     type: str | None = None
@@ -244,7 +295,7 @@ class CatalogWorkingCopy(Struct, frozen=True, kw_only=True, omit_defaults=True, 
     tree: list[Any] | None = None
 
 
-class Charge(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Charge(ChargeBehaviour, Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One charge of an offer's price."""
 
     name: str | None = None
@@ -268,8 +319,13 @@ class Charge(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     tiers: list[PriceTier | None] | None = None
     attributes: Attributes | None = None
 
+    @property
+    def amount(self) -> Decimal | None:
+        """`value` exactly as it was written; None where it is no number."""
+        return decimal_of(self.value)
 
-class CurrencyRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+
+class CurrencyRef(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A currency as the catalog editor stores it."""
 
     symbol: str | None = None
@@ -277,7 +333,7 @@ class CurrencyRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     label: str | None = None
 
 
-class EntitlementRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class EntitlementRef(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Points at an entitlement by its path."""
 
     ref: str | None = field(name="$ref", default=None)
@@ -288,8 +344,15 @@ class Offer(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
     data: OfferData | None = None
 
+    def charges(self) -> list[Charge]:
+        """Return the charges, wherever the price stands; empty where there are none.
 
-class OfferData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+        Raises `ValueError`, which names the place, for an entry that cannot be read as a charge.
+        """
+        return charges_of(self, Charge)
+
+
+class OfferData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an offer or add-on holds. Look for its price in attributes.price__limio, then here in price, then
     in attributes.price.
     """
@@ -342,6 +405,36 @@ class OfferData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     tablet_style: Any = field(name="tabletStyle", default=None)
     """Type unknown."""
 
+    @property
+    def version_at(self) -> datetime | None:
+        """`version_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.version_date)
+
+    @property
+    def valid_from_at(self) -> datetime | None:
+        """`valid_from` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.valid_from)
+
+    @property
+    def valid_to_at(self) -> datetime | None:
+        """`valid_to` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.valid_to)
+
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.created)
+
+    @property
+    def modified_at(self) -> datetime | None:
+        """`modified` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.modified)
+
+    @property
+    def last_synced_at(self) -> datetime | None:
+        """`last_synced` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.last_synced)
+
 
 class Page(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A shop page, under /pages or /pages2."""
@@ -349,7 +442,7 @@ class Page(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     data: PageData | None = None
 
 
-class PageAsset(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PageAsset(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A component or file placed on a page."""
 
     path: str | None = None
@@ -364,14 +457,14 @@ class PageAsset(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     translatable_fields: list[str | None] | None = field(name="translatableFields", default=None)
 
 
-class PageAssetFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PageAssetFile(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The file behind a page's asset."""
 
     content_type: str | None = field(name="contentType", default=None)
     url: str | None = None
 
 
-class PageData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PageData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a page holds."""
 
     record_type: str | None = None
@@ -403,8 +496,18 @@ class PageData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Type unknown."""
     record_subtype: str | None = None
 
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.created)
 
-class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    @property
+    def modified_at(self) -> datetime | None:
+        """`modified` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.modified)
+
+
+class PriceTier(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One step of a volume price."""
 
     price_format: str | None = None
@@ -413,6 +516,11 @@ class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     """Missing on the open last step."""
     price: str | int | float | None = None
 
+    @property
+    def amount(self) -> Decimal | None:
+        """`price` exactly as it was written; None where it is no number."""
+        return decimal_of(self.price)
+
 
 class Product(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A product."""
@@ -420,7 +528,7 @@ class Product(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=F
     data: ProductData | None = None
 
 
-class ProductBundle(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ProductBundle(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A product of an offer and its share of the revenue."""
 
     product_path: str | None = None
@@ -428,8 +536,13 @@ class ProductBundle(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """Decimal."""
     rate_plan: str | None = None
 
+    @property
+    def revenue_split_decimal(self) -> Decimal | None:
+        """`revenue_split` exactly as it was written; None where it is no number."""
+        return decimal_of(self.revenue_split)
 
-class ProductData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+
+class ProductData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A product's own data; also what offers and subscriptions hold of their products."""
 
     id: str | None = None
@@ -457,6 +570,21 @@ class ProductData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     duplicated_from: str | None = field(name="duplicatedFrom", default=None)
     type: str | None = None
 
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.created)
+
+    @property
+    def modified_at(self) -> datetime | None:
+        """`modified` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.modified)
+
+    @property
+    def last_synced_at(self) -> datetime | None:
+        """`last_synced` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.last_synced)
+
 
 class Segment(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A segment of customers."""
@@ -464,7 +592,7 @@ class Segment(CatalogRecord, frozen=True, kw_only=True, omit_defaults=True, gc=F
     data: SegmentData | None = None
 
 
-class SegmentData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class SegmentData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a segment holds."""
 
     attributes: Attributes | None = None

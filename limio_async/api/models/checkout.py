@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, ClassVar, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
 
 from limio_async.api.models.catalog import Offer
 from limio_async.api.models.objects import TrackingData
@@ -18,6 +19,8 @@ from limio_async.api.models.orders import (
     SubscriptionRef,
     Tracking,
 )
+from limio_async.core.model import Hiding, Model
+from limio_async.envelope import moment
 
 __all__ = [
     "AbandonedBasket",
@@ -40,9 +43,10 @@ __all__ = [
 ]
 
 
-class AbandonedBasket(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class AbandonedBasket(Hiding, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A basket that was left."""
 
+    __hidden__: ClassVar[tuple[str, ...]] = ("recovery_link",)
     id: str
     created: str | None = None
     customer_details: AbandonedBasketCustomer | None = field(name="customerDetails", default=None)
@@ -55,8 +59,13 @@ class AbandonedBasket(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     recovery_link: str | None = field(name="recoveryLink", default=None)
     """Path of a link that brings the basket back."""
 
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.created)
 
-class AbandonedBasketCustomer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+
+class AbandonedBasketCustomer(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who left the basket."""
 
     email: str | None = None
@@ -65,7 +74,7 @@ class AbandonedBasketCustomer(Struct, frozen=True, kw_only=True, omit_defaults=T
     company_name: str | None = field(name="companyName", default=None)
 
 
-class AbandonedBasketItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class AbandonedBasketItem(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A line of an abandoned basket."""
 
     name: str | None = None
@@ -73,14 +82,14 @@ class AbandonedBasketItem(Struct, frozen=True, kw_only=True, omit_defaults=True,
     products: list[AbandonedBasketProduct | None] | None = None
 
 
-class AbandonedBasketProduct(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class AbandonedBasketProduct(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A product in an abandoned basket."""
 
     path: str | None = None
     product_code: str | None = field(name="productCode", default=None)
 
 
-class CheckoutBasket(Struct, frozen=True, kw_only=True):
+class CheckoutBasket(Model, frozen=True, kw_only=True):
     """The basket as the shop keeps it."""
 
     basket_items: list[CheckoutBasketItem] | UnsetType = field(name="basketItems", default=UNSET)
@@ -90,14 +99,14 @@ class CheckoutBasket(Struct, frozen=True, kw_only=True):
     is_redeem: bool | UnsetType = field(name="isRedeem", default=UNSET)
 
 
-class CheckoutBasketItem(Struct, frozen=True, kw_only=True):
+class CheckoutBasketItem(Model, frozen=True, kw_only=True):
     """A line of the shop's basket."""
 
     id: str | UnsetType = UNSET
     offer: OfferRef | UnsetType = UNSET
 
 
-class CheckoutOrder(Struct, frozen=True, kw_only=True):
+class CheckoutOrder(Model, frozen=True, kw_only=True):
     """The order that a checkout begins with. Only orderItems is required; most other fields are what the shop
     sends.
     """
@@ -134,7 +143,7 @@ class CheckoutOrder(Struct, frozen=True, kw_only=True):
     """The tenant's own fields."""
 
 
-class InitiateCheckoutRequest(Struct, frozen=True, kw_only=True):
+class InitiateCheckoutRequest(Model, frozen=True, kw_only=True):
     """Begins a checkout."""
 
     order: CheckoutOrder
@@ -145,7 +154,7 @@ class InitiateCheckoutRequest(Struct, frozen=True, kw_only=True):
     basket: CheckoutBasket | UnsetType = UNSET
 
 
-class InitiateCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class InitiateCheckoutResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The basket's id, under one of two names."""
 
     id: str | None = None
@@ -153,7 +162,7 @@ class InitiateCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defaults=
     """The name in older shops."""
 
 
-class OrderItemAction(Struct, frozen=True, kw_only=True):
+class OrderItemAction(Model, frozen=True, kw_only=True):
     """A change to a basket's lines. Repeating an `add` adds again."""
 
     order_item_action_type: Literal["add", "remove", "update"] | str | UnsetType = field(
@@ -164,7 +173,7 @@ class OrderItemAction(Struct, frozen=True, kw_only=True):
     quantity: int | float | UnsetType = UNSET
 
 
-class SubscriptionCheckoutOrder(Struct, frozen=True, kw_only=True):
+class SubscriptionCheckoutOrder(Model, frozen=True, kw_only=True):
     """The subscription to change and the changes to begin with."""
 
     order_type: Literal["update_subscription"] = "update_subscription"
@@ -172,14 +181,14 @@ class SubscriptionCheckoutOrder(Struct, frozen=True, kw_only=True):
     order_items: list[OrderItemAction] | UnsetType = field(name="orderItems", default=UNSET)
 
 
-class SubscriptionCheckoutRequest(Struct, frozen=True, kw_only=True):
+class SubscriptionCheckoutRequest(Model, frozen=True, kw_only=True):
     """Begins a checkout that changes a subscription."""
 
     order: SubscriptionCheckoutOrder
     tracking: Tracking | UnsetType = UNSET
 
 
-class SubscriptionCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class SubscriptionCheckoutResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A checkout that changes a subscription."""
 
     order: SubscriptionCheckoutState | None = None
@@ -192,7 +201,7 @@ class SubscriptionCheckoutResponse(Struct, frozen=True, kw_only=True, omit_defau
     """Read by the shop; shape unknown."""
 
 
-class SubscriptionCheckoutState(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class SubscriptionCheckoutState(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The order in a subscription checkout."""
 
     checkout_id: str | None = field(name="checkoutId", default=None)
@@ -203,13 +212,13 @@ class SubscriptionCheckoutState(Struct, frozen=True, kw_only=True, omit_defaults
     order_items: list[Any] | None = field(name="orderItems", default=None)
 
 
-class SubscriptionCheckoutUpdate(Struct, frozen=True, kw_only=True):
+class SubscriptionCheckoutUpdate(Model, frozen=True, kw_only=True):
     """Changes to a basket; the property's name is not certain."""
 
     order_item_actions: list[OrderItemAction] | UnsetType = field(name="orderItemActions", default=UNSET)
 
 
-class SubscriptionNextActions(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class SubscriptionNextActions(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the subscription can be changed to."""
 
     upgrades: list[Offer | None] | None = None
@@ -218,7 +227,7 @@ class SubscriptionNextActions(Struct, frozen=True, kw_only=True, omit_defaults=T
     subscription_add_ons: list[dict[str, Any] | None] | None = field(name="subscriptionAddOns", default=None)
 
 
-class UpdateBasketResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class UpdateBasketResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The basket after the change."""
 
     id: str | None = None

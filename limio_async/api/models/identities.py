@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
 
 from limio_async.api.models.objects import ObjectRecord
+from limio_async.core.model import Model
 
 __all__ = [
     "ExternalIdentityRequest",
@@ -17,13 +18,13 @@ __all__ = [
 ]
 
 
-class ExternalIdentityRequest(Struct, frozen=True, kw_only=True):
+class ExternalIdentityRequest(Model, frozen=True, kw_only=True):
     """The outside identity to link or unlink."""
 
     id_token: IdToken
 
 
-class IdToken(Struct, frozen=True, kw_only=True):
+class IdToken(Model, frozen=True, kw_only=True):
     """Who somebody is at another provider."""
 
     iss: str
@@ -37,7 +38,7 @@ class Identity(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=F
     data: dict[str, Any] | None = None
 
 
-class TransferOwnershipRequest(Struct, frozen=True, kw_only=True):
+class TransferOwnershipRequest(Model, frozen=True, kw_only=True):
     """From whom to whom all objects move."""
 
     source_id: str | UnsetType = field(name="sourceId", default=UNSET)
@@ -45,7 +46,7 @@ class TransferOwnershipRequest(Struct, frozen=True, kw_only=True):
     message: str | UnsetType = UNSET
 
 
-class TransferOwnershipResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class TransferOwnershipResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of the transfer."""
 
     success: bool | None = None

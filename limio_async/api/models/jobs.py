@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
+
+from limio_async.core.model import Model
 
 __all__ = ["CatalogJob", "JobRequest"]
 
 
-class CatalogJob(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CatalogJob(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A queued catalog job."""
 
     id: str | int | None = None
@@ -19,7 +21,7 @@ class CatalogJob(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     job_id: str | int | None = field(name="jobId", default=None)
 
 
-class JobRequest(Struct, frozen=True, kw_only=True):
+class JobRequest(Model, frozen=True, kw_only=True):
     """A catalog job to queue."""
 
     job_type: str = field(name="jobType")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
+
+from limio_async.core.model import Model
+from limio_async.envelope import moment
 
 __all__ = [
     "Journey",
@@ -19,7 +23,7 @@ __all__ = [
 ]
 
 
-class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Journey(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Conditions and the actions they lead to."""
 
     id: str | None = None
@@ -27,7 +31,7 @@ class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     actions: list[JourneyAction | None] | None = None
 
 
-class JourneyAction(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class JourneyAction(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a journey does."""
 
     id: str | None = None
@@ -35,7 +39,7 @@ class JourneyAction(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     values: list[JourneyActionValue | None] | None = None
 
 
-class JourneyActionValue(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class JourneyActionValue(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One destination and its share of the visitors."""
 
     id: str | None = None
@@ -44,7 +48,7 @@ class JourneyActionValue(Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """Per cent."""
 
 
-class JourneyCondition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class JourneyCondition(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """When a journey applies."""
 
     id: str | None = None
@@ -52,7 +56,7 @@ class JourneyCondition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     value: str | int | float | bool | None = None
 
 
-class JourneyList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class JourneyList(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All journeys and where they start."""
 
     starting_point: str | None = None
@@ -60,13 +64,13 @@ class JourneyList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     journeys: list[Journey | None] | None = None
 
 
-class JourneyV2Input(Struct, frozen=True, kw_only=True):
+class JourneyV2Input(Model, frozen=True, kw_only=True):
     """A journey to store. Only `name` is documented; content fields are accepted but unknown."""
 
     name: str | UnsetType = UNSET
 
 
-class JourneyV2Record(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class JourneyV2Record(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A journey as it is stored."""
 
     id: str
@@ -81,14 +85,24 @@ class JourneyV2Record(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     version: str | None = None
     data: dict[str, Any] | None = None
 
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.created)
 
-class JourneyV2Saved(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    @property
+    def updated_at(self) -> datetime | None:
+        """`updated` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.updated)
+
+
+class JourneyV2Saved(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What storing a journey answers."""
 
     name: str | None = None
 
 
-class MessageResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class MessageResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A sentence about what was done."""
 
     message: str | None = None

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
+
+from limio_async.core.model import Hiding
 
 __all__ = ["OAuthTokenRequest", "OAuthTokenResponse"]
 
 
-class OAuthTokenRequest(Struct, frozen=True, kw_only=True):
+class OAuthTokenRequest(Hiding, frozen=True, kw_only=True):
     """Form that asks for a token. Client credentials send id and secret; the authorization code flow sends
     code and redirect_uri.
     """
 
+    __hidden__: ClassVar[tuple[str, ...]] = ("client_secret", "code")
     grant_type: Literal["client_credentials", "authorization_code"] | str
     client_id: str | UnsetType = UNSET
     client_secret: str | UnsetType = UNSET
@@ -23,9 +26,10 @@ class OAuthTokenRequest(Struct, frozen=True, kw_only=True):
     scope: str | UnsetType = UNSET
 
 
-class OAuthTokenResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class OAuthTokenResponse(Hiding, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A bearer token; there is no refresh token."""
 
+    __hidden__: ClassVar[tuple[str, ...]] = ("access_token", "id_token")
     access_token: str
     token_type: str | None = None
     expires_in: int | None = None

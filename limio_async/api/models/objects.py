@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
 
+from limio_async.api.behaviour.record import RecordBehaviour
 from limio_async.api.models.catalog import Offer, ProductData
 from limio_async.api.models.orders import PreviewScheduleItem
+from limio_async.core.model import Model
+from limio_async.envelope import decimal_of, moment
 
 __all__ = [
     "AddRelationshipRequest",
@@ -35,14 +40,14 @@ __all__ = [
 ]
 
 
-class AddRelationshipRequest(Struct, frozen=True, kw_only=True):
+class AddRelationshipRequest(Model, frozen=True, kw_only=True):
     """The object to relate."""
 
     id: str | UnsetType = UNSET
     service: Literal["limio", "zuora", "salesforce"] | str | UnsetType = UNSET
 
 
-class AddressData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class AddressData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An address as it is stored."""
 
     first_name: str | None = field(name="firstName", default=None)
@@ -64,7 +69,7 @@ class AddressData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     country: str | None = None
 
 
-class Authority(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Authority(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """On whose behalf an object was made."""
 
     aut: dict[str, Any] | None = None
@@ -72,7 +77,7 @@ class Authority(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     permissions: list[str | None] | None = None
 
 
-class DeleteObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class DeleteObjectResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The store's own note of the deletion."""
 
     http_status_code: int | None = field(name="httpStatusCode", default=None)
@@ -81,7 +86,7 @@ class DeleteObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True
     total_retry_delay: int | float | None = field(name="totalRetryDelay", default=None)
 
 
-class ObjectRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ObjectRecord(RecordBehaviour, Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What every stored object has around its `data`."""
 
     id: str | None = None
@@ -115,6 +120,26 @@ class ObjectRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     version: str | None = None
     authority: Authority | None = None
 
+    @property
+    def start_at(self) -> datetime | None:
+        """`start` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.start)
+
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.created)
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """`updated` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.updated)
+
+    @property
+    def modified_at(self) -> datetime | None:
+        """`modified` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.modified)
+
 
 class LimioObject(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Any stored object, its data as it is stored. Lists hold summaries."""
@@ -122,7 +147,7 @@ class LimioObject(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, g
     data: dict[str, Any] | None = None
 
 
-class ObjectEventList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ObjectEventList(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Events of an object, and the store's rows that relate them."""
 
     items: list[LimioObject]
@@ -138,7 +163,7 @@ class Order(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     data: OrderData | None = None
 
 
-class OrderData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class OrderData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a stored order holds; mostly the request that made it."""
 
     order_type: str | None = None
@@ -185,6 +210,11 @@ class OrderData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     has_delivery: bool | None = field(name="hasDelivery", default=None)
     auto_renew: bool | None = field(name="autoRenew", default=None)
 
+    @property
+    def order_at(self) -> datetime | None:
+        """`order_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.order_date)
+
 
 class PaymentMethod(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stored payment method."""
@@ -192,7 +222,7 @@ class PaymentMethod(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True,
     data: PaymentMethodData | None = None
 
 
-class PaymentMethodData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PaymentMethodData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a payment method holds."""
 
     type: str | None = None
@@ -211,7 +241,7 @@ class StoredAddress(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True,
     data: AddressData | None = None
 
 
-class StoredOrderItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class StoredOrderItem(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One line of a stored order."""
 
     id: str | None = None
@@ -231,23 +261,33 @@ class StoredOrderItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     """Type unknown."""
     original_offer: dict[str, Any] | None = field(name="originalOffer", default=None)
 
+    @property
+    def start_at(self) -> datetime | None:
+        """`start_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.start_date)
 
-class SubscriptionPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+
+class SubscriptionPrice(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a subscription or order item costs."""
 
     amount: int | float | str | None = None
     currency: str | None = None
     summary: SubscriptionPriceSummary | None = None
 
+    @property
+    def amount_decimal(self) -> Decimal | None:
+        """`amount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount)
 
-class SubscriptionPriceSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+
+class SubscriptionPriceSummary(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A price in words, as HTML."""
 
     headline: str | None = None
     subline: str | None = None
 
 
-class TrackingData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class TrackingData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where an order or basket came from."""
 
     offers: list[str | None] | None = None
@@ -261,7 +301,7 @@ class TrackingData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     referrer: str | None = None
 
 
-class UnpackedHeader(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class UnpackedHeader(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The two ends of a relation."""
 
     from_: dict[str, Any] | None = field(name="from", default=None)
@@ -269,7 +309,7 @@ class UnpackedHeader(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     metadata: dict[str, Any] | None = None
 
 
-class UnpackedRow(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class UnpackedRow(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A raw row of the store; keys start with <tenant>/<mode>/<service>/."""
 
     id: str | None = None
@@ -288,8 +328,18 @@ class UnpackedRow(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     header: UnpackedHeader | None = None
     body: dict[str, Any] | None = None
 
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.created)
 
-class UpdateObjectRequest(Struct, frozen=True, kw_only=True):
+    @property
+    def updated_at(self) -> datetime | None:
+        """`updated` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.updated)
+
+
+class UpdateObjectRequest(Model, frozen=True, kw_only=True):
     """A partial change. Absent fields stay as they are; a nested value is replaced whole."""
 
     name: str | UnsetType = UNSET
@@ -298,7 +348,7 @@ class UpdateObjectRequest(Struct, frozen=True, kw_only=True):
     """Such as quantity of a subscription, or the fields of a promo code."""
 
 
-class UpdateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class UpdateObjectResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The object after the change."""
 
     id: str
@@ -306,7 +356,7 @@ class UpdateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True
     data: dict[str, Any] | None = None
 
 
-class ZuoraPaymentMethod(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ZuoraPaymentMethod(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A payment method as Zuora reported it."""
 
     ref_id: str | None = field(name="refId", default=None)

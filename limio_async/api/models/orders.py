@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
+
+from limio_async.core.model import ByType, Hiding, Model
+from limio_async.envelope import decimal_of, moment
 
 __all__ = [
     "ORDER_REQUEST_BY_TYPE",
@@ -57,7 +62,7 @@ __all__ = [
 ]
 
 
-class OrderBase(Struct, frozen=True, kw_only=True):
+class OrderBase(Model, frozen=True, kw_only=True):
     """What every order may carry."""
 
     external_id: str | UnsetType = UNSET
@@ -95,6 +100,11 @@ class OrderBase(Struct, frozen=True, kw_only=True):
     """The offer before the change."""
     order_reference: str | UnsetType = UNSET
 
+    @property
+    def order_at(self) -> datetime | None:
+        """`order_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.order_date)
+
 
 class AddOfferOrder(OrderBase, frozen=True, kw_only=True):
     """Adds an offer to a subscription, also to keep a customer who wants to cancel."""
@@ -109,8 +119,13 @@ class AddOfferOrder(OrderBase, frozen=True, kw_only=True):
     payment: Payment | UnsetType = UNSET
     data: OrderReasonData | UnsetType = UNSET
 
+    @property
+    def effective_at(self) -> datetime | None:
+        """`effective_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.effective_date)
 
-class Address(Struct, frozen=True, kw_only=True):
+
+class Address(Model, frozen=True, kw_only=True):
     """An address to order with."""
 
     first_name: str | UnsetType = field(name="firstName", default=UNSET)
@@ -132,7 +147,7 @@ class Address(Struct, frozen=True, kw_only=True):
     country: str | UnsetType = UNSET
 
 
-class CancelInformation(Struct, frozen=True, kw_only=True):
+class CancelInformation(Model, frozen=True, kw_only=True):
     """What a customer said when trying to cancel."""
 
     reason: str | UnsetType = UNSET
@@ -159,6 +174,11 @@ class CancelSubscriptionOrder(OrderBase, frozen=True, kw_only=True):
     cancel_date: str | UnsetType = field(name="cancelDate", default=UNSET)
     data: OrderReasonData | UnsetType = UNSET
 
+    @property
+    def cancel_at(self) -> datetime | None:
+        """`cancel_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.cancel_date)
+
 
 class ChangeAddressOrder(OrderBase, frozen=True, kw_only=True):
     """Changes a subscription's billing or delivery address."""
@@ -184,6 +204,11 @@ class ChangeOfferOrder(OrderBase, frozen=True, kw_only=True):
     delivery_details: Address | UnsetType = field(name="deliveryDetails", default=UNSET)
     data: OrderReasonData | UnsetType = UNSET
     change_type: str | UnsetType = UNSET
+
+    @property
+    def effective_at(self) -> datetime | None:
+        """`effective_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.effective_date)
 
 
 class ChangePaymentOrder(OrderBase, frozen=True, kw_only=True):
@@ -218,7 +243,7 @@ class CreateSubscriptionOrder(OrderBase, frozen=True, kw_only=True):
     redeem_code: str | UnsetType = field(name="redeemCode", default=UNSET)
 
 
-class CustomerDetails(Struct, frozen=True, kw_only=True):
+class CustomerDetails(Model, frozen=True, kw_only=True):
     """Who orders."""
 
     first_name: str | UnsetType = field(name="firstName", default=UNSET)
@@ -237,14 +262,15 @@ class DataCaptureOrder(OrderBase, frozen=True, kw_only=True):
     data: dict[str, Any]
 
 
-class DirectDebitPayment(Struct, frozen=True, kw_only=True):
+class DirectDebitPayment(Hiding, frozen=True, kw_only=True):
     """A bank account to debit."""
 
+    __hidden__: ClassVar[tuple[str, ...]] = ("sort_code", "acc_number")
     sort_code: str | UnsetType = UNSET
     acc_number: str | UnsetType = UNSET
 
 
-class DiscountOverrides(Struct, frozen=True, kw_only=True):
+class DiscountOverrides(Model, frozen=True, kw_only=True):
     """What an order changes of a discount."""
 
     discount_type: str | UnsetType = field(name="discountType", default=UNSET)
@@ -257,15 +283,20 @@ class DiscountOverrides(Struct, frozen=True, kw_only=True):
         name="orderItemsWithSpecifiedDiscount", default=UNSET
     )
 
+    @property
+    def amount_discount_decimal(self) -> Decimal | None:
+        """`amount_discount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount_discount)
 
-class DiscountProductDetails(Struct, frozen=True, kw_only=True):
+
+class DiscountProductDetails(Model, frozen=True, kw_only=True):
     """The product and rate plan of a discount."""
 
     product: PathRef | UnsetType = UNSET
     rate_plan: PathRef | UnsetType = field(name="ratePlan", default=UNSET)
 
 
-class DiscountedOrderItems(Struct, frozen=True, kw_only=True):
+class DiscountedOrderItems(Model, frozen=True, kw_only=True):
     """The offers a discount is limited to."""
 
     discounted_offers: list[Any] | UnsetType = field(name="discountedOffers", default=UNSET)
@@ -278,21 +309,26 @@ class GiftRefundOrder(OrderBase, frozen=True, kw_only=True):
     subscription_id: str = field(name="subscriptionId")
 
 
-class Invoice(Struct, frozen=True, kw_only=True):
+class Invoice(Model, frozen=True, kw_only=True):
     """An invoice to pay. Known types show one item; a list is accepted here too."""
 
     id: str | UnsetType = UNSET
     items: InvoiceItem | list[InvoiceItem] | UnsetType = UNSET
 
 
-class InvoiceItem(Struct, frozen=True, kw_only=True):
+class InvoiceItem(Model, frozen=True, kw_only=True):
     """Part of an invoice to pay."""
 
     id: str | UnsetType = UNSET
     amount: int | float | str | UnsetType = UNSET
 
+    @property
+    def amount_decimal(self) -> Decimal | None:
+        """`amount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount)
 
-class OfferPayload(Struct, frozen=True, kw_only=True):
+
+class OfferPayload(Model, frozen=True, kw_only=True):
     """An offer in one published version. The shop sends the whole offer."""
 
     id: str
@@ -303,7 +339,7 @@ class OfferPayload(Struct, frozen=True, kw_only=True):
     type: str | UnsetType = UNSET
 
 
-class OfferRef(Struct, frozen=True, kw_only=True):
+class OfferRef(Model, frozen=True, kw_only=True):
     """An offer, add-on or subscription offer by its id; catalog items also by version."""
 
     id: str | UnsetType = UNSET
@@ -314,7 +350,7 @@ class OfferRef(Struct, frozen=True, kw_only=True):
     type: str | UnsetType = UNSET
 
 
-class OrderDiscount(Struct, frozen=True, kw_only=True):
+class OrderDiscount(Model, frozen=True, kw_only=True):
     """A discount on a new order."""
 
     name: str | UnsetType = UNSET
@@ -324,7 +360,7 @@ class OrderDiscount(Struct, frozen=True, kw_only=True):
     discount_overrides: DiscountOverrides | UnsetType = field(name="discountOverrides", default=UNSET)
 
 
-class OrderItemInput(Struct, frozen=True, kw_only=True):
+class OrderItemInput(Model, frozen=True, kw_only=True):
     """One line of an order."""
 
     offer: OfferPayload | UnsetType = UNSET
@@ -347,43 +383,48 @@ class OrderItemInput(Struct, frozen=True, kw_only=True):
     original_offer: dict[str, Any] | UnsetType = field(name="originalOffer", default=UNSET)
 
 
-class OrderPreview(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class OrderPreview(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Whether the preview can be used."""
 
     success: bool | None = None
     """The schedule is meaningful only when true."""
 
 
-class OrderPreviewResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class OrderPreviewResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an order would cost; the first schedule entry is due today."""
 
     preview: OrderPreview | None = None
     schedule: list[PreviewScheduleItem | None] | None = None
 
 
-class OrderPrice(Struct, frozen=True, kw_only=True):
+class OrderPrice(Model, frozen=True, kw_only=True):
     """A price as the shop sends it."""
 
     amount: int | float | str | UnsetType = UNSET
     currency: str | UnsetType = UNSET
     summary: OrderPriceSummary | UnsetType = UNSET
 
+    @property
+    def amount_decimal(self) -> Decimal | None:
+        """`amount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount)
 
-class OrderPriceSummary(Struct, frozen=True, kw_only=True):
+
+class OrderPriceSummary(Model, frozen=True, kw_only=True):
     """A price in words, as HTML."""
 
     headline: str | UnsetType = UNSET
     subline: str | UnsetType = UNSET
 
 
-class OrderReason(Struct, frozen=True, kw_only=True):
+class OrderReason(Model, frozen=True, kw_only=True):
     """Why a customer changes or cancels."""
 
     id: str | UnsetType = UNSET
     feedback: str | UnsetType = UNSET
 
 
-class OrderReasonData(Struct, frozen=True, kw_only=True):
+class OrderReasonData(Model, frozen=True, kw_only=True):
     """Carries the reason of a change or cancellation."""
 
     reason: OrderReason | UnsetType = UNSET
@@ -430,7 +471,7 @@ class UpdateSubscriptionOrder(OrderBase, frozen=True, kw_only=True):
     billing_details: Address | UnsetType = field(name="billingDetails", default=UNSET)
 
 
-OrderRequest = (
+OrderRequest = Annotated[
     CreateSubscriptionOrder
     | ChangeOfferOrder
     | UpdateSubscriptionOrder
@@ -443,8 +484,9 @@ OrderRequest = (
     | PayInvoiceOrder
     | GiftRefundOrder
     | DataCaptureOrder
-    | OtherOrder
-)
+    | OtherOrder,
+    ByType("order_type"),
+]
 """One order; order_type tells which."""
 ORDER_REQUEST_BY_TYPE: Mapping[str, type[OrderRequest]] = {
     "new": CreateSubscriptionOrder,
@@ -467,7 +509,7 @@ ORDER_REQUEST_BY_TYPE: Mapping[str, type[OrderRequest]] = {
 """The member of `OrderRequest` that each type is."""
 
 
-class OrderResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class OrderResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The order that was made, and its subscription."""
 
     id: str | None = None
@@ -480,19 +522,19 @@ class OrderResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     owner: str | None = None
 
 
-class OrderSourceDetails(Struct, frozen=True, kw_only=True):
+class OrderSourceDetails(Model, frozen=True, kw_only=True):
     """The system an order came from."""
 
     instance: str | UnsetType = UNSET
 
 
-class PathRef(Struct, frozen=True, kw_only=True):
+class PathRef(Model, frozen=True, kw_only=True):
     """A catalog item by its path."""
 
     path: str | UnsetType = UNSET
 
 
-class Payment(Struct, frozen=True, kw_only=True):
+class Payment(Model, frozen=True, kw_only=True):
     """How an order is paid."""
 
     type: str
@@ -504,7 +546,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     gift_code: str | UnsetType = UNSET
 
 
-class PreviewLineItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PreviewLineItem(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One charge of a payment to come."""
 
     amount: str | int | float | None = None
@@ -516,8 +558,23 @@ class PreviewLineItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     charge_description: str | None = field(name="chargeDescription", default=None)
     product_name: str | None = field(name="productName", default=None)
 
+    @property
+    def amount_decimal(self) -> Decimal | None:
+        """`amount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount)
 
-class PreviewScheduleItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    @property
+    def amount_without_tax_decimal(self) -> Decimal | None:
+        """`amount_without_tax` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount_without_tax)
+
+    @property
+    def tax_amount_decimal(self) -> Decimal | None:
+        """`tax_amount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.tax_amount)
+
+
+class PreviewScheduleItem(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A payment or refund to come."""
 
     date: str | None = None
@@ -536,22 +593,52 @@ class PreviewScheduleItem(Struct, frozen=True, kw_only=True, omit_defaults=True,
     reference: str | None = None
     """Of stored schedules."""
 
+    @property
+    def date_at(self) -> datetime | None:
+        """`date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.date)
 
-class RecipientDetails(Struct, frozen=True, kw_only=True):
+    @property
+    def schedule_at(self) -> datetime | None:
+        """`schedule_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.schedule_date)
+
+    @property
+    def amount_decimal(self) -> Decimal | None:
+        """`amount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount)
+
+    @property
+    def amount_without_tax_decimal(self) -> Decimal | None:
+        """`amount_without_tax` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount_without_tax)
+
+    @property
+    def unit_amount_decimal(self) -> Decimal | None:
+        """`unit_amount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.unit_amount)
+
+    @property
+    def tax_amount_decimal(self) -> Decimal | None:
+        """`tax_amount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.tax_amount)
+
+
+class RecipientDetails(Model, frozen=True, kw_only=True):
     """Who receives a gift."""
 
     send_email: bool | UnsetType = field(name="sendEmail", default=UNSET)
     start_now: bool | UnsetType = field(name="startNow", default=UNSET)
 
 
-class SubscriptionRef(Struct, frozen=True, kw_only=True):
+class SubscriptionRef(Model, frozen=True, kw_only=True):
     """A subscription by its id (sub-…) or its name (the 12-character reference)."""
 
     id: str | UnsetType = UNSET
     name: str | UnsetType = UNSET
 
 
-class SubscriptionUpdate(Struct, frozen=True, kw_only=True):
+class SubscriptionUpdate(Model, frozen=True, kw_only=True):
     """One thing to add to a subscription or take from it."""
 
     type: Literal["add", "remove"] | str
@@ -563,8 +650,13 @@ class SubscriptionUpdate(Struct, frozen=True, kw_only=True):
     quantity: int | float | str | UnsetType = UNSET
     effective_date: str | UnsetType = UNSET
 
+    @property
+    def effective_at(self) -> datetime | None:
+        """`effective_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.effective_date)
 
-class Tracking(Struct, frozen=True, kw_only=True):
+
+class Tracking(Model, frozen=True, kw_only=True):
     """Where an order came from."""
 
     offers: list[str] | UnsetType = UNSET
@@ -578,7 +670,7 @@ class Tracking(Struct, frozen=True, kw_only=True):
     referrer: str | UnsetType = UNSET
 
 
-class ZuoraPayment(Struct, frozen=True, kw_only=True):
+class ZuoraPayment(Model, frozen=True, kw_only=True):
     """A payment method in Zuora."""
 
     ref_id: str | UnsetType = field(name="refId", default=UNSET)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
+
+from limio_async.core.model import Model
+from limio_async.envelope import moment
 
 __all__ = [
     "PartnerOrganisation",
@@ -15,7 +19,7 @@ __all__ = [
 ]
 
 
-class PartnerOrganisation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PartnerOrganisation(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A partner organisation."""
 
     id: str
@@ -26,8 +30,18 @@ class PartnerOrganisation(Struct, frozen=True, kw_only=True, omit_defaults=True,
     modified: str | None = None
     data: PartnerOrganisationData | None = None
 
+    @property
+    def created_at(self) -> datetime | None:
+        """`created` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.created)
 
-class PartnerOrganisationData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    @property
+    def modified_at(self) -> datetime | None:
+        """`modified` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.modified)
+
+
+class PartnerOrganisationData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a partner organisation holds."""
 
     zuora_account_id: str | None = field(name="zuoraAccountId", default=None)
@@ -36,7 +50,7 @@ class PartnerOrganisationData(Struct, frozen=True, kw_only=True, omit_defaults=T
     logo: str | None = None
 
 
-class PartnerOrganisationInput(Struct, frozen=True, kw_only=True):
+class PartnerOrganisationInput(Model, frozen=True, kw_only=True):
     """A partner organisation to create."""
 
     name: str
@@ -46,7 +60,7 @@ class PartnerOrganisationInput(Struct, frozen=True, kw_only=True):
     logo: str | UnsetType = UNSET
 
 
-class PartnerUser(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PartnerUser(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A user of a partner organisation."""
 
     id: str
@@ -57,7 +71,7 @@ class PartnerUser(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     data: dict[str, Any] | None = None
 
 
-class PartnerUserInput(Struct, frozen=True, kw_only=True):
+class PartnerUserInput(Model, frozen=True, kw_only=True):
     """A partner user to create."""
 
     email: str

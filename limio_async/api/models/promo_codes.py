@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
 
 from limio_async.api.models.orders import DiscountProductDetails
+from limio_async.core.model import Model
+from limio_async.envelope import decimal_of, moment
 
 __all__ = [
     "CreateObjectRequest",
@@ -17,7 +21,7 @@ __all__ = [
 ]
 
 
-class CreateObjectRequest(Struct, frozen=True, kw_only=True):
+class CreateObjectRequest(Model, frozen=True, kw_only=True):
     """A promo code to create."""
 
     name: str
@@ -27,7 +31,7 @@ class CreateObjectRequest(Struct, frozen=True, kw_only=True):
     status: bool | str | UnsetType = UNSET
 
 
-class CreateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class CreateObjectResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The object that was created."""
 
     id: str
@@ -38,7 +42,7 @@ class CreateObjectResponse(Struct, frozen=True, kw_only=True, omit_defaults=True
     data: dict[str, Any] | None = None
 
 
-class PromoCodeData(Struct, frozen=True, kw_only=True):
+class PromoCodeData(Model, frozen=True, kw_only=True):
     """A promo code."""
 
     application_level: Literal["wholeBasket", "selectedItems"] | str = field(name="applicationLevel")
@@ -53,8 +57,18 @@ class PromoCodeData(Struct, frozen=True, kw_only=True):
     usage: PromoCodeUsage | UnsetType = UNSET
     discount: PromoCodeDiscount
 
+    @property
+    def promo_start_at(self) -> datetime | None:
+        """`promo_start_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.promo_start_date)
 
-class PromoCodeDiscount(Struct, frozen=True, kw_only=True):
+    @property
+    def promo_expiry_at(self) -> datetime | None:
+        """`promo_expiry_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.promo_expiry_date)
+
+
+class PromoCodeDiscount(Model, frozen=True, kw_only=True):
     """How much a promo code takes off."""
 
     discount_type: str | UnsetType = field(name="discountType", default=UNSET)
@@ -64,8 +78,13 @@ class PromoCodeDiscount(Struct, frozen=True, kw_only=True):
     duration_length: int | float | UnsetType = field(name="durationLength", default=UNSET)
     duration_type: str | UnsetType = field(name="durationType", default=UNSET)
 
+    @property
+    def amount_discount_decimal(self) -> Decimal | None:
+        """`amount_discount` exactly as it was written; None where it is no number."""
+        return decimal_of(self.amount_discount)
 
-class PromoCodeUsage(Struct, frozen=True, kw_only=True):
+
+class PromoCodeUsage(Model, frozen=True, kw_only=True):
     """How often a promo code may be used."""
 
     available_quantity: int | float | UnsetType | None = field(name="availableQuantity", default=UNSET)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from datetime import datetime
+
+from msgspec import field
+
+from limio_async.core.model import Model
+from limio_async.envelope import moment
 
 __all__ = ["UserEntitlement", "UserEntitlements"]
 
 
-class UserEntitlement(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class UserEntitlement(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Something the user may use, and when."""
 
     code: str | None = None
@@ -16,8 +21,23 @@ class UserEntitlement(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     end_date: str | None = field(name="endDate", default=None)
     effective_date: str | None = field(name="effectiveDate", default=None)
 
+    @property
+    def start_at(self) -> datetime | None:
+        """`start_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.start_date)
 
-class UserEntitlements(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    @property
+    def end_at(self) -> datetime | None:
+        """`end_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.end_date)
+
+    @property
+    def effective_at(self) -> datetime | None:
+        """`effective_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.effective_date)
+
+
+class UserEntitlements(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All that the signed-in user may use."""
 
     owner: str | None = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import field
 
 from limio_async.api.models.catalog import Offer, ProductData
 from limio_async.api.models.objects import LimioObject, ObjectRecord, SubscriptionPrice, TrackingData
+from limio_async.core.model import Model
+from limio_async.envelope import moment
 
 __all__ = [
     "MmaSubscription",
@@ -29,7 +32,7 @@ class MmaSubscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=Tru
     schedule: list[LimioObject | None] | None = None
 
 
-class SalesforceSubscriptionsResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class SalesforceSubscriptionsResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Subscriptions and customers behind a Salesforce identity."""
 
     subscriptions: list[Subscription]
@@ -44,7 +47,7 @@ class Subscription(ObjectRecord, frozen=True, kw_only=True, omit_defaults=True, 
     data: SubscriptionData | None = None
 
 
-class SubscriptionAttributes(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class SubscriptionAttributes(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Marks of a subscription."""
 
     gift: bool | None = None
@@ -52,7 +55,7 @@ class SubscriptionAttributes(Struct, frozen=True, kw_only=True, omit_defaults=Tr
     auto_renew: bool | None = field(name="autoRenew", default=None)
 
 
-class SubscriptionData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class SubscriptionData(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a subscription holds."""
 
     id: str | None = None
@@ -72,3 +75,18 @@ class SubscriptionData(Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     tracking: TrackingData | None = None
     add_ons: list[Any] | None = field(name="addOns", default=None)
     products: list[ProductData | str | None] | None = None
+
+    @property
+    def start_at(self) -> datetime | None:
+        """`start_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.start_date)
+
+    @property
+    def term_start_at(self) -> datetime | None:
+        """`term_start_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.term_start_date)
+
+    @property
+    def term_end_at(self) -> datetime | None:
+        """`term_end_date` in UTC, a date without a time as its first moment; None where it holds no time."""
+        return moment(self.term_end_date)

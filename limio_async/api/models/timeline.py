@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
 
 from limio_async.api.models.orders import SubscriptionRef
+from limio_async.core.model import Model
 
 __all__ = ["TimelineEventRequest", "TimelineEventResponse", "TimelineField"]
 
 
-class TimelineEventRequest(Struct, frozen=True, kw_only=True):
+class TimelineEventRequest(Model, frozen=True, kw_only=True):
     """An event to show on a subscription's timeline. The documents require a list of fields whose own name is
     unknown; `fields` is a guess.
     """
@@ -24,7 +25,7 @@ class TimelineEventRequest(Struct, frozen=True, kw_only=True):
     """Name guessed."""
 
 
-class TimelineEventResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class TimelineEventResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The event that was added."""
 
     id: str
@@ -32,7 +33,7 @@ class TimelineEventResponse(Struct, frozen=True, kw_only=True, omit_defaults=Tru
     status: str | None = None
 
 
-class TimelineField(Struct, frozen=True, kw_only=True):
+class TimelineField(Model, frozen=True, kw_only=True):
     """One value shown with a timeline event."""
 
     label: str

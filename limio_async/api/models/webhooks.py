@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from msgspec import field
 
 from limio_async.api.models.objects import Order
+from limio_async.core.model import Model
 
 __all__ = ["ErrorReport", "FailedEvent", "PluginError"]
 
 
-class ErrorReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ErrorReport(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What went wrong with an order after it was accepted."""
 
     event_id: str | None = field(name="eventId", default=None)
@@ -19,7 +20,7 @@ class ErrorReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     plugin_error_output: list[PluginError] | None = field(name="pluginErrorOutput", default=None)
 
 
-class FailedEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class FailedEvent(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The event whose processing failed."""
 
     message: str | None = None
@@ -27,7 +28,7 @@ class FailedEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     event: Order | None = None
 
 
-class PluginError(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class PluginError(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What one plugin had to say."""
 
     name: str | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
+
+from limio_async.core.model import Model
 
 __all__ = ["SyncZuoraResponse", "ZuoraEventRequest"]
 
 
-class SyncZuoraResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class SyncZuoraResponse(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The subscription that was created or refreshed."""
 
     success: bool | None = None
@@ -17,7 +19,7 @@ class SyncZuoraResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, g
     owner: str | None = None
 
 
-class ZuoraEventRequest(Struct, frozen=True, kw_only=True):
+class ZuoraEventRequest(Model, frozen=True, kw_only=True):
     """What happened to a subscription in Zuora."""
 
     subscription_id: str = field(name="subscriptionID")
