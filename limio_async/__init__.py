@@ -30,6 +30,7 @@ core/          the engine: calls, lists, retries
 envelope.py    where an item says when it changed, and which tags it has
 errors.py      every exception
 version.py     the version
+_catalog.py    one state of a catalog list in memory, and what its items are found by
 _finishing.py  calls that run to their end though their caller is cancelled
 _readback.py   whether a write happened whose answer was lost
 _origin.py     the origin meant by a host name or a base URL, checked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any, Unpack, assert_type
 
 import msgspec
@@ -12,6 +13,7 @@ from limio_async import (
     Attempt,
     BadItem,
     CallOptions,
+    CatalogCache,
     ChainedAuth,
     Checkpoint,
     ClientCredentials,
@@ -36,6 +38,17 @@ from limio_async.auth import BearerToken, MemoryTokenStore, SessionToken
 
 class Slim(msgspec.Struct):
     id: str
+
+
+async def what_a_cache_holds(limio: Limio) -> None:
+    offers = CatalogCache(limio, limio.offers.list)
+    assert_type(offers, CatalogCache[models.Offer])
+    assert_type(offers.get("offer-1"), models.Offer | None)
+    async with CatalogCache(limio, partial(limio.offers.list, tags="/tags/uk"), every=30, into=Slim) as slim:
+        assert_type(slim, CatalogCache[Slim])
+        assert_type(slim.tagged("/tags/uk"), list[Slim])
+        assert_type(list(slim), list[Slim])
+    assert_type(CatalogCache(limio, partial(limio.products.list, page_size=9)), CatalogCache[models.Product])
 
 
 async def what_a_caller_sees(limio: Limio) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -11,10 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from limio_async import BearerToken, CatalogCache, Limio
+from limio_async import BearerToken, CatalogCache, Limio, errors
 from limio_async.core.wire import Request, Response
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
+from tests.virtual_time import VirtualTime
 
 HOUR = 3600.0
 
@@ -98,3 +100,415 @@ async def test_items_are_found_by_id_path_and_tag_wherever_these_stand(tenant: T
         await slim.loaded(timeout=5)
         assert slim.get("o2") == Slim("Offer 2") == slim.by_path("/offers/2")
         assert slim.tagged("/tags/a") == [Slim("Offer 0"), Slim("Offer 1")]
+
+
+def cached(limio: Limio, **options: Any) -> CatalogCache[Any]:
+    return CatalogCache(limio, limio.offers.list, **options)
+
+
+def names(cache: CatalogCache[Any]) -> list[str]:
+    return [one.id for one in cache]
+
+
+def name_of(cache: CatalogCache[Any], id: str) -> str:
+    found = cache.get(id)
+    assert found is not None
+    name: str = found.name
+    return name
+
+
+async def test_nothing_is_sent_before_the_block_and_nothing_after_it(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    cache = cached(limio)
+    await asyncio.sleep(HOUR)
+    assert (tenant.polls, cache.age, cache.usable) == ([], None, False)
+    with pytest.raises(errors.CatalogUnavailable, match="nothing is loaded yet"):
+        cache.get("o1")
+    for call in (cache.loaded, cache.refresh):
+        with pytest.raises(errors.ClientClosed, match="async with"):
+            await call()
+    async with cache:
+        await cache.loaded()
+    asked = len(tenant.polls)
+    await asyncio.sleep(HOUR)
+    assert len(tenant.polls) == asked
+    assert len(cache) == 5, "readers have what was there"
+    assert cache.age == pytest.approx(HOUR, abs=1)
+    tenant.away = answer({}, 503)
+    async with cache:
+        await cache.loaded()
+        tenant.away = None
+        await asyncio.sleep(61)
+        await cache.loaded()
+        assert cache.age == pytest.approx(0, abs=61)
+
+
+async def test_it_asks_once_a_period_without_a_scroll_and_walks_only_what_has_changed(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    async with cached(limio, every=60.0) as cache:
+        await cache.loaded()
+        for _ in range(1_000):
+            cache.get("o1")
+        await asyncio.sleep(HOUR)
+        assert len(tenant.walks) == 1
+        assert 60 <= len(tenant.polls) <= 68
+        between = [after - before for before, after in zip(tenant.polls, tenant.polls[1:], strict=False)]
+        assert all(54 <= one <= 60 for one in between)
+        assert len(set(between)) > 10, "not all workers ask at once"
+        tenant.offers[0] = offer(0, name="new")
+        tenant.commit = "c2"
+        await asyncio.sleep(61)
+        assert (len(tenant.walks), cache.commit_id) == (2, "c2")
+        assert name_of(cache, "o0") == "new"
+
+
+async def test_an_item_that_stays_as_it_was_stays_the_same_object(tenant: Tenant, limio: Limio) -> None:
+    async with cached(limio) as cache:
+        await cache.loaded(timeout=5)
+        before = list(cache)
+        tenant.offers[2] = offer(2, name="new")
+        del tenant.offers[4]
+        tenant.offers.insert(0, offer(9))
+        tenant.commit = "c2"
+        await cache.refresh()
+        assert names(cache) == ["o9", "o0", "o1", "o2", "o3"]
+        assert [one for one in cache if any(one is other for other in before)] == [
+            before[0],
+            before[1],
+            before[3],
+        ]
+        assert cache.get("o4") is None
+        assert cache.by_path("/offers/4") is None
+
+
+async def test_an_iteration_goes_over_one_state_though_another_is_swapped_in(
+    tenant: Tenant, limio: Limio
+) -> None:
+    async with cached(limio) as cache:
+        await cache.loaded(timeout=5)
+        began = iter(cache)
+        assert next(began).id == "o0"
+        tenant.offers, tenant.commit = [offer(9)], "c2"
+        await cache.refresh()
+        assert names(cache) == ["o9"]
+        assert [one.id for one in began] == ["o1", "o2", "o3", "o4"]
+
+
+@pytest.mark.parametrize("into", [None, Slim])
+async def test_a_list_without_commit_id_is_walked_each_period(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime, into: Any
+) -> None:
+    tenant.commit = None
+    told: list[Any] = []
+    async with cached(limio, every=60.0, into=into, on_change=told.append) as cache:
+        await cache.loaded()
+        await asyncio.sleep(181)
+        assert len(tenant.walks) == 4
+        assert len(told) == 1, "nothing has changed"
+        assert cache.commit_id is None
+
+
+async def test_a_change_between_the_question_and_the_walk_is_not_missed(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    def rebuild(number: int) -> None:
+        if number == 0:
+            tenant.offers[0], tenant.commit = offer(0, name="new"), "c2"
+
+    async with cached(limio) as cache:
+        await cache.loaded()
+        tenant.commit, tenant.before_page = "c1b", rebuild
+        await cache.refresh()
+        assert (cache.commit_id, name_of(cache, "o0")) == ("c2", "new")
+        tenant.before_page = lambda number: None
+        walked = len(tenant.walks)
+        await cache.refresh()
+        assert len(tenant.walks) == walked
+        tenant.commit = "c1b"  # a catalog that is taken back is another one
+        await cache.refresh()
+        assert (cache.commit_id, len(tenant.walks)) == ("c1b", walked + 1)
+
+
+async def test_a_catalog_that_is_rebuilt_during_the_walk_is_not_swapped_in_and_walked_again_later(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    def rebuild(number: int) -> None:
+        if number == 1:
+            tenant.commit += "!"
+
+    async with cached(limio, every=60.0) as cache:
+        await cache.loaded()
+        tenant.commit, tenant.before_page = "c2", rebuild
+        tenant.offers[0] = offer(0, name="new")
+        with pytest.raises(errors.SnapshotChanged):
+            await cache.refresh()
+        await asyncio.sleep(HOUR)
+        assert (cache.commit_id, name_of(cache, "o0")) == ("c1", "Offer 0")
+        assert len(tenant.walks) < 130, "it waits in between"
+        tenant.before_page = lambda number: None
+        await asyncio.sleep(61)
+        assert name_of(cache, "o0") == "new"
+
+
+@pytest.mark.parametrize(
+    "lenient", [{"verify": "off"}, {"verify": "warn"}, {"on_snapshot_change": "restart"}]
+)
+async def test_no_option_of_the_listing_lets_an_incomplete_walk_in(
+    tenant: Tenant, limio: Limio, lenient: dict[str, Any]
+) -> None:
+    async with CatalogCache(limio, partial(limio.offers.list, **lenient)) as cache:
+        await cache.loaded(timeout=5)
+
+        def rebuild(number: int) -> None:
+            if number == 1:
+                tenant.commit += "!"
+
+        tenant.commit, tenant.before_page = "c2", rebuild
+        with pytest.raises(errors.SnapshotChanged):
+            await cache.refresh()
+        assert cache.commit_id == "c1"
+
+
+def hangs(request: Request) -> Any:
+    return asyncio.sleep(10 * HOUR)
+
+
+def refused_after_a_while(request: Request) -> Any:
+    async def refuse() -> Response:
+        await asyncio.sleep(30)
+        return answer({}, 503)
+
+    return refuse()
+
+
+AWAY: dict[str, Any] = {
+    "refused": errors.NeverSent("refused"),
+    "lost": errors.AnswerLost("reset"),
+    "500": answer({}, 500),
+    "503": answer({}, 503),
+    "401": answer({"message": "no"}, 401),
+    "403": answer({"message": "no"}, 403),
+    "429": answer({}, 429, headers={"retry-after": "20"}),
+    "no JSON": answer(b"<html>"),
+    "no list": answer({"message": "down"}),
+    "a bug": ZeroDivisionError("oops"),
+    "hangs": hangs,
+    "slow": refused_after_a_while,
+}
+
+
+@pytest.mark.parametrize("why", AWAY)
+async def test_readers_do_not_notice_an_outage_of_an_hour(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime, caplog: pytest.LogCaptureFixture, why: str
+) -> None:
+    caplog.set_level(logging.WARNING, "limio_async")
+    async with cached(limio, every=60.0) as cache:
+        await cache.loaded()
+        before, polls = list(cache), len(tenant.polls)
+        tenant.away = AWAY[why]
+        for minute in range(1, 61):
+            await asyncio.sleep(60)
+            assert list(cache) == before
+            assert cache.get("o3") is not None
+            assert cache.usable
+            assert (cache.age or 0) > minute * 60 - 61
+        assert 30 <= len(tenant.polls) - polls <= 140, "it keeps asking, and does not hammer"
+        tenant.away = None
+        tenant.offers, tenant.commit = [offer(7)], "c2"
+        await asyncio.sleep(121)
+        assert names(cache) == ["o7"]
+        assert cache.age is not None
+        assert cache.age < 61
+    said = [one.message for one in caplog.records if "cache" in one.message]
+    assert len(said) == 2
+    assert "cannot refresh" in said[0]
+    assert "current again" in said[1]
+
+
+@pytest.mark.parametrize("why", ["500", "no JSON", "lost"])
+async def test_polls_that_are_answered_while_loads_fail_do_not_make_it_current(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime, why: str
+) -> None:
+    async with cached(limio, every=60.0, stale=2 * HOUR) as cache:
+        await cache.loaded()
+        tenant.loads_fail, tenant.commit = AWAY[why], "c2"
+        await asyncio.sleep(HOUR)
+        assert names(cache) == ["o0", "o1", "o2", "o3", "o4"]
+        assert cache.age == pytest.approx(HOUR, abs=61)
+        await asyncio.sleep(HOUR + 61)
+        assert not cache.usable
+        tenant.loads_fail = None
+        await asyncio.sleep(61)
+        assert cache.usable
+
+
+async def test_what_is_too_old_is_not_served(tenant: Tenant, limio: Limio, virtual_time: VirtualTime) -> None:
+    async with cached(limio, stale=HOUR) as cache:
+        await cache.loaded()
+        tenant.away = answer({"message": "a secret of Limio"}, 503)
+        await asyncio.sleep(HOUR + 61)
+        readers: list[Callable[[], object]] = [
+            lambda: cache.get("o1"), lambda: cache.by_path("/"), lambda: cache.tagged("/"), lambda: len(cache), lambda: list(cache),
+        ]  # fmt: skip
+        for read in readers:
+            with pytest.raises(errors.CatalogUnavailable) as caught:
+                read()
+            said = str(caught.value)
+            assert said.startswith("listOffers: the catalog is 36")
+            assert "over stale=3600" in said
+            assert said.endswith("the last refresh failed: ServerError")
+            assert "secret" not in said
+            assert caught.value.retryable
+        assert not cache.usable
+        with pytest.raises(errors.CatalogUnavailable):
+            await cache.loaded(timeout=1)
+
+
+async def test_a_first_load_that_fails_is_tried_again_soon(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    tenant.away = answer({}, 503)
+    async with cached(limio, every=600.0) as cache:
+        with pytest.raises(
+            errors.CatalogUnavailable, match="nothing is loaded yet; the last refresh failed: ServerError"
+        ):
+            await cache.loaded(timeout=5)
+        tenant.away = None
+        begun = virtual_time.elapsed
+        await cache.loaded()
+        assert virtual_time.elapsed - begun < 10
+
+
+async def test_outages_are_logged_six_times_an_hour_at_most(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "limio_async")
+    async with cached(limio, every=5.0) as cache:
+        await cache.loaded()
+        for number in range(720):
+            tenant.away = answer({}, 503) if number % 2 else None
+            await asyncio.sleep(10)
+    assert 2 <= len([one for one in caplog.records if "cannot refresh" in one.message]) <= 13
+
+
+async def test_one_item_that_cannot_be_decoded_keeps_nothing_else_out_and_is_told_of(
+    tenant: Tenant, limio: Limio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "limio_async")
+    tenant.offers[1] = {"id": "o1", "path": ["odd"], "name": {"x": 1}}
+    tenant.offers[2] = offer(2, name="HALF")
+    async with cached(limio) as cache:
+        await cache.loaded(timeout=5)
+        assert names(cache) == ["o0", "o2", "o3", "o4"]
+        assert name_of(cache, "o2") == "\ufffd"
+        tenant.commit = "c2"
+        await cache.refresh()
+        (said,) = [one.message for one in caplog.records]
+        assert "1 items cannot be decoded and are left out" in said
+        tenant.offers, tenant.commit = [{"name": [number]} for number in range(3)], "c3"
+        with pytest.raises(errors.Unreadable, match="most items cannot be decoded"):
+            await cache.refresh()
+        assert names(cache) == ["o0", "o2", "o3", "o4"]
+
+
+async def test_items_without_id_or_with_that_of_another_are_there_all_the_same(
+    tenant: Tenant, limio: Limio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "limio_async")
+    tenant.offers = [
+        offer(0),
+        {"path": "/no/id", "name": "nameless"},
+        offer(0, name="copy"),
+        offer(0),
+        {"id": 7, "name": "n"},
+    ]
+    async with cached(limio, into=Slim) as cache:
+        await cache.loaded(timeout=5)
+        assert [one.name for one in cache] == ["Offer 0", "nameless", "copy", "Offer 0", "n"]
+        assert cache.get("o0") == cache.by_path("/offers/0") == Slim("Offer 0")
+        assert cache.get("7") == Slim("n")
+        assert cache.by_path("/no/id") == Slim("nameless")
+    (said,) = [one.message for one in caplog.records]
+    assert "2 have the id or path of another" in said
+
+
+async def test_who_asks_for_a_refresh_joins_one_and_may_go_away(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    async with cached(limio) as cache:
+        await cache.loaded()
+        tenant.takes, tenant.commit = 5.0, "c2"
+        polls = len(tenant.polls)
+        several = [asyncio.create_task(cache.refresh()) for _ in range(100)]
+        await asyncio.sleep(1)
+        several += [asyncio.create_task(cache.refresh()) for _ in range(100)]
+        several[0].cancel()
+        done = await asyncio.gather(*several, return_exceptions=True)
+        assert isinstance(done[0], asyncio.CancelledError)
+        assert done[1:] == [None] * 199
+        await asyncio.sleep(1)
+        assert (len(tenant.polls) - polls, len(tenant.walks), cache.commit_id) == (1, 2, "c2")
+
+
+async def test_the_block_ends_a_load_and_whoever_waits_for_it(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    tenant.takes = HOUR
+    before = asyncio.all_tasks()
+    cache = await cached(limio).__aenter__()
+    waiting = [asyncio.create_task(one) for one in (cache.loaded(), cache.refresh())]
+    await asyncio.sleep(1)
+    await asyncio.create_task(cache.__aexit__(None, None, None))  # as fixtures do
+    for one in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(one, errors.ClientClosed)
+    assert virtual_time.elapsed < 2
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_change_is_told_after_the_swap_and_an_error_of_that_breaks_nothing(
+    tenant: Tenant, limio: Limio, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[str | None, list[str]]] = []
+
+    def tell(cache: CatalogCache[Any]) -> None:
+        told.append((cache.commit_id, names(cache)))
+        raise KeyError("x")
+
+    async with cached(limio, on_change=tell) as cache:
+        await cache.loaded(timeout=5)
+        tenant.commit, tenant.offers = "c2", tenant.offers[:1]
+        await cache.refresh()
+        await cache.refresh()
+        tenant.commit = "c3"
+        await cache.refresh()
+    assert told == [("c1", ["o0", "o1", "o2", "o3", "o4"]), ("c2", ["o0"])]
+    assert sum("on_change of the cache failed" in one.message for one in caplog.records) == 2
+
+
+async def test_what_cannot_be_meant_is_refused(limio: Limio) -> None:
+    async def later(cache: CatalogCache[Any]) -> None: ...
+
+    for wrong in ({"every": 0}, {"stale": -1}, {"on_change": later}):
+        with pytest.raises(errors.ConfigurationError):
+            cached(limio, **wrong)
+    async with cached(limio) as cache:
+        with pytest.raises(errors.ConfigurationError, match="open already"):
+            await cache.__aenter__()
+
+
+async def test_requests_leave_room_for_interactive_ones(tenant: Tenant, limio: Limio) -> None:
+    lanes: list[str] = []
+
+    class Watching:
+        def call(self, called: Any) -> None:
+            lanes.append(called.lane)
+
+        walk = call
+
+    transport = ScriptedTransport(tenant)
+    observed = Limio(auth=BearerToken("t"), transport=transport, observer=Watching())
+    async with observed, cached(observed) as cache:
+        await cache.loaded(timeout=5)
+    assert set(lanes) == {"background"}
