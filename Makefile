@@ -105,6 +105,7 @@ peers: $(STAMP) ## make the environments of the clients that ours is compared wi
 speed: peers ## hold the client's speed, and that of syncs, against others' on this machine, in two and a half minutes
 	$(BIN)/python -m benchmarks.speed --short
 	$(BIN)/python -m benchmarks.sync --short
+	$(BIN)/python -m benchmarks.catalog_cache --short
 
 judges: walks wiremock prism schemathesis window report kills outbox inbox ## programs of others on the client and the emulator
 
@@ -196,6 +197,7 @@ bench: peers ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks.sync
 	$(BIN)/python -m benchmarks.outbox
 	$(BIN)/python -m benchmarks.inbox
+	$(BIN)/python -m benchmarks.catalog_cache
 
 clean: ## remove .venv and everything made
 	rm -rf .venv .cache limio-demo.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -17,8 +17,11 @@ __all__ = ["Catalog", "named"]
 
 T = TypeVar("T")
 
+_FEW = 500
+
 
 class _Row(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    digest: bytes
     item: T
     keys: tuple[str | None, str | None]
     tags: tuple[str, ...]
@@ -37,33 +40,44 @@ class Catalog(Generic[T]):
         self.bad = ""
         """What is wrong with the first that was skipped."""
         self._rows: dict[bytes, _Row[T]] = {}
-        self._before: Mapping[bytes, _Row[T]] = before._rows if before else {}
+        self._before = before
+        self._known: Mapping[bytes, _Row[T]] = before._rows if before else {}
+        self._gone: list[object] = []
 
     def unknown(self, some: Mapping[bytes, bytes]) -> list[bytes]:
         """Return the digests of those that have to be decoded."""
-        return [digest for digest in some if digest not in self._before and digest not in self._rows]
+        return [digest for digest in some if digest not in self._known and digest not in self._rows]
 
     def add(self, digest: bytes, raw: bytes, item: T | BadItem | None) -> None:
         """Add the next item; *item* is what it was decoded to, None where it is known."""
-        row = self._before.get(digest) or self._rows.get(digest)
+        row = self._known.get(digest) or self._rows.get(digest)
         if row is None:
             if item is None or isinstance(item, BadItem):
                 self.skipped += 1
                 self.bad = self.bad or (item.reason if item else "null")
                 return
-            row = _row(raw, item)
-        self._rows[digest] = row
+            row = _row(digest, raw, item)
+        self._rows[row.digest] = row
         self.items.append(row.item)
         for found, key in zip((self.by_id, self.by_path), row.keys, strict=True):
             self.doubles += key is not None and found.setdefault(key, row.item) is not row.item
         for tag in row.tags:
             self.by_tag.setdefault(tag, []).append(row.item)
 
-    def compared(self) -> tuple[bool, list[object]]:
-        """Return whether the items are others than before, and what is held of those that are gone; forget what was before."""
-        before, self._before = self._before, {}
-        gone: list[object] = [row for digest, row in before.items() if digest not in self._rows]
-        return bool(gone) or len(before) != len(self._rows), gone
+    def compared(self) -> Iterator[None]:
+        """Look for what was there before and is gone, with a pause after every few."""
+        for number, (digest, row) in enumerate(self._known.items()):
+            if digest not in self._rows:
+                self._gone.append(row)
+            if number % _FEW == 0:
+                yield
+
+    def parts(self) -> tuple[bool, list[object]]:
+        """Return whether the items are others than before, and forget the state before: its parts, to free from the end."""
+        before, gone = self._before, self._gone
+        changed = bool(gone) or len(self._known) != len(self._rows)
+        self._before, self._known, self._gone = None, {}, []
+        return changed, [*gone, *vars(before).values()] if before else gone
 
 
 def named(some: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
@@ -71,8 +85,8 @@ def named(some: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
     return [(hashlib.blake2b(raw, digest_size=16).digest(), raw) for raw in some]
 
 
-def _row(raw: bytes, item: T) -> _Row[T]:
+def _row(digest: bytes, raw: bytes, item: T) -> _Row[T]:
     told = msgspec.json.decode(mended(raw))
     name, path = (envelope.told(told, key) for key in ("id", "path"))
     keys = str(name) if isinstance(name, str | int) else None, path if isinstance(path, str) else None
-    return _Row(item, keys, tuple(map(sys.intern, envelope.tags_of(told))))
+    return _Row(digest, item, keys, tuple(map(sys.intern, envelope.tags_of(told))))

@@ -25,7 +25,7 @@ __all__ = ["CatalogCache"]
 T = TypeVar("T")
 _log = logging.getLogger("limio_async")
 _NEVER = -float("inf")
-_SLICE = 16  # items that are decoded or freed at once
+_SLICE = 16  # items that are decoded at once
 _QUIET = 600.0  # seconds from one outage that is logged to the next
 
 
@@ -54,10 +54,8 @@ class CatalogCache(Generic[T]):
     def __init__(self, limio: Limio, call: Callable[..., Listing[Any]], *, into: type[T] | None = None, every: float = 60.0,
                  stale: float = 86_400.0, on_change: Callable[[CatalogCache[T]], object] | None = None) -> None:
     # fmt: on
-        if not (every > 0 and stale > 0):
-            raise errors.ConfigurationError("every= and stale= are seconds, more than 0")
-        if inspect.iscoroutinefunction(on_change):
-            raise errors.ConfigurationError("on_change= takes a plain function, which may start a task")
+        if not (every > 0 and stale > 0) or inspect.iscoroutinefunction(on_change):
+            raise errors.ConfigurationError("every= and stale= are seconds above 0, on_change= is a plain function")
         self._limio, self._every, self._stale = limio.with_options(lane="background"), every, stale
         self._endpoint, self._args, options = call().asked
         self._options = replace(options, verify="raise", on_snapshot_change="raise")  # complete or not at all
@@ -185,7 +183,7 @@ class CatalogCache(Generic[T]):
         asked = (await peek.raw()).commit_id
         if asked is None or asked != self.commit_id:
             new, walked = await self._walk()
-            before, (changed, gone) = (self._kept.skipped, self._kept.doubles), new.compared()
+            before, (changed, gone) = (self._kept.skipped, self._kept.doubles), new.parts()
             self._kept, self.commit_id, self._current_at = new, walked or asked, begun
             if (new.skipped, new.doubles) not in {(0, 0), before}:
                 said = "%s: %d items cannot be decoded and are left out (%s), %d have the id or path of another"
@@ -196,7 +194,7 @@ class CatalogCache(Generic[T]):
             except Exception:
                 _log.exception("%s: on_change of the cache failed", self._endpoint.operation)
             while gone:  # freeing all at once takes half as long as decoding them
-                del gone[-_SLICE:]
+                gone.pop()
                 await asyncio.sleep(0)
         self._current_at = begun
         self._first.set()
@@ -215,6 +213,8 @@ class CatalogCache(Generic[T]):
                     for digest, raw in some:
                         new.add(digest, raw, made.get(digest))
                     await asyncio.sleep(0)
+        for _ in new.compared():
+            await asyncio.sleep(0)
         if new.skipped > len(new.items):
             raise errors.Unreadable(f"most items cannot be decoded: {new.bad}", operation=self._endpoint.operation)
         return new, next(iter(walk.report.commit_ids), None)

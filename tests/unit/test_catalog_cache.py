@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -13,6 +15,7 @@ import msgspec
 import pytest
 
 from limio_async import BearerToken, CatalogCache, Limio, errors
+from limio_async.core.retry import wait_before_next
 from limio_async.core.wire import Request, Response
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer
@@ -512,3 +515,30 @@ async def test_requests_leave_room_for_interactive_ones(tenant: Tenant, limio: L
     async with observed, cached(observed) as cache:
         await cache.loaded(timeout=5)
     assert set(lanes) == {"background"}
+
+
+@pytest.mark.parametrize("every", [0.5, 60.0, 1e6])
+def test_waits_after_failures_double_up_to_the_period_and_are_never_longer(every: float) -> None:
+    for failures in range(100):
+        ceiling = min(every, 2.0 ** max(0, failures - 1)) if failures else every
+        least = ceiling / 2 if failures else 0.9 * every
+        assert wait_before_next(failures, every, jitter=lambda _: 0.0) == pytest.approx(least)
+        assert wait_before_next(failures, every, jitter=lambda one: one) == pytest.approx(ceiling)
+
+
+def test_who_does_not_use_it_does_not_import_it() -> None:
+    program = (
+        "import sys, limio_async; limio_async.Limio; sys.exit('limio_async.catalog_cache' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+async def test_another_loop_such_as_that_of_a_child_reads_what_is_there_and_refreshes_nothing(
+    limio: Limio,
+) -> None:
+    async with cached(limio) as cache:
+        await cache.loaded(timeout=5)
+        assert len(await asyncio.to_thread(list, cache)) == 5
+        for call in (cache.refresh, cache.loaded):
+            with pytest.raises(errors.ClientClosed, match="not open in this event loop"):
+                await asyncio.to_thread(asyncio.run, call())

@@ -15,7 +15,7 @@ import click
 import pytest
 
 from benchmarks import goals
-from limio_async import ApiKey, Limio, emulator, errors
+from limio_async import ApiKey, CatalogCache, Limio, catalog_cache, emulator, errors
 from limio_async.api.endpoints import ENDPOINTS
 from limio_async.cli import loop as cli_loop
 from limio_async.cli import settings
@@ -63,6 +63,7 @@ RELIABILITY = "docs/reliability.md"
 PERFORMANCE = "docs/performance.md"
 SYNC = "docs/sync-jobs.md"
 OUTBOX = "docs/outbox.md"
+CATALOG = "docs/catalog-cache.md"
 WEBHOOKS = "docs/webhooks.md"
 WEB = "docs/web.md"
 REPORT = "docs/report.md"
@@ -253,6 +254,9 @@ TABLE = [
         findings._MOST_FINDINGS,
     ),
     # an outbox
+    told(CATALOG, "Every `every` seconds ({:.0f}), up to a tenth sooner", default(CatalogCache, "every")),
+    told(CATALOG, "for `stale` seconds ({:,.0f}: a day)", default(CatalogCache, "stale")),
+    told(CATALOG, "at most once in {} minutes", in_words({10: "ten"}, catalog_cache._QUIET / 60)),
     told(OUTBOX, "**Looking** begins `settle` ({:g} minutes) after the doubt was seen", default(Outbox, "settle").total_seconds() / 60),
     told(OUTBOX, 'never sent again with `when_missing="{}"`, the default', default(Outbox, "when_missing")),
     told(OUTBOX, "sends an order that is conclusively missing again, at most {}", in_words(TIMES, decide._MOST_RESENT)),
@@ -350,6 +354,7 @@ OWNERS = (
     Limio,
     ConnectionPool,
     Limio.from_env,
+    CatalogCache,
     Session,
     Options,
     Job,
