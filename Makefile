@@ -6,6 +6,8 @@ WIREMOCK := wiremock@3.13.2
 WIREMOCK_STAMP := .cache/wiremock/.$(WIREMOCK)
 PRISM := @stoplight/prism-cli@5.16.0
 PRISM_STAMP := .cache/prism/.5.16.0
+SWAGGER := swagger-ui-dist@5.35.0
+SWAGGER_STAMP := .cache/swagger/.$(SWAGGER)
 SCHEMATHESIS := schemathesis==4.32.5
 SCHEMATHESIS_STAMP := .cache/schemathesis/.$(SCHEMATHESIS)
 LEG = .cache/legs/$@/bin/python -m pytest -m 'not judge'
@@ -19,7 +21,7 @@ NEWER := 3.12 3.13
 ON_NEWER := tests/test_portable.py $(patsubst %,tests/unit/test_%.py,listing models session) tests/flows/test_readme.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types mypy basedpyright shown check unit legs bare lowest newer peers speed judges wiremock walks prism schemathesis window report kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate public format bench clean
+.PHONY: help demo test lint types mypy basedpyright shown check unit legs bare lowest newer peers speed judges wiremock walks prism schemathesis window report openapi kills outbox outboxkills outboxbefalls inbox kill night beyond nightly generate public format bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -107,7 +109,7 @@ speed: peers ## hold the client's speed, and that of syncs, against others' on t
 	$(BIN)/python -m benchmarks.sync --short
 	$(BIN)/python -m benchmarks.catalog_cache --short
 
-judges: walks wiremock prism schemathesis window report kills outbox inbox ## programs of others on the client and the emulator
+judges: walks wiremock prism schemathesis window report openapi kills outbox inbox ## programs of others on the client and the emulator
 
 walks: $(STAMP) ## walk lists and submit orders at random against a server that shares no code with the client, in a minute or two
 	$(BIN)/python -m tests.judges.walks
@@ -144,6 +146,14 @@ window: $(STAMP) ## click through the emulator's window in Chromium; is skipped 
 
 report: $(STAMP) ## look at a page of limio report in Chromium; is skipped without
 	$(BIN)/python -m pytest -rs -m judge tests/judges/test_report.py
+
+openapi: $(STAMP) $(SWAGGER_STAMP) ## read and try the OpenAPI page of examples/fastapi in Chromium; needs npm, is skipped without
+	$(BIN)/python -m pytest -rs -m judge tests/judges/test_openapi_page.py
+
+$(SWAGGER_STAMP):
+	@mkdir -p $(@D)
+	@command -v npm >/dev/null || exit 0; \
+	npm install --prefix $(@D) --no-save --no-audit --no-fund --ignore-scripts --loglevel=error $(SWAGGER) && touch $@
 
 kills: $(STAMP) ## kill `limio sync` 25 times while tenant and target go away, and look for what is lost; needs PostgreSQL's programs, that part is skipped without
 	$(BIN)/python -m pytest -rs -s -m judge tests/judges/test_kill.py

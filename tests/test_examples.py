@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -61,6 +62,31 @@ def test_every_example_is_told_of_and_the_lines_told_are_run_here() -> None:
         "nightly.py sqlite:///limio.db report.json",
         "custom_sink.py objects products promo_codes",
     ]
+
+
+@pytest.mark.parametrize("service", ["fastapi/shop.py", "aiohttp/account.py"])
+def test_less_than_30_lines_of_a_service_are_around_its_calls(service: str) -> None:
+    file = ROOT / "examples" / service
+    lines = around_its_calls(file.read_text(encoding="utf-8"))
+    assert lines < 30
+    assert f"{lines} of its lines are around its calls" in file.with_name("README.md").read_text("utf-8")
+
+
+def around_its_calls(text: str) -> int:
+    """Return how many lines of code there are below this headline; docstrings are none."""
+    said = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    headline, counted = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("# --- "):
+            headline = line
+        elif line.strip() and number not in said:
+            counted += headline == "# --- around its calls"
+    return counted
 
 
 # --- nightly.py
