@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from limio_async.core.explain import Explanation
     from limio_async.core.limiter import Lane
     from limio_async.core.listing import BadItem, Checkpoint, Listing, ListOptions, Page, Report
+    from limio_async.core.model import Model
     from limio_async.core.ports import Auth, Called, Exchange, Observer, Pace, Transport, Watch
     from limio_async.core.session import CallOptions
     from limio_async.core.wire import (
@@ -113,6 +114,7 @@ __all__ = [
     "ListOptions",
     "Listing",
     "MemoryTokenStore",
+    "Model",
     "NoAuth",
     "Observer",
     "Pace",
@@ -160,6 +162,7 @@ _HOMES = {
     "Explanation": "core.explain",
     "Lane": "core.limiter",
     **dict.fromkeys(("BadItem", "Checkpoint", "ListOptions", "Listing", "Page", "Report"), "core.listing"),
+    "Model": "core.model",
     **dict.fromkeys(("Auth", "Called", "Exchange", "Observer", "Pace", "Transport", "Watch"), "core.ports"),
     "Answer": "answer",
     "Rate": "pace",
