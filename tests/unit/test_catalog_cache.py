@@ -453,6 +453,7 @@ async def test_who_asks_for_a_refresh_joins_one_and_may_go_away(
         assert done[1:] == [None] * 199
         await asyncio.sleep(1)
         assert (len(tenant.polls) - polls, len(tenant.walks), cache.commit_id) == (1, 2, "c2")
+        assert (cache.age or 0) >= 15, "counted from the question, not from the last page"
 
 
 async def test_the_block_ends_a_load_and_whoever_waits_for_it(
@@ -463,7 +464,9 @@ async def test_the_block_ends_a_load_and_whoever_waits_for_it(
     cache = await cached(limio).__aenter__()
     waiting = [asyncio.create_task(one) for one in (cache.loaded(), cache.refresh())]
     await asyncio.sleep(1)
+    refresher = asyncio.all_tasks() - before - {*waiting}
     await asyncio.create_task(cache.__aexit__(None, None, None))  # as fixtures do
+    assert [one.done() for one in refresher] == [True]
     for one in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(one, errors.ClientClosed)
     assert virtual_time.elapsed < 2
