@@ -107,7 +107,6 @@ peers: $(STAMP) ## make the environments of the clients that ours is compared wi
 speed: peers ## hold the client's speed, and that of syncs, against others' on this machine, in two and a half minutes
 	$(BIN)/python -m benchmarks.speed --short
 	$(BIN)/python -m benchmarks.sync --short
-	$(BIN)/python -m benchmarks.catalog_cache --short
 
 judges: walks wiremock prism schemathesis window report openapi kills outbox inbox ## programs of others on the client and the emulator
 
