@@ -149,7 +149,7 @@ def decimal_of(value: object) -> Decimal | None:
 
     A text that is no finite decimal number, as "12,50" or "free", is such a thing.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if not isinstance(value, str | int | float):
         return None
     try:
         found = Decimal(str(value))

@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limio_async import models
-from limio_async.envelope import PRICES, changed_at, charges_of, currency_of, decimal_of, last_change, tags_of
+from limio_async.envelope import (
+    PRICES,
+    at,
+    changed_at,
+    charges_of,
+    currency_of,
+    decimal_of,
+    last_change,
+    tags_of,
+)
 from limio_async.sync_jobs.columns import spots_of, value_at
 from limio_async.sync_jobs.streams import stream
 from tests.unit.made_models import MODELS, sampled
@@ -212,6 +221,15 @@ def test_a_model_tells_what_its_json_tells(item: Any) -> None:
         assert item.changed_at == changed_at(plain)
     if hasattr(item, "charges"):
         assert item.charges() == charges_of(plain, models.Charge)
+
+
+def test_what_a_body_does_not_send_is_nothing() -> None:
+    order = models.CancelSubscriptionOrder(subscription_id="sub-1")
+    assert (at(order, ("subscriptionId",)), at(order, ("cancelDate",)), at(order, ("no",))) == (
+        "sub-1",
+        None,
+        None,
+    )
 
 
 def test_an_object_tells_when_it_was_changed() -> None:

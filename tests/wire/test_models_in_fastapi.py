@@ -293,5 +293,7 @@ class Own(models.Offer, frozen=True, kw_only=True):
 
 def test_a_class_of_the_caller_s_own_is_taken_too() -> None:
     adapter = pydantic.TypeAdapter(Own)
-    assert adapter.validate_python({"id": "o1", "shelf": "top"}) == Own(id="o1", shelf="top")
+    own = Own(id="o1", shelf="top")
+    assert adapter.validate_python({"id": "o1", "shelf": "top"}) == own
+    assert adapter_of(models.Offer).validate_python(own) is own
     assert "shelf" in adapter.json_schema()["properties"]
