@@ -17,45 +17,45 @@ from limio_async._lazy import lazily
 __all__ = ["New"]
 __getattr__, __dir__ = lazily(globals(), {"New": "new"}, deprecated={"Old": ("New", "0.3")})
 """
-USES = {"attribute": "import shop\nfound = shop.Old\n", "import": "\nfrom shop import Old as found\n"}
+USES = {"attribute": "import stall\nfound = stall.Old\n", "import": "\nfrom stall import Old as found\n"}
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    package = tmp_path / "shop"
+def stall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    package = tmp_path / "stall"
     package.mkdir()
     (package / "__init__.py").write_text(INIT)
     (package / "new.py").write_text("class New: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield package
-    for name in ("shop", "shop.new"):
+    for name in ("stall", "stall.new"):
         sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-def test_an_old_name_is_its_successor_and_warns_each_caller_once(shop: Path, use: str) -> None:
+def test_an_old_name_is_its_successor_and_warns_each_caller_once(stall: Path, use: str) -> None:
     for caller in ("first.py", "second.py"):
         names: dict[str, object] = {"__name__": caller}
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
             exec(compile(use, caller, "exec"), names)  # noqa: S102
-        assert names["found"] is vars(sys.modules["shop.new"])["New"]
+        assert names["found"] is vars(sys.modules["stall.new"])["New"]
         (one,) = heard
         assert (one.category, one.filename, one.lineno) == (DeprecationWarning, caller, 2)
-        assert str(one.message) == "shop.Old is deprecated and goes with 0.3: use New"
+        assert str(one.message) == "stall.Old is deprecated and goes with 0.3: use New"
 
 
-def test_whoever_makes_errors_of_warnings_gets_one(shop: Path) -> None:
+def test_whoever_makes_errors_of_warnings_gets_one(stall: Path) -> None:
     for use in USES.values():
         with pytest.raises(DeprecationWarning, match="use New"):
             exec(use, {"__name__": "strict"})  # noqa: S102
 
 
-def test_an_old_name_is_not_offered(shop: Path) -> None:
+def test_an_old_name_is_not_offered(stall: Path) -> None:
     names: dict[str, object] = {"__name__": "star"}
-    exec("import shop\nfrom shop import *\nlisted = dir(shop)", names)  # noqa: S102
+    exec("import stall\nfrom stall import *\nlisted = dir(stall)", names)  # noqa: S102
     assert "Old" not in names
-    assert "Old" not in vars(sys.modules["shop"])
+    assert "Old" not in vars(sys.modules["stall"])
     assert "Old" not in str(names["listed"])
 
 
