@@ -133,6 +133,8 @@ class LimioError(Exception):
     """What an error of this class says of a call, by the call's retry class."""
     fate: Fate | None = None
     """What it says of the call that raised it; None where none did."""
+    retry_class: str | None = None
+    """How that call may be repeated: `safe`, `scroll`, `idempotent` or `once`. None where no call raised it."""
     headers: Mapping[str, str] = {}
     """Those headers of the answer that help support: request ids, date, content type. Empty where none came."""
 
@@ -183,7 +185,7 @@ def judge(error: LimioError, retry: str, *, left: bool, answered: bool = True) -
     happened, again = fates[retry if answered else "safe"]
     if left and retry != "safe":
         happened, again = "unknown", again and retry == "idempotent"
-    error.fate = happened, again
+    error.fate, error.retry_class = (happened, again), retry
 
 
 def _restored(kind: type[LimioError], args: tuple[Any, ...], state: Mapping[str, Any]) -> LimioError:
@@ -305,12 +307,15 @@ class UnknownOutcome(LimioError):
         Not found does not say that it did not happen: it may show up later. A journey is found by its name, a
         promo code by its id, an order by the id that an answer gave, else among the newest 50 orders of the
         subscription that its body names by id: the one of its `order_type` and `external_id`, or, without an
-        `external_id`, the newest that says nothing else than it. Raises this error again where there is
-        nothing to look by.
+        `external_id`, the newest that says nothing else than it. Each request has as long as the call was given.
+        Raises this error again where there is nothing to look by, and where looking fails: why is its `__cause__`.
         """
         if self.read_back is None:
             raise self
-        return await self.read_back()
+        try:
+            return await self.read_back()
+        except LimioError as error:
+            raise self from error
 
 
 class Unreadable(LimioError):

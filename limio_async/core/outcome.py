@@ -147,7 +147,7 @@ def settled(error: errors.LimioError, request: Request | Endpoint[Any], *, left:
             meant = errors.AnswerLost(said, operation=request.operation)
         case _:
             pass
-    meant.attempts, meant.headers = error.attempts, error.headers
+    meant.attempts, meant.headers, meant.retry_class = error.attempts, error.headers, request.retry
     return meant
 
 

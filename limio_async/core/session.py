@@ -139,7 +139,8 @@ class Session:
                 response = None  # no variable of a traceback holds an answer
             doubt = outcome if isinstance(outcome, LimioError) else outcome.__cause__
             if isinstance(doubt, UnknownOutcome) and self._reader is not None:
-                doubt.read_back = self._reader(self, self._endpoints, endpoint, args, body, doubt.body)
+                caller = self if timeout is None else self.with_options(timeout=timeout)
+                doubt.read_back = self._reader(caller, self._endpoints, endpoint, args, body, doubt.body)
             if isinstance(outcome, LimioError) and endpoint.retry == "once" and outcome.happened == "unknown":
                 tried = outcome.attempts
                 took = time.time() - tried[0].start if tried else None

@@ -45,16 +45,16 @@ def cleanup_ctx(
 
 
 def problems(table: Table = PROBLEMS) -> Middleware:
-    """Return a middleware that answers each `LimioError` with its problem. An answer that has begun is cut off."""
+    """Return a middleware that answers each `LimioError`, or a group of them, with its problem. An answer that has begun is cut off."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except LimioError as error:
+        except (LimioError, ExceptionGroup) as error:
+            said = answer_to(error, table)
             if request.writer.output_size > 0:
                 raise
-            said = answer_to(error, table)
             return web.Response(body=said.body, status=said.status, headers=said.headers)
 
     return answer

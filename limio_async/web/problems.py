@@ -66,12 +66,7 @@ def told(error: errors.LimioError, table: Table = PROBLEMS) -> Told:
     A write that may have happened is the problem of `UnknownOutcome`, also if its deadline struck after it had left:
     whoever reads of a timeout tries again. No *table* makes it retryable. What a table lacks, `PROBLEMS` has.
     """
-    doubt, retry = error.happened == "unknown", None
-    if doubt:
-        from limio_async.api.endpoints import ENDPOINTS  # all there is: few errors need to know
-
-        retry = ENDPOINTS[error.operation].retry if error.operation in ENDPOINTS else None
-        doubt = retry not in {"safe", "scroll"}  # of a read, it is the cursor that may be lost
+    doubt = error.happened == "unknown" and error.retry_class not in {"safe", "scroll"}  # a lost cursor
     its_own = not doubt or isinstance(error, errors.UnknownOutcome | errors.StoreError | errors.JobError)
     kinds = (type(error) if its_own else errors.UnknownOutcome).__mro__
     problem = next(one for kind in kinds if (one := table.get(kind) or PROBLEMS.get(kind)))
@@ -83,5 +78,5 @@ def told(error: errors.LimioError, table: Table = PROBLEMS) -> Told:
     said = {"type": problem.type, "title": problem.title, "status": problem.status, "detail": problem.detail}
     said |= {"operation": error.operation or None, "retryable": wait is not None}
     body = msgspec.json.encode({name: value for name, value in said.items() if value is not None})
-    known = doubt and retry == "once" and bool(error.attempts)
+    known = doubt and error.retry_class == "once" and bool(error.attempts)
     return Told(problem.status, headers, body, problem.type, wait is not None, known)

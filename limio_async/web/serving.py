@@ -24,12 +24,10 @@ class Cache(AbstractAsyncContextManager[Any], Protocol):
     @property
     def usable(self) -> bool:
         """Whether it can be read just now."""
-        ...
 
     @property
     def age(self) -> float | None:
         """Seconds since it was known to be current; None before it was loaded."""
-        ...
 
 
 C = TypeVar("C", bound=Cache)
@@ -65,11 +63,18 @@ async def opened(make: Callable[[], Limio], caches: Iterable[Named[Any]], grace:
         yield client, kept
 
 
-def answer_to(error: LimioError, table: Table) -> Told:
-    """Return what to answer, and log what is not in it unless the client has."""
-    answer, log = told(error, table), logging.getLogger("limio_async").log
-    if not answer.logged:
-        extra = facts(error.operation, "interactive", error.attempts, type(error).__name__)
-        level, trace = 20 if answer.status < 500 else 30, error if answer.status == 500 else None
-        log(level, "answered with %d %s: %s", answer.status, answer.type, error, extra=extra, exc_info=trace)
-    return answer
+def answer_to(error: Exception, table: Table) -> Told:
+    """Return what to answer, of a group the worst, and log what is not in it. Raises what is not all of Limio."""
+    found = [error]
+    for one in found:  # a group, and what is in it
+        found += one.exceptions if isinstance(one, ExceptionGroup) else ()
+    leaves = [one for one in found if not isinstance(one, ExceptionGroup)]
+    ours = [(one, told(one, table)) for one in leaves if isinstance(one, LimioError)]
+    if len(ours) < len(leaves):
+        raise error
+    for one, answer in (pair for pair in ours if not pair[1].logged):
+        extra = facts(one.operation, "interactive", one.attempts, type(one).__name__)
+        level, trace = 20 if answer.status < 500 else 30, one if answer.status == 500 else None
+        said = "answered with %d %s: %s", answer.status, answer.type, one
+        logging.getLogger("limio_async").log(level, *said, extra=extra, exc_info=trace)
+    return min(ours, key=lambda pair: (pair[0].happened == "no", pair[1].retryable))[1]

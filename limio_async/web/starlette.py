@@ -1,13 +1,13 @@
 """For Starlette and FastAPI: a lifespan, dependencies, problems, readiness. The only importer of Starlette."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket
 
 from limio_async.client import Limio
 from limio_async.errors import ConfigurationError, LimioError
@@ -48,22 +48,22 @@ def lifespan(
 
 
 def answer_problems(app: Starlette, table: Table = PROBLEMS) -> None:
-    """Answer each `LimioError` of a route with its problem; close a WebSocket with 1013 (retryable) or 1011.
+    """Answer each `LimioError` of a route, or a group of them, with its problem; close a WebSocket with 1013 (retryable) or 1011.
 
     Mounted applications have handlers of their own: call this for each. An answer that has begun is cut off.
     """
 
-    async def answer(connection: HTTPConnection, error: LimioError) -> Response | None:
+    async def answer(connection: HTTPConnection, error: Exception) -> Response | None:
         said = answer_to(error, table)
         if not isinstance(connection, WebSocket):
             return Response(said.body, said.status, said.headers)
-        if connection.application_state is WebSocketState.CONNECTING:
-            await connection.accept()  # one that is refused reads of a 403
-        if WebSocketState.DISCONNECTED not in {connection.application_state, connection.client_state}:
+        with suppress(RuntimeError):  # accepted already; one that is refused reads of a 403
+            await connection.send({"type": "websocket.accept"})
+        with suppress(RuntimeError):  # its caller has left
             await connection.close(1013 if said.retryable else 1011, said.type[:123])
         return None
 
-    app.add_exception_handler(LimioError, cast("Any", answer))
+    app.exception_handlers |= dict.fromkeys((LimioError, ExceptionGroup), cast("Any", answer))
 
 
 async def ready(request: Request) -> Response:

@@ -245,5 +245,7 @@ async def test_a_look_that_fails_says_so() -> None:
     limio = Limio("https://limio.test", auth=BearerToken("t"), transport=ScriptedTransport(tenant))
     with pytest.raises(errors.UnknownOutcome) as caught:
         await limio.orders.submit(MINE)
-    with pytest.raises(errors.Forbidden):
+    with pytest.raises(errors.UnknownOutcome) as again:
         await caught.value.reconcile()
+    assert again.value is caught.value
+    assert isinstance(again.value.__cause__, errors.Forbidden)

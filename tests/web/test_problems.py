@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from limio_async import BearerToken, errors
+from limio_async import BearerToken, ClientCredentials, errors
 from limio_async.core.session import Session
-from limio_async.core.wire import Response
+from limio_async.core.wire import Request, Response
 from limio_async.errors import LimioError
 from limio_async.state import State
 from limio_async.web import PROBLEMS, Problem, readiness, told
@@ -179,6 +179,24 @@ async def test_an_operation_of_ones_own_counts_as_a_write(retry: Any, virtual_ti
     session = Session(ScriptedTransport(errors.AnswerLost("hung up")), BearerToken("t"), attempts=1)
     with pytest.raises(LimioError) as caught:
         await session.call(endpoint(operation="doThing", retry=retry), {"id": "1"})
+    assert body_of(caught.value)["type"] == "unknown-outcome"
+
+
+async def test_a_write_that_ends_for_want_of_a_token_is_judged_as_the_write_it_is(virtual_time: Any) -> None:
+    def tenant(request: Request) -> Response:
+        if request.operation == "createToken":
+            tokens.append(request)
+            return answer({"access_token": "t", "expires_in": 3600}) if len(tokens) == 1 else answer({}, 429)
+        writes.append(request)
+        return answer({}, 502 if len(writes) == 1 else 401)
+
+    tokens: list[Request] = []
+    writes: list[Request] = []
+    session = Session(ScriptedTransport(tenant), ClientCredentials("id", "secret"), attempts=3)
+    update = endpoint(operation="updateObject", retry="idempotent", auth=("bearer",))
+    with pytest.raises(errors.TooManyRequests) as caught:
+        await session.call(update, {"id": "1"})
+    assert caught.value.happened == "unknown"
     assert body_of(caught.value)["type"] == "unknown-outcome"
 
 

@@ -16,9 +16,10 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, web
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 from starlette.applications import Starlette
+from starlette.endpoints import WebSocketEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from limio_async import Limio, errors
 from limio_async.emulator import InMemoryTransport, World
@@ -131,6 +132,7 @@ APP = """
 from limio_async import Limio
 from limio_async.web import aiohttp, starlette
 from starlette.applications import Starlette
+from starlette.endpoints import WebSocketEndpoint
 from aiohttp import web
 
 app = Starlette(lifespan=starlette.lifespan(Limio.from_env))
@@ -376,6 +378,62 @@ async def test_a_websocket_is_closed_and_never_refused_with_403(
                 assert (end.type, wire.close_code) == (WSMsgType.CLOSE, code)
                 assert end.extra in {"not-found", "unreachable"}
             world.faults.on("getObject").never_sent()
+
+
+async def test_a_websocket_of_an_endpoint_class_is_closed_too(limio: Limio, browser: ClientSession) -> None:
+    class Told(WebSocketEndpoint):
+        encoding = "text"
+
+        async def on_receive(self, websocket: WebSocket, data: str) -> None:
+            await (await starlette.client(websocket)).subscriptions.get(data)
+
+    app = Starlette(routes=[WebSocketRoute("/told", Told)], lifespan=starlette.lifespan(lambda: limio))
+    starlette.answer_problems(app)
+    async with served(app) as url, browser.ws_connect(f"{url}/told") as wire:
+        await wire.send_str("unknown")
+        end = await wire.receive(timeout=10)
+        assert (end.type, wire.close_code, end.extra) == (WSMsgType.CLOSE, 1011, "not-found")
+
+
+@FRAMEWORKS
+async def test_errors_of_parallel_calls_are_the_problem_of_the_worst(
+    framework: str, limio: Limio, browser: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the one that must not be repeated; a group that holds others is the framework's."""
+    missing = errors.NotFound("", operation="getObject", status=404)
+    away = errors.NeverSent("", operation="getObject")
+    doubt = errors.UnknownOutcome("", operation="submitOrder")
+
+    def fails(*found: Exception) -> Any:
+        async def call(_: Limio) -> None:
+            raise ExceptionGroup("", [found[0], ExceptionGroup("", found[1:])] if found[1:] else found)
+
+        return call
+
+    async def in_a_group(limio: Limio) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(limio.subscriptions.get("sub-unknown"))
+
+    calls = {
+        "doubt": (fails(missing, away, doubt), 502, False),
+        "missing": (fails(away, missing), 404, False),
+        "away": (fails(away, away), 503, True),
+        "group": (in_a_group, 404, False),
+    }
+    app = MAKERS[framework](
+        lambda: limio,
+        {name: one[0] for name, one in calls.items()} | {"other": fails(away, KeyError("secret"))},
+    )
+    async with served(app) as url:
+        for name, (_, status, retryable) in calls.items():
+            async with browser.get(f"{url}/{name}") as answer:
+                said = await answer.json(content_type=None)
+                assert (name, answer.status, said["retryable"]) == (name, status, retryable)
+        assert (
+            sum(one.module == "serving" for one in caplog.records) == 2 + 1 + 2
+        )  # what is no warning is not here
+        async with browser.get(f"{url}/other") as answer:
+            assert (answer.status, "secret" in await answer.text()) == (500, False)
 
 
 async def test_an_application_of_aiohttp_lends_its_client_to_those_inside(
