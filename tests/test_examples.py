@@ -72,6 +72,16 @@ def test_less_than_30_lines_of_a_service_are_around_its_calls(service: str) -> N
     assert f"{lines} of its lines are around its calls" in file.with_name("README.md").read_text("utf-8")
 
 
+@pytest.mark.parametrize("service", ["fastapi/shop.py", "aiohttp/account.py"])
+def test_the_settings_of_a_service_are_told_with_their_defaults(service: str) -> None:
+    file = ROOT / "examples" / service
+    read = re.findall(r'environ\.get\("(\w+)"(?:, "([^"]*)")?', file.read_text(encoding="utf-8"))
+    told = file.with_name("README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ((?:`[^`]+`(?:, )?)+) \|", told, re.MULTILINE)
+    pairs = [(re.findall(r"`(.+?)`", names), re.findall(r"`(.+?)`", defaults)) for names, defaults in rows]
+    assert {pair for row in pairs for pair in zip(*row, strict=True)} == set(read)
+
+
 def around_its_calls(text: str) -> int:
     """Return how many lines of code there are below this headline; docstrings are none."""
     said = {

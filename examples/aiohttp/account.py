@@ -179,4 +179,4 @@ def answer(value: object, status: int = 200, content_type: str = "application/js
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(process)d %(levelname)s %(name)s: %(message)s")
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8080"))
-    web.run_app(make_app(), host=host, port=port, reuse_port=os.environ.get("REUSE_PORT") == "1" or None)
+    web.run_app(make_app(), host=host, port=port, reuse_port=os.environ.get("REUSE_PORT", "0") == "1")

@@ -90,7 +90,7 @@ async def list_offers(
     offers: Offers, tag: Annotated[str, Query(description="Such as /tags/uk/default")]
 ) -> list[Listed]:
     """List the offers that carry a tag, with their prices."""
-    return [listed(offer) for offer in offers.tagged(tag)]
+    return [one for offer in offers.tagged(tag) if (one := listed(offer))]
 
 
 @shop.get("/offers/{id}")
@@ -131,11 +131,14 @@ async def place_order(limio: Client, order: Order) -> Placed:
     return Placed(id=made.id, reference=made.order_reference, status=made.status)
 
 
-def listed(offer: models.Offer) -> Listed:
-    """Return what a list shows of *offer*."""
-    prices = [
-        Price(label=one.label, amount=one.amount, currency=one.amount_currency) for one in offer.charges()
-    ]
+def listed(offer: models.Offer) -> Listed | None:
+    """Return what a list shows of *offer*; None where its price cannot be read."""
+    try:
+        charges = offer.charges()
+    except ValueError as error:
+        log.warning("%s is not shown: %s", offer.path, error)
+        return None
+    prices = [Price(label=one.label, amount=one.amount, currency=one.amount_currency) for one in charges]
     return Listed(id=offer.id, path=offer.path, name=offer.name, version=offer.version, prices=prices)
 
 
@@ -146,7 +149,8 @@ def note(offers: CatalogCache[models.Offer]) -> None:
 
 def unseen(outcome: models.OrderResponse | Exception) -> None:
     """Log what came of an order whose caller was gone by then."""
-    log.warning("nobody waited for this order: %r", outcome)
+    made = outcome.id if isinstance(outcome, models.OrderResponse) else outcome
+    log.warning("nobody waited for this order: %s", made)
 
 
 # --- around its calls

@@ -22,6 +22,12 @@ def away(limio_world: World) -> None:
 
 
 @pytest.fixture
+def odd(limio_world: World) -> None:
+    odd = {"tags": [TAG], "attributes": {"price__limio": ["odd"]}}
+    limio_world.faults.on("listOffers").bad_item(at=0, field="data", value=odd)
+
+
+@pytest.fixture
 def shop(limio: Limio) -> Iterator[TestClient]:
     with TestClient(make_app(lambda: limio)) as shop:
         yield shop
@@ -48,6 +54,12 @@ def test_offers_of_a_tag_have_their_prices(offers: list[dict[str, Any]]) -> None
     assert len(offers) == 30
     assert [Decimal(one["amount"]) for one in offers[0]["prices"]] == [Decimal("1.99")] * 2
     assert {one["currency"] for one in offers[0]["prices"]} == {"GBP"}
+
+
+@pytest.mark.usefixtures("odd")
+def test_an_offer_whose_price_cannot_be_read_is_not_shown(offers: list[dict[str, Any]]) -> None:
+    assert offers
+    assert "Digital Monthly 000000" not in {one["name"] for one in offers}
 
 
 def test_an_offer_is_all_that_limio_says_of_it(shop: TestClient, offers: list[dict[str, Any]]) -> None:

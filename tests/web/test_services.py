@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc says whic
 
 ROOT = Path(__file__).parents[2]
 OFFERS = "/offers?tag=/tags/uk/default"
-READ = 1.0
+READ = 2.0
 UVICORN = ("-m", "uvicorn", "--factory", "shop:make_app", "--workers", "2", "--no-access-log")
 NOISE = re.compile(r"Traceback|ResourceWarning|never awaited|Unclosed|Task was destroyed")
 UVICORNS_OWN = re.compile(
@@ -76,10 +76,13 @@ class Service:
         line = re.compile(rf"^(\d+) INFO \w+: {offers} offers of commit", re.MULTILINE)
         await until(lambda: len({*line.findall(self.log.read_text(encoding="utf-8"))}) >= processes)
 
-    async def ends(self) -> None:
-        """Wait until all of it has ended, which it does well and without complaints."""
+    def stop(self) -> None:
         for one in self.processes:
-            assert await asyncio.to_thread(one.wait, 20) == 0
+            one.send_signal(signal.SIGTERM)
+
+    def ends(self) -> None:
+        """Wait until all of it has ended, which it does well and without complaints."""
+        assert [one.wait(20) for one in self.processes] == [0 for _ in self.processes]
         log = UVICORNS_OWN.sub("", self.log.read_text(encoding="utf-8"))
         assert not NOISE.search(log), log
 
@@ -141,7 +144,7 @@ def process(
             yield one
         finally:
             if one.poll() is None:
-                for pid in (*workers(one), one.pid):
+                for pid in (one.pid, *workers(one)):
                     os.kill(pid, signal.SIGKILL)
 
 
@@ -153,12 +156,12 @@ def workers(supervisor: subprocess.Popen[bytes]) -> list[int]:
 
 
 @contextmanager
-def shop(tenant: tuple[World, str], log: Path) -> Iterator[Service]:
+def shop(tenant: tuple[World, str], log: Path, **own: str) -> Iterator[Service]:
     """The FastAPI service under uvicorn. Its socket listens before it starts: no call comes too early."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         fd, port = listening.fileno(), listening.getsockname()[1]
         args = (*UVICORN, "--app-dir", str(ROOT / "examples/fastapi"), "--fd", str(fd))
-        with process(log, *args, env=environ(tenant), pass_fds=(fd,)) as uvicorn:
+        with process(log, *args, env=environ(tenant, **own), pass_fds=(fd,)) as uvicorn:
             listening.close()
             yield Service(f"http://127.0.0.1:{port}", log, uvicorn, described=True)
 
@@ -167,6 +170,8 @@ def shop(tenant: tuple[World, str], log: Path) -> Iterator[Service]:
 def running(tenant: tuple[World, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with shop(tenant, tmp_path_factory.mktemp("shop") / "log") as service:
         yield service
+        service.stop()
+        service.ends()
 
 
 @pytest.fixture
@@ -212,8 +217,8 @@ async def test_a_limio_that_hangs_costs_a_deadline(service: Service, world: Worl
     world.faults.on("getObject").delay(60)
     late = await service.get(subscription)
     assert late.problem == (504, "deadline")
-    assert READ <= late.took < READ + 0.5
-    assert (await service.get(OFFERS)).took < 0.5
+    assert READ <= late.took < 2 * READ
+    assert (await service.get(OFFERS)).took < READ
 
 
 async def test_offers_are_served_through_an_outage(service: Service, world: World, subscription: str) -> None:
@@ -235,10 +240,10 @@ async def test_a_new_catalog_is_seen_without_a_restart(service: Service, world: 
         assert (await service.get(f"/offers/{added[0]}")).status == 200
 
 
-async def test_credentials_that_were_revoked_are_the_shops_and_not_the_callers(
+async def test_what_the_shop_may_not_do_is_not_the_callers_fault(
     service: Service, world: World, subscription: str
 ) -> None:
-    world.faults.on("*").status(401)
+    world.faults.on("getObject").status(401)
     assert (await service.get(subscription)).problem == (502, "service-credentials")
 
 
@@ -268,21 +273,24 @@ async def test_what_callers_get_wrong_is_said_without_a_call(
 async def test_a_pause_that_limio_asks_for_is_handed_on(
     service: Service, world: World, subscription: str
 ) -> None:
-    # the last one for this service: one of its processes keeps quiet for two seconds
-    world.faults.on("getObject").status(429, retry_after=2)
+    # the last one for this service: one of its processes keeps quiet for three seconds
+    world.faults.on("getObject").status(429, retry_after=3)
     paused = await service.get(subscription)
-    assert (paused.problem, paused.headers["Retry-After"]) == ((503, "pause"), "2")
-    assert paused.took < READ + 0.5
+    assert (paused.problem, paused.headers["Retry-After"]) == ((503, "pause"), "3")
+    assert paused.took < 2 * READ
 
 
 async def test_a_shop_begins_without_limio_outlives_a_worker_and_ends_with_what_it_was_asked(
     tenant: tuple[World, str], world: World, subscription: str, tmp_path: Path
 ) -> None:
     world.faults.on("*").status(503)
-    with shop(tenant, tmp_path / "log") as service:
+    with shop(tenant, tmp_path / "log", READ_SECONDS="20") as service:
         assert (await service.get("/health")).status == 200
         assert (await service.get("/ready")).status == 503
         assert (await service.get(OFFERS)).status == 503
+        world.faults.clear()
+        world.faults.on("*").status(401)  # its credentials were revoked
+        assert (await service.get(subscription)).problem == (502, "service-credentials")
         world.be_kind()
         count = sum(1 for _ in world.ids("offers"))
         await service.knows(count)
@@ -294,9 +302,9 @@ async def test_a_shop_begins_without_limio_outlives_a_worker_and_ends_with_what_
         async with asyncio.TaskGroup() as callers:
             calls = [callers.create_task(service.get(subscription)) for _ in range(8)]
             await until(lambda: world.count("getObject") == asked + 8)
-            service.processes[0].send_signal(signal.SIGTERM)
+            service.stop()
         assert {call.result().status for call in calls} == {200}
-        await service.ends()
+        service.ends()
 
 
 # --- aiohttp
@@ -310,7 +318,9 @@ def account(tenant: tuple[World, str], folder: Path) -> Iterator[Service]:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind(("127.0.0.1", 0))  # and does not listen: no call comes here
         port = reserved.getsockname()[1]
-        env = environ(tenant, PORT=str(port), REUSE_PORT="1", DATABASE=database)
+        env = environ(
+            tenant, PORT=str(port), READ_SECONDS="20", REUSE_PORT="1", PYTHONUNBUFFERED="1", DATABASE=database
+        )
         service = str(ROOT / "examples/aiohttp/account.py")
         one, other = (stack.enter_context(process(log, service, env=env)) for _ in range(2))
         yield Service(f"http://127.0.0.1:{port}", log, one, other, described=False)
@@ -322,10 +332,10 @@ async def test_accounts_are_served_by_two_processes_and_cancelled_once_though_li
     count = sum(1 for _ in world.ids("offers"))
     with account(tenant, tmp_path) as service:
         await service.knows(count)
+        await until(lambda: service.log.read_text(encoding="utf-8").count("Running on") == 2)
         offers = (await service.get(OFFERS)).body
         world.faults.on("*").reset()
         assert (await service.get(OFFERS)).body == offers
-        assert (await service.get(subscription)).status in {502, 503, 504}
         for _ in range(4):
             assert (await service.call("POST", f"{subscription}/cancel")).status == 202
         world.be_kind()
@@ -341,7 +351,6 @@ async def test_accounts_are_served_by_two_processes_and_cancelled_once_though_li
         async with asyncio.TaskGroup() as callers:
             calls = [callers.create_task(service.get(subscription)) for _ in range(8)]
             await until(lambda: world.count("getObject") == asked + 8)
-            for one in service.processes:
-                one.send_signal(signal.SIGTERM)
+            service.stop()
         assert {call.result().status for call in calls} == {200}
-        await service.ends()
+        service.ends()
