@@ -6,9 +6,13 @@ pydantic is told of fields serves its JSON schema only.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
 from typing import Any, NoReturn, cast, get_args
 
 import msgspec
@@ -63,8 +67,15 @@ def union_of(source: object, field: str, schema_of: Schema) -> core_schema.CoreS
 
 def _definition(kind: type[msgspec.Struct], found: list[type[msgspec.Struct]]) -> core_schema.CoreSchema:
     """Return the schema of one model; those that it holds are added to *found*."""
+    told = {
+        name: said for one in reversed(kind.__mro__) for name, said in _told(one.__module__, one.__name__)
+    }
     fields = {
-        one.encode_name: core_schema.typed_dict_field(_described(one.type, found), required=one.required)
+        one.encode_name: core_schema.typed_dict_field(
+            _described(one.type, found),
+            required=one.required,
+            metadata={"pydantic_js_updates": {"description": told[one.name]}} if one.name in told else None,
+        )
         for one in _fields(kind).values()
     }
     read = _reader(kind)
@@ -81,6 +92,28 @@ def _definition(kind: type[msgspec.Struct], found: list[type[msgspec.Struct]]) -
             }
         },
     )
+
+
+def _told(module: str, name: str) -> list[tuple[str, str]]:
+    """Return what a class tells of its fields in texts below them, which only its source has."""
+    body = _classes(module).get(name, [])
+    return [
+        (field.target.id, " ".join(inspect.cleandoc(text.value.value).split()))
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(text.value.value, str)
+    ]
+
+
+@cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    """Return the bodies of the classes of a module; none where its source is not there."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (KeyError, OSError, TypeError):
+        return {}
+    return {one.name: one.body for one in tree.body if isinstance(one, ast.ClassDef)}
 
 
 def _described(kind: kinds.Type, found: list[type[msgspec.Struct]]) -> core_schema.CoreSchema:

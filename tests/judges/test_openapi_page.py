@@ -138,6 +138,8 @@ def test_a_model_says_what_it_is_and_what_it_holds(page: Docs) -> None:
         ".json-schema-2020-12", "An offer, by itself or as an order or subscription remembers it."
     )
     page.until(lambda: "version_date" in offer.text)
+    page.click(".json-schema-2020-12-property .json-schema-2020-12-accordion", "version")
+    page.until(lambda: "SHA-1 of the stored version." in offer.text)
     page.picture("offer")
 
 

@@ -297,3 +297,10 @@ def test_a_class_of_the_caller_s_own_is_taken_too() -> None:
     assert adapter.validate_python({"id": "o1", "shelf": "top"}) == own
     assert adapter_of(models.Offer).validate_python(own) is own
     assert "shelf" in adapter.json_schema()["properties"]
+
+
+def test_the_description_says_what_fields_hold_also_inherited_ones() -> None:
+    held = pydantic.TypeAdapter(models.CreateSubscriptionOrder).json_schema()["properties"]
+    assert held["country"]["description"] == "Code of the country of purchase."
+    assert held["process_immediately"]["description"].startswith("true: the answer carries the final result.")
+    assert "description" not in held["variant"]
