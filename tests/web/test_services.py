@@ -301,7 +301,7 @@ async def test_a_shop_begins_without_limio_outlives_a_worker_and_ends_with_what_
         asked = world.count("getObject")
         async with asyncio.TaskGroup() as callers:
             calls = [callers.create_task(service.get(subscription)) for _ in range(8)]
-            await until(lambda: world.count("getObject") == asked + 8)
+            await until(lambda: world.count("getObject") >= asked + 8)
             service.stop()
         assert {call.result().status for call in calls} == {200}
         service.ends()
@@ -350,7 +350,7 @@ async def test_accounts_are_served_by_two_processes_and_cancelled_once_though_li
         asked = world.count("getObject")
         async with asyncio.TaskGroup() as callers:
             calls = [callers.create_task(service.get(subscription)) for _ in range(8)]
-            await until(lambda: world.count("getObject") == asked + 8)
+            await until(lambda: world.count("getObject") >= asked + 8)
             service.stop()
         assert {call.result().status for call in calls} == {200}
         service.ends()
