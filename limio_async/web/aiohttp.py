@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, cast
 
 from aiohttp import web
@@ -20,7 +20,7 @@ LIMIO = web.AppKey("limio", Limio)
 _CACHES = web.AppKey[Caches]("limio_caches")
 
 
-class Cached(Named[C]):
+class Cached(Named[C], frozen=True):
     """A cache that `cleanup_ctx(…, caches=[OFFERS])` opens; `OFFERS(request)` returns it, also in sub-applications."""
 
     def __call__(self, request: web.Request) -> C:
@@ -29,7 +29,7 @@ class Cached(Named[C]):
 
 
 def cleanup_ctx(
-    make: Callable[[], Limio], *, caches: Iterable[Cached[Any]] = (), grace: float = 10.0
+    make: Callable[[], Limio], *, caches: Collection[Cached[Any]] = (), grace: float = 10.0
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return what opens one client for the process: `app.cleanup_ctx.append(cleanup_ctx(Limio.from_env))`.
 

@@ -14,8 +14,7 @@ __all__ = ["PROBLEMS", "Problem", "Table", "Told", "told"]
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What the caller is told, by a *type* (a URI reference) and words; *retry*: seconds to wait where an error that is
-    retryable does not say how long, None where it is never called retryable."""
+    """What the caller is told; *type* is a URI reference. *retry*: seconds to wait where a retryable error says none; None: never."""
 
     status: int
     type: str

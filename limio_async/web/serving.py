@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -11,7 +11,7 @@ import msgspec
 
 from limio_async.client import Limio
 from limio_async.core.sending import facts
-from limio_async.errors import LimioError
+from limio_async.errors import ConfigurationError, LimioError
 from limio_async.state import State
 from limio_async.web.problems import Table, Told, told
 
@@ -34,11 +34,11 @@ C = TypeVar("C", bound=Cache)
 Caches = Mapping[str, Cache]
 
 
-class Named(Generic[C]):
+class Named(msgspec.Struct, Generic[C], frozen=True):
     """A cache that is opened with the client. *name* is what readiness calls it, *make* gets the client."""
 
-    def __init__(self, name: str, make: Callable[[Limio], C]) -> None:
-        self.name, self.make = name, make
+    name: str
+    make: Callable[[Limio], C]
 
 
 def readiness(state: State | None, caches: Caches) -> Told:
@@ -54,11 +54,13 @@ def readiness(state: State | None, caches: Caches) -> Told:
 
 
 @asynccontextmanager
-async def opened(make: Callable[[], Limio], caches: Iterable[Named[Any]], grace: float) -> AsyncGenerator[tuple[Limio, Caches]]:  # fmt: skip
+async def opened(make: Callable[[], Limio], caches: Collection[Named[Any]], grace: float) -> AsyncGenerator[tuple[Limio, Caches]]:  # fmt: skip
     """Open a client and its caches. Close the caches, the last one first, then the client, whatever fails."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(make())  # it belongs to this loop from now on
         stack.push_async_callback(client.aclose, grace)
+        if len({one.name for one in caches}) < len(caches):
+            raise ConfigurationError("two caches have one name")
         kept = {one.name: await stack.enter_async_context(one.make(client)) for one in caches}
         yield client, kept
 

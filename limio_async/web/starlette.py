@@ -1,6 +1,6 @@
 """For Starlette and FastAPI: a lifespan, dependencies, problems, readiness. The only importer of Starlette."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ async def client(connection: HTTPConnection) -> Limio:
     return cast("Limio", _opened(connection, "limio"))
 
 
-class Cached(Named[C]):
+class Cached(Named[C], frozen=True):
     """A cache that `lifespan(…, caches=[OFFERS])` opens, and a dependency: `Depends(OFFERS)`, `await OFFERS(request)`."""
 
     async def __call__(self, connection: HTTPConnection) -> C:
@@ -31,7 +31,7 @@ class Cached(Named[C]):
 
 
 def lifespan(
-    make: Callable[[], Limio], *, caches: Iterable[Cached[Any]] = (), grace: float = 10.0
+    make: Callable[[], Limio], *, caches: Collection[Cached[Any]] = (), grace: float = 10.0
 ) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
     """Return a lifespan with one client for the process: `FastAPI(lifespan=lifespan(Limio.from_env))`.
 

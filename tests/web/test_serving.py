@@ -91,6 +91,17 @@ async def test_caches_close_before_the_client_and_the_last_one_first(framework: 
 
 
 @FRAMEWORKS
+async def test_two_caches_of_one_name_are_refused_at_the_start(framework: str, limio: Limio) -> None:
+    caches = [cached(framework, "offers", []) for _ in range(2)]
+    app = MAKERS[framework](lambda: limio, {}, caches=caches)
+    starting = app.router.lifespan_context(app) if framework == "fastapi" else served(app)
+    with pytest.raises(errors.ConfigurationError, match="two caches have one name"):
+        async with starting:
+            pass
+    assert not limio.state().open
+
+
+@FRAMEWORKS
 async def test_where_the_start_fails_what_was_open_is_closed(
     framework: str, limio: Limio, browser: ClientSession
 ) -> None:
