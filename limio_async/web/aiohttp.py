@@ -33,8 +33,7 @@ def cleanup_ctx(
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return what opens one client for the process: `app.cleanup_ctx.append(cleanup_ctx(Limio.from_env))`.
 
-    *make* is called in the running loop; what it raises ends the start. At the end the caches close, then the client:
-    calls of `limio.finish()` have *grace* seconds.
+    *make* is called in the running loop. Caches close before the client; calls of `limio.finish()` have *grace* seconds.
     """
 
     async def live(app: web.Application) -> AsyncIterator[None]:
