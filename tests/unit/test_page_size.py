@@ -23,7 +23,10 @@ def test_three_good_pages_make_it_twice_as_large_up_to_what_was_wanted() -> None
     known: dict[str, int] = {}
     size = PageSize("listThings", KEY, 90, known)
     assert [size.shrinks(GATEWAY, again=True) for _ in range(2)] == [True, True]
-    assert (size.now, known) == (22, {"listThings": 22})
+    assert (size.now, known) == (22, {})
+    assert sizes_of(size, 1) == [22]
+    assert known == {"listThings": 22}
+    size = PageSize("listThings", KEY, 90, known)
     assert sizes_of(size, 8) == [22, 22, 44, 44, 44, 88, 88, 88]
     assert known == {"listThings": 88}
     assert sizes_of(size, 3) == [90, 90, 90]
@@ -42,6 +45,15 @@ def test_a_bad_page_begins_the_count_of_good_ones_anew() -> None:
     assert sizes_of(size, 2) == [50, 50]
     assert size.shrinks(GATEWAY, again=True)
     assert sizes_of(size, 3) == [25, 25, 50]
+
+
+def test_an_outage_leaves_no_small_pages_to_the_walks_after_it() -> None:
+    known: dict[str, int] = {}
+    size = PageSize("listThings", SCROLL, 200, known)
+    while size.shrinks(GATEWAY, again=True):
+        pass
+    assert (size.now, known) == (1, {})
+    assert PageSize("listThings", SCROLL, 200, known).now == 200
 
 
 def test_the_end_counts_as_enough_good_pages_for_the_walk_after_it() -> None:
@@ -96,5 +108,6 @@ def test_a_walk_whose_size_was_no_problem_leaves_what_another_has_learned() -> N
     size = PageSize("listThings", KEY, 100, known)
     other = PageSize("listThings", KEY, 100, known)
     assert other.shrinks(GATEWAY, again=True)
+    assert sizes_of(other, 1) == [50]
     assert sizes_of(size, 7) == [100] * 7
     assert known == {"listThings": 50}

@@ -50,7 +50,7 @@ class PageSize:
         if not (too_large and again and self._paging.page_size and size > 1):
             return False
         self._wanted = self._wanted or size
-        self.now = self._known[self._operation] = size // 2
+        self.now = size // 2
         self._good_pages = 0
         _log.info("%s; asking for pages of %d", error, self.now)
         return True
@@ -62,6 +62,7 @@ class PageSize:
         if not size or not wanted or size >= wanted:
             return
         if self._good_pages < _GROWS_AFTER and not ended:
+            self._known[self._operation] = size  # a page of it worked: what an outage made it, no walk inherits
             return
         self._good_pages = 0
         larger = min(wanted, size * 2)
