@@ -49,7 +49,7 @@ class ConnectionPool:
     connection of another tenant is closed where there is no room, that which was idle longest first.
 
     No connection carries requests to two origins, through two proxies, or by two certificates' stores. A client that is
-    closed leaves its connections to the pool, which closes those that are idle for 15 s. Close the pool after its clients:
+    closed leaves its connections to the pool, which closes those that are idle for 15 to 30 s. Close the pool after its clients:
     it is an async context manager. It belongs to one event loop and one process.
     """
 
@@ -79,6 +79,7 @@ class ConnectionPool:
     async def aclose(self) -> None:
         """Close the connections; may be called more than once. Who waits for one gets `ClientClosed`."""
         self._lifetime.closed = True
+        self._places.turn_away()
         while self._connectors:
             _, connector = self._connectors.popitem()
             await connector.close()
@@ -137,6 +138,13 @@ class _Places:
                 turn.set_result(None)
                 return
         self.used -= 1
+
+    def turn_away(self) -> None:
+        """End the wait of all who wait."""
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_exception(ClientClosed("the pool of this client was closed; open a new one"))
 
     def use(self, connection: Connection) -> None:
         """Take note of what has a place, until it is released."""

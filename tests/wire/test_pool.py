@@ -211,6 +211,28 @@ async def test_a_pool_that_is_closed_says_so_and_leaves_nothing_open() -> None:
             await pool.__aenter__()
 
 
+async def test_who_waits_hears_at_once_that_the_pool_is_closed_though_a_handshake_hangs() -> None:
+    pool, met = ConnectionPool(limit=1), asyncio.Event()
+
+    def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.set()
+        stack.callback(writer.close)
+
+    async with AsyncExitStack() as stack, await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        transport = AiohttpTransport(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", pool=pool)
+        async with Limio(auth=BearerToken("t"), transport=transport) as limio:
+            first = asyncio.create_task(limio.subscriptions.get("sub-1"))
+            await met.wait()
+            second = asyncio.create_task(limio.orders.submit(ORDER))
+            await asyncio.sleep(0.05)
+            await pool.aclose()
+            async with asyncio.timeout(2):
+                with pytest.raises(errors.ClientClosed, match="the pool of this client was closed"):
+                    await second
+            first.cancel()
+            await asyncio.wait([first])
+
+
 async def test_clients_and_pool_leave_nothing_behind(recwarn: pytest.WarningsRecorder) -> None:
     async with ConnectionPool() as pool, tenants(pool, 3) as made:
         for limio, _ in made:

@@ -62,7 +62,9 @@ class PageSize:
         if not size or not wanted or size >= wanted:
             return
         if self._good_pages < _GROWS_AFTER and not ended:
-            self._known[self._operation] = size  # a page of it worked: what an outage made it, no walk inherits
+            self._known[self._operation] = (
+                size  # a page of it worked: what an outage made it, no walk inherits
+            )
             return
         self._good_pages = 0
         larger = min(wanted, size * 2)
