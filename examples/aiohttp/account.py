@@ -168,12 +168,14 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except web.HTTPClientError as error:
         said = {"type": "about:blank", "title": HTTPStatus(error.status).phrase, "status": error.status}
-        return answer(said | {"detail": error.text}, error.status, "application/problem+json")
+        error.body = msgspec.json.encode(said | {"detail": error.text})
+        error.headers["Content-Type"] = "application/problem+json"
+        raise  # with its headers, such as Allow
 
 
-def answer(value: object, status: int = 200, content_type: str = "application/json") -> web.Response:
+def answer(value: object, status: int = 200) -> web.Response:
     """Return *value* as JSON."""
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type=content_type)
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
 if __name__ == "__main__":

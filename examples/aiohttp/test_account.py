@@ -102,3 +102,10 @@ async def test_whoever_cancels_twice_is_let_go_once(
 
 async def test_of_others_there_is_no_cancellation(account: Browser, subscription: str) -> None:
     assert (await account.get(f"/subscriptions/{subscription}/cancel")).status == 404
+
+
+async def test_what_the_service_itself_refuses_has_the_same_form(account: Browser) -> None:
+    refused = await account.put("/offers")
+    assert (refused.status, refused.headers["Allow"]) == (405, "GET,HEAD")
+    assert refused.content_type == "application/problem+json"
+    assert (await refused.json(content_type=None))["status"] == 405

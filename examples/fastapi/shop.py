@@ -189,4 +189,4 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
         error, "detail", None
     )
     said = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return JSONResponse(said, status, media_type="application/problem+json")
+    return JSONResponse(said, status, getattr(error, "headers", None), "application/problem+json")

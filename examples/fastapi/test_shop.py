@@ -93,6 +93,12 @@ def test_a_subscription_is_asked_for_each_time(shop: TestClient, limio_world: Wo
     assert (gone.status_code, gone.json()["type"]) == (404, "not-found")
 
 
+def test_what_the_service_itself_refuses_has_the_same_form(shop: TestClient) -> None:
+    refused = shop.put("/orders")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
 def test_credentials_of_the_shop_are_none_of_its_callers(shop: TestClient, limio_world: World) -> None:
     limio_world.faults.on("getObject").status(403)
     refused = shop.get("/subscriptions/sub-1")
