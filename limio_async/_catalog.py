@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from limio_async import envelope
 from limio_async.core.listing import BadItem
 from limio_async.core.tolerant import mended
+from limio_async.core.wire import UNDECODABLE
 
 __all__ = ["Catalog", "named"]
 
 T = TypeVar("T")
-
-_FEW = 500
+_NULL = msgspec.Raw(b"null")
 
 
 class _Row(msgspec.Struct, Generic[T], frozen=True, gc=False):
@@ -25,6 +26,20 @@ class _Row(msgspec.Struct, Generic[T], frozen=True, gc=False):
     item: T
     keys: tuple[str | None, str | None]
     tags: tuple[str, ...]
+
+
+class _Told(msgspec.Struct):
+    """What an item is found by. Nothing else of it is looked at: it may be odd, and its type may lack it."""
+
+    id: msgspec.Raw = _NULL
+    path: msgspec.Raw = _NULL
+    tags: msgspec.Raw = _NULL
+    tags__limio: msgspec.Raw = _NULL
+    data: msgspec.Raw = _NULL
+    attributes: msgspec.Raw = _NULL
+
+
+_TOLD = msgspec.json.Decoder(_Told)
 
 
 class Catalog(Generic[T]):
@@ -40,9 +55,8 @@ class Catalog(Generic[T]):
         self.bad = ""
         """What is wrong with the first that was skipped."""
         self._rows: dict[bytes, _Row[T]] = {}
-        self._before = before
-        self._known: Mapping[bytes, _Row[T]] = before._rows if before else {}
-        self._gone: list[object] = []
+        self._known: dict[bytes, _Row[T]] = before._rows if before else {}
+        self._order, self._before = hashlib.blake2b(), before._order.digest() if before else b""
 
     def unknown(self, some: Mapping[bytes, bytes]) -> list[bytes]:
         """Return the digests of those that have to be decoded."""
@@ -58,26 +72,23 @@ class Catalog(Generic[T]):
                 return
             row = _row(digest, raw, item)
         self._rows[row.digest] = row
+        self._order.update(digest)
         self.items.append(row.item)
-        for found, key in zip((self.by_id, self.by_path), row.keys, strict=True):
-            self.doubles += key is not None and found.setdefault(key, row.item) is not row.item
+        keys = [
+            (found, key)
+            for found, key in zip((self.by_id, self.by_path), row.keys, strict=True)
+            if key is not None
+        ]
+        self.doubles += any(key in found for found, key in keys)
+        for found, key in keys:
+            found.setdefault(key, row.item)
         for tag in row.tags:
             self.by_tag.setdefault(tag, []).append(row.item)
 
-    def compared(self) -> Iterator[None]:
-        """Look for what was there before and is gone, with a pause after every few."""
-        for number, (digest, row) in enumerate(self._known.items()):
-            if digest not in self._rows:
-                self._gone.append(row)
-            if number % _FEW == 0:
-                yield
-
-    def parts(self) -> tuple[bool, list[object]]:
-        """Return whether the items are others than before, and forget the state before: its parts, to free from the end."""
-        before, gone = self._before, self._gone
-        changed = bool(gone) or len(self._known) != len(self._rows)
-        self._before, self._known, self._gone = None, {}, []
-        return changed, [*gone, *vars(before).values()] if before else gone
+    def settle(self) -> tuple[bool, dict[bytes, Any]]:
+        """Return whether items or their order are others than before, and what held those, to be emptied step by step."""
+        held, self._known = self._known, {}
+        return self._order.digest() != self._before, held
 
 
 def named(some: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
@@ -86,7 +97,21 @@ def named(some: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
 
 
 def _row(digest: bytes, raw: bytes, item: T) -> _Row[T]:
-    told = msgspec.json.decode(mended(raw))
+    told = _told(mended(raw))
     name, path = (envelope.told(told, key) for key in ("id", "path"))
     keys = str(name) if isinstance(name, str | int) else None, path if isinstance(path, str) else None
     return _Row(digest, item, keys, tuple(map(sys.intern, envelope.tags_of(told))))
+
+
+def _told(text: bytes) -> dict[str, Any]:
+    """Return what an item is found by, where it stands, as far as that can be read."""
+    found: dict[str, Any] = {}
+    with suppress(*UNDECODABLE):
+        for name, raw in msgspec.structs.asdict(_TOLD.decode(text)).items():
+            with suppress(*UNDECODABLE):
+                found[name] = (
+                    _told(raw)
+                    if name in {"data", "attributes"} and raw != b"null"
+                    else msgspec.json.decode(raw)
+                )
+    return found

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, cast, overload
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -17,8 +17,10 @@ from limio_async import errors
 from limio_async._catalog import Catalog, named
 from limio_async.client import Limio
 from limio_async.core.listing import Listing
+from limio_async.core.listing.listing import parts_of
 from limio_async.core.listing.reader import PageReader
 from limio_async.core.retry import wait_before_next
+from limio_async.core.session import Session
 
 __all__ = ["CatalogCache"]
 
@@ -54,13 +56,23 @@ class CatalogCache(Generic[T]):
     def __init__(self, limio: Limio, call: Callable[..., Listing[Any]], *, into: type[T] | None = None, every: float = 60.0,
                  stale: float = 86_400.0, on_change: Callable[[CatalogCache[T]], object] | None = None) -> None:
     # fmt: on
-        if not (every > 0 and stale > 0) or inspect.iscoroutinefunction(on_change):
+        seconds: tuple[object, ...] = every, stale
+        if not all(isinstance(one, int | float) and one > 0 for one in seconds) or inspect.iscoroutinefunction(on_change):
             raise errors.ConfigurationError("every= and stale= are seconds above 0, on_change= is a plain function")
-        self._limio, self._every, self._stale = limio.with_options(lane="background"), every, stale
-        self._endpoint, self._args, options = call().asked
-        self._options = replace(options, verify="raise", on_snapshot_change="raise")  # complete or not at all
+        made: Any = call()
+        if inspect.iscoroutine(made):
+            made.close()
+        if not isinstance(made, Listing):
+            raise errors.ConfigurationError("the cache takes a list that has pages, such as limio.offers.list")
+        sender, self._endpoint, self._args, options, reader = parts_of(cast("Listing[T]", made))
+        session, own = (cast("Session", one) for one in (sender, parts_of(limio.listing(self._endpoint, self._args))[0]))
+        if session.ladder.lifetime is not own.ladder.lifetime:
+            raise errors.ConfigurationError("the list is another client's: CatalogCache(limio, limio.offers.list)")
+        self._session, self._every, self._stale = session.with_options(lane="background"), every, stale
+        whole = {"verify": "raise", "on_snapshot_change": "raise", "resume": None, "follow": None}  # or not at all
+        self._options = replace(options, **whole)
         self._peek = replace(self._endpoint, paging=replace(self._endpoint.paging, always={}))  # without opt.all
-        self._reader = PageReader[T](self._endpoint, into or self._endpoint.returns)
+        self._reader = reader if into is None else PageReader[T](self._endpoint, into)
         self._on_change, self._clock, self._kept = on_change, time.monotonic, Catalog[T]()
         self._current_at = self._logged_at = _NEVER
         self._outage: tuple[float, bool] | None = None  # since when, and whether it was logged
@@ -148,9 +160,13 @@ class CatalogCache(Generic[T]):
     async def _refresh_for_ever(self, loop: asyncio.AbstractEventLoop) -> None:
         failures = 0
         while True:
-            error, begun = None, self._clock()
+            error, begun, walking = None, self._clock(), False
             try:
-                await self._refresh(begun)
+                asked = await self._asks()
+                if walking := asked is None or asked != self.commit_id:
+                    await self._load(asked, begun)
+                self._current_at = begun
+                self._first.set()
             except Exception as caught:
                 error = caught
             failures = failures + 1 if error else 0
@@ -160,7 +176,8 @@ class CatalogCache(Generic[T]):
             del error  # whose frames hold pages
             self._round = loop.create_future()
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait_before_next(failures, self._every)):
+                again = 0 if walking and self.age is not None else failures  # walks cost more than questions
+                async with asyncio.timeout(wait_before_next(again, self._every)):
                     await self._wake.wait()
 
     def _note(self, error: Exception | None, begun: float) -> None:
@@ -177,32 +194,36 @@ class CatalogCache(Generic[T]):
                 _log.warning("%s: the cache is current again, after %.0f s", operation, begun - self._outage[0])
             self._outage = None
 
-    async def _refresh(self, begun: float) -> None:
-        """Ask for the commitId; where it is another, or there is none, walk the list and swap it in."""
-        peek = self._limio.listing(self._peek, self._args, page_size=1, verify="off", timeout=self._options.timeout)
-        asked = (await peek.raw()).commit_id
-        if asked is None or asked != self.commit_id:
-            new, walked = await self._walk()
-            before, (changed, gone) = (self._kept.skipped, self._kept.doubles), new.parts()
-            self._kept, self.commit_id, self._current_at = new, walked or asked, begun
-            if (new.skipped, new.doubles) not in {(0, 0), before}:
-                said = "%s: %d items cannot be decoded and are left out (%s), %d have the id or path of another"
-                _log.warning(said, self._endpoint.operation, new.skipped, new.bad or "none", new.doubles)
-            try:
-                if changed and self._on_change is not None:
-                    self._on_change(self)
-            except Exception:
-                _log.exception("%s: on_change of the cache failed", self._endpoint.operation)
-            while gone:  # freeing all at once takes half as long as decoding them
-                gone.pop()
-                await asyncio.sleep(0)
-        self._current_at = begun
-        self._first.set()
+    async def _asks(self) -> str | None:
+        """Return the list's commitId; None where it names none."""
+        peek = self._session.list(self._peek, self._args, page_size=1, verify="off", timeout=self._options.timeout)
+        return (await peek.raw()).commit_id
 
-    async def _walk(self) -> tuple[Catalog[T], str | None]:
+    async def _load(self, asked: str | None, begun: float) -> None:
+        """Walk the list and swap it in."""
+        new, walked = await self._walk(asked)
+        before, (changed, held) = self._kept, new.settle()
+        self._kept, self.commit_id, self._current_at = new, walked, begun  # not *asked*: only the walk is there
+        if (new.skipped, new.doubles) not in {(0, 0), (before.skipped, before.doubles)}:
+            said = "%s: %d items cannot be decoded and are left out (%s), %d have the id or path of another"
+            _log.warning(said, self._endpoint.operation, new.skipped, new.bad or "none", new.doubles)
+        if before.items and not new.items:
+            _log.warning("%s: the list is empty now, it had %d items", self._endpoint.operation, len(before.items))
+        del before
+        try:
+            if changed and self._on_change is not None:
+                self._on_change(self)
+        except Exception:
+            _log.exception("%s: on_change of the cache failed", self._endpoint.operation)
+        while held:  # freeing all at once takes half as long as decoding them
+            for _ in range(min(_SLICE, len(held))):
+                held.popitem()
+            await asyncio.sleep(0)
+
+    async def _walk(self, asked: str | None) -> tuple[Catalog[T], str | None]:
         """Return all that the list has, and its commitId."""
         new = Catalog(self._kept)
-        walk = self._limio.listing(self._endpoint, self._args, **asdict(self._options)).raw()
+        walk = self._session.list(self._endpoint, self._args, **asdict(self._options)).raw()
         async with aclosing(walk.pages()) as pages:
             async for page in pages:
                 for begin in range(0, len(page.items), _SLICE):
@@ -213,8 +234,9 @@ class CatalogCache(Generic[T]):
                     for digest, raw in some:
                         new.add(digest, raw, made.get(digest))
                     await asyncio.sleep(0)
-        for _ in new.compared():
-            await asyncio.sleep(0)
+        operation, walked = self._endpoint.operation, next(iter(walk.report.commit_ids), None)
         if new.skipped > len(new.items):
-            raise errors.Unreadable(f"most items cannot be decoded: {new.bad}", operation=self._endpoint.operation)
-        return new, next(iter(walk.report.commit_ids), None)
+            raise errors.Unreadable(f"most items cannot be decoded: {new.bad}", operation=operation)
+        if not new.items and walk.report.hits is None and walked is None and (asked or self._kept.items):
+            raise errors.IncompleteListing("the list came empty, without hits and commitId", operation=operation, seen=0)
+        return new, walked

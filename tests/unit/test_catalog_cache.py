@@ -545,3 +545,177 @@ async def test_another_loop_such_as_that_of_a_child_reads_what_is_there_and_refr
         for call in (cache.refresh, cache.loaded):
             with pytest.raises(errors.ClientClosed, match="not open in this event loop"):
                 await asyncio.to_thread(asyncio.run, call())
+
+
+ODD = [b"1e999", b"9" * 5_000, b'"\xff"', b'{"\xff": "\xff"}', b"[" * 900 + b"]" * 900]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=["inf", "long", "bytes", "key", "deep"])
+@pytest.mark.parametrize("into", [None, Slim])
+async def test_what_no_type_looks_at_keeps_no_item_out_and_freezes_nothing(
+    tenant: Tenant, limio: Limio, odd: bytes, into: Any
+) -> None:
+    known = b'{"id":"o9","path":"/offers/9","name":"n","data":{"tags":["/tags/a"],"v":%b},"v":%b,"%b":0}'
+    tenant.offers[1] = msgspec.Raw(known % (odd, odd, b"\xff"))
+    async with cached(limio, into=into) as cache:
+        await cache.loaded(timeout=5)
+        assert len(cache) == 5
+        assert cache.get("o9") is cache.by_path("/offers/9") is cache.tagged("/tags/a")[0] is [*cache][1]
+
+
+@pytest.mark.parametrize(
+    ("told", "by"),
+    [
+        ({"id": 10**30, "tags": {"a": 1}, "data": []}, (str(10**30), None, None)),
+        ({"id": None, "data": None, "path": 7, "tags": "/tags/q"}, (None, None, "/tags/q")),
+        (
+            {"id": "i", "data": {"id": "j", "path": "/j", "attributes": [], "tags": [None, 5, "/q"]}},
+            ("i", "/j", "/q"),
+        ),
+        ({"path": "/p", "data": {"id": 5, "attributes": {"tags__limio": ["/q"]}}}, ("5", "/p", "/q")),
+    ],
+)
+async def test_an_item_is_found_by_what_can_be_read_of_it(
+    tenant: Tenant, limio: Limio, told: dict[str, Any], by: tuple[str | None, ...]
+) -> None:
+    tenant.offers = [{"name": "n", **told}]
+    async with cached(limio, into=Slim) as cache:
+        await cache.loaded(timeout=5)
+        name, path, tag = by
+        assert name is None or cache.get(name) == Slim("n")
+        assert path is None or cache.by_path(path) == Slim("n")
+        assert tag is None or cache.tagged(tag) == [Slim("n")]
+
+
+NOTHING: dict[str, Any] = {
+    "a bare list": {"items": []},
+    "null": {"items": None},
+    "beside words": {"items": [], "message": "Endpoint request timed out"},
+}
+
+
+@pytest.mark.parametrize("said", NOTHING)
+async def test_an_answer_that_says_nothing_empties_no_catalog_and_is_asked_for_again(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime, said: str
+) -> None:
+    async with cached(limio) as cache:
+        await cache.loaded()
+        tenant.commit, tenant.loads_fail = "c2", answer(NOTHING[said])
+        with pytest.raises(errors.LimioError):
+            await cache.refresh()
+        await asyncio.sleep(HOUR)
+        assert (len(cache), cache.commit_id, bool(cache.failure)) == (5, "c1", True)
+        tenant.loads_fail = None
+        await asyncio.sleep(61)
+        assert (cache.commit_id, cache.failure) == ("c2", "")
+
+
+async def test_nothing_is_no_first_load_where_the_question_named_a_catalog(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    tenant.loads_fail = answer(NOTHING["a bare list"])
+    async with cached(limio) as cache:
+        with pytest.raises(errors.CatalogUnavailable, match="IncompleteListing"):
+            await cache.loaded(timeout=30)
+
+
+async def test_a_list_that_is_empty_and_says_so_is_believed_and_logged(
+    tenant: Tenant, limio: Limio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "limio_async")
+    async with cached(limio) as cache:
+        await cache.loaded(timeout=5)
+        tenant.offers, tenant.commit = [], "c2"
+        await cache.refresh()
+        assert (len(cache), cache.commit_id) == (0, "c2")
+    assert [one.message for one in caplog.records] == ["listOffers: the list is empty now, it had 5 items"]
+
+
+async def test_a_walk_that_names_no_commit_id_is_not_taken_for_the_one_that_was_asked_for(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    async with cached(limio) as cache:
+        await cache.loaded()
+        tenant.commit = "c2"
+        tenant.loads_fail = answer({"hits": 1, "items": [offer(7)]})
+        await cache.refresh()
+        assert (names(cache), cache.commit_id) == (["o7"], None)
+        tenant.loads_fail = None
+        await asyncio.sleep(61)
+        assert (len(cache), cache.commit_id) == (5, "c2")
+
+
+async def test_questions_and_walks_are_the_list_s_own(tenant: Tenant) -> None:
+    seen: list[Request] = []
+
+    def answered(request: Request) -> Any:
+        seen.append(request)
+        return tenant(request)
+
+    async with Limio(auth=BearerToken("t"), transport=ScriptedTransport(answered)) as limio:
+        view = limio.with_options(headers={"x-limio-mode": "test"}, lane="interactive")
+        async with CatalogCache(limio, partial(view.offers.list, tags="/tags/uk")) as cache:
+            await cache.loaded(timeout=5)
+    assert len(seen) > 2
+    assert {one.headers.get("x-limio-mode") for one in seen} == {"test"}
+    assert all("tags=%2Ftags%2Fuk" in one.target for one in seen)
+
+
+async def test_what_a_listing_decodes_to_is_what_the_cache_holds(tenant: Tenant, limio: Limio) -> None:
+    async with CatalogCache(limio, lambda: limio.offers.list().into(Slim)) as cache:
+        await cache.loaded(timeout=5)
+        assert cache.get("o1") == Slim("Offer 1")
+    async with CatalogCache(limio, lambda: limio.offers.list().raw()) as bare:
+        await bare.loaded(timeout=5)
+        assert msgspec.json.decode(bare.get("o1") or b"") == offer(1)
+
+
+async def test_a_listing_that_stands_elsewhere_is_walked_from_the_top(tenant: Tenant, limio: Limio) -> None:
+    begun = limio.offers.list(page_size=2)
+    async for _ in begun:
+        break
+    async with CatalogCache(limio, partial(limio.offers.list, resume=begun.checkpoint())) as cache:
+        await cache.loaded(timeout=5)
+        assert len(cache) == 5
+
+
+@pytest.mark.filterwarnings("error")
+async def test_lists_of_one_answer_and_those_of_another_client_are_refused(
+    tenant: Tenant, limio: Limio
+) -> None:
+    journeys: Any = limio.journeys.list
+    with pytest.raises(errors.ConfigurationError, match="has pages"):
+        CatalogCache(limio, journeys)
+    async with Limio(auth=BearerToken("t"), transport=ScriptedTransport(tenant)) as other:
+        with pytest.raises(errors.ConfigurationError, match="another client's"):
+            CatalogCache(limio, other.offers.list)
+
+
+async def test_a_change_of_order_or_of_how_often_an_item_comes_is_told(
+    tenant: Tenant, limio: Limio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "limio_async")
+    told: list[list[str]] = []
+    async with cached(limio, on_change=lambda cache: told.append(names(cache))) as cache:
+        await cache.loaded(timeout=5)
+        for offers in (
+            tenant.offers[::-1],
+            [*tenant.offers, offer(4), offer(4)],
+            tenant.offers[:2],
+            tenant.offers[:2],
+        ):
+            tenant.offers, tenant.commit = offers, tenant.commit + "!"
+            await cache.refresh()
+    assert [len(one) for one in told] == [5, 5, 7, 2]
+    (said,) = [one.message for one in caplog.records]
+    assert "2 have the id or path of another" in said
+
+
+async def test_a_walk_that_fails_is_not_repeated_before_the_next_period(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    async with cached(limio, every=60.0) as cache:
+        await cache.loaded()
+        tenant.commit, tenant.loads_fail = "c2", answer({}, 500)
+        await asyncio.sleep(HOUR)
+        assert 60 <= len(tenant.walks) - 1 <= 68

@@ -20,7 +20,7 @@ from limio_async.core.listing.walk import TWO_WALKERS, Walk
 from limio_async.core.wire import ListEndpoint
 from limio_async.errors import IncompleteListing, InvalidArgument, ListingError
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "parts_of"]
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -53,8 +53,6 @@ class Listing(Generic[T]):
         self._endpoint = endpoint
         self._args = args
         self._options = checked(options, endpoint)
-        self.asked = endpoint, args, self._options
-        """The endpoint, its arguments, the options: others can be made of these."""
         self._reader = reader or PageReader(endpoint, endpoint.returns)
         self._walk = self._start(endpoint, self._options)
         if options.follow is not None:
@@ -210,6 +208,13 @@ class Listing(Generic[T]):
                 paging=endpoint.paging,
             )
         return Walk[T](self._sender, endpoint, self._args, options, resume=at, reader=self._reader)
+
+
+def parts_of(
+    listing: Listing[T],
+) -> tuple[Sender, ListEndpoint[Any], Mapping[str, Any], Options, PageReader[T]]:
+    """Return the sender, endpoint, arguments, options and reader of a listing: others can be made of these."""
+    return listing._sender, listing._endpoint, listing._args, listing._options, listing._reader
 
 
 async def _next(items: AsyncIterator[T], n: int) -> list[T]:
