@@ -63,7 +63,7 @@ DERIVED = {
     "amount": (
         "@property",
         "{name}(self) -> Decimal | None",
-        "`{of}` exactly as it was written; None where it is no number.",
+        "`{of}` as a decimal, a text to the digit; None where it is no number.",
         "decimal_of(self.{of})",
     ),
     "charges": (

@@ -33,6 +33,7 @@ __all__ = [
     "places",
     "tags_of",
     "told",
+    "zoned",
 ]
 
 Item = Mapping[str, Any] | msgspec.Struct
@@ -66,6 +67,8 @@ The first is that of live tenants, whose `data.price` and `data.price__limio` ar
 
 CURRENCIES = (("currencyCode",), ("currency", "id"), ("currency",))
 """Where a charge may have the code of its currency; the first that is a text counts."""
+
+_BEFORE_TIME = "Tt "
 
 
 def changed_at(item: Item) -> datetime | None:
@@ -145,9 +148,9 @@ def currency_of(charge: Item) -> str | None:
 
 
 def decimal_of(value: object) -> Decimal | None:
-    """Return a number exactly as it was written: "9.990" and 9.99 keep their digits. None for anything else.
+    """Return a number; None for anything else. A text keeps all its digits, as "9.990" does.
 
-    A text that is no finite decimal number, as "12,50" or "free", is such a thing.
+    A float has the fewest digits that tell it from others: of 9.990 in JSON, 9.99 is left. A text that is no finite decimal number, as "12,50" or "free", is such a thing.
     """
     if not isinstance(value, str | int | float):
         return None
@@ -166,14 +169,22 @@ def moment_of(item: Item, name: str) -> datetime | None:
 def moment(value: object) -> datetime | None:
     """Return a date or a date and time (ISO 8601; without a zone, UTC) in UTC; None for anything else.
 
-    A date without a time, as 2026-03-01 or 20260301, is its first moment.
+    A date without a time, as 2026-03-01 or 20260301, is its first moment. A time follows a `T` or a space.
     """
-    if not isinstance(value, str) or (len(value) < 10 and not (len(value) == 8 and value.isdecimal())):
-        return None
+    found = zoned(value) if isinstance(value, str) else None
     try:
-        found = datetime.fromisoformat(value)
-        if found.tzinfo is UTC:
-            return found
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return found if found is None or found.tzinfo is UTC else found.astimezone(UTC)
+    except OverflowError:
         return None
+
+
+def zoned(text: str) -> datetime | None:
+    """Return what `moment` does, in the zone that *text* names."""
+    date = 8 if text[:8].isdecimal() else 10
+    if len(text) < date or (len(text) > date and text[date] not in _BEFORE_TIME):
+        return None  # datetime.fromisoformat takes any character, also a digit of 1711120101230
+    try:
+        found = datetime.fromisoformat(f"{text[:-1]}Z" if text[-1] == "z" else text)
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found

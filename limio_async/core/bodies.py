@@ -14,7 +14,7 @@ import msgspec
 from limio_async import errors
 from limio_async.core.wire import UNDECODABLE, Endpoint
 
-__all__ = ["payload_of"]
+__all__ = ["json_of", "payload_of"]
 
 _DEEPEST = 200
 _SHOWN = 3  # names of a long list
@@ -46,11 +46,23 @@ def payload_of(endpoint: Endpoint[Any], body: object) -> bytes | None:
             ) from None
         except (TypeError, ValueError, OverflowError, *UNDECODABLE) as error:
             raise _refused(endpoint, _fault(body, each=True) or f"body: {error}") from None
-        if any(suspect in payload for suspect in _SUSPECT) and (fault := _fault(body)):
+        if fault := _no_number_in(body, payload):
             raise _refused(endpoint, fault)
     if not payload.lstrip().startswith(b"{"):
         raise _refused(endpoint, "body: not a JSON object")
     return payload
+
+
+def json_of(value: object) -> bytes:
+    """Return *value* as JSON. Raises `TypeError` or `ValueError` for what JSON cannot hold; of NaN it names the field."""
+    written = msgspec.json.encode(value)
+    if fault := _no_number_in(value, written):
+        raise ValueError(fault)
+    return written
+
+
+def _no_number_in(value: object, written: bytes) -> str | None:
+    return _fault(value) if any(suspect in written for suspect in _SUSPECT) else None
 
 
 def _check_kind(endpoint: Endpoint[Any], body: object) -> None:

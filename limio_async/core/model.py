@@ -6,6 +6,8 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 
+from limio_async.core.bodies import json_of
+
 __all__ = ["ByType", "Hiding", "Model"]
 
 _HIDDEN = "***"
@@ -18,13 +20,14 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
         """Return what JSON holds, as new dicts and lists: names are those on the wire, absent fields are absent.
 
         A field that was given as None is null in a body, and absent in an answer. `msgspec.convert` makes an equal
-        model of it again. Credentials are in it.
+        model of it again. Credentials are in it. Raises what `to_json` raises.
         """
+        json_of(self)
         return cast("dict[str, Any]", msgspec.to_builtins(self, str_keys=True))
 
     def to_json(self) -> str:
-        """Return `to_dict()` as JSON text. Raises `TypeError` or `ValueError` for what JSON cannot hold."""
-        return msgspec.json.encode(self).decode()
+        """Return `to_dict()` as JSON text. Raises `TypeError` or `ValueError` for what JSON cannot hold, as NaN."""
+        return json_of(self).decode()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

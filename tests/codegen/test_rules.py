@@ -98,7 +98,7 @@ def test_what_is_sent_and_answered_takes_all_three(files: dict[str, str]) -> Non
         """
     @property
     def amount(self) -> Decimal | None:
-        \"""`price` exactly as it was written; None where it is no number.\"""
+        \"""`price` as a decimal, a text to the digit; None where it is no number.\"""
         return decimal_of(self.price)
 """,
         """

@@ -17,6 +17,7 @@ from limio_async.sync_jobs.sink import Kind
 from limio_async.sync_jobs.streams import known_streams, stream
 
 OLD, NEW = "2024-01-15T13:56:18.000Z", "2026-03-01T08:00:00+02:00"
+AT_MARCH = datetime(2024, 3, 22, 12, 13, 29, tzinfo=UTC)
 AT_OLD, AT_NEW = datetime(2024, 1, 15, 13, 56, 18, tzinfo=UTC), datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 PUBLISHED_OFFER = {
@@ -111,6 +112,15 @@ def test_a_field_stands_outside_or_in_data() -> None:
         ("2026-W10", None),
         ("2026", None),
         ("1709280000000", None),
+        ("1711120101230", None),  # 1711-12-01T12:30, were its sixth digit from the end a T
+        ("2024-03-22+02:00", None),
+        ("2024-03-22Z", None),
+        ("2024-03-22x12:00", None),
+        ("20240322-12:00", None),
+        ("2024-03-22T", None),
+        ("20240322T121329Z", AT_MARCH),
+        ("2024-03-22 12:13:29Z", AT_MARCH),
+        ("2024-03-22t12:13:29z", AT_MARCH),
         ("", None),
         (None, None),
         (1709280000, None),
@@ -119,6 +129,10 @@ def test_a_field_stands_outside_or_in_data() -> None:
 )
 def test_a_moment_is_a_date_or_a_date_and_time(text: object, found: datetime | None) -> None:
     assert moment(text) == found
+
+
+def test_milliseconds_are_no_moment() -> None:
+    assert [n for n in range(1_577_836_800_000, 1_893_456_000_000, 1_579_007) if moment(str(n))] == []
 
 
 # --- of any shape
@@ -133,6 +147,14 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 ITEMS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8)
+
+
+@given(TIMES, st.characters(codec="utf-8"), st.sampled_from(["Z", "z"]))
+def test_a_date_and_its_time_are_parted_by_t_or_a_space(time: datetime, mark: str, zone: str) -> None:
+    time = time.replace(tzinfo=UTC)
+    text = time.isoformat().removesuffix("+00:00")
+    found = moment(f"{text[:10]}{mark}{text[11:]}{zone}")
+    assert found == (time if mark in "Tt " else None)
 
 
 @given(ITEMS)

@@ -95,6 +95,16 @@ def test_what_json_cannot_hold_is_no_json() -> None:
         models.CatalogItem(data={"it": object()}).to_json()
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_of_json_is_neither_in_a_dict_nor_in_a_text(number: float) -> None:
+    for model in (models.Charge(value=number), models.CatalogItem(data={"deep": [{"er": number}]})):
+        with pytest.raises(ValueError, match="which JSON cannot hold"):
+            model.to_dict()
+        with pytest.raises(ValueError, match="which JSON cannot hold"):
+            model.to_json()
+    assert models.Offer(name="NaN", id="null").to_json() == '{"id":"null","name":"NaN"}'
+
+
 def test_a_repr_leaves_out_what_is_not_there() -> None:
     offer = models.Offer(id="o1", data=models.OfferData(price=[models.Charge(value="75")]))
     assert repr(offer) == "Offer(id='o1', data=OfferData(price=[Charge(value='75')]))"

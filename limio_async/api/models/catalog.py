@@ -321,7 +321,7 @@ class Charge(ChargeBehaviour, Model, frozen=True, kw_only=True, omit_defaults=Tr
 
     @property
     def amount(self) -> Decimal | None:
-        """`value` exactly as it was written; None where it is no number."""
+        """`value` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.value)
 
 
@@ -518,7 +518,7 @@ class PriceTier(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     @property
     def amount(self) -> Decimal | None:
-        """`price` exactly as it was written; None where it is no number."""
+        """`price` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.price)
 
 
@@ -538,7 +538,7 @@ class ProductBundle(Model, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
     @property
     def revenue_split_decimal(self) -> Decimal | None:
-        """`revenue_split` exactly as it was written; None where it is no number."""
+        """`revenue_split` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.revenue_split)
 
 

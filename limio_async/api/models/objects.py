@@ -276,7 +276,7 @@ class SubscriptionPrice(Model, frozen=True, kw_only=True, omit_defaults=True, gc
 
     @property
     def amount_decimal(self) -> Decimal | None:
-        """`amount` exactly as it was written; None where it is no number."""
+        """`amount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount)
 
 

@@ -285,7 +285,7 @@ class DiscountOverrides(Model, frozen=True, kw_only=True):
 
     @property
     def amount_discount_decimal(self) -> Decimal | None:
-        """`amount_discount` exactly as it was written; None where it is no number."""
+        """`amount_discount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount_discount)
 
 
@@ -324,7 +324,7 @@ class InvoiceItem(Model, frozen=True, kw_only=True):
 
     @property
     def amount_decimal(self) -> Decimal | None:
-        """`amount` exactly as it was written; None where it is no number."""
+        """`amount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount)
 
 
@@ -406,7 +406,7 @@ class OrderPrice(Model, frozen=True, kw_only=True):
 
     @property
     def amount_decimal(self) -> Decimal | None:
-        """`amount` exactly as it was written; None where it is no number."""
+        """`amount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount)
 
 
@@ -560,17 +560,17 @@ class PreviewLineItem(Model, frozen=True, kw_only=True, omit_defaults=True, gc=F
 
     @property
     def amount_decimal(self) -> Decimal | None:
-        """`amount` exactly as it was written; None where it is no number."""
+        """`amount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount)
 
     @property
     def amount_without_tax_decimal(self) -> Decimal | None:
-        """`amount_without_tax` exactly as it was written; None where it is no number."""
+        """`amount_without_tax` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount_without_tax)
 
     @property
     def tax_amount_decimal(self) -> Decimal | None:
-        """`tax_amount` exactly as it was written; None where it is no number."""
+        """`tax_amount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.tax_amount)
 
 
@@ -605,22 +605,22 @@ class PreviewScheduleItem(Model, frozen=True, kw_only=True, omit_defaults=True, 
 
     @property
     def amount_decimal(self) -> Decimal | None:
-        """`amount` exactly as it was written; None where it is no number."""
+        """`amount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount)
 
     @property
     def amount_without_tax_decimal(self) -> Decimal | None:
-        """`amount_without_tax` exactly as it was written; None where it is no number."""
+        """`amount_without_tax` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount_without_tax)
 
     @property
     def unit_amount_decimal(self) -> Decimal | None:
-        """`unit_amount` exactly as it was written; None where it is no number."""
+        """`unit_amount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.unit_amount)
 
     @property
     def tax_amount_decimal(self) -> Decimal | None:
-        """`tax_amount` exactly as it was written; None where it is no number."""
+        """`tax_amount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.tax_amount)
 
 

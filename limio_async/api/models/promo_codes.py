@@ -80,7 +80,7 @@ class PromoCodeDiscount(Model, frozen=True, kw_only=True):
 
     @property
     def amount_discount_decimal(self) -> Decimal | None:
-        """`amount_discount` exactly as it was written; None where it is no number."""
+        """`amount_discount` as a decimal, a text to the digit; None where it is no number."""
         return decimal_of(self.amount_discount)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard, cast
 
@@ -17,6 +16,7 @@ import msgspec
 from limio_async.core.codec import decoder_for
 from limio_async.core.listing.repeats import last_id
 from limio_async.core.wire import UNDECODABLE
+from limio_async.envelope import zoned
 
 __all__ = ["SECOND", "Row", "Rows", "instant", "name_of", "rows_of"]
 
@@ -114,13 +114,8 @@ class Rows:
 
 def instant(text: str | None) -> int | None:
     """Return a time in microseconds since 1970, UTC where it names no zone; None where it cannot be read."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * SECOND)
-    except (ValueError, OverflowError):
-        return None
+    found = None if text is None else zoned(text)
+    return None if found is None else round(found.timestamp() * SECOND)
 
 
 def rows_of(items: Sequence[Any], items_as: Callable[[Any], list[Any]], before: int | None) -> Rows:
