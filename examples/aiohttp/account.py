@@ -13,7 +13,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -167,9 +166,8 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except web.HTTPClientError as error:
-        said = {"type": "about:blank", "title": HTTPStatus(error.status).phrase, "status": error.status}
-        error.body = msgspec.json.encode(said | {"detail": error.text})
-        error.headers["Content-Type"] = "application/problem+json"
+        said = {"type": "about:blank", "title": error.reason, "status": error.status, "detail": error.text}
+        error.body, error.headers["Content-Type"] = msgspec.json.encode(said), "application/problem+json"
         raise  # with its headers, such as Allow
 
 
