@@ -49,27 +49,27 @@ PROBLEMS: Table = MappingProxyType({kind: problem for problem, kinds in {
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What is answered, whatever the framework. *logged*: the client has done so, as where an order is in doubt."""
+    """What is answered, whatever the framework. *doubt*: a write may have happened."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     type: str = ""
     retryable: bool = False
-    logged: bool = False
+    doubt: bool = False
 
 
-def told(error: errors.LimioError, table: Table = PROBLEMS) -> Told:
-    """Return the problem that *error* is to the caller of the service. Nothing that Limio said is in it.
+def told(error: errors.LimioError, table: Table = PROBLEMS, *, alone: bool = True) -> Told:
+    """Return the problem that *error* is to the caller. Nothing that Limio said is in it; what *table* lacks, `PROBLEMS` has.
 
-    A write that may have happened is the problem of `UnknownOutcome`, also if its deadline struck after it had left:
-    whoever reads of a timeout tries again. No *table* makes it retryable. What a table lacks, `PROBLEMS` has.
+    A write that may have happened is the problem of `UnknownOutcome`, also one whose deadline struck after it had left.
+    No *table* makes it retryable, nor what is not *alone*: a call that was cancelled beside it may have been a write.
     """
     doubt = error.happened == "unknown" and error.retry_class not in {"safe", "scroll"}  # a lost cursor
     its_own = not doubt or isinstance(error, errors.UnknownOutcome | errors.StoreError | errors.JobError)
     kinds = (type(error) if its_own else errors.UnknownOutcome).__mro__
     problem = next(one for kind in kinds if (one := table.get(kind) or PROBLEMS.get(kind)))
-    wait = problem.retry if error.retryable and not doubt else None
+    wait = problem.retry if error.retryable and alone and not doubt else None
     asked: float | None = getattr(error, "retry_after", None)
     headers = {"Content-Type": "application/problem+json"}
     if wait is not None:
@@ -77,5 +77,4 @@ def told(error: errors.LimioError, table: Table = PROBLEMS) -> Told:
     said = {"type": problem.type, "title": problem.title, "status": problem.status, "detail": problem.detail}
     said |= {"operation": error.operation or None, "retryable": wait is not None}
     body = msgspec.json.encode({name: value for name, value in said.items() if value is not None})
-    known = doubt and error.retry_class == "once" and bool(error.attempts)
-    return Told(problem.status, headers, body, problem.type, wait is not None, known)
+    return Told(problem.status, headers, body, problem.type, wait is not None, doubt)

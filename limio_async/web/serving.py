@@ -71,12 +71,13 @@ def answer_to(error: Exception, table: Table) -> Told:
     for one in found:  # a group, and what is in it
         found += one.exceptions if isinstance(one, ExceptionGroup) else ()
     leaves = [one for one in found if not isinstance(one, ExceptionGroup)]
-    ours = [(one, told(one, table)) for one in leaves if isinstance(one, LimioError)]
+    ours = [(one, told(one, table, alone=one is error)) for one in leaves if isinstance(one, LimioError)]
     if len(ours) < len(leaves):
         raise error
-    for one, answer in (pair for pair in ours if not pair[1].logged):
+    for one, answer in ours:
+        known = answer.doubt and one.retry_class == "once" and one.attempts  # which the client has logged
         extra = facts(one.operation, "interactive", one.attempts, type(one).__name__)
-        level, trace = 20 if answer.status < 500 else 30, one if answer.status == 500 else None
+        level = 10 if known else 20 if answer.status < 500 else 30
         said = "answered with %d %s: %s", answer.status, answer.type, one
-        logging.getLogger("limio_async").log(level, *said, extra=extra, exc_info=trace)
-    return min(ours, key=lambda pair: (pair[0].happened == "no", pair[1].retryable))[1]
+        logging.getLogger("limio_async").log(level, *said, extra=extra, exc_info=answer.status == 500 and one)
+    return min(ours, key=lambda pair: (not pair[1].doubt, pair[0].retryable))[1]

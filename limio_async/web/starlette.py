@@ -57,13 +57,13 @@ def answer_problems(app: Starlette, table: Table = PROBLEMS) -> None:
         said = answer_to(error, table)
         if not isinstance(connection, WebSocket):
             return Response(said.body, said.status, said.headers)
-        with suppress(RuntimeError):  # accepted already; one that is refused reads of a 403
+        with suppress(Exception):  # accepted already; one that is refused reads of a 403
             await connection.send({"type": "websocket.accept"})
-        with suppress(RuntimeError):  # its caller has left
+        with suppress(Exception):  # its caller has left
             await connection.close(1013 if said.retryable else 1011, said.type[:123])
         return None
 
-    app.exception_handlers |= dict.fromkeys((LimioError, ExceptionGroup), cast("Any", answer))
+    app.exception_handlers = {ExceptionGroup: answer, **app.exception_handlers, LimioError: answer}
 
 
 async def ready(request: Request) -> Response:

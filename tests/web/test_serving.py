@@ -414,6 +414,8 @@ async def test_errors_of_parallel_calls_are_the_problem_of_the_worst(
     missing = errors.NotFound("", operation="getObject", status=404)
     away = errors.NeverSent("", operation="getObject")
     doubt = errors.UnknownOutcome("", operation="submitOrder")
+    scroll = errors.AnswerLost("", operation="listOffers")
+    errors.judge(scroll, "scroll", left=True)
 
     def fails(*found: Exception) -> Any:
         async def call(_: Limio) -> None:
@@ -428,7 +430,8 @@ async def test_errors_of_parallel_calls_are_the_problem_of_the_worst(
     calls = {
         "doubt": (fails(missing, away, doubt), 502, False),
         "missing": (fails(away, missing), 404, False),
-        "away": (fails(away, away), 503, True),
+        "scroll": (fails(scroll, doubt), 502, False),
+        "away": (fails(away, away), 503, False),
         "group": (in_a_group, 404, False),
     }
     app = MAKERS[framework](
@@ -440,9 +443,10 @@ async def test_errors_of_parallel_calls_are_the_problem_of_the_worst(
             async with browser.get(f"{url}/{name}") as answer:
                 said = await answer.json(content_type=None)
                 assert (name, answer.status, said["retryable"]) == (name, status, retryable)
-        assert (
-            sum(one.module == "serving" for one in caplog.records) == 2 + 1 + 2
-        )  # what is no warning is not here
+                assert (said["type"] == "unknown-outcome") == (status == 502)
+                assert retryable == ("Retry-After" in answer.headers)
+        warnings = [one for one in caplog.records if one.module == "serving"]
+        assert len(warnings) == 2 + 2 + 1 + 2  # a 404 is none
         async with browser.get(f"{url}/other") as answer:
             assert (answer.status, "secret" in await answer.text()) == (500, False)
 
