@@ -10,7 +10,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import Any, NoReturn, cast, get_args
@@ -28,6 +28,8 @@ _STEP = re.compile(r"\[(\d+)\]|\[(\.\.\.)\]|\.([^.\[]+)")
 _MISSING = re.compile(r"Object missing required field `(.*)`$")
 
 Read = Callable[[Any], Any]
+Fault = tuple[tuple[str | int, ...], str]
+"""Where, and what."""
 Schema = Callable[[type[msgspec.Struct]], core_schema.CoreSchema]
 
 
@@ -61,8 +63,16 @@ def union_of(source: object, field: str, schema_of: Schema) -> core_schema.CoreS
             return _refuse((field,), f"Expected one of {', '.join(sorted(readers))}")
         return reader(value)
 
+    def describe(schema: Any, handler: Any) -> Any:
+        described = handler(schema)
+        shown = dict(zip(members, described["anyOf"], strict=True))
+        mapping = {known: shown[one]["$ref"] for one in members for known in _constants(of[one].type)}
+        return described | {"discriminator": {"propertyName": field, "mapping": mapping}}
+
     union = core_schema.union_schema([schema_of(one) for one in members])
-    return core_schema.no_info_wrap_validator_function(read, union, serialization=_WRITTEN)
+    return core_schema.no_info_wrap_validator_function(
+        read, union, serialization=_WRITTEN, metadata={"pydantic_js_functions": [describe]}
+    )
 
 
 def _definition(kind: type[msgspec.Struct], found: list[type[msgspec.Struct]]) -> core_schema.CoreSchema:
@@ -82,7 +92,7 @@ def _definition(kind: type[msgspec.Struct], found: list[type[msgspec.Struct]]) -
     said = inspect.cleandoc(kind.__dict__.get("__doc__") or "")
     return core_schema.no_info_wrap_validator_function(
         lambda value, _: read(value),
-        core_schema.typed_dict_schema(fields),
+        core_schema.typed_dict_schema(fields, extra_behavior="forbid" if _is_sent(kind) else None),
         ref=_name(kind),
         serialization=_WRITTEN,
         metadata={
@@ -172,19 +182,49 @@ def _reader(kind: type[msgspec.Struct]) -> Read:
         if isinstance(value, kind):
             return value
         try:
-            return decoder.decode(msgspec.json.encode(value))
+            model = decoder.decode(msgspec.json.encode(value))
+            if (lost := _lost(value, model)) is None:
+                return model
         except msgspec.ValidationError as error:
             said = str(error)
         except (TypeError, ValueError, OverflowError):
             return _refuse((), "It holds what JSON cannot hold")
         except RecursionError:
             return _refuse((), "It is nested too deeply")
+        else:
+            return _refuse(*lost)
         return _refuse(*_spot(said))
 
     return read
 
 
-def _spot(said: str) -> tuple[tuple[str | int, ...], str]:
+def _is_sent(kind: type[msgspec.Struct]) -> bool:
+    """Whether a model is of a body: what it does not hold would be lost on the way to Limio."""
+    return not kind.__struct_config__.omit_defaults
+
+
+def _lost(value: Any, read: Any) -> Fault | None:
+    """Return where *value* has what the body that was *read* of it does not hold; None where all is there."""
+    pairs: Iterator[tuple[str | int, Any, Any]]
+    if isinstance(read, msgspec.Struct) and isinstance(value, Mapping):
+        told = cast("Mapping[str, Any]", value)
+        names = dict(zip(read.__struct_encode_fields__, read.__struct_fields__, strict=True))
+        if (
+            _is_sent(type(read))
+            and (odd := next((one for one in told if one not in names), None)) is not None
+        ):
+            return (odd,), f"{type(read).__name__} has no field of this name"
+        pairs = ((one, told[one], getattr(read, name)) for one, name in names.items() if one in told)
+    elif isinstance(read, list) and isinstance(value, list):
+        both = zip(cast("list[object]", value), cast("list[object]", read), strict=True)
+        pairs = ((n, *one) for n, one in enumerate(both))
+    else:
+        return None
+    found = ((step, lost) for step, one, other in pairs if (lost := _lost(one, other)) is not None)
+    return next(((((step, *loc)), said) for step, (loc, said) in found), None)
+
+
+def _spot(said: str) -> Fault:
     """Return where msgspec found a fault, and its words without the place."""
     found = _SPOT.search(said)
     steps = _STEP.findall(found[1]) if found else []

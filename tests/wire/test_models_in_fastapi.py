@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from limio_async import models
 from tests.unit.made_models import MODELS, built, sampled
+from tests.unit.test_samples import BODIES, sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +45,7 @@ REQUIRED: dict[str, Any] = {
     "data": {},
     "order_type": "",
 }
-ORDER = {
+ORDER: dict[str, Any] = {
     "order_type": "new",
     "orderItems": [{"offer": {"id": "8a51", "version": "4dd3"}, "quantity": 1}],
     "customerDetails": {"email": "a@example.com"},
@@ -167,6 +168,9 @@ WRONG: list[tuple[str, Any, list[str | int], str]] = [
     ("order", {}, ["order_type"], "`order_type` must be a text: it tells the type"),
     ("order", [], ["order_type"], "`order_type` must be a text: it tells the type"),
     ("AddOfferOrder", {"order_type": "new"}, ["order_type"], "Invalid enum value 'new'"),
+    ("order", {**ORDER, "externalId": SECRET}, ["externalId"], "CreateSubscriptionOrder has no field of this name"),
+    ("order", {**ORDER, "order_type": "New"}, ["customerDetails"], "OtherOrder has no field of this name"),
+    ("order", {**ORDER, "orderItems": [*ORDER["orderItems"], {**ORDER["orderItems"][0], "qty": 2}]}, ["orderItems", 1, "qty"], "OrderItemInput has no field of this name"),
     ("OAuthTokenRequest", {"client_secret": SECRET}, ["grant_type"], "Object missing required field `grant_type`"),
     ("OAuthTokenRequest", {"grant_type": "x", "client_secret": [SECRET]}, ["client_secret"], "Expected `str`, got `array`"),
 ]  # fmt: skip
@@ -225,6 +229,35 @@ def test_the_openapi_document_holds_together() -> None:
     assert answers["application/json"]["schema"] == {"$ref": "#/components/schemas/Offer"}
     taken = document["paths"]["/order"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"$ref": "#/components/schemas/CreateSubscriptionOrder"} in taken["anyOf"]
+    told_by = taken["discriminator"]
+    assert told_by["propertyName"] == "order_type"
+    assert told_by["mapping"] == {
+        type_: f"#/components/schemas/{kind.__name__}"
+        for type_, kind in models.ORDER_REQUEST_BY_TYPE.items()
+        if kind is not models.OtherOrder
+    }
+    assert known["CreateSubscriptionOrder"]["additionalProperties"] is False
+    assert "additionalProperties" not in offer
+
+
+def test_every_documented_body_is_taken_whole() -> None:
+    for name, kind in BODIES.items():
+        plain = json.loads(sample(name))
+        read = adapter_of(kind or models.OrderRequest).validate_python
+        assert read(plain).to_dict() == plain
+
+
+@pytest.mark.parametrize("model", SAMPLES, ids=lambda one: type(one).__name__)
+def test_what_no_field_of_a_body_holds_is_refused_and_of_an_answer_passed_over(model: Any) -> None:
+    read = adapter_of(type(model)).validate_python
+    plain = model.to_dict() | {"noSuchField": SECRET}
+    if type(model).__struct_config__.omit_defaults:  # an answer
+        assert read(plain) == model
+        return
+    with pytest.raises(pydantic.ValidationError, match="has no field of this name") as refused:
+        read(plain)
+    assert refused.value.errors()[0]["loc"] == ("noSuchField",)
+    assert SECRET not in str(refused.value)
 
 
 @pytest.mark.parametrize("kind", MODELS, ids=lambda kind: kind.__name__)
