@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import aiohttp
@@ -61,6 +62,7 @@ class Shelf(pydantic.BaseModel):
     order: models.OrderRequest | None = None
 
 
+@cache  # it takes seconds
 def service() -> Any:
     app = fastapi.FastAPI()
     body = fastapi.Body()
