@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from .examples import ROOT, TARGET, modules, pages, write
 
+ANY_FENCE = re.compile(r"[\s>*-]*(`{3,}|~{3,})\s*(.*?)\s*$")
 SHOWN = TARGET.relative_to(ROOT).as_posix()
 PAGE = """# A page
 
@@ -65,13 +67,62 @@ def test_make_has_both_read_what_is_written() -> None:
     assert f"\nmypy basedpyright: $(STAMP) shown\n\t$(BIN)/$@\n\t$(BIN)/$@ {SHOWN}\n" in make
 
 
+def odd(text: str) -> list[str]:
+    """Return the lines that begin Python, or a block of who knows what, where `modules` does not look for it."""
+    found: list[str] = []
+    inside = ""
+    for line in text.splitlines():
+        fence = ANY_FENCE.match(line)
+        if re.match(r"[\s>*-]*>>> ", line):
+            found.append(line)
+        if fence is None:
+            continue
+        marks, said = fence.groups()
+        if inside:
+            inside = "" if marks.startswith(inside) and not said else inside
+            continue
+        inside = marks
+        if not re.match(r"\w", said) or (
+            said.lower().startswith("py") and not re.fullmatch(r" *```(python|py|python3)", line)
+        ):
+            found.append(line)
+    return found
+
+
 def test_every_block_of_every_page_is_written(tmp_path: Path) -> None:
-    shown = sum(page.read_text(encoding="utf-8").count("```py") for page in pages())
-    prompts = sum(page.read_text(encoding="utf-8").count("```pycon") for page in pages())
-    assert write(pages(), tmp_path / "shown") == shown - prompts > 30
-    found = {page.relative_to(ROOT).as_posix() for page in pages()}
-    assert {"README.md", "CHANGELOG.md", "examples/worker/README.md", "benchmarks/README.md"} <= found
-    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= found
+    texts = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in pages()}
+    assert {name: found for name, text in texts.items() if (found := odd(text))} == {}
+    shown = sum(text.count("```py") for text in texts.values())
+    assert write(pages(), tmp_path / "shown") == shown > 30
+    assert {"README.md", "CHANGELOG.md", "examples/worker/README.md", "benchmarks/README.md"} <= texts.keys()
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= texts.keys()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "~~~python",
+        "``` python",
+        "```{.python}",
+        "```",
+        "````python",
+        "> ```python",
+        "- ```python",
+        "\t```python",
+        "```pycon",
+        "```python,linenos",
+        ">>> order()",
+        "    >>> order()",
+    ],
+)
+def test_a_block_that_no_checker_would_read_is_refused(begin: str) -> None:
+    assert odd(f"# Page\n\n{begin}\norder()\n{begin[:4]}\n")[:1] == [begin]
+
+
+@pytest.mark.parametrize("begin", ["```python", "   ```python", "```json", "~~~text", "```sh"])
+def test_a_block_of_another_language_is_left_to_others(begin: str) -> None:
+    end = begin.rstrip("abcdefghijklmnopqrstuvwxyz")
+    assert odd(f"# Page\n\n{begin}\norder()\n{end}\n") == []
 
 
 def test_no_block_silences_a_checker() -> None:

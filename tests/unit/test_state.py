@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from limio_async import ApiKey, BearerToken, ClientCredentials, Limio, State, er
 from tests.conftest import ScriptedTransport
 from tests.unit.helpers import answer, endpoint
 
+ROOT = Path(__file__).parents[2]
 GET = endpoint()
 WITH_TOKEN = endpoint(auth=("bearer",))
 TOKEN = answer({"access_token": "hidden", "expires_in": 3600})
@@ -28,6 +30,13 @@ def test_a_client_that_did_nothing_is_open_and_idle() -> None:
     )  # fmt: skip
     assert str(limio.state()) == "open, 0 of 16 slots in use, 500 of 500 left to retry with"
     assert repr(limio) == "<Limio https://limio.test, 0 of 16 slots in use>"
+
+
+def test_the_words_of_the_docs_are_those_of_a_state() -> None:
+    busy = State(
+        open=True, used=16, allowed=16, interactive=40, background=2, pause=0.0, quota=500, most_quota=500, token=3412.0
+    )  # fmt: skip
+    assert f"\n{busy}\n" in (ROOT / "docs/observability.md").read_text(encoding="utf-8")
 
 
 async def test_slots_and_who_waits_for_them_are_counted_by_lane() -> None:
