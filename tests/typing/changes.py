@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from hashlib import blake2b
+from pathlib import Path
 
 _OLD = re.compile(r"deprecated until (\d+)\.(\d+) for ")
+_BEFORE = "# Said before: "
 Names = Mapping[str, str]
 """What each public name is."""
 
@@ -25,14 +29,16 @@ def release(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def unsaid(public: Names, released: Names, changelog: str) -> list[str]:
+def unsaid(public: Names, released: Names, changelog: str, before: Collection[str] = ()) -> list[str]:
     """Return the names that were added, removed or changed and that [Unreleased] of *changelog* does not name.
+
+    Only entries count that are not marked in *before*: what was said of a name tells nothing of a later change.
 
     A name stands there in backticks, by its last two parts (`Offer.charges`, `offers.list`) or more; one that a module
     exports by its last one (`CatalogCache`). A class that comes or goes stands for all that it has, and for its
     `__init__`. `models.*_at` stands for what it matches.
     """
-    words = spoken(changelog)
+    words = spoken(changelog, before)
     return [
         name
         for name in changed(public, released)
@@ -41,9 +47,17 @@ def unsaid(public: Names, released: Names, changelog: str) -> list[str]:
 
 
 def changed(public: Names, released: Names) -> list[str]:
-    """Return the names that are not what they were. One that a public base has now is what it was."""
+    """Return the names that are not what they were. One that a public base has now is what it was.
+
+    An alias that comes or goes is no change: a signature that has it tells so.
+    """
     now, then = whole(public), whole(released)
-    return sorted(name for name in {*public, *released} if now.get(name) != then.get(name))
+    names = {*public, *released} - (_aliases(public) ^ _aliases(released))
+    return sorted(name for name in names if now.get(name) != then.get(name))
+
+
+def _aliases(names: Names) -> set[str]:
+    return {name for name, said in names.items() if said.startswith("alias ")}
 
 
 def whole(names: Names) -> dict[str, str]:
@@ -65,11 +79,37 @@ def whole(names: Names) -> dict[str, str]:
     return {**names, **{f"{name}.{member}": said for name in classes for member, said in of(name).items()}}
 
 
-def spoken(changelog: str) -> set[str]:
-    """Return what stands in backticks under [Unreleased], each up to the first character that is no part of a name."""
-    section = changelog.partition("## [Unreleased]")[2].partition("\n## ")[0]
-    found = (re.match(r"(?:await )?\.?([\w.*]+)", one) for one in re.findall(r"`([^`\n]+)`", section))
+def spoken(changelog: str, before: Collection[str] = ()) -> set[str]:
+    """Return what stands in backticks under [Unreleased], each up to the first character that is no part of a name.
+
+    Entries that are marked in *before* are passed over.
+    """
+    entries = "\n".join(one for one in _entries(changelog) if _mark(one) not in before)
+    found = (re.match(r"(?:await )?\.?([\w.*]+)", one) for one in re.findall(r"`([^`\n]+)`", entries))
     return {one[1].lower().strip(".") for one in found if one}
+
+
+def _entries(changelog: str) -> list[str]:
+    return changelog.partition("## [Unreleased]")[2].partition("\n## ")[0].splitlines()
+
+
+def _mark(entry: str) -> str:
+    return blake2b(entry.strip().encode(), digest_size=4).hexdigest()
+
+
+def marks(changelog: str) -> str:
+    """Return the lines of `released.txt` that tell what [Unreleased] of *changelog* says already.
+
+    They are needed where names are taken down between two releases; at a release, [Unreleased] is empty.
+    """
+    known = [_mark(one) for one in _entries(changelog) if one.strip()]
+    return "".join(f"{_BEFORE}{' '.join(known[n : n + 12])}\n" for n in range(0, len(known), 12))
+
+
+def said_before(text: str) -> set[str]:
+    """Return the marks in *text*, as `released.txt` holds them."""
+    lines = [line.removeprefix(_BEFORE) for line in text.splitlines() if line.startswith(_BEFORE)]
+    return {one for line in lines for one in line.split()}
 
 
 def _covers(name: str, public: Names, released: Names) -> Iterator[str]:
@@ -108,7 +148,7 @@ def refused(public: Names, released: Names, last: tuple[int, int]) -> list[str]:
     """
     following = (last[0], last[1] + 1)
     wrong: list[str] = []
-    for name in sorted({*whole(released)} - {*whole(public)}):
+    for name in sorted({*whole(released)} - {*whole(public)} - _aliases(released)):
         old = next((one for one in _owners(name) if _OLD.match(released.get(one, ""))), name)
         mark = _OLD.match(released.get(old, ""))
         if any(_is_old(one, public) for one in _owners(name)):
@@ -129,3 +169,7 @@ def refused(public: Names, released: Names, last: tuple[int, int]) -> list[str]:
 def _owners(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+
+
+if __name__ == "__main__":  # what to put at the head of released.txt, of the changelog that is named
+    sys.stdout.write(marks(Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -11,8 +11,10 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,15 +26,20 @@ HEAD = """\
 # Public names of limio_async {version}, written by `make public`; do not edit.
 # Public is what limio_async, .auth, .emulator and .testing export, what the modules export that README, docs or examples name,
 # and what these name in full.
-# A line is a name and its signature. What differs from released.txt has to be in CHANGELOG.md, under [Unreleased].
+# A line is a name and its signature; of a long value, its beginning and a hash. What differs from released.txt has to be in CHANGELOG.md, under [Unreleased].
 """
 LONGEST = 300
-SPOKEN = re.compile("__(init|call|await|a?iter|a?next|len|contains|getitem|bool|a?enter|a?exit)__")
+SPOKEN = re.compile("__(init|str|call|await|a?iter|a?next|len|contains|getitem|bool|a?enter|a?exit)__")
 """Special methods that a caller relies on."""
 FACTS = frozenset({"eq", "frozen", "kw_only", "order", "total"})
 """Arguments of a class that a caller sees."""
+ALIAS = "alias = "
+"""What signatures call by a short name that is nobody's to import."""
 Found = tuple[str, ast.stmt]
 """A module, and the statement in it that defines a name."""
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Source:
@@ -117,7 +124,9 @@ def _named(node: ast.stmt) -> list[str]:
 
 def _text(node: ast.AST) -> str:
     text = ast.unparse(node).replace("\n", " ")
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST]}… {blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
 def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
@@ -142,6 +151,29 @@ def _old(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 def gone(successor: str, until: str) -> str:
     """Return how a name is marked that goes with release *until*."""
     return f"deprecated until {until} for {successor}"
+
+
+class Plain(ast.NodeTransformer):
+    """Puts the values of a module's constants in place of their names, but for those that are *exported*."""
+
+    def __init__(self, source: Source, module: str, exported: set[int]) -> None:
+        self.source, self.module, self.exported = source, module, exported
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Return what *node* stands for; itself where that is no constant of ours."""
+        found = self.source.find(self.module, node.id)
+        if not isinstance(found, tuple) or id(found[1]) in self.exported or node.id.startswith("__"):
+            return node
+        value = _value_of(found[1])
+        return node if value is None else Plain(self.source, found[0], self.exported).visit(deepcopy(value))
+
+
+def _value_of(node: ast.stmt) -> ast.expr | None:
+    return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+
+
+def _is_variable(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and _text(value.func) in {"TypeVar", "ParamSpec", "NewType"}
 
 
 class Listing:
@@ -183,9 +215,9 @@ class Listing:
                 self.homes[id(node)] = name
                 whole = self.source.scope(module)[node.name]
                 kinds = [one for one in whole if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
-                self.lines[name] = "; ".join(map(_signature, kinds))
-            case (_, ast.AnnAssign() as node):
-                self.lines[name] = f": {_text(node.annotation)}"
+                self.lines[name] = "; ".join(self._signed(module, one) for one in kinds)
+            case (module, ast.AnnAssign() as node):
+                self.lines[name] = self._typed(module, node)
             case (_, ast.Assign() as node):
                 known = not name.endswith("__version__")
                 self.lines[name] = f"= {_text(node.value)}" if known else ": str"
@@ -209,8 +241,9 @@ class Listing:
 
     def _members(self, name: str, module: str, node: ast.ClassDef) -> None:
         several: dict[str, list[str]] = {}
+        places = self._places(module, node)
         for one in node.body:
-            for member, said in self._member(one):
+            for member, said in self._member(module, one, places):
                 several.setdefault(member, []).append(said)
             if (
                 node.name == "Resources"
@@ -228,18 +261,82 @@ class Listing:
             if isinstance(found, tuple) and isinstance(found[1], ast.ClassDef) and not self._is_shown(found):
                 self._members(name, found[0], found[1])
 
-    def _member(self, node: ast.stmt) -> Iterator[tuple[str, str]]:
+    def _places(self, module: str, node: ast.ClassDef) -> dict[str, int]:
+        """Return the places of the arguments of a struct that takes them without their names."""
+        given = [
+            *node.keywords,
+            *(one for call in node.decorator_list if isinstance(call, ast.Call) for one in call.keywords),
+        ]
+        if not self._is_struct(module, node) or any(one.arg == "kw_only" for one in given):
+            return {}
+        fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+        told = [_text(one.target) for one in fields if not _text(one.annotation).startswith("ClassVar")]
+        return {name: n for n, name in enumerate(told, 1)}
+
+    def _is_struct(self, module: str, node: ast.ClassDef) -> bool:
+        if any(_text(one).startswith("dataclass") for one in node.decorator_list):
+            return True
+        for base, found in self._bases(module, node):
+            if _text(base).endswith(("Struct", "NamedTuple")):
+                return True
+            match found:
+                case (home, ast.ClassDef() as owner) if self._is_struct(home, owner):
+                    return True
+                case _:
+                    pass
+        return False
+
+    def _signed(self, module: str, node: Function) -> str:
+        """Return the signature of *node*, with the values of constants for their names in its defaults."""
+        args = node.args
+        every = (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg)
+        for annotation in (node.returns, *(one.annotation for one in every if one is not None)):
+            self._note(module, annotation)
+        shown = deepcopy(node)
+        shown.args.defaults = [self._plain(module, one) for one in args.defaults]
+        shown.args.kw_defaults = [self._plain(module, one) if one else None for one in args.kw_defaults]
+        return _signature(shown)
+
+    def _typed(self, module: str, node: ast.AnnAssign, argument: int | None = None) -> str:
+        self._note(module, node.annotation)
+        value = f" = {_text(self._plain(module, node.value))}" if node.value else ""
+        return f": {_text(node.annotation)}{value}" + (f", argument {argument}" if argument else "")
+
+    def _plain(self, module: str, value: ast.expr) -> ast.expr:
+        shown: ast.expr = Plain(self.source, module, self.exported).visit(deepcopy(value))
+        return shown
+
+    def _note(self, module: str, annotation: ast.expr | None) -> None:
+        """List what *annotation* calls by a name that nothing exports, such as `Literal["no", "unknown"]`."""
+        for one in ast.walk(annotation) if annotation else ():
+            match one:
+                case ast.Name(id=name):
+                    found = self.source.find(module, name)
+                case ast.Attribute(value=ast.Name(id=owner), attr=name):
+                    where = self.source.find(module, owner)
+                    found = self.source.find(where, name) if isinstance(where, str) else None
+                case _:
+                    continue
+            if not isinstance(found, tuple) or id(found[1]) in self.exported:
+                continue
+            value = _value_of(found[1])
+            alias = f"{found[0]}.{name}"
+            if value is not None and alias not in self.lines and not _is_variable(value):
+                self.lines[alias] = f"{ALIAS}{_text(value)}"
+                self._note(found[0], value)
+
+    def _member(self, module: str, node: ast.stmt, places: Mapping[str, int]) -> Iterator[tuple[str, str]]:
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 setter = any(
                     isinstance(one, ast.Attribute) and one.attr == "setter" for one in node.decorator_list
                 )
                 if _is_public(name) or SPOKEN.fullmatch(name):
-                    yield name, "may be set" if setter else _signature(node)
+                    yield name, "may be set" if setter else self._signed(module, node)
                 if name == "__init__":
                     yield from _set_in(node)
             case ast.AnnAssign(target=ast.Name(id=name)) if _is_public(name):
-                yield name, f": {_text(node.annotation)}" + (f" = {_text(node.value)}" if node.value else "")
+                yield name, self._typed(module, node, places.get(name))
             case ast.Assign(targets=[ast.Name(id=name)]) if _is_public(name):
                 yield name, f"= {_text(node.value)}"
             case _:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .changes import changed, read, refused, release, spoken, unsaid
+from .changes import changed, marks, read, refused, release, said_before, spoken, unsaid
 from .public import PUBLIC, RELEASED, ROOT, listed, written
 
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def test_public_txt_is_what_the_source_says() -> None:
 
 
 def test_what_changed_since_the_last_release_is_in_the_changelog() -> None:
-    missing = unsaid(read(WRITTEN), RELEASED_NAMES, CHANGELOG)
+    missing = unsaid(read(WRITTEN), RELEASED_NAMES, CHANGELOG, said_before(RELEASED.read_text("utf-8")))
     assert missing == [], "name these in backticks under [Unreleased] of CHANGELOG.md"
 
 
@@ -81,6 +81,17 @@ def test_what_earlier_releases_said_does_not_count() -> None:
     assert spoken(log("`One.two`, and `await three()`")) == {"one.two", "three"}
 
 
+def test_what_an_earlier_change_said_of_a_name_does_not_count() -> None:
+    then = log("`Old.run()` is new.")
+    released = said_before(f"# Public names of limio_async 0.1\n{marks(then)}p.Old class()\n")
+    now = then.replace("(#21)", "(#21)\n- `Other.thing` is new. (#22)")
+    assert spoken(now, released) == {"other.thing"}
+    changed_now = {**BEFORE, "p.Old.run": "(self, fast: bool)"}
+    assert unsaid(changed_now, BEFORE, now, released) == ["p.Old.run"]
+    told = now.replace("(#22)", "(#22)\n- `Old.run(fast=True)` (#23)")
+    assert unsaid(changed_now, BEFORE, told, released) == []
+
+
 def test_a_name_that_goes_without_a_word_is_refused() -> None:
     now = {name: said for name, said in BEFORE.items() if not name.startswith("p.Old")}
     assert refused(now, BEFORE, LAST) == [
@@ -125,6 +136,15 @@ def test_a_name_cannot_go_with_the_release_that_deprecates_it() -> None:
     ]
 
 
+def test_an_alias_may_go_but_not_change_in_silence() -> None:
+    then = {**BEFORE, "p.words.Mood": "alias = Literal['high']", "p.words.Low": "alias = int"}
+    now = {**then, "p.words.Mood": "alias = Literal['low']"}
+    del now["p.words.Low"]
+    assert refused(now, then, LAST) == []
+    assert unsaid(now, then, log("`Other`")) == ["p.words.Mood"]
+    assert unsaid(now, then, log("`words.Mood`")) == []
+
+
 # --- what is read from the source
 
 
@@ -142,14 +162,27 @@ def project(tmp_path: Path) -> Path:
         '__getattr__, __dir__ = lazily(globals(), {"Shop": "inner"}, deprecated={"Store": ("Shop", "0.3")})\n'
     )
     (package / "inner.py").write_text(
+        "from msgspec import Struct\n"
+        "from limio_async.words import Mood\n"
+        "_DEAREST = 7\n"
         "class _Base:\n    def close(self) -> None: ...\n"
         "class Shop(_Base):\n"
         "    name: str = 'shop'\n"
         "    _key: str = ''\n"
         "    def __init__(self, path: str) -> None:\n        self.path = path\n"
         "    @property\n    def open(self) -> bool: ...\n"
-        '    @deprecated("Shop.sell", "0.3")\n    async def trade(self, *, price: int = 7) -> str: ...\n'
+        '    @deprecated("Shop.sell", "0.3")\n    async def trade(self, *, price: int = _DEAREST) -> str: ...\n'
+        "    def __str__(self) -> str: ...\n"
+        "    def mood(self) -> Mood: ...\n"
+        "class Price(Struct, frozen=True):\n    amount: str\n    _hidden: int = 0\n    currency: str = 'GBP'\n"
+        "class Named(Struct, kw_only=True):\n    amount: str\n"
         "def helper() -> None: ...\n"
+    )
+    (package / "words.py").write_text(
+        "from typing import Literal, TypeVar\n"
+        "T = TypeVar('T')\n"
+        "_Low = Literal['low']\n"
+        "Mood = Literal['high'] | _Low | T\n"
     )
     return tmp_path
 
@@ -157,12 +190,16 @@ def project(tmp_path: Path) -> Path:
 SHOP = {
     "limio_async.Shop": "class()",
     "limio_async.Shop.__init__": "(self, path: str) -> None",
+    "limio_async.Shop.__str__": "(self) -> str",
     "limio_async.Shop.close": "(self) -> None",
+    "limio_async.Shop.mood": "(self) -> Mood",
     "limio_async.Shop.name": ": str = 'shop'",
     "limio_async.Shop.open": "property -> bool",
     "limio_async.Shop.path": ": str",
     "limio_async.Shop.trade": "deprecated until 0.3 for Shop.sell async (self, *, price: int=7) -> str",
     "limio_async.Store": "deprecated until 0.3 for Shop",
+    "limio_async.words.Mood": "alias = Literal['high'] | _Low | T",
+    "limio_async.words._Low": "alias = Literal['low']",
 }
 
 
@@ -176,6 +213,33 @@ def test_what_a_page_names_is_public(project: Path) -> None:
     inner = project / "limio_async/inner.py"
     inner.write_text(inner.read_text() + '__all__ = ["Shop", "helper"]\n')
     assert listed(project) == {**SHOP, "limio_async.inner.helper": "() -> None"}
+
+
+def test_the_order_of_arguments_of_a_struct_is_listed(project: Path) -> None:
+    export(project, "Price", "Named")
+    names = listed(project)
+    assert names["limio_async.inner.Price.amount"] == ": str, argument 1"
+    assert names["limio_async.inner.Price.currency"] == ": str = 'GBP', argument 3"
+    assert names["limio_async.inner.Named.amount"] == ": str"
+
+
+def test_the_value_of_a_constant_is_listed_and_any_change_of_a_long_one_is_seen(project: Path) -> None:
+    inner = project / "limio_async/inner.py"
+    export(project, "RATES", "SHORT")
+    stands = inner.read_text()
+    inner.write_text(f"{stands}SHORT: int = 404\nRATES: dict[int, str] = {dict.fromkeys(range(200), 'a')}\n")
+    before = listed(project)
+    assert before["limio_async.inner.SHORT"] == ": int = 404"
+    assert len(before["limio_async.inner.RATES"]) < 400
+    inner.write_text(inner.read_text().replace("199: 'a'", "199: 'b'"))
+    assert changed(listed(project), before) == ["limio_async.inner.RATES"]
+
+
+def export(project: Path, *names: str) -> None:
+    """Make *names* of the private module public: a page names it."""
+    (project / "README.md").write_text("See `limio_async.inner`.\n")
+    inner = project / "limio_async/inner.py"
+    inner.write_text(f"{inner.read_text()}__all__ = {[*names]}\n")
 
 
 def test_the_pages_of_a_checkout_are_not_those_of_another(project: Path) -> None:
