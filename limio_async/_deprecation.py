@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 __all__ = ["deprecated", "warn"]
 
@@ -27,9 +27,27 @@ def warn(old: str, new: str, until: str, *, stacklevel: int) -> None:
 
 
 def deprecated(new: str, until: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Mark a function or method: it works until release *until* removes it, and warns its caller to use *new*."""
+    """Mark a function or method: it works until release *until* removes it, and warns its caller to use *new*.
+
+    One that is awaited warns when it is awaited. A field of an answer that goes becomes a property with a
+    marked getter. Classes and
+    other names of a module are marked in its `lazily`; `TypeError` for a class.
+    """
 
     def mark(function: Callable[P, T]) -> Callable[P, T]:
+        if isinstance(function, type):
+            raise TypeError(
+                f"{function.__qualname__} is a class: name it in `deprecated` of its module's `lazily`"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
+                warn(f"{function.__qualname__}()", new, until, stacklevel=3)
+                return await function(*args, **kwargs)
+
+            return cast("Callable[P, T]", awaited)
+
         @wraps(function)
         def warned(*args: P.args, **kwargs: P.kwargs) -> T:
             warn(f"{function.__qualname__}()", new, until, stacklevel=3)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from limio_async._deprecation import deprecated
@@ -80,6 +83,30 @@ async def test_an_old_method_works_and_warns_its_caller() -> None:
         assert await Desk().later() == "sold"
     assert [one.filename for one in heard] == [__file__]
     assert Desk.trade.__doc__ == "Sell."
+
+
+async def test_an_old_coroutine_function_is_still_one() -> None:
+    assert inspect.iscoroutinefunction(Desk.later)
+    assert not inspect.iscoroutinefunction(Desk.trade)
+    with pytest.warns(DeprecationWarning, match="use Desk.sell"):
+        assert await asyncio.create_task(Desk().later()) == "sold"
+
+
+def test_an_old_field_is_a_property_and_an_old_class_a_name_of_its_module() -> None:
+    with pytest.warns(DeprecationWarning, match=r"Price\.value\(\)") as heard:
+        assert Price(amount=7).value == 7
+    assert [one.filename for one in heard] == [__file__]
+    with pytest.raises(TypeError, match="lazily"):
+        deprecated("Desk", "0.3")(Desk)
+
+
+class Price(msgspec.Struct):
+    amount: int
+
+    @property
+    @deprecated("Price.amount", "0.3")
+    def value(self) -> int:
+        return self.amount
 
 
 def test_nothing_of_it_is_loaded_where_nothing_is_old() -> None:
