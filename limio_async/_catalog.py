@@ -24,7 +24,8 @@ _NULL = msgspec.Raw(b"null")
 class _Row(msgspec.Struct, Generic[T], frozen=True, gc=False):
     digest: bytes
     item: T
-    keys: tuple[str | None, str | None]
+    id: str | None
+    path: str | None
     tags: tuple[str, ...]
 
 
@@ -74,16 +75,18 @@ class Catalog(Generic[T]):
         self._rows[row.digest] = row
         self._order.update(digest)
         self.items.append(row.item)
-        keys = [
-            (found, key)
-            for found, key in zip((self.by_id, self.by_path), row.keys, strict=True)
-            if key is not None
-        ]
+        keys = [(found, key) for found, key in ((self.by_id, row.id), (self.by_path, row.path)) if key]
         self.doubles += any(key in found for found, key in keys)
         for found, key in keys:
             found.setdefault(key, row.item)
         for tag in row.tags:
             self.by_tag.setdefault(tag, []).append(row.item)
+
+    def drop(self) -> dict[bytes, Any]:
+        """Forget all, and return what holds the items, to be emptied step by step."""
+        held = self._rows
+        vars(self).update(vars(Catalog[T]()))
+        return held
 
     def settle(self) -> tuple[bool, dict[bytes, Any]]:
         """Return whether items or their order are others than before, and what held those, to be emptied step by step."""
@@ -99,8 +102,11 @@ def named(some: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
 def _row(digest: bytes, raw: bytes, item: T) -> _Row[T]:
     told = _told(mended(raw))
     name, path = (envelope.told(told, key) for key in ("id", "path"))
-    keys = str(name) if isinstance(name, str | int) else None, path if isinstance(path, str) else None
-    return _Row(digest, item, keys, tuple(map(sys.intern, envelope.tags_of(told))))
+    by_id, by_path = (
+        str(name) if isinstance(name, str | int) else None,
+        path if isinstance(path, str) else None,
+    )
+    return _Row(digest, item, by_id, by_path, tuple(map(sys.intern, envelope.tags_of(told))))
 
 
 def _told(text: bytes) -> dict[str, Any]:

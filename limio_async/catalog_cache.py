@@ -39,7 +39,7 @@ class CatalogCache(Generic[T]):
     commitId. Where that changed, or there is none, the list is walked and, once complete, swapped in.
     After a failure it asks again sooner; readers get what is there for *stale* seconds after it was last known
     to be current. Items that cannot be decoded are left out, counted and logged; the walk fails where they are most.
-    *on_change* is a plain function of the cache, called after a swap that changed items; what it raises is logged.
+    *on_change* is a plain function of the cache, called after a swap that changed items or their order; what it raises is logged.
 
     `async with` starts refreshing and ends it, also in different tasks; it can be entered again. It does not wait
     for the catalog: `loaded()` does. Readers may be in any thread. Outside of the block, and in a process
@@ -56,7 +56,7 @@ class CatalogCache(Generic[T]):
     def __init__(self, limio: Limio, call: Callable[..., Listing[Any]], *, into: type[T] | None = None, every: float = 60.0,
                  stale: float = 86_400.0, on_change: Callable[[CatalogCache[T]], object] | None = None) -> None:
     # fmt: on
-        seconds: tuple[object, ...] = every, stale
+        seconds = cast("tuple[object, ...]", (every, stale))
         if not all(isinstance(one, int | float) and one > 0 for one in seconds) or inspect.iscoroutinefunction(on_change):
             raise errors.ConfigurationError("every= and stale= are seconds above 0, on_change= is a plain function")
         made: Any = call()
@@ -135,7 +135,7 @@ class CatalogCache(Generic[T]):
         self._wake.set()
         (done,), _ = await asyncio.wait({self._round})
         if error := done.result():
-            raise error
+            raise error.with_traceback(None)  # of many that raise it, each would add to it
 
     async def __aenter__(self) -> Self:
         if self._refresher is not None:
@@ -144,14 +144,19 @@ class CatalogCache(Generic[T]):
         self._round: asyncio.Future[Exception | None] = loop.create_future()
         self._clock, self._wake, self._first = loop.time, asyncio.Event(), asyncio.Event()
         self._refresher = loop.create_task(self._refresh_for_ever(loop))
+        self._refresher.add_done_callback(self._ended)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        refresher, self._refresher = self._refresher, None
-        if refresher is not None and refresher.cancel():
-            await asyncio.wait({refresher})
+        if self._refresher is not None:
+            self._refresher.cancel()
+            await asyncio.wait({self._refresher})
+
+    def _ended(self, _: object) -> None:
+        self._refresher = None
+        if not self._round.done():
             self._round.set_result(errors.ClientClosed("this cache was closed"))
-            self._first.set()
+        self._first.set()
 
     def _check(self) -> None:
         if self._refresher is None or self._refresher.get_loop() is not asyncio.get_running_loop():
@@ -172,8 +177,10 @@ class CatalogCache(Generic[T]):
             failures = failures + 1 if error else 0
             self._note(error, begun)
             self._wake.clear()  # whoever came meanwhile has joined
-            self._round.set_result(error)
-            del error  # whose frames hold pages
+            self._round.set_result(error and error.with_traceback(None))  # whose frames hold pages, also in cycles
+            if isinstance(error, errors.ClientClosed):
+                return
+            del error
             self._round = loop.create_future()
             with suppress(TimeoutError):
                 again = 0 if walking and self.age is not None else failures  # walks cost more than questions
@@ -201,7 +208,12 @@ class CatalogCache(Generic[T]):
 
     async def _load(self, asked: str | None, begun: float) -> None:
         """Walk the list and swap it in."""
-        new, walked = await self._walk(asked)
+        new = Catalog(self._kept)
+        try:
+            walked = await self._walk(new, asked)
+        except Exception:
+            await _let_go(new.drop())
+            raise
         before, (changed, held) = self._kept, new.settle()
         self._kept, self.commit_id, self._current_at = new, walked, begun  # not *asked*: only the walk is there
         if (new.skipped, new.doubles) not in {(0, 0), (before.skipped, before.doubles)}:
@@ -213,16 +225,12 @@ class CatalogCache(Generic[T]):
         try:
             if changed and self._on_change is not None:
                 self._on_change(self)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # such as of a future that it looked at
             _log.exception("%s: on_change of the cache failed", self._endpoint.operation)
-        while held:  # freeing all at once takes half as long as decoding them
-            for _ in range(min(_SLICE, len(held))):
-                held.popitem()
-            await asyncio.sleep(0)
+        await _let_go(held)
 
-    async def _walk(self, asked: str | None) -> tuple[Catalog[T], str | None]:
-        """Return all that the list has, and its commitId."""
-        new = Catalog(self._kept)
+    async def _walk(self, new: Catalog[T], asked: str | None) -> str | None:
+        """Add all that the list has, and return its commitId."""
         walk = self._session.list(self._endpoint, self._args, **asdict(self._options)).raw()
         async with aclosing(walk.pages()) as pages:
             async for page in pages:
@@ -239,4 +247,12 @@ class CatalogCache(Generic[T]):
             raise errors.Unreadable(f"most items cannot be decoded: {new.bad}", operation=operation)
         if not new.items and walk.report.hits is None and walked is None and (asked or self._kept.items):
             raise errors.IncompleteListing("the list came empty, without hits and commitId", operation=operation, seen=0)
-        return new, walked
+        return walked
+
+
+async def _let_go(held: dict[bytes, Any]) -> None:
+    """Free items a few at a time: freeing all takes half as long as decoding them."""
+    while held:
+        for _ in range(min(_SLICE, len(held))):
+            held.popitem()
+        await asyncio.sleep(0)

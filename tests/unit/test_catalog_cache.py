@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -719,3 +721,115 @@ async def test_a_walk_that_fails_is_not_repeated_before_the_next_period(
         tenant.commit, tenant.loads_fail = "c2", answer({}, 500)
         await asyncio.sleep(HOUR)
         assert 60 <= len(tenant.walks) - 1 <= 68
+
+
+def states() -> int:
+    return sum(type(one).__name__ == "Catalog" for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("why", ["short", "odd", "rebuilt"])
+async def test_a_walk_that_fails_leaves_nothing_for_the_garbage_collector(
+    tenant: Tenant, limio: Limio, why: str
+) -> None:
+    def rebuild(number: int) -> None:
+        tenant.commit += "!" * (why == "rebuilt" and number == 1)
+
+    async with cached(limio, into=Slim) as cache:
+        await cache.loaded(timeout=5)
+        gc.collect()
+        before = states()
+        tenant.commit, tenant.before_page = "c2", rebuild
+        if why == "short":
+            tenant.loads_fail = answer({"hits": 9, "items": [*map(offer, range(5))], "commitId": "c2"})
+        elif why == "odd":
+            tenant.offers = [
+                *map(offer, range(10, 14)),
+                *({"id": "o", "name": [number]} for number in range(5)),
+            ]
+        gc.disable()
+        try:
+            for _ in range(3):
+                with pytest.raises(errors.LimioError):
+                    await cache.refresh()
+            await asyncio.sleep(0)
+            assert states() == before
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, ZeroDivisionError])
+async def test_nothing_that_on_change_raises_ends_the_refresher(
+    tenant: Tenant,
+    limio: Limio,
+    virtual_time: VirtualTime,
+    caplog: pytest.LogCaptureFixture,
+    kind: type[BaseException],
+) -> None:
+    def fail(cache: CatalogCache[Any]) -> None:
+        raise kind
+
+    async with cached(limio, on_change=fail) as cache:
+        await cache.loaded(timeout=5)
+        tenant.offers, tenant.commit = tenant.offers[:1], "c2"
+        await asyncio.sleep(61)
+        assert len(cache) == 1
+    assert sum("on_change of the cache failed" in one.message for one in caplog.records) == 2
+
+
+async def test_whoever_waits_is_woken_where_leaving_is_cancelled_or_the_refresher_ended(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    async def stubborn(request: Request) -> Any:
+        try:
+            await asyncio.sleep(HOUR)
+        except asyncio.CancelledError:
+            await asyncio.sleep(5)
+            raise
+
+    for ends in (False, True):
+        tenant.away = stubborn
+        before = asyncio.all_tasks()
+        cache = await cached(limio).__aenter__()
+        waiting = [asyncio.create_task(one) for one in (cache.loaded(), cache.refresh())]
+        await asyncio.sleep(1)
+        if ends:
+            for one in asyncio.all_tasks() - before - {*waiting}:
+                one.cancel()
+            await asyncio.sleep(6)
+        else:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await cache.__aexit__(None, None, None)
+        done, _ = await asyncio.wait(waiting, timeout=10)
+        assert [type(one.exception()) for one in done] == [errors.ClientClosed] * 2
+        await cache.__aexit__(None, None, None)
+        tenant.away = None
+        async with cache:
+            await cache.loaded(timeout=5)
+        assert len(cache) == 5
+    async with cached(limio):
+        pass  # a task that never began
+
+
+async def test_a_client_that_was_closed_ends_the_waiting_and_the_asking(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    await limio.aclose()
+    async with cached(limio) as cache:
+        for call in (cache.loaded, cache.refresh):
+            with pytest.raises(errors.ClientClosed):
+                await call()
+        await asyncio.sleep(HOUR)
+    assert tenant.polls == []
+
+
+async def test_an_error_that_many_get_does_not_grow_with_them(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime
+) -> None:
+    tenant.away = answer({}, 500)
+    async with cached(limio) as cache:
+        failed = await asyncio.gather(*(cache.refresh() for _ in range(100)), return_exceptions=True)
+        assert {type(one) for one in failed} == {errors.ServerError}
+        assert all(
+            len([*traceback.walk_tb(one.__traceback__)]) < 10 for one in failed if isinstance(one, Exception)
+        )

@@ -54,6 +54,7 @@ class Listing(Generic[T]):
         self._args = args
         self._options = checked(options, endpoint)
         self._reader = reader or PageReader(endpoint, endpoint.returns)
+        self._parts = sender, endpoint, args, self._options, self._reader
         self._walk = self._start(endpoint, self._options)
         if options.follow is not None:
             self._walk = self._start(endpoint, options, followed(self.checkpoint(), options.reach))
@@ -214,7 +215,7 @@ def parts_of(
     listing: Listing[T],
 ) -> tuple[Sender, ListEndpoint[Any], Mapping[str, Any], Options, PageReader[T]]:
     """Return the sender, endpoint, arguments, options and reader of a listing: others can be made of these."""
-    return listing._sender, listing._endpoint, listing._args, listing._options, listing._reader
+    return listing._parts  # pyright: ignore[reportPrivateUsage]
 
 
 async def _next(items: AsyncIterator[T], n: int) -> list[T]:
