@@ -24,6 +24,7 @@ class Cache(AbstractAsyncContextManager[Any], Protocol):
     @property
     def usable(self) -> bool:
         """Whether it can be read just now."""
+        ...
 
     @property
     def age(self) -> float | None:
@@ -61,15 +62,14 @@ async def opened(make: Callable[[], Limio], caches: Collection[Named[Any]], grac
         stack.push_async_callback(client.aclose, grace)
         if len({one.name for one in caches}) < len(caches):
             raise ConfigurationError("two caches have one name")
-        kept = {one.name: await stack.enter_async_context(one.make(client)) for one in caches}
-        yield client, kept
+        yield client, {one.name: await stack.enter_async_context(one.make(client)) for one in caches}
 
 
 def answer_to(error: Exception, table: Table) -> Told:
     """Return what to answer, of a group the worst, and log what is not in it. Raises what is not all of Limio."""
     found = [error]
     for one in found:  # a group, and what is in it
-        found += one.exceptions if isinstance(one, ExceptionGroup) else ()
+        found += getattr(one, "exceptions", ())
     leaves = [one for one in found if not isinstance(one, ExceptionGroup)]
     ours = [(one, told(one, table, alone=one is error)) for one in leaves if isinstance(one, LimioError)]
     if len(ours) < len(leaves):

@@ -35,8 +35,7 @@ def lifespan(
 ) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
     """Return a lifespan with one client for the process: `FastAPI(lifespan=lifespan(Limio.from_env))`.
 
-    *make* is called in the running loop; what it raises ends the start. At the end the caches close, then the client:
-    calls of `limio.finish()` have *grace* seconds. A lifespan of yours enters this one and yields its state, too.
+    *make* is called in the running loop. Caches close before the client; calls of `limio.finish()` have *grace* seconds.
     """
 
     @asynccontextmanager
@@ -63,7 +62,8 @@ def answer_problems(app: Starlette, table: Table = PROBLEMS) -> None:
             await connection.close(1013 if said.retryable else 1011, said.type[:123])
         return None
 
-    app.exception_handlers = {ExceptionGroup: answer, **app.exception_handlers, LimioError: answer}
+    handlers: dict[Any, Any] = {ExceptionGroup: answer, **app.exception_handlers, LimioError: answer}
+    app.exception_handlers = handlers
 
 
 async def ready(request: Request) -> Response:
