@@ -104,9 +104,10 @@ $(foreach one,$(NEWER),$(eval $(call newer_leg,$(one))))
 peers: $(STAMP) ## make the environments of the clients that ours is compared with
 	$(BIN)/python -m benchmarks.peers.environments
 
-speed: peers ## hold the client's speed, and that of syncs, against others' on this machine, in two and a half minutes
+speed: peers ## hold the client's speed, and that of syncs, against others' on this machine, and the costs of a catalog in memory, in three minutes
 	$(BIN)/python -m benchmarks.speed --short
 	$(BIN)/python -m benchmarks.sync --short
+	$(BIN)/python -m benchmarks.catalog_cache --short
 
 judges: walks wiremock prism schemathesis window report openapi kills outbox inbox ## programs of others on the client and the emulator
 

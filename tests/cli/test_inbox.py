@@ -141,7 +141,7 @@ def test_no_inbox_is_made_by_looking(limio: Run) -> None:
 
 
 def test_an_applications_functions_handle_events(box: str, limio: Run, world: Any) -> None:
-    Path("shop.py").write_text(
+    Path("hooks_of_mine.py").write_text(
         "from limio_async.webhooks import Inbox\n"  # noqa: S608
         f"inbox = Inbox({BOX!r})\n"
         "@inbox.on('*', refetch=False)\n"
@@ -150,11 +150,11 @@ def test_an_applications_functions_handle_events(box: str, limio: Run, world: An
     )
     with closing(sqlite3.connect("hooks.db")) as db, db:
         db.execute("CREATE TABLE effects (id text)")
-    done = limio("--emulated", "inbox", "work", "shop:inbox", "--until-idle")
+    done = limio("--emulated", "inbox", "work", "hooks_of_mine:inbox", "--until-idle")
     assert (done.exit_code, done.stderr) == (0, "")
     with closing(sqlite3.connect("hooks.db")) as db:
         assert db.execute("SELECT id FROM effects").fetchall() == [("order-1",)]
-    for wrong in ("shop:other", "nothing:inbox", "shop", "os:sep"):
+    for wrong in ("hooks_of_mine:other", "nothing:inbox", "hooks_of_mine", "os:sep"):
         assert limio("--emulated", "inbox", "work", wrong).exit_code == 2
 
 

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
+from random import Random
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -833,3 +835,95 @@ async def test_an_error_that_many_get_does_not_grow_with_them(
         assert all(
             len([*traceback.walk_tb(one.__traceback__)]) < 10 for one in failed if isinstance(one, Exception)
         )
+
+
+@pytest.mark.parametrize("seed", range(15))
+async def test_readers_see_one_whole_catalog_that_limio_had_whatever_happens(
+    tenant: Tenant, limio: Limio, virtual_time: VirtualTime, seed: int
+) -> None:
+    random = Random(seed)
+    had = [[("o0", "Offer 0")]]  # whole, since the last that readers saw
+    before_last = 0
+
+    def rebuild() -> None:
+        tenant.offers = [
+            offer(number, name=f"{len(had)}") for number in random.sample(range(9), random.randint(0, 9))
+        ]
+        tenant.commit = f"c{len(had)}"
+        had.append([(one["id"], one["name"]) for one in tenant.offers])
+
+    def look(cache: CatalogCache[Any]) -> None:
+        nonlocal before_last
+        seen = [(one.id, one.name) for one in cache]
+        assert seen in had[before_last:], "neither mixed, nor cut, nor older than what was seen before"
+        before_last = had.index(seen, before_last)
+        assert all(cache.get(name) is cache.by_path(f"/offers/{name[1:]}") is not None for name, _ in seen)
+
+    tenant.offers = [offer(0)]
+    async with cached(limio, every=10.0) as cache:
+        await cache.loaded()
+        for _ in range(60):
+            match random.choice(["rebuild", "during", "away", "back", "slow", "short", "ask", "wait"]):
+                case "rebuild":
+                    rebuild()
+                case "during":
+                    tenant.before_page = lambda number: (
+                        rebuild() if number and random.random() < 0.3 else None
+                    )
+                case "away":
+                    kinds: list[Any] = [answer({}, 503), errors.AnswerLost("reset"), answer(b"<html>")]
+                    tenant.away = random.choice(kinds)
+                case "short":
+                    tenant.loads_fail = answer(
+                        {"hits": 99, "items": tenant.offers[:1], "commitId": tenant.commit}
+                    )
+                case "back":
+                    tenant.away = tenant.loads_fail = None
+                    tenant.before_page = lambda number: None
+                case "slow":
+                    tenant.takes = random.choice([0.0, 0.5, 3.0])
+                case "ask":
+                    with suppress(errors.LimioError):
+                        await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(cache.refresh())), 90)
+                case _:
+                    pass
+            for _ in range(10):
+                await asyncio.sleep(random.random() * 2)
+                look(cache)
+        tenant.away = tenant.loads_fail = None
+        tenant.before_page, tenant.takes = lambda number: None, 0.0
+        await asyncio.sleep(120)
+        look(cache)
+        assert before_last == len(had) - 1 or had[before_last] == had[-1]
+
+
+FORKING = """
+import asyncio, os, sys
+from limio_async import ApiKey, CatalogCache, Limio, errors
+from limio_async.emulator import InMemoryTransport, World
+
+async def child(cache):
+    for call in (cache.refresh, cache.loaded):
+        try:
+            await call()
+        except errors.ClientClosed:
+            continue
+        return 1
+    return 0 if len(cache) and cache.usable else 2
+
+async def main():
+    world = World()
+    client = Limio(auth=ApiKey(world.api_key), transport=InMemoryTransport(world))
+    async with client as limio, CatalogCache(limio, limio.offers.list) as cache:
+        await cache.loaded(timeout=20)
+        pid = os.fork()
+        if not pid:
+            os._exit(asyncio.run(child(cache)))
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+sys.exit(asyncio.run(main()))
+"""
+
+
+def test_a_child_that_was_forked_within_the_block_reads_and_refreshes_nothing() -> None:
+    assert subprocess.run([sys.executable, "-c", FORKING], check=False, timeout=60).returncode == 0

@@ -191,7 +191,7 @@ TABLE = [
     told("limio_async/transport/translation.py", '"more than {} lines"', aiohttp._MOST_LINES),
     told(PLATFORMS, "- `limit` ({}) is the most connections that are open at once", default(ConnectionPool, "limit")),
     told(PLATFORMS, "waits for one as long as connecting may take: {:.0f} s, or half of its deadline", aiohttp._LONGEST_CONNECT),
-    told(PLATFORMS, "which closes those that are idle for {:.0f} s", max(aiohttp._LONGEST_IDLE.values())),
+    told(PLATFORMS, "which closes those that are idle for {:.0f} to 30 s", max(aiohttp._LONGEST_IDLE.values())),
     told(SECURITY, "A body is read up to {} MiB after decompression", default(AiohttpTransport, "largest_body") // MIB),
     told(SECURITY, "a cursor is at most {} KiB.", head._LONGEST_CURSOR // KIB),
     told(PERFORMANCE, "A read buffer of {} MiB instead of aiohttp's 64 KiB", aiohttp._READ_AT_ONCE // MIB),
