@@ -31,7 +31,7 @@ COMMANDS = [line for line in SHOWN if line.startswith("limio ")]
 SCHEDULED = [
     command
     for kind, text in BLOCKS
-    if kind in {"", "ini", "python"}
+    if kind in {"cron", "ini", "python"}
     for command in re.findall(r"\blimio -q sync [^\n\"|]*", text)
 ]
 ASKS = {
