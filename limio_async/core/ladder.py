@@ -90,7 +90,7 @@ class Ladder:
 
         *trace* gets the attempts, however it ends, and *watch* is told on the way.
         """
-        self.lifetime.check()
+        self.lifetime.check(process=False)  # which the transport looks at, too
         guard.check(request.operation)
         limit = self._timeout if timeout is None else timeout
         if timeout is not None and not _is_time(timeout):
@@ -240,7 +240,8 @@ class Ladder:
             release = partial(self.limiter.release, self.lane)
             await (waiting if watch is None else _timed(waiting, watch.queued, release))
         try:  # a slot is held on the wire only, never while waiting to send again
-            self.lifetime.check()
+            if self.lifetime.closed:  # meanwhile
+                self.lifetime.check(process=False)
             if sending.watch is not None and (traced := sending.watch.sends(len(sending.attempts) + 1)):
                 request = msgspec.structs.replace(request, headers={**request.headers, **traced})
             outcome: Response | TransportError

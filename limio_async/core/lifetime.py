@@ -24,14 +24,14 @@ class Lifetime:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
-    def check(self) -> None:
-        """Raise `ClientClosed` where the client cannot be used, or not in this process or loop."""
+    def check(self, *, process: bool = True) -> None:
+        """Raise `ClientClosed` where the client cannot be used, or not in this *process* or loop."""
         loop = asyncio.get_running_loop()
         if self.closed:
             raise ClientClosed(f"{self._what} was closed; open a new one")
         if self._process is None:
             self.use()
-        elif self._process != os.getpid():  # whose loop may be a copy of the parent's
+        elif (process or self.loop is not loop) and self.forked:  # the loop may be a copy of the parent's
             raise ClientClosed(f"{self._what} was made before a fork; make one in the child")
         if self.loop is loop:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Awaitable
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -23,22 +24,33 @@ __all__ = ["ConnectionPool", "Connector"]
 class Connector(aiohttp.TCPConnector):
     """Keeps connections that were idle for *idle* seconds at most, without a limit of its own.
 
-    A fork copies it. The copy counts as closed: its end would say goodbye to the server on the parent's connections,
+    A fork copies it. The copy lets go of nothing: its end would say goodbye to the server on the parent's connections,
     and take them out of the selector, which parent and child share.
     """
 
     def __init__(self, idle: float) -> None:
-        self._shut, self._process = False, os.getpid()
+        self._process = os.getpid()
         keeping: dict[str, Any] = {"keepalive_timeout": idle} if idle else {"force_close": True}
         super().__init__(limit=0, **keeping)  # pyright: ignore[reportUnknownMemberType]  # of a type of aiohttp's
 
     @property
-    def _closed(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]  # aiohttp asks it before whatever it does
-        return self._shut or self._process != os.getpid()
+    def closed(self) -> bool:
+        """Whether it is closed, or the copy of a fork."""
+        return self._closed or self._process != os.getpid()
 
-    @_closed.setter
-    def _closed(self, shut: bool) -> None:
-        self._shut = shut
+    def __del__(self, *how: Any) -> None:
+        if self._process == os.getpid():
+            super().__del__(*how)
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        if self._process == os.getpid():
+            super()._release(key, protocol, should_close=should_close)
+
+    def _close(self, **how: Any) -> list[Awaitable[object]]:
+        if self._process == os.getpid():
+            return super()._close(**how)
+        self._closed = True
+        return []
 
 
 class ConnectionPool:
