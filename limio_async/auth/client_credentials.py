@@ -14,6 +14,7 @@ import msgspec
 
 from limio_async.auth.secret_file import SecretFile
 from limio_async.auth.tokens import IssuedToken, read_token, token_request
+from limio_async.core.lifetime import Forks
 from limio_async.core.ports import Auth, Exchange
 from limio_async.core.wire import Credential, Scheme
 from limio_async.errors import ConfigurationError, LimioError, Unauthorized
@@ -53,7 +54,7 @@ class _Line:
     """Those who wait for a token in one event loop, and how asking for one went."""
 
     def __init__(self) -> None:
-        self.process = os.getpid()
+        self.process = Forks.count
         self.asking: asyncio.Event | None = None
         """Set when the request that is under way has come to its end, whatever that is."""
         self.renewals = 0
@@ -203,7 +204,7 @@ class ClientCredentials(Auth):
     def _line(self) -> _Line:
         loop = asyncio.get_running_loop()
         line = self._lines.get(loop)
-        if line is None or line.process != os.getpid():  # nobody here ends what a parent process has begun
+        if line is None or line.process != Forks.count:  # nobody here ends what a parent process has begun
             line = self._lines[loop] = _Line()
         return line
 

@@ -90,7 +90,7 @@ class Ladder:
 
         *trace* gets the attempts, however it ends, and *watch* is told on the way.
         """
-        self.lifetime.check(process=False)  # which the transport looks at, too
+        self.lifetime.check()
         guard.check(request.operation)
         limit = self._timeout if timeout is None else timeout
         if timeout is not None and not _is_time(timeout):
@@ -241,7 +241,7 @@ class Ladder:
             await (waiting if watch is None else _timed(waiting, watch.queued, release))
         try:  # a slot is held on the wire only, never while waiting to send again
             if self.lifetime.closed:  # meanwhile
-                self.lifetime.check(process=False)
+                self.lifetime.check()
             if sending.watch is not None and (traced := sending.watch.sends(len(sending.attempts) + 1)):
                 request = msgspec.structs.replace(request, headers={**request.headers, **traced})
             outcome: Response | TransportError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Awaitable
 from functools import partial
@@ -15,7 +14,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from limio_async.core.lifetime import Lifetime
+from limio_async.core.lifetime import Forks, Lifetime
 from limio_async.errors import ClientClosed, ConfigurationError, NeverSent
 
 __all__ = ["ConnectionPool", "Connector"]
@@ -29,25 +28,25 @@ class Connector(aiohttp.TCPConnector):
     """
 
     def __init__(self, idle: float) -> None:
-        self._process = os.getpid()
+        self._process = Forks.count
         keeping: dict[str, Any] = {"keepalive_timeout": idle} if idle else {"force_close": True}
         super().__init__(limit=0, **keeping)  # pyright: ignore[reportUnknownMemberType]  # of a type of aiohttp's
 
     @property
     def closed(self) -> bool:
         """Whether it is closed, or the copy of a fork."""
-        return self._closed or self._process != os.getpid()
+        return self._closed or self._process != Forks.count
 
     def __del__(self, *how: Any) -> None:
-        if self._process == os.getpid():
+        if self._process == Forks.count:
             super().__del__(*how)
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        if self._process == os.getpid():
+        if self._process == Forks.count:
             super()._release(key, protocol, should_close=should_close)
 
     def _close(self, **how: Any) -> list[Awaitable[object]]:
-        if self._process == os.getpid():
+        if self._process == Forks.count:
             return super()._close(**how)
         self._closed = True
         return []
