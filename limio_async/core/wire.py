@@ -59,7 +59,7 @@ JsonBody = Mapping[str, object] | msgspec.Raw
 """What any request body may be instead of its model: plain data, or bytes that are already JSON."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request, ready to send to the client's own origin."""
 
     operation: str
@@ -81,7 +81,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return [("operation", self.operation), ("method", self.method)]
 
 
-class Response(msgspec.Struct, frozen=True, kw_only=True):
+class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One complete answer; header names are lower-case."""
 
     status: int
@@ -95,7 +95,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
         return [("status", self.status)]
 
 
-class Credential(msgspec.Struct, frozen=True, kw_only=True):
+class Credential(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The value of an `Authorization` header, and which scheme it is."""
 
     scheme: Scheme
