@@ -137,7 +137,7 @@ class AiohttpTransport:
                 headers = {**self._headers, **headers}
                 lent = Lent(headers.pop("authorization", None))
                 middlewares = (lent,)
-            async with session.request(
+            answer = await session.request(
                 request.method,
                 URL(self._origin + request.target, encoded=True),
                 headers=headers,
@@ -146,7 +146,8 @@ class AiohttpTransport:
                 timeout=_connecting_within(timeout),
                 middlewares=middlewares,
                 **self._said,
-            ) as answer:
+            )
+            try:
                 lines = answer.headers
                 head = headers = {name.lower(): value for name, value in lines.items()}
                 body = await self._body(answer, request.operation)
@@ -158,6 +159,10 @@ class AiohttpTransport:
                     len("".join(headers.values())) > _LOOKED_AT
                 ):
                     beyond = _beyond(answer)
+            finally:
+                if answer.connection is not None:  # else all came, and it may carry others by now
+                    answer.release()
+                    await answer.wait_for_close()
         except (aiohttp.ClientError, OSError, BrokenOff) as error:
             ours: LimioError
             if lent is not None and not lent.left:  # of a hook, which got hold of it instead
