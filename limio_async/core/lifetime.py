@@ -12,7 +12,7 @@ __all__ = ["Forks", "Lifetime"]
 
 
 class Forks:
-    """How many forks lie between this process and the first. A call looks at it; `os.getpid()` would cost it a percent."""
+    """How many forks lie between this process and the first. Each call looks at it, and asks the system nothing."""
 
     count = 0
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar, NoReturn, TypeVar
 
+from limio_async.core.lifetime import Forks
 from limio_async.errors import InboxError, StoreAway, StoreError
 
 __all__ = ["Do", "Plan", "Rows", "Store", "Tx", "driven"]
@@ -113,12 +113,12 @@ class Store(ABC):
         if self._is_closed:
             self._thread, self._is_cut, self._is_closed = _thread(), False, False
         self._check_process()
-        self._process = os.getpid()
+        self._process = Forks.count
         await self.do_after(lambda _: self._open())
 
     async def close(self) -> None:
         """Let go of the connection, and with it of what `own` holds; cut it where the database does not answer."""
-        if self._process not in {None, os.getpid()}:
+        if self._process not in {None, Forks.count}:
             return  # it is the parent's
         closed = asyncio.wrap_future(self._thread.submit(self._close))
         if not (await asyncio.wait([closed], timeout=_CLOSES_WITHIN))[0]:
@@ -162,7 +162,7 @@ class Store(ABC):
         return await asyncio.wrap_future(self._thread.submit(outside))
 
     def _check_process(self) -> None:
-        if self._process not in {None, os.getpid()}:
+        if self._process not in {None, Forks.count}:
             raise StoreError(f"{self.name}: it was opened before a fork; open one in the child")
 
     def has(self, table: str) -> bool:
