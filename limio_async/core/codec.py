@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 
@@ -198,11 +198,18 @@ def _segment(endpoint: Endpoint[Any], param: Param, value: Any, *, plain: bool) 
 
 def _query(endpoint: Endpoint[Any], pairs: list[tuple[str, str]]) -> str:
     try:
-        return urlencode(pairs, quote_via=quote)
+        return "&".join([f"{_escaped_name(name)}={_escaped(value)}" for name, value in pairs])
     except UnicodeEncodeError:
         raise errors.InvalidArgument(
             "a query parameter is not valid text", operation=endpoint.operation
         ) from None
+
+
+def _escaped(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else quote(text, safe="")
+
+
+_escaped_name = lru_cache(maxsize=256)(_escaped)
 
 
 def _pairs(param: Param, value: Any) -> Iterator[tuple[str, str]]:

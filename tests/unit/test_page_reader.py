@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import limio_async.core.listing.walk as walking
 from limio_async import errors
 from limio_async.api._cursors import CATALOG, OBJECTS
 from limio_async.api.offers import LIST_OFFERS
+from limio_async.core.listing.beside import Beside
 from limio_async.core.listing.checkpoint import Cursor
 from limio_async.core.listing.head import read_head
-from limio_async.core.listing.reader import PageReader, cursor_in_tail
+from limio_async.core.listing.reader import PageReader
 from limio_async.core.wire import Paging
 from limio_async.errors import Unreadable
 from tests.unit.helpers import SCROLL, scroll_page
@@ -88,17 +88,17 @@ def test_a_cursor_found_early_is_that_of_the_page(
     if escaped:
         text = text.replace('"queryMore"', '"query\\u004dore"', 1)
     body = f"{{{text}}}".encode() + rest
-    early = cursor_in_tail("listThings", paging, body)
+    early = Beside("listThings", paging).cursor_in_tail(body)
     if early is not None and certain(paging, body) != "unreadable":
         assert early == certain(paging, body)
 
 
 def test_a_common_page_is_certain() -> None:
     body = json.dumps({"items": FILLER, "hits": 5, "queryMore": {"from": "f", "alias": "a"}}).encode()
-    assert cursor_in_tail("listOffers", CATALOG, body) == read_head("listOffers", CATALOG, body).cursor
+    assert Beside("listOffers", CATALOG).cursor_in_tail(body) == read_head("listOffers", CATALOG, body).cursor
     first = json.dumps({"queryMore": "k", "items": FILLER * 3}).encode()
     assert (
-        cursor_in_tail("listObjects", OBJECTS, first) is None
+        Beside("listObjects", OBJECTS).cursor_in_tail(first) is None
     )  # too far from the end: the page is read first
 
 
@@ -176,7 +176,7 @@ async def test_a_page_that_was_asked_for_with_another_cursor_than_the_page_has_i
         asked.append(1)
         return wrong if len(asked) == 2 or not ends else None
 
-    monkeypatch.setattr(walking, "cursor_in_tail", in_tail)
+    monkeypatch.setattr(PageReader, "cursor_in_tail", in_tail)
     if ends:
         assert await ids(listing) == ["1", "2"]
     else:

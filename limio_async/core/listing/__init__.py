@@ -16,6 +16,7 @@ fetch.py         asking for pages, one ahead
 page_size.py     how many items a page is asked for
 reader.py        reading a page to its items
 head.py          what a page says besides its items
+beside.py        the same read once, where the next page says it again
 page.py          what is handed out: a page, a bad item, the report
 """
 

@@ -89,8 +89,8 @@ class Completeness:
         """Return whether a page came before in this pass."""
         return length > 0 and (self._guard.came_back or self._book.came_before(page, length))
 
-    def take(self, head: Head, page: int, length: int, *, twice: int, nameless: bool) -> None:
-        """Take note of the page that is now in hand; *nameless* where its items have no ids."""
+    def take(self, head: Head, page: int, length: int, *, twice: int, again: bool, nameless: bool) -> None:
+        """Take note of the page that is now in hand: whether it came *again*, and *nameless* where its items have no ids."""
         if head.odd_hits and not self._warned:
             self._warned = True
             _log.warning("%s: hits cannot be read, so a missing item may go unnoticed", self._operation)
@@ -107,7 +107,7 @@ class Completeness:
         self.twice += twice
         if not length:
             return
-        if self.came_again(page, length):
+        if again:
             if nameless and not self._species.never_repeats and not self._guard.came_back:
                 _log.warning("%s: a page of items without ids came twice", self._operation)
             else:

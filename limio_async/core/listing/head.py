@@ -32,6 +32,7 @@ _STUCK = "is an object, of which nothing is documented: no page after this one c
 _LONGEST_CURSOR = 16 * 1024
 _MOST_HITS = 2**53
 _DIGITS = re.compile(r"\s*[0-9]{1,15}\s*")
+_NOTHING = (None, "")
 _NO_ITEMS = re.compile(rb"null|\[\s*\]")
 
 
@@ -63,6 +64,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 _HEAD: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_CURSOR: msgspec.json.Decoder[str | dict[str, Any] | None] = msgspec.json.Decoder(str | dict[str, Any] | None)
 _NULL = msgspec.Raw(b"null")
 _Parted = tuple[dict[str, msgspec.Raw], list[msgspec.Raw] | None]
 
@@ -159,8 +161,6 @@ def head_of(
     paging: Paging,
     items: msgspec.Raw | None,
     page: Mapping[str, msgspec.Raw],
-    *,
-    alone: bool = False,
 ) -> Head:
     """Return what the fields of a page say. Raises `Unreadable`."""
     raw = page.get(paging.hits or "", _NULL)
@@ -171,7 +171,6 @@ def head_of(
         hits=hits,
         exact=exact,
         odd_hits=hits is None and bytes(raw) != b"null",
-        alone=alone,
         told=told_beside(page),
         stuck=stuck,
         cursor=cursor,
@@ -232,12 +231,14 @@ def cursor_of(operation: str, paging: Paging, raw: msgspec.Raw) -> tuple[Cursor 
 
 def _cursor(operation: str, paging: Paging, raw: msgspec.Raw) -> Cursor | None:
     place = f"$.{paging.cursor}"
-    found = decode(operation, raw, decoder_for(str | dict[str, Any] | None), at=place)
+    found = decode(operation, raw, _CURSOR, at=place)
     parts: dict[str, Any] = {"": found} if isinstance(found, str) else (found or {})
-    parts = {part: value for part, value in parts.items() if value is not None and value != ""}
-    query = {param: parts[part] for part, param in paging.sends.items() if part in parts}
-    if not parts or (query and next(iter(paging.sends)) not in parts):
-        return None  # without its first part, an alias is no cursor
+    query = {param: parts[part] for part, param in paging.sends.items() if parts.get(part) not in _NOTHING}
+    if query:
+        if next(iter(paging.sends.values())) not in query:
+            return None  # without its first part, an alias is no cursor
+    elif all(value in _NOTHING for value in parts.values()):
+        return None
     if not query or not all(isinstance(value, str) for value in query.values()):
         raise Unreadable(f"a cursor of unknown shape - at {place}", operation=operation, spot=place)
     if sum(map(len, query.values())) > _LONGEST_CURSOR:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from limio_async.core.codec import decode, decoder_for
-from limio_async.core.identity import Judge, no_in
+from limio_async.core.identity import Judge
+from limio_async.core.listing.beside import Beside
 from limio_async.core.listing.checkpoint import Cursor
-from limio_async.core.listing.head import Head, cursor_of, head_of, raw_items, read_head
+from limio_async.core.listing.head import Head, raw_items, read_head
 from limio_async.core.listing.page import BadItem
 from limio_async.core.listing.repeats import page_print
 from limio_async.core.outcome import refused
@@ -20,19 +21,16 @@ from limio_async.core.tolerant import mended
 from limio_async.core.wire import UNDECODABLE, ListEndpoint, Paging
 from limio_async.errors import LimioError, Unreadable
 
-__all__ = ["PageReader", "cursor_in_tail"]
+__all__ = ["PageReader"]
 
 T = TypeVar("T")
 
 _NULL = msgspec.Raw(b"null")
-_LONG = 16 * 1024
-_TAIL = 32 * 1024
 _MOST_KEYS = 40
 _LARGE = (
     768 * 1024
 )  # bytes; a page beyond this is decoded in slices, which takes a pass more but never holds the loop
 _SLICE = 64 * 1024  # about half a millisecond
-_BLANK = b" \t\r\n"
 
 
 class PageReader(Generic[T]):
@@ -50,7 +48,7 @@ class PageReader(Generic[T]):
         self._judge = Judge(kind, endpoint.identity)
         self._kind = kind
         self._finish = finish
-        self._key = b'"%b"' % paging.items.encode()
+        self._beside = Beside(endpoint.operation, paging)
         self._names = _others(paging)
         self._item = decoder_for(kind)
 
@@ -79,13 +77,14 @@ class PageReader(Generic[T]):
                 if not self._learns_keys(body):
                     return None
                 page = _page_decoder(items, self._names, kind).decode(body)
-            others = dict(zip(self._names, _others_of(page), strict=True))
-            if not page.items and no_in(others, some=page.items is not None):
-                return None
-            alone = self._alone(body, others)
-            return head_of(self._operation, self._paging, None, others, alone=alone), page.items or []
+            head = self._beside.head(body, self._names, _others_of(page), page.items)
         except (*UNDECODABLE, LimioError):
             return None
+        return None if head is None else (head, page.items or [])
+
+    def cursor_in_tail(self, body: bytes) -> Cursor | None:
+        """Return the cursor of a long page, found at its end without reading the page; None unless it is certain."""
+        return self._beside.cursor_in_tail(body)
 
     def read_head(self, body: bytes) -> Head:
         """Return all of a page but its items. Raises `Unreadable`."""
@@ -95,7 +94,7 @@ class PageReader(Generic[T]):
         """Return the fingerprint of a page that has *length* items: of nothing but its items' bytes."""
         if head.items is not None:
             return page_print(length, memoryview(head.items))
-        if head.alone and (span := self._span(body)) is not None:
+        if head.alone and (span := self._beside.span(body)) is not None:
             return page_print(length, span)
         return page_print(length, memoryview(_only_items(self._paging.items, msgspec.Raw).decode(body).items))
 
@@ -116,28 +115,6 @@ class PageReader(Generic[T]):
             return False
         self._names = (*self._names, *new)
         return True
-
-    def _alone(self, body: bytes, others: Mapping[str, msgspec.Raw]) -> bool:
-        """Return whether a long page has no other list and no earlier mention of its items' key."""
-        if len(body) < _LONG:
-            return False
-        return not any(raw[:1] == b"[" or self._key in raw for raw in map(bytes, others.values()))
-
-    def _span(self, body: bytes) -> memoryview | None:
-        """Return the bytes of items that are alone, without reading the page; None if it is written oddly."""
-        key, end = body.find(self._key), body.rfind(b"]") + 1
-        begin = body.find(b"[", key)
-        rest = body[end:].strip(_BLANK)
-        if key < 0 or end <= begin or len(rest) > _TAIL:
-            return None
-        try:
-            if rest[:1] == b",":
-                decoder_for(dict[str, msgspec.Raw]).decode(b"{" + rest[1:])
-            elif rest != b"}":
-                return None
-        except UNDECODABLE:
-            return None
-        return memoryview(body)[begin:end]
 
     def split(self, body: bytes) -> list[msgspec.Raw]:
         """Return the items of a page, each as its bytes. Raises `Unreadable`."""
@@ -192,24 +169,6 @@ class PageReader(Generic[T]):
 
     def _finished(self, items: list[Any]) -> list[T]:
         return items if self._finish is None else self._finish(items)
-
-
-def cursor_in_tail(operation: str, paging: Paging, body: bytes) -> Cursor | None:
-    """Return the cursor of a long page, found at its end without reading the page; None unless it is certain.
-
-    What follows the last mention of the cursor's key has to be the rest of an object that ends where the page
-    ends. Then the key is one of the outermost object, and of equal keys in JSON the last counts.
-    """
-    if paging.cursor is None or len(body) < _LONG:
-        return None
-    at = body.rfind(b'"%b"' % paging.cursor.encode(), len(body) - _TAIL if len(body) > _TAIL else 0)
-    if at < 1 or body[max(0, at - 64) : at].rstrip(_BLANK)[-1:] not in {b",", b"{"}:
-        return None
-    try:
-        rest = decoder_for(dict[str, msgspec.Raw]).decode(b"{" + body[at:])
-        return cursor_of(operation, paging, rest.get(paging.cursor, _NULL))[0]
-    except (*UNDECODABLE, LimioError):
-        return None
 
 
 @lru_cache(maxsize=256)

@@ -18,7 +18,7 @@ from limio_async.core.listing.options import Options
 from limio_async.core.listing.page import BadItem, Page, Tally
 from limio_async.core.listing.page_size import TOO_LARGE, PageSize
 from limio_async.core.listing.place import InHand, Place, Rewound
-from limio_async.core.listing.reader import PageReader, cursor_in_tail
+from limio_async.core.listing.reader import PageReader
 from limio_async.core.listing.repeats import id_of, watched
 from limio_async.core.outcome import error_for, note_answer
 from limio_async.core.retry import THROTTLED
@@ -165,7 +165,7 @@ class Walk(Generic[T]):
         try:
             self._see_status(response, asked)
             read_ahead = read_ahead if place.number else 0
-            early = cursor_in_tail(self._operation, self._paging, response.body) if read_ahead else None
+            early = self._reader.cursor_in_tail(response.body) if read_ahead else None
             if early is not None:  # before anything is decoded
                 await self.fetcher.get_ahead(early, place.number + 2)
             head, items, undecodable = await self._read(response.body, asked)
@@ -209,7 +209,7 @@ class Walk(Generic[T]):
             attempts=attempts,
         )
         nameless = again and all(id_of(one) is None for one in raw or ())
-        found.take(head, page, len(items), twice=twice, nameless=nameless)
+        found.take(head, page, len(items), twice=twice, again=again, nameless=nameless)
         found.gone = max(found.gone, place.passing.gone)
         in_hand = InHand(taken, asked, raw, length=len(items), passed=passed, places=places, twice=twice)
         place.turn(in_hand, ends=ends)
