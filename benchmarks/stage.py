@@ -19,7 +19,7 @@ __all__ = ["CONTENDERS", "FULL", "MICRO", "PAGE", "SHORT", "Scale", "Stage"]
 
 PAGE = 200
 MICRO = 1e6
-CLOSER = 3  # times as many processes where the first few spoke against a goal
+CLOSER = 6  # times as many processes where the first few spoke against a goal
 CONTENDERS = ("ours", "ours_on_uvloop", "by_hand", "aiohttp_json", *REQUIREMENTS)
 PACKAGES = {
     "ours": ("aiohttp", "msgspec", "anyio", "backoff"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
@@ -84,6 +85,18 @@ def test_query_values_are_written_as_the_api_wants_them() -> None:
         "/api/things?reducedData=true&opt.pageSize=20&opt.modifiedAfter=2024-01-02T01%3A04%3A00Z"
         "&attributes.term=Due%20Upon%20Receipt"
     )
+
+
+@given(st.text(), st.text())
+def test_whatever_a_query_s_names_and_values_are_a_server_reads_them_back(name: str, value: str) -> None:
+    params = (query("attributes", "mapping", "attributes."),)
+    try:
+        target = build_request(endpoint(path="/t", params=params), {"attributes": {name: value}}).target
+    except errors.InvalidArgument:  # half a surrogate pair
+        return
+    assert not set(target) & set(' #"<>\\^`{|}')
+    read = parse_qsl(target.removeprefix("/t?"), keep_blank_values=True, strict_parsing=True)
+    assert read == [(f"attributes.{name}", value)]
 
 
 @pytest.mark.parametrize(

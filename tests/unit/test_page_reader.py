@@ -93,6 +93,36 @@ def test_a_cursor_found_early_is_that_of_the_page(
         assert early == certain(paging, body)
 
 
+PAGES = st.fixed_dictionaries(
+    {"items": st.sampled_from([FILLER, FILLER[:1], [], None])},
+    optional={
+        "queryMore": CURSORS,
+        "hits": st.sampled_from([1, "2", {"value": 3, "relation": "gte"}, "many", []]),
+        "commitId": st.sampled_from(["a", "b", 7]),
+        "header": st.sampled_from([{"commitId": "c"}, {}, None]),
+        "more": st.sampled_from([1, "]", [1], {"items": 1}]),
+        "message": st.sampled_from(["no", ""]),
+    },
+)
+
+
+@given(pages=st.lists(st.tuples(PAGES, st.integers(0, 5)), min_size=1, max_size=4))
+def test_a_page_means_the_same_whatever_the_pages_before_it_said(
+    pages: list[tuple[dict[str, Any], int]],
+) -> None:
+    reader: PageReader[Any] = PageReader(LIST_OFFERS, msgspec.Raw)
+    for page, first in pages:
+        fields = list(page.items())
+        body = json.dumps(dict([*fields[first:], *fields[:first]])).encode()
+        alone: PageReader[Any] = PageReader(LIST_OFFERS, msgspec.Raw)
+        assert reader.cursor_in_tail(body) == alone.cursor_in_tail(body)
+        read, expected = reader.read(body), alone.read(body)
+        assert read == expected
+        if read and expected and read[1]:
+            length = len(read[1])
+            assert reader.fingerprint(read[0], body, length) == alone.fingerprint(expected[0], body, length)
+
+
 def test_a_common_page_is_certain() -> None:
     body = json.dumps({"items": FILLER, "hits": 5, "queryMore": {"from": "f", "alias": "a"}}).encode()
     assert Beside("listOffers", CATALOG).cursor_in_tail(body) == read_head("listOffers", CATALOG, body).cursor
