@@ -146,7 +146,7 @@ def test_what_is_lacking_takes_no_part_in_the_rounds(monkeypatch: pytest.MonkeyP
         assert rounds == [{"ours": 1.0}] * (SHORT.starts * SHORT.rounds)
         assert stage.rounds("walk", {}) is rounds
         stage.forget()
-        closer = 3 * SHORT.starts * SHORT.rounds
+        closer = 6 * SHORT.starts * SHORT.rounds
         assert stage.rounds("walk", {"ours": lambda: 2.0}) == [{"ours": 2.0}] * closer
 
 
