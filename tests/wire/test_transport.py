@@ -319,6 +319,34 @@ async def test_a_malformed_chunk_is_noticed_also_when_it_comes_after_the_head(pa
         assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("end", [hang_up, reset])
+@pytest.mark.parametrize("sizes", [(1,), (70_000,), (300_000, 300_000), (300_000, 1, 300_000)])
+async def test_a_body_that_ends_before_its_length_is_noticed(
+    sizes: tuple[int, ...], end: Any, encoding: str
+) -> None:
+    """Whenever its connection ends: in the first read, between reads, or by a reset."""
+    body = gzip.compress(bytes(900_000), 0) if encoding == "gzip" else b" " * 900_000
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {encoding}\r\ncontent-length: {len(body)}\r\n\r\n"
+    parts, begin = [head.encode()], 0
+    for size in sizes:
+        parts.append(body[begin : begin + size])
+        begin += size
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        await end(writer)
+
+    async with raw_server(say) as server:
+        begun = time.monotonic()
+        with pytest.raises(errors.AnswerLost):
+            await send(server, timeout=60)
+        assert time.monotonic() - begun < 5
+
+
 async def test_a_gzip_bomb_stops_at_the_limit() -> None:
     bomb = gzip.compress(bytes(200 * 1024 * 1024), 9)
     async with raw_server(http(bomb, "200 OK", "content-encoding: gzip")) as server:
