@@ -253,6 +253,22 @@ def test_a_page_s_fingerprint_is_of_its_items_whatever_other_lists_it_has(place:
     assert len(prints) == 1
 
 
+@given(
+    key=st.text().filter(lambda key: key not in {"items", "queryMore", "hits", "commitId", "header"}),
+    first=st.booleans(),
+)
+def test_a_page_may_have_any_key_beside_its_items(key: str, first: bool) -> None:
+    """None ends as an error that is not ours, nor do the pages after it suffer."""
+    reader: PageReader[Any] = PageReader(OFFERS, Any)
+    beside, items = {key: 1}, {"items": [{"id": "1"}]}
+    odd = json.dumps(beside | items if first else items | beside).encode()
+    plain = json.dumps(items).encode()
+    for body in (odd, plain, odd):
+        read = reader.read(body)
+        assert read[1] == [{"id": "1"}] if read is not None else body is odd
+        assert [*map(bytes, reader.split(body))] == [b'{"id": "1"}']
+
+
 def test_of_the_keys_that_pages_have_no_more_than_forty_are_learned() -> None:
     reader: PageReader[Any] = PageReader(OFFERS, Any)
     for page in range(100):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -179,6 +180,20 @@ async def test_each_page_of_a_walk_is_a_call_and_the_walk_has_an_end_of_its_own(
         "walk of listThings: page 1",
         "walk of listThings: ended well",
     ]
+
+
+@pytest.mark.parametrize("first", [scroll_page("1", hits=2), answer({"message": "gone"}, 404)])
+async def test_a_walk_after_a_look_at_its_first_items_is_told_to_its_end(first: Response) -> None:
+    watcher = Watcher()
+    transport = ScriptedTransport(first, scroll_page("1", "2", hits=2), scroll_page(hits=2))
+    async with client(transport, observer=watcher) as limio:
+        listing = limio.listing(listing_of(SCROLLED), {})
+        with contextlib.suppress(errors.NotFound):
+            await listing.take(1)
+        watcher.said.clear()
+        assert [item.id async for item in listing][-1] == "2"
+    told = [one.removeprefix("walk of listThings: ") for one in watcher.said if one.startswith("walk of")]
+    assert (told[0], told[-1]) == ("begins", "ended well")
 
 
 async def test_pages_that_are_fetched_ahead_have_their_numbers() -> None:

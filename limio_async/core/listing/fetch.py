@@ -162,7 +162,7 @@ class Fetcher:
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def _ask(self, cursor: Cursor | None, number: int) -> Answer:
-        if self.watch is None and not self.requests:
+        if self.watch is None:
             self.watch = self._sender.watched(self._endpoint, self._args, 0)
         watch = self._sender.watched(self._endpoint, self._args, number)
         asked = self._asked(cursor, watch)

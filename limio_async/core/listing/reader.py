@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _NULL = msgspec.Raw(b"null")
 _MOST_KEYS = 40
+_NO_FIELD = re.compile(r'["\\\x00-\x1f]')  # in a name that msgspec takes for no field's
 _LARGE = (
     768 * 1024
 )  # bytes; a page beyond this is decoded in slices, which takes a pass more but never holds the loop
@@ -111,7 +113,7 @@ class PageReader(Generic[T]):
         except UNDECODABLE:
             return False
         new = sorted(keys - {self._paging.items, *self._names})
-        if not new or len(self._names) + len(new) > _MOST_KEYS:
+        if not new or len(self._names) + len(new) > _MOST_KEYS or any(map(_NO_FIELD.search, new)):
             return False
         self._names = (*self._names, *new)
         return True
