@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import Any
 
@@ -267,6 +268,21 @@ def test_a_page_may_have_any_key_beside_its_items(key: str, first: bool) -> None
         read = reader.read(body)
         assert read[1] == [{"id": "1"}] if read is not None else body is odd
         assert [*map(bytes, reader.split(body))] == [b'{"id": "1"}']
+
+
+async def test_a_bad_item_leaves_nothing_for_the_garbage_collector() -> None:
+    class Named(msgspec.Struct):
+        id: str
+
+    reader: PageReader[Any] = PageReader(OFFERS, Named)
+    gc.collect()
+    gc.disable()
+    try:
+        items, bad = await reader.decoded([msgspec.Raw(b'{"id": 1}')], "yield")
+        assert (len(items), bad) == (1, 1)
+        assert not [one for one in gc.get_objects() if isinstance(one, Unreadable)]
+    finally:
+        gc.enable()
 
 
 def test_of_the_keys_that_pages_have_no_more_than_forty_are_learned() -> None:

@@ -165,9 +165,12 @@ class PageReader(Generic[T]):
             error = refused(self._operation, bytes(raw), self._identity, at=at)
         except Unreadable as unreadable:
             error = unreadable
-        if on_bad_item == "raise":
-            raise error
-        return BadItem(raw=bytes(raw), reason=error.said)
+        try:
+            if on_bad_item == "raise":
+                raise error
+            return BadItem(raw=bytes(raw), reason=error.said)
+        finally:
+            del error  # which holds this frame, and by it a page and all who wait for it
 
     def _finished(self, items: list[Any]) -> list[T]:
         return items if self._finish is None else self._finish(items)
