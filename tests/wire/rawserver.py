@@ -38,14 +38,16 @@ async def silence(writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
-def broken(*parts: bytes, end: Callable[[asyncio.StreamWriter], Awaitable[None]] = hang_up) -> Behaviour:
-    """Say *parts*, then *end* the connection."""
+def broken(
+    *parts: bytes, end: Callable[[asyncio.StreamWriter], Awaitable[None]] = hang_up, pause: float = 0
+) -> Behaviour:
+    """Say *parts* with a *pause* after each, then *end* the connection."""
 
     async def say(writer: asyncio.StreamWriter) -> None:
         for part in parts:
             writer.write(part)
             await writer.drain()
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause)
         await end(writer)
 
     return say

@@ -333,14 +333,7 @@ async def test_a_body_that_ends_before_its_length_is_noticed(
         parts.append(body[begin : begin + size])
         begin += size
 
-    async def say(writer: asyncio.StreamWriter) -> None:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0.01)
-        await end(writer)
-
-    async with raw_server(say) as server:
+    async with raw_server(broken(*parts, end=end, pause=0.01)) as server:
         begun = time.monotonic()
         with pytest.raises(errors.AnswerLost):
             await send(server, timeout=60)
