@@ -23,7 +23,9 @@ def cut_below(error: BaseException) -> None:
     neither ours nor a cancellation keeps as a note where it was raised.
     """
     above: set[FrameType | None] = set()
-    frame = inspect.currentframe()
+    here = inspect.currentframe()
+    frame = here and here.f_back
+    del here  # a frame that holds itself waits for the garbage collector, and holds the error
     while frame is not None:
         above.add(frame)
         frame = frame.f_back

@@ -128,7 +128,10 @@ class Ladder:
                 failed.__cause__, doubt.__cause__ = doubt, failed.__cause__
         if trace is not None:
             trace += sending.attempts
-        raise failed
+        try:
+            raise failed
+        finally:
+            del failed  # which holds this frame
 
     def watched(
         self, what: Endpoint[Any] | Request, args: Mapping[str, Any], page: int | None = None
@@ -176,7 +179,10 @@ class Ladder:
             sending.waits(wait, self.lane)
             await asyncio.sleep(wait)
         if isinstance(outcome, TransportError):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome
         if outcome.status < 500 and outcome.status not in retry.THROTTLED:
             self.quota.repay(spent)
         return outcome
@@ -266,7 +272,10 @@ class Ladder:
             self.limiter.release(self.lane)
         sending.came_to(outcome)
         if isinstance(outcome, TransportError):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome
         return outcome
 
     async def _exchange(self, request: Request) -> Response:

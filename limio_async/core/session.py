@@ -123,6 +123,7 @@ class Session:
         response: Response | None = None
         sending: Sending | None = None
         outcome: BaseException | None = None
+        doubt: BaseException | None = None
         watch = None
         if self._observed or _log.isEnabledFor(_DEBUG):
             watch = self.ladder.watched(endpoint, args)
@@ -161,6 +162,7 @@ class Session:
         finally:
             if watch is not None:
                 watch.ended(outcome)
+            outcome = doubt = None  # an error holds this frame
 
     def list(
         self, endpoint: ListEndpoint[T], args: Mapping[str, Any], **options: Unpack[ListOptions]

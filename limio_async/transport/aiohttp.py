@@ -188,7 +188,10 @@ class AiohttpTransport:
         if ours.said.startswith(NO_CONNECTION) and "proxy" not in self._way and self._borrowed is None:
             ours = NeverSent(ours.said + unread_proxy(), operation=request.operation)
         ours.headers = kept(head)
-        raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
+        try:
+            raise ours  # outside the handlers: aiohttp's errors show the Authorization header in their repr
+        finally:
+            del ours
 
     async def aclose(self) -> None:
         """Close the connections, but those of a session or a pool, and leave alone those of a parent process."""

@@ -59,7 +59,10 @@ async def no_hidden_resend(
         if not has_left(request):
             raise error from because(NeverSent("failed before it left"), error.__cause__)
         raise
-    raise ours
+    try:
+        raise ours
+    finally:
+        del ours  # which holds this frame
 
 
 def because(error: TransportError, cause: BaseException | None) -> TransportError:

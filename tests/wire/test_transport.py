@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import gzip
 import select
@@ -338,6 +339,21 @@ async def test_a_body_that_ends_before_its_length_is_noticed(
         with pytest.raises(errors.AnswerLost):
             await send(server, timeout=60)
         assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("says", [http(b"{}", "404 Not Found"), hang_up, http(b"[1]"), silence])
+async def test_a_call_that_fails_leaves_nothing_for_the_garbage_collector(says: Any) -> None:
+    async with raw_server(says) as server, Limio(server.url, auth=BearerToken("k"), attempts=1) as limio:
+        with pytest.raises(errors.LimioError):
+            await limio.subscriptions.get("s-0", timeout=0.5)
+        gc.collect()
+        gc.disable()
+        try:
+            with contextlib.suppress(errors.LimioError):
+                await limio.subscriptions.get("s-1", timeout=0.5)
+            assert not [one for one in gc.get_objects() if isinstance(one, errors.LimioError)]
+        finally:
+            gc.enable()
 
 
 async def test_a_gzip_bomb_stops_at_the_limit() -> None:
