@@ -34,6 +34,7 @@ _LONGEST_DRAIN = 300.0
 _LONGEST_AWAY = 1.5
 _AT_ONCE = 8
 _MOST_LINES = 12
+"""Beside one for each event that others took over when sessions ended."""
 _ROLES = ((True, True), (True, False), (False, True))
 """Whether each program receives, and whether it handles."""
 _TAKEN_OVER = 2.2
@@ -57,7 +58,7 @@ class Child:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.counted: Counter[str] = Counter()
-        self.overlaps = 0
+        self.overlaps = self.sessions_ended = 0
         self.began_at = 0.0
         self.stats: Stats | None = None
         self._process: ForkServerProcess | None = None
@@ -193,15 +194,16 @@ class Killer:
 
     async def _kill(self, victim: Child) -> None:
         _, errors = await victim.end(signal.SIGKILL)
-        self._wrote(errors)
+        self._wrote(victim, errors)
         self.kills += 1
         self.struck += victim.in_flight
         self.in_flight += WORKERS * victim.settings.works
         self._overlaps += victim.counted["overlap"]
         self._again(victim)
 
-    def _wrote(self, errors: str) -> None:
-        if "Traceback" in errors or errors.count("\n") > _MOST_LINES:
+    def _wrote(self, one: Child, errors: str) -> None:
+        most = _MOST_LINES + WORKERS * one.sessions_ended
+        if "Traceback" in errors or errors.count("\n") > most:
             self.faults.append(f"wrote: {errors[-900:]}")
 
     def _again(self, ended: Child) -> None:
@@ -256,6 +258,8 @@ class Killer:
         victim.signal(signal.SIGSTOP)
         try:
             await asyncio.to_thread(self._place.end_sessions)
+            for one in self.children:
+                one.sessions_ended += 1
             await asyncio.sleep(_TAKEN_OVER)
         finally:
             victim.signal(signal.SIGCONT)
@@ -281,7 +285,7 @@ class Killer:
             code, errors = await one.end(signal.SIGTERM)
             if one.settings.works and code != 0:
                 self.faults.append(f"SIGTERM: code {code}, {errors[-600:]}")
-            self._wrote(errors)
+            self._wrote(one, errors)
         last = Child(msgspec.structs.replace(self._settings[2], until_idle=True))
         await last.start()
         self.children.append(last)
