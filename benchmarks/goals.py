@@ -59,6 +59,8 @@ class Figure(msgspec.Struct, frozen=True):
     ours: float
     other: float
     value: float
+    rounds: str = ""
+    """Those of the stage that it is of."""
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +110,7 @@ def beside(other: str, what: str, sides: Callable[[Stage], Sides]) -> Callable[[
         if missing := stage.lacking(other):
             raise NotInHistory(missing)
         pair = paired(stage.rounds(what, sides(stage)), "ours", other)
-        return Figure(pair.ours, pair.other, pair.ratio)
+        return Figure(pair.ours, pair.other, pair.ratio, what)
 
     return measure
 
@@ -388,7 +390,7 @@ def judged(promised: Sequence[Goal], stage: Stage | SyncStage, broken: list[Goal
                 yield [goal.what, goal.unit, "-", "-", f"not measured: {reason}", told(goal), "-"]
                 continue
             if is_broken(goal, figure.value):
-                stage.forget()
+                stage.forget(figure.rounds)
                 figure = goal.measure(stage)
                 if is_broken(goal, figure.value):
                     broken.append(goal)

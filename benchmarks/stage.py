@@ -163,11 +163,11 @@ class Stage:
                 return str(reason)
         return ""
 
-    def forget(self) -> None:
-        """Let what was measured once be measured again, rounds in more processes than before."""
+    def forget(self, rounds: str) -> None:
+        """Let these rounds be measured again, in more processes than before, and all peaks."""
         self._peaks.clear()
-        self._doubted |= {*self._rounds}
-        self._rounds.clear()
+        self._doubted.add(rounds)
+        self._rounds.pop(rounds, None)
 
     def _measured_peak(self, name: str, offers: int) -> float:
         url = self.url(offers)

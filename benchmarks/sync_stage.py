@@ -283,7 +283,7 @@ class SyncStage:
             sys.exit(f"{row.report.inserted} of {number} objects are in the target")
         return row.seconds
 
-    def forget(self) -> None:
+    def forget(self, _: str) -> None:
         """Let what was measured once be measured again."""
         self._rows.clear()
         self._loads = ()

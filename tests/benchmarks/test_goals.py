@@ -64,7 +64,7 @@ def test_what_seems_broken_is_measured_once_more(
     asked = Goal(what="speed", unit="s", bound=1.0, measure=lambda stage: Figure(1, 1, left.pop(0)))
     monkeypatch.setattr(module, "GOALS", (asked,))
     found: list[Goal] = []
-    stage: Any = types.SimpleNamespace(forget=lambda: None)
+    stage: Any = types.SimpleNamespace(forget=lambda rounds: None)
     (row,) = goals(stage, found).rows
     assert found == [asked] * broken
     assert len(values) - len(left) == measured
@@ -100,8 +100,8 @@ class Measured:
             self._kept[what] = [{"ours": self.left.pop(0), "before": 1.0, "by_hand": 1.0}] * 3
         return self._kept[what]
 
-    def forget(self) -> None:
-        self._kept.clear()
+    def forget(self, rounds: str) -> None:
+        del self._kept[rounds]
 
 
 @pytest.mark.parametrize("goal", BEFORE, ids=lambda goal: goal.what)
@@ -145,9 +145,11 @@ def test_what_is_lacking_takes_no_part_in_the_rounds(monkeypatch: pytest.MonkeyP
         rounds = stage.rounds("walk", {"ours": lambda: 1.0, "before": lambda: pytest.fail("asked")})
         assert rounds == [{"ours": 1.0}] * (SHORT.starts * SHORT.rounds)
         assert stage.rounds("walk", {}) is rounds
-        stage.forget()
+        other = stage.rounds("calls", {"ours": lambda: 1.0})
+        stage.forget("walk")
         closer = 6 * SHORT.starts * SHORT.rounds
         assert stage.rounds("walk", {"ours": lambda: 2.0}) == [{"ours": 2.0}] * closer
+        assert stage.rounds("calls", {}) is other
 
 
 def test_those_that_are_measured_in_rounds_are_started_anew_in_between(

@@ -171,6 +171,6 @@ def test_the_stage_measures_once_until_it_forgets(monkeypatch: pytest.MonkeyPatc
         assert stage.loads() is stage.loads()
         assert len(stage.loads()) == SHORT.pairs
         assert sorted({*ran}) == ["benchmarks.peers.dlt_generic", "benchmarks.peers.dlt_ours", "sync"]
-        stage.forget()
+        stage.forget("")
         stage.loads()
     assert len(ran) == 2 * 3 * SHORT.pairs
