@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from types import NoneType
 from typing import Any, Literal
@@ -109,6 +110,21 @@ class _Place(msgspec.Struct, frozen=True):
         return _Place(self.model, self.path + mark, type)
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """What there is to know of a model."""
+
+    type: inspect.Type
+    is_plain: bool
+    told: msgspec.Raw
+    """All that drift depends on, as JSON."""
+
+
+@lru_cache(maxsize=64)  # it takes some milliseconds, for each stream of each run
+def _known(model: Hashable) -> _Known:
+    kind = inspect.type_info(model)
+    return _Known(kind, _is_plain(kind), msgspec.Raw(msgspec.json.encode(_told_of(kind, set()))))
+
+
 class Drift:
     """Counts what items hold beyond *model*: names, types, and values of fields whose values are documented.
 
@@ -119,9 +135,8 @@ class Drift:
 
     def __init__(self, model: Any) -> None:
         self._counts = _Counts(getattr(model, "__name__", str(model)))
-        self._type = inspect.type_info(model)
-        self._is_plain = _is_plain(self._type)
-        self._see = _fitting(_Place(self._counts.model, "$", self._type), self._counts)
+        self._model = _known(model)
+        self._see = _fitting(_Place(self._counts.model, "$", self._model.type), self._counts)
 
     @property
     def digest(self) -> str:
@@ -130,13 +145,13 @@ class Drift:
         Findings can be carried over while it stays: then only items that are new or have changed need to be seen.
         """
         limits = (_VERSION, _MOST_NAMES, _MOST_VALUES, _MOST_FINDINGS, _NAME.pattern, _TOKEN.pattern)
-        told = msgspec.json.encode((limits, _told_of(self._type, set())))
+        told = msgspec.json.encode((limits, self._model.told))
         return blake2b(told, digest_size=8).hexdigest()
 
     def see(self, item: Any) -> bool:
         """Count what is in a decoded item; return whether it is surely one that the model takes."""
         counts = self._counts
-        counts.fits = self._is_plain
+        counts.fits = self._model.is_plain
         self._see(item)
         return counts.fits
 

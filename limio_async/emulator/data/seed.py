@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -46,13 +47,18 @@ _TIMES = _Anything(
 
 
 class _Form:
-    """A compiled template."""
+    """A compiled template, of JSON."""
 
-    def __init__(self, template: Mapping[str, Any]) -> None:
+    def __init__(self, template: str) -> None:
         self.text = _compiled(template)
         changed = facts_of(msgspec.json.decode(self.text % _TIMES))["changed_at"]
         self.changed = {"2002": "version_date", "2003": "modified"}.get(changed[:4], "")
         """The mark of the time that its items say they changed at; empty where they say none."""
+
+
+@lru_cache(maxsize=1024)  # without it, compiling is most of what a world takes
+def _made(template: str) -> _Form:
+    return _Form(template)
 
 
 class Shelf:
@@ -79,8 +85,7 @@ class Shelf:
         self._folders = folders
         self._names = names
         shapes = [live(kind, one) if envelope == "live" else [one] for one in templates]
-        forms = {id(shape): _Form(shape) for turns in shapes for shape in turns}
-        self._forms = [[forms[id(shape)] for shape in turns] for turns in shapes]
+        self._forms = [[_made(msgspec.json.encode(shape).decode()) for shape in turns] for turns in shapes]
         self._products = products
 
     def __len__(self) -> int:
@@ -221,8 +226,7 @@ def _price(number: int) -> tuple[int, int]:
     return divmod(199 + number * 7_919 % 19_800, 100)
 
 
-def _compiled(template: Mapping[str, object]) -> str:
-    """*template* as JSON in which `<<name>>` became a place of a %-format; `["<<tags>>"]` loses its quotes."""
-    text = msgspec.json.encode(template).decode().replace("%", "%%")
-    text = text.replace('"<<tags>>"', "<<tags>>")
+def _compiled(template: str) -> str:
+    """*template* where `<<name>>` became a place of a %-format; `["<<tags>>"]` loses its quotes."""
+    text = template.replace("%", "%%").replace('"<<tags>>"', "<<tags>>")
     return re.sub(r"<<(\w+)>>", r"%(\1)s", text)
