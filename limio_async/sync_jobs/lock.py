@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from limio_async.errors import SinkError, TargetBusy
@@ -32,31 +34,52 @@ def locked(file: Path) -> Lock:
     failures = 0
     while True:
         file.touch()
-        opened = identity(file)
-        connection = sqlite3.connect(file, check_same_thread=False, timeout=0, isolation_level=None)
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-            if identity(file) == opened:  # asked while it is open: no other file can have its number
-                return Lock(file, connection)
-        except sqlite3.Error as error:
-            if "locked" in str(error):
-                connection.close()
-                raise TargetBusy(
-                    f"another run is writing to the target (it holds {file}); wait for it, or stop it"
-                ) from None
-            failures += (
-                1  # a file that was removed meanwhile may read badly, and the next may have its number
-            )
-            may_be_gone = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
-            if identity(file) == opened and not (may_be_gone and failures < _TRIES):
-                connection.close()
-                hint = (
-                    ""
-                    if isinstance(error, sqlite3.OperationalError)
-                    else "; limio did not make it: remove it"
-                )
-                raise SinkError(f"the lock of the target, {file}: {error}{hint}") from None
+        with _watched(file) as there:
+            if there is None:
+                continue
+            connection = sqlite3.connect(file, check_same_thread=False, timeout=0, isolation_level=None)
+            try:
+                connection.execute("BEGIN EXCLUSIVE")
+                if identity(file) == there:  # it is what was opened, too
+                    return Lock(file, connection)
+            except sqlite3.Error as error:
+                if "locked" in str(error):
+                    connection.close()
+                    raise TargetBusy(
+                        f"another run is writing to the target (it holds {file}); wait for it, or stop it"
+                    ) from None
+                failures += 1  # a file that was removed meanwhile may read badly
+                may_be_gone = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+                if identity(file) == there and not (may_be_gone and failures < _TRIES):
+                    connection.close()
+                    hint = (
+                        ""
+                        if isinstance(error, sqlite3.OperationalError)
+                        else "; limio did not make it: remove it"
+                    )
+                    raise SinkError(f"the lock of the target, {file}: {error}{hint}") from None
         connection.close()  # its last holder has removed it meanwhile
+
+
+@contextmanager
+def _watched(file: Path) -> Generator[tuple[int, int] | None]:
+    """Tell which file has that name, if any. Within the block no other file gets its number.
+
+    Linux gives the number of a file that was removed to the next one; elsewhere that does not happen.
+    """
+    if (only_names := getattr(os, "O_PATH", None)) is None:
+        yield identity(file)
+        return
+    try:
+        held = os.open(file, only_names)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        found = os.fstat(held)
+        yield found.st_dev, found.st_ino
+    finally:
+        os.close(held)  # of a file that was opened for reading, this would end all locks of this process
 
 
 def identity(file: Path) -> tuple[int, int] | None:

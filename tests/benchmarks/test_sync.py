@@ -28,7 +28,7 @@ MUCH = 100  # MiB, several times what a bare Python takes
 class Measured:
     """A stage that measures nothing."""
 
-    def forget(self) -> None:
+    def forget(self, _: str) -> None:
         """Nothing was measured."""
 
 

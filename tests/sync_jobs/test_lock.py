@@ -91,6 +91,34 @@ def test_a_file_that_its_last_holder_removed_is_no_lock(
     locked(file).close()
 
 
+def test_a_file_with_the_number_of_one_that_was_removed_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was opened is a third one, which nobody sees any more. Here numbers are given again at once."""
+    file, connect = tmp_path / "lock", sqlite3.connect
+    other: list[Any] = []
+    numbers: list[bool] = []
+
+    def connect_to_another(*args: Any, **named: Any) -> sqlite3.Connection:
+        monkeypatch.setattr(sqlite3, "connect", connect)
+        wanted = file.stat().st_ino
+        file.unlink()
+        (filler := tmp_path / "filler").touch()  # has the number
+        connection: sqlite3.Connection = connect(*args, **named)
+        file.unlink()
+        filler.unlink()
+        other.append(locked(file))
+        numbers.append(file.stat().st_ino == wanted)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_to_another)
+    with pytest.raises(TargetBusy):
+        locked(file)
+    assert numbers == [False]  # else its number says nothing
+    other[0].close()
+    locked(file).close()
+
+
 @pytest.mark.parametrize(
     "error", [sqlite3.OperationalError("disk I/O error"), sqlite3.DatabaseError("file is not a database")]
 )
