@@ -15,7 +15,7 @@ from limio_async._durable import made, synced
 from limio_async.errors import JobError, StoreAway, StoreError, TargetBusy
 from limio_async.stores.recorded import Recorded
 from limio_async.stores.store import Plan, Rows, Store, Tx, driven
-from limio_async.sync_jobs.lock import Lock, identity, locked
+from limio_async.sync_jobs.lock import Lock, identity, locked, watched
 from limio_async.sync_jobs.sinks.urls import file_of
 
 __all__ = ["SqliteStore"]
@@ -169,25 +169,32 @@ class SqliteStore(Store):
 
     def _open(self) -> None:
         if self._db is not None:
-            if identity(self._file) != self._opened:
-                raise StoreError(
-                    f"{self.name}: the file was moved away or removed while it was open; start again"
-                )
+            self._is_there(self._opened)
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         made(self._file, self._mode)  # its journal gets the same mode
         place = f"file:{quote(str(self._file.absolute()))}?mode=rw"
-        db = sqlite3.connect(place, uri=True, timeout=_WAIT, check_same_thread=False, isolation_level=None)
-        try:
-            ((mode,),) = _patiently(db, "PRAGMA journal_mode = WAL")
-            if mode != "wal":
-                raise StoreError(f"{self.name}: this file system takes no journal; choose another place")  # noqa: TRY301
-            for setting in _SETTINGS:
-                db.execute(f"PRAGMA {setting}")
-        except BaseException:
-            db.close()
-            raise
-        self._db, self._opened = db, identity(self._file)
+        with watched(self._file) as there:
+            db = sqlite3.connect(
+                place, uri=True, timeout=_WAIT, check_same_thread=False, isolation_level=None
+            )
+            try:
+                ((mode,),) = _patiently(db, "PRAGMA journal_mode = WAL")
+                if mode != "wal":
+                    raise StoreError(f"{self.name}: this file system takes no journal; choose another place")  # noqa: TRY301
+                for setting in _SETTINGS:
+                    db.execute(f"PRAGMA {setting}")
+                self._is_there(there)
+            except BaseException:
+                db.close()
+                raise
+        self._db, self._opened = db, there
+
+    def _is_there(self, opened: tuple[int, int] | None) -> None:
+        if identity(self._file) != opened:
+            raise StoreError(
+                f"{self.name}: the file was moved away or removed while it was open; start again"
+            )
 
     def _close(self) -> None:
         if self._db is not None:

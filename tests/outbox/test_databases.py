@@ -53,6 +53,26 @@ async def test_a_file_that_was_moved_away_is_said(tmp_path: Path) -> None:
             await box.outcome("k")
 
 
+async def test_a_backup_that_is_put_back_while_the_file_is_opened_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, backup, connect = tmp_path / "orders.db", tmp_path / "backup.db", sqlite3.connect
+    async with Outbox(f"sqlite:///{file}") as box:
+        await box.intend("k", order())
+    backup.write_bytes(file.read_bytes())
+
+    def connect_and_restore(*args: Any, **named: Any) -> sqlite3.Connection:
+        db: sqlite3.Connection = connect(*args, **named)
+        if backup.exists():
+            backup.rename(file)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", connect_and_restore)
+    with pytest.raises(StoreError, match="moved away or removed"):
+        async with Outbox(f"sqlite:///{file}") as box:
+            await box.intend("k2", order())
+
+
 async def test_a_lock_that_cannot_be_made_is_nobody_s(
     tmp_path: Path, limio: Limio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
