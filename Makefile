@@ -104,7 +104,7 @@ $(foreach one,$(NEWER),$(eval $(call newer_leg,$(one))))
 peers: $(STAMP) ## make the environments of the clients that ours is compared with
 	$(BIN)/python -m benchmarks.peers.environments
 
-speed: peers ## hold the client's speed, and that of syncs, against others' on this machine, and the costs of a catalog in memory, in three minutes
+speed: peers ## hold the client's speed, and that of syncs, against others' on this machine, and the costs of a catalog in memory, in five minutes, and two more for each goal in doubt
 	$(BIN)/python -m benchmarks.speed --short
 	$(BIN)/python -m benchmarks.sync --short
 	$(BIN)/python -m benchmarks.catalog_cache --short

@@ -1,6 +1,6 @@
 """`CatalogCache` in a web service: memory, look-ups, the service's answers during a reload, polls that open a scroll.
 
-`python -m benchmarks.catalog_cache` prints the table, `--short` one of fewer reloads in 20 seconds. Three processes: a tenant that shares no
+`python -m benchmarks.catalog_cache` prints the table, `--short` one of fewer reloads in 30 seconds. Three processes: a tenant that shares no
 code with the client, a service with a cache, and this one, which asks the service all the time. It fails where a goal is broken.
 """
 

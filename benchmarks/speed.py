@@ -1,7 +1,7 @@
 """How fast is the client, and what does it add to the wire and the decoder? `python -m benchmarks.speed`
 
-Prints all tables, in about ten minutes; `--short` only how the client stands to its goals, in one to one and a half.
-`--write` puts what was printed into benchmarks/README.md, which tells how to read it. Ends with an error where a goal is
+Prints all tables, in about ten minutes; `--short` only how the client stands to its goals, in two and a half,
+and two more for each goal in doubt. `--write` puts what was printed into benchmarks/README.md, which tells how to read it. Ends with an error where a goal is
 broken.
 """
 

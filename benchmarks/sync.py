@@ -2,8 +2,8 @@
 
 Each row is a `limio sync` of its own, over HTTP, of offers as the emulator has them, but served by `benchmarks.server`:
 the emulator would be what is measured. Shares are of the whole duration; they overlap, as the list is fetched while the
-target is written, and do not add up to 100 %. `--quick` does a tenth of it, `--short` looks at the goals only, in less than
-a minute. Ends with an error where a goal is broken.
+target is written, and do not add up to 100 %. `--quick` does a tenth of it, `--short` looks at the goals only, in about
+two minutes. Ends with an error where a goal is broken.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from limio_async._durable import made, synced
 from limio_async.errors import JobError, StoreAway, StoreError, TargetBusy
 from limio_async.stores.recorded import Recorded
 from limio_async.stores.store import Plan, Rows, Store, Tx, driven
-from limio_async.sync_jobs.lock import Lock, identity, locked, watched
+from limio_async.sync_jobs.lock import Lock, identity, locked, pinned
 from limio_async.sync_jobs.sinks.urls import file_of
 
 __all__ = ["SqliteStore"]
@@ -174,7 +174,7 @@ class SqliteStore(Store):
         self._file.parent.mkdir(parents=True, exist_ok=True)
         made(self._file, self._mode)  # its journal gets the same mode
         place = f"file:{quote(str(self._file.absolute()))}?mode=rw"
-        with watched(self._file) as there:
+        with pinned(self._file) as there:
             db = sqlite3.connect(
                 place, uri=True, timeout=_WAIT, check_same_thread=False, isolation_level=None
             )

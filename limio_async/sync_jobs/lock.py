@@ -10,7 +10,7 @@ from pathlib import Path
 
 from limio_async.errors import SinkError, TargetBusy
 
-__all__ = ["Lock", "identity", "locked", "watched"]
+__all__ = ["Lock", "identity", "locked", "pinned"]
 
 _TRIES = 50
 
@@ -34,7 +34,7 @@ def locked(file: Path) -> Lock:
     failures = 0
     while True:
         file.touch()
-        with watched(file) as there:
+        with pinned(file) as there:
             if there is None:
                 continue
             connection = sqlite3.connect(file, check_same_thread=False, timeout=0, isolation_level=None)
@@ -62,7 +62,7 @@ def locked(file: Path) -> Lock:
 
 
 @contextmanager
-def watched(file: Path) -> Generator[tuple[int, int] | None]:
+def pinned(file: Path) -> Generator[tuple[int, int] | None]:
     """Tell which file has that name, if any. Within the block no other file gets its number.
 
     Linux gives the number of a file that was removed to the next one; elsewhere that does not happen.

@@ -31,6 +31,12 @@ def test_worlds_of_one_seed_answer_the_same_bytes_and_of_another_do_not() -> Non
     assert not set(answers(1)) & set(answers(2))
 
 
+def test_what_is_compiled_for_one_world_serves_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    World()
+    monkeypatch.setattr("limio_async.emulator.data.seed._compiled", lambda _: pytest.fail("compiled again"))
+    World(offers=3)
+
+
 def test_unknown_paths_wrong_methods_and_what_is_not_emulated_are_told_apart(visitor: Visitor) -> None:
     assert visitor.ask("/api/nothing").status == 404
     assert visitor.ask("/api/offers/").status == 404

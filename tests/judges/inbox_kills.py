@@ -25,7 +25,7 @@ from tests.judges.inbox_sender import Sender, drawn
 from tests.judges.inbox_tenant import Tenant
 from tests.judges.inbox_truth import Meant
 
-__all__ = ["Child", "Killer", "Stats", "free_port"]
+__all__ = ["Child", "Killer", "Stats", "free_port", "says_too_much"]
 
 _LONGEST_START = 20.0
 _LONGEST_MOMENT = 4.0
@@ -34,7 +34,7 @@ _LONGEST_DRAIN = 300.0
 _LONGEST_AWAY = 1.5
 _AT_ONCE = 8
 _MOST_LINES = 12
-"""Beside one for each event that others took over when sessions ended."""
+_TAKEN = " was taken over by another worker"
 _ROLES = ((True, True), (True, False), (False, True))
 """Whether each program receives, and whether it handles."""
 _TAKEN_OVER = 2.2
@@ -202,8 +202,7 @@ class Killer:
         self._again(victim)
 
     def _wrote(self, one: Child, errors: str) -> None:
-        most = _MOST_LINES + WORKERS * one.sessions_ended
-        if "Traceback" in errors or errors.count("\n") > most:
+        if says_too_much(errors, one.sessions_ended):
             self.faults.append(f"wrote: {errors[-900:]}")
 
     def _again(self, ended: Child) -> None:
@@ -302,6 +301,12 @@ class Killer:
         for one in self.children:
             if one.runs:
                 await one.end(signal.SIGKILL)
+
+
+def says_too_much(errors: str, sessions_ended: int) -> bool:
+    """Whether there is more than a few lines, and one for each event that others took over when sessions ended."""
+    rightly = min(errors.count(_TAKEN), WORKERS * sessions_ended)
+    return "Traceback" in errors or errors.count("\n") - rightly > _MOST_LINES
 
 
 async def _lines(pipe: Connection) -> asyncio.StreamReader:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from tests.judges.inbox_kills import says_too_much
 from tests.judges.inbox_planted import PLANTED
 from tests.judges.inbox_truth import Effect, Meant, Verdict, judged, miscounted
 
@@ -54,6 +55,18 @@ def test_what_was_never_answered_is_not_called_lost() -> None:
 def test_reads_that_served_nothing_are_explained_by_kills_or_told() -> None:
     assert verdict(ALL_WELL, gets=5, waste=3).faults == []
     assert verdict(ALL_WELL, gets=5, waste=2).faults == ["wasted: 3 GETs served nothing, and kills explain 2"]
+
+
+@pytest.mark.parametrize(
+    ("others", "taken", "sessions_ended", "is_too_much"),
+    [(12, 0, 0, False), (13, 0, 1, True), (0, 13, 0, True), (12, 16, 1, False), (12, 17, 1, True), (12, 32, 2, False)],
+)  # fmt: skip
+def test_only_events_that_were_taken_over_may_be_told_one_by_one(
+    others: int, taken: int, sessions_ended: int, is_too_much: bool
+) -> None:
+    said = "something\n" * others + "event 1 was taken over by another worker; …\n" * taken
+    assert says_too_much(said, sessions_ended) is is_too_much
+    assert says_too_much("Traceback (most recent call last):", sessions_ended)
 
 
 @pytest.mark.parametrize(("counted", "is_well"), [(3, False), (4, True), (6, True), (7, False)])

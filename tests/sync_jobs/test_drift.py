@@ -219,6 +219,13 @@ def _model(name: str = "Made", words: str = "active, paused", **fields: Any) -> 
     return model
 
 
+def test_a_model_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model()
+    digest = Drift(model).digest
+    monkeypatch.setattr(msgspec.inspect, "type_info", lambda _: pytest.fail("looked up again"))
+    assert Drift(model).digest == digest
+
+
 def test_a_digest_tells_of_all_that_drift_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
     inner, other = msgspec.defstruct("Inner", [("a", int, 0)]), msgspec.defstruct("Inner", [("b", int, 0)])
     models = [
